@@ -1,0 +1,74 @@
+# Each target does its own set-up, in a virtual environment of the project's own.
+
+PYTHON ?= python3
+VENV ?= .venv
+PYTEST_ARGS ?=
+
+python := $(VENV)/bin/python
+install := $(python) -m pip install --quiet --disable-pip-version-check --editable
+
+.PHONY: help demo test lint check docs clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo    sandbox providers, site, worker and beat; prints the address and the logins"
+	@echo "make test    the whole test suite (PYTEST_ARGS='…' is passed on)"
+	@echo "make check   the demo driven by HTTP with nobody watching; exits 0 or 1"
+	@echo "make lint    ruff, mypy, import contracts, missing migrations"
+	@echo "make docs    the documentation, into site/"
+	@echo "make clean   removes what the other targets made"
+	@echo "PYTHON=python3.13 picks another Python (3.11 or newer)."
+
+demo: $(VENV)/demo.stamp
+	$(python) manage.py demo
+
+check: $(VENV)/demo.stamp
+	$(python) manage.py demo --check
+
+test: $(VENV)/test.stamp
+	$(python) -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
+
+lint: $(VENV)/dev.stamp
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	$(python) manage.py makemigrations --check --dry-run
+
+docs: $(VENV)/docs.stamp
+	$(VENV)/bin/mkdocs build --strict
+
+clean:
+	rm -rf $(VENV) .tox build dist site htmlcov .coverage .coverage.*
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp is as old as the last installation: a newer pyproject.toml installs again.
+
+$(VENV)/demo.stamp: pyproject.toml | $(VENV)/bin/pip
+	$(install) '.[demo]'
+	@touch $@
+
+$(VENV)/test.stamp: pyproject.toml | $(VENV)/bin/pip
+	$(install) '.[demo,test]'
+	@touch $@ $(VENV)/demo.stamp
+
+$(VENV)/dev.stamp: pyproject.toml | $(VENV)/bin/pip
+	$(install) '.[demo,test,dev]'
+	@touch $@ $(VENV)/demo.stamp $(VENV)/test.stamp
+
+$(VENV)/docs.stamp: pyproject.toml | $(VENV)/bin/pip
+	$(install) '.[docs]'
+	@touch $@
+
+$(VENV)/bin/pip:
+	@command -v $(PYTHON) >/dev/null || { \
+		echo "$(PYTHON) was not found. Install Python 3.11 or newer, or name one: make PYTHON=/path/to/python"; \
+		exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another: make PYTHON=python3.13"; \
+		exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+		echo "$(PYTHON) has no venv module. On Debian and Ubuntu: apt install python3-venv"; \
+		exit 1; }
+	$(PYTHON) -m venv $(VENV)

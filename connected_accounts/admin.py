@@ -1,0 +1,176 @@
+"""Connections as staff see them: their health, and two actions. No token, not even sealed."""
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.contrib import admin, messages
+from django.contrib.auth import get_user_model
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from connected_accounts import tasks
+from connected_accounts.models import ConnectedAccount, Event, ProviderState, Revocation
+from connected_accounts.services.revocation import disconnect
+
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin[Any]
+else:
+    ModelAdmin = admin.ModelAdmin
+
+
+class ReadOnlyAdmin(ModelAdmin):
+    """To be looked at: what stands here is written by the flows alone."""
+
+    # An estimate would do, and an exact count of a million rows takes a second.
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(ConnectedAccount)
+class ConnectedAccountAdmin(ReadOnlyAdmin):
+    list_display = (
+        "provider",
+        "user",
+        "label",
+        "status",
+        "expires_at",
+        "refresh_at",
+        "last_error",
+    )
+    list_display_links = ("provider", "label")
+    list_filter = ("provider", "status", "reason")
+    list_select_related = ("user",)
+    # Exact and prefix search use an index; "contains" reads every row.
+    search_fields = ("label__istartswith", "subject__startswith")
+    search_help_text = _("The beginning of a label or subject, or a whole user name.")
+    ordering = ("-pk",)
+    actions = ("refresh_now", "disconnect_and_revoke")
+    fieldsets: ClassVar[Any] = (
+        (None, {"fields": ("provider", "user", "label", "subject", "connected_at")}),
+        (
+            _("Health"),
+            {
+                "fields": (
+                    "status",
+                    "reason",
+                    "expires_at",
+                    "refresh_at",
+                    "refreshed_at",
+                    "refresh_token_expires_at",
+                    "failure_count",
+                    "last_error",
+                )
+            },
+        ),
+        (_("Permissions"), {"fields": ("scopes_requested", "scopes_granted")}),
+    )
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        # Deleting withdraws the grant at the provider as well.
+        return ModelAdmin.has_delete_permission(self, request, obj)
+
+    def has_refresh_permission(self, request: HttpRequest) -> bool:
+        """Refreshing changes the account, so it asks for the permission to change."""
+        return request.user.has_perm("connected_accounts.change_connectedaccount")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        found, distinct = super().get_search_results(request, queryset, search_term)
+        if search_term:
+            name = f"user__{get_user_model().USERNAME_FIELD}"
+            found |= queryset.filter(**{name: search_term})
+        return found, distinct
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        # Django's own "delete selected" would say nothing of revocation.
+        actions = super().get_actions(request)
+        actions.pop("delete_selected", None)
+        return actions
+
+    @admin.action(description=_("Refresh now"), permissions=["refresh"])
+    def refresh_now(self, request: HttpRequest, queryset: QuerySet[ConnectedAccount]) -> None:
+        accounts = list(queryset.values_list("pk", flat=True))
+        for pk in accounts:
+            tasks.enqueue(tasks.refresh_account, pk)
+        self.message_user(
+            request,
+            ngettext(
+                "%(count)d account is being refreshed; reload the list to see how it went.",
+                "%(count)d accounts are being refreshed; reload the list to see how it went.",
+                len(accounts),
+            )
+            % {"count": len(accounts)},
+        )
+
+    @admin.action(description=_("Disconnect and revoke"), permissions=["delete"])
+    def disconnect_and_revoke(
+        self, request: HttpRequest, queryset: QuerySet[ConnectedAccount]
+    ) -> None:
+        accounts = list(queryset)
+        for account in accounts:
+            self.log_deletions(request, [account])  # type: ignore[arg-type]
+            disconnect(account)
+        tasks.enqueue(tasks.revoke_pending_tokens)
+        self.message_user(
+            request,
+            ngettext(
+                "%(count)d account is disconnected; its permission is being withdrawn.",
+                "%(count)d accounts are disconnected; their permissions are being withdrawn.",
+                len(accounts),
+            )
+            % {"count": len(accounts)},
+            messages.SUCCESS,
+        )
+
+
+@admin.register(Revocation)
+class RevocationAdmin(ReadOnlyAdmin):
+    list_display = (
+        "provider",
+        "label",
+        "owner_key",
+        "outcome",
+        "attempts",
+        "next_attempt_at",
+        "last_error",
+        "created_at",
+    )
+    list_filter = ("provider", "outcome")
+    search_fields = ("label__istartswith", "subject__startswith", "owner_key__exact")
+    ordering = ("-pk",)
+    fields = (
+        "provider",
+        "label",
+        "subject",
+        "owner_key",
+        "outcome",
+        "attempts",
+        "last_error",
+        "created_at",
+        "next_attempt_at",
+        "finished_at",
+    )
+
+
+@admin.register(Event)
+class EventAdmin(ReadOnlyAdmin):
+    list_display = ("at", "kind", "provider", "label", "owner_key", "detail")
+    list_filter = ("kind", "provider")
+    search_fields = ("label__istartswith", "subject__startswith", "owner_key__exact")
+    ordering = ("-pk",)
+
+
+@admin.register(ProviderState)
+class ProviderStateAdmin(ReadOnlyAdmin):
+    list_display = ("provider", "paused_until", "pause_reason", "site_id")
+    fields = ("provider", "paused_until", "pause_reason", "site_id")

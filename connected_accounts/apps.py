@@ -1,0 +1,24 @@
+"""Registration of the app with Django."""
+
+from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
+
+
+class ConnectedAccountsConfig(AppConfig):
+    name = "connected_accounts"
+    verbose_name = _("Connected accounts")
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from django.db.models.signals import pre_delete
+
+        from connected_accounts import checks
+        from connected_accounts.models import ConnectedAccount
+        from connected_accounts.services.revocation import revoke_before_delete
+
+        checks.register()
+        # The one signal of Django's that we receive: whatever deletes an account, be it a user's
+        # deletion or the admin's, its grant must be withdrawn at the provider too.
+        pre_delete.connect(
+            revoke_before_delete, sender=ConnectedAccount, dispatch_uid="connected_accounts"
+        )

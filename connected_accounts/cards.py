@@ -1,0 +1,149 @@
+"""What the pages show of an account: plain values, never the row itself."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from django.utils.translation import gettext as _
+
+from connected_accounts.exceptions import ConfigurationError
+from connected_accounts.history import Outcome, Revocation
+from connected_accounts.models import ConnectedAccount, Reason, owner_key
+from connected_accounts.providers.base import Provider
+from connected_accounts.providers.registry import get_provider
+
+RECENT: Final = timedelta(days=7)
+
+
+@dataclass(frozen=True)
+class ScopeLine:
+    """One permission: the provider's own name for it, and what it lets the site do."""
+
+    scope: str
+    words: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """One connected account, as its owner sees it. ``state`` is ``connected``, ``needs_you`` or
+    ``not_answering``; ``state_words`` says the same to a person."""
+
+    pk: int
+    provider: str
+    service: str
+    label: str
+    state: str
+    state_words: str
+    scopes: list[ScopeLine]
+    connected_at: datetime
+    refreshed_at: datetime | None
+    can_reconnect: bool
+    manage_url: str
+
+
+@dataclass(frozen=True)
+class RevocationLine:
+    """What became of a grant after disconnecting."""
+
+    service: str
+    label: str
+    outcome: str
+    words: str
+    manage_url: str
+
+
+def account_cards(user: Any, now: datetime, pk: int | None = None) -> list[Card]:
+    """The cards of a user's accounts, oldest first; of one of them with ``pk``. One query."""
+    rows = ConnectedAccount.objects.for_user(user).order_by("provider", "connected_at")
+    if pk is not None:
+        rows = rows.filter(pk=pk)
+    services = _services()
+    return [_card(row, services(row.provider), now) for row in rows]
+
+
+def _services() -> Any:
+    """A look-up of providers by alias that asks settings once for each."""
+    known: dict[str, Provider | None] = {}
+
+    def look_up(alias: str) -> Provider | None:
+        if alias not in known:
+            try:
+                known[alias] = get_provider(alias)
+            except ConfigurationError:
+                known[alias] = None  # taken out of settings: shown, and can be disconnected
+        return known[alias]
+
+    return look_up
+
+
+def _card(row: ConnectedAccount, service: Provider | None, now: datetime) -> Card:
+    state, words = _state(row, now)
+    return Card(
+        pk=row.pk,
+        provider=row.provider,
+        service=service.name if service else row.provider,
+        label=row.label or row.subject,
+        state=state,
+        state_words=words,
+        scopes=scope_lines(service, row.scopes_granted),
+        connected_at=row.connected_at,
+        refreshed_at=row.refreshed_at,
+        can_reconnect=service is not None and service.grant_type == "authorization_code",
+        manage_url=service.manage_url if service else "",
+    )
+
+
+def _state(row: ConnectedAccount, now: datetime) -> tuple[str, str]:
+    if row.needs_reconnect:
+        why = Reason(row.reason).label if row.reason in Reason else _("the permission has ended")
+        return "needs_you", _("Needs you: %(why)s. Please connect it again.") % {"why": why}
+    expired = row.expires_at is not None and row.expires_at <= now
+    if expired and row.refresh_at is None:
+        return "needs_you", _("Needs you: the permission has run out. Please connect it again.")
+    if row.failure_count:
+        return "not_answering", _(
+            "The service is not answering at the moment. There is nothing for you to do; it is "
+            "tried again."
+        )
+    return "connected", _("Connected")
+
+
+def scope_lines(service: Provider | None, scopes: Any) -> list[ScopeLine]:
+    """Permissions in plain words; one that the provider's class does not know stands as it is."""
+    described = service.scope_descriptions if service else {}
+    return [ScopeLine(scope, str(described.get(scope, ""))) for scope in scopes]
+
+
+def open_revocations(user: Any, now: datetime) -> list[RevocationLine]:
+    """The user's disconnections that are not over, or ended less than a week ago. One query."""
+    rows = Revocation.objects.filter(owner_key=owner_key(user), created_at__gt=now - RECENT)
+    services = _services()
+    lines = []
+    for row in rows.defer("token").order_by("-created_at")[:20]:
+        service = services(row.provider)
+        lines.append(
+            RevocationLine(
+                service=service.name if service else row.provider,
+                label=row.label or row.subject,
+                outcome=row.outcome,
+                words=_outcome_words(row.outcome),
+                manage_url=service.manage_url if service else "",
+            )
+        )
+    return lines
+
+
+def _outcome_words(outcome: str) -> str:
+    return {
+        Outcome.PENDING.value: _("The permission is being withdrawn at the service."),
+        Outcome.REVOKED.value: _("The permission was withdrawn at the service."),
+        Outcome.ALREADY_GONE.value: _("The service had ended the permission already."),
+        Outcome.UNSUPPORTED.value: _(
+            "The service offers no way to withdraw the permission from here. Please remove it in "
+            "your settings at the service."
+        ),
+        Outcome.GIVEN_UP.value: _(
+            "The permission could not be withdrawn. Please remove it in your settings at the "
+            "service."
+        ),
+    }.get(outcome, outcome)

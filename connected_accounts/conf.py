@@ -1,0 +1,260 @@
+"""The only reader of settings. Values are read when used, so that a change takes effect."""
+
+import ipaddress
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from django.conf import settings
+
+from connected_accounts.exceptions import ConfigurationError
+from connected_accounts.secret import Secret
+
+DEFAULTS: dict[str, Any] = {
+    "PROVIDERS": {},
+    "SITE_ID": None,
+    "REDIRECT_BASE_URL": None,
+    "STATE_MAX_AGE": 600,
+    "HTTP_TIMEOUT": 10,
+    "HTTP_DEADLINE": 30,
+    "REFRESH_AT": 0.66,
+    "REFRESH_CONCURRENCY": 32,
+    "REVOKE_GIVE_UP_AFTER": 2592000,
+    "EVENT_RETENTION_DAYS": 90,
+}
+PROVIDER_DEFAULTS: dict[str, Any] = {
+    "BACKEND": "",
+    "CLIENT_ID": "",
+    "CLIENT_SECRET": "",
+    "SCOPES": None,
+    "OPTIONAL_SCOPES": (),
+    "OPTIONS": {},
+    "EXCLUSIVE": False,
+    "REFRESH_POLICY": "ahead",
+    "MAX_REQUESTS_PER_SECOND": None,
+}
+_ALIAS = re.compile(r"[-a-zA-Z0-9_]{1,64}")
+
+
+class Problem(NamedTuple):
+    """A bad setting: a check id without the app's prefix, what is wrong, what to write instead."""
+
+    id: str
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True)
+class ProviderConfig:
+    """One entry of ``PROVIDERS``, as the site wrote it. ``scopes`` None: the backend's default."""
+
+    alias: str
+    backend: str
+    client_id: str
+    client_secret: Secret
+    scopes: tuple[str, ...] | None
+    optional_scopes: tuple[str, ...]
+    options: Mapping[str, Any] = field(repr=False)
+    exclusive: bool
+    refresh_policy: str
+    max_requests_per_second: float | None
+
+
+def is_safe_url(url: str) -> bool:
+    """Whether a token may travel to ``url``: https, or plain http to a loopback address literal.
+
+    A name such as ``localhost`` is not a literal: what it resolves to is not ours to trust.
+    """
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except (ValueError, TypeError, AttributeError):
+        return False
+    if not host or parts.username is not None or parts.fragment:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and is_loopback_literal(host))
+
+
+def is_loopback_literal(host: str) -> bool:
+    """Whether ``host`` is written as a loopback IP address, such as ``127.0.0.1`` or ``::1``."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_base_url(value: Any) -> bool:
+    # The site's own address: http://localhost is what a developer's browser shows.
+    return isinstance(value, str) and (
+        is_safe_url(value) or re.fullmatch(r"http://localhost(:\d+)?/?", value) is not None
+    )
+
+
+def raw() -> dict[str, Any]:
+    """The site's ``CONNECTED_ACCOUNTS`` dict, or {}."""
+    value = getattr(settings, "CONNECTED_ACCOUNTS", {})
+    return value if isinstance(value, dict) else {}
+
+
+def get(name: str) -> Any:
+    """One top-level setting, or its default."""
+    return raw().get(name, DEFAULTS[name])
+
+
+def site_id() -> str:
+    """The name of this deployment; empty when the site gives none."""
+    return str(get("SITE_ID") or get("REDIRECT_BASE_URL") or "")
+
+
+def provider_aliases() -> list[str]:
+    """The aliases of all providers in settings, in the site's order."""
+    return list(get("PROVIDERS"))
+
+
+def provider_config(alias: str) -> ProviderConfig:
+    """The configuration of one provider. Raises ConfigurationError when it is absent or wrong."""
+    providers = get("PROVIDERS")
+    if not isinstance(providers, dict) or alias not in providers:
+        raise ConfigurationError(
+            "unknown_provider", f"CONNECTED_ACCOUNTS['PROVIDERS'] has no entry {alias!r}."
+        )
+    for problem in provider_problems(alias, providers[alias]):
+        raise ConfigurationError(problem.id, f"{problem.message} {problem.hint}")
+    entry = PROVIDER_DEFAULTS | providers[alias]
+    return ProviderConfig(
+        alias=alias,
+        backend=entry["BACKEND"],
+        client_id=str(entry["CLIENT_ID"]),
+        client_secret=as_secret(entry["CLIENT_SECRET"]),
+        scopes=None if entry["SCOPES"] is None else tuple(entry["SCOPES"]),
+        optional_scopes=tuple(entry["OPTIONAL_SCOPES"]),
+        options=entry["OPTIONS"],
+        exclusive=entry["EXCLUSIVE"],
+        refresh_policy=entry["REFRESH_POLICY"],
+        max_requests_per_second=entry["MAX_REQUESTS_PER_SECOND"],
+    )
+
+
+def as_secret(value: str) -> Secret:
+    """Wrap a secret from settings, unless the site wrapped it already."""
+    return value if isinstance(value, Secret) else Secret(str(value))
+
+
+def problems() -> Iterator[Problem]:
+    """Every fault of the top-level settings. Touches no network and imports no backend."""
+    value = getattr(settings, "CONNECTED_ACCOUNTS", {})
+    if not isinstance(value, dict):
+        yield Problem("E001", "CONNECTED_ACCOUNTS is not a dict.", "Write a dict of settings.")
+        return
+    for key in sorted(set(value) - set(DEFAULTS), key=str):
+        yield Problem(
+            "E002",
+            f"CONNECTED_ACCOUNTS has an unknown key {key!r}.",
+            f"Remove it, or write one of: {', '.join(DEFAULTS)}.",
+        )
+    yield from _number_problems()
+    base = get("REDIRECT_BASE_URL")
+    if base is not None and not _is_base_url(base):
+        yield Problem(
+            "E004",
+            "CONNECTED_ACCOUNTS['REDIRECT_BASE_URL'] is not an https URL.",
+            'Write the public address of the site, such as "https://app.example.org".',
+        )
+    if not isinstance(get("PROVIDERS"), dict):
+        yield Problem(
+            "E005",
+            "CONNECTED_ACCOUNTS['PROVIDERS'] is not a dict.",
+            'Write {"badgr": {"BACKEND": "connected_accounts.providers.badgr.Badgr", …}}.',
+        )
+
+
+_LIMITS: dict[str, tuple[float, float]] = {
+    "STATE_MAX_AGE": (30, 86400),
+    "HTTP_TIMEOUT": (0.1, 300),
+    "HTTP_DEADLINE": (0.1, 600),
+    "REFRESH_AT": (0.1, 0.95),
+    "REFRESH_CONCURRENCY": (1, 512),
+    "REVOKE_GIVE_UP_AFTER": (60, 10 * 365 * 86400),
+    "EVENT_RETENTION_DAYS": (1, 36500),
+}
+
+
+def _number_problems() -> Iterator[Problem]:
+    for name, (low, high) in _LIMITS.items():
+        number = get(name)
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            wrong = f"is {type(number).__name__}, not a number"
+        elif not low <= number <= high:
+            wrong = f"is {number}, out of range"
+        else:
+            continue
+        yield Problem(
+            "E003",
+            f"CONNECTED_ACCOUNTS[{name!r}] {wrong}.",
+            f"Write a number from {low:g} to {high:g}; the default is {DEFAULTS[name]}.",
+        )
+
+
+def provider_problems(alias: Any, entry: Any) -> Iterator[Problem]:
+    """Every fault of one ``PROVIDERS`` entry that shows without importing its backend."""
+    where = f"CONNECTED_ACCOUNTS['PROVIDERS'][{alias!r}]"
+    if not isinstance(alias, str) or not _ALIAS.fullmatch(alias):
+        yield Problem(
+            "E006",
+            f"{where}: the alias is not a slug of at most 64 characters.",
+            "Use letters, digits, hyphens and underscores: it stands in URLs.",
+        )
+    if not isinstance(entry, dict):
+        yield Problem("E006", f"{where} is not a dict.", "Write a dict with at least BACKEND.")
+        return
+    for key in sorted(set(entry) - set(PROVIDER_DEFAULTS), key=str):
+        yield Problem(
+            "E007",
+            f"{where} has an unknown key {key!r}.",
+            f"Remove it, or write one of: {', '.join(PROVIDER_DEFAULTS)}.",
+        )
+    yield from _entry_problems(where, PROVIDER_DEFAULTS | entry)
+
+
+def _entry_problems(where: str, entry: dict[str, Any]) -> Iterator[Problem]:
+    if not isinstance(entry["BACKEND"], str) or "." not in entry["BACKEND"]:
+        yield Problem(
+            "E008",
+            f"{where}['BACKEND'] is not a dotted path.",
+            'Write for example "connected_accounts.providers.badgr.Badgr".',
+        )
+    for key in ("SCOPES", "OPTIONAL_SCOPES"):
+        scopes = entry[key]
+        if scopes is None and key == "SCOPES":
+            continue
+        if not isinstance(scopes, list | tuple) or not all(
+            isinstance(s, str) and s for s in scopes
+        ):
+            yield Problem(
+                "E010",
+                f"{where}[{key!r}] is not a list of scopes.",
+                'Write a list, one scope each: ["r:profile", "r:backpack"].',
+            )
+    if not isinstance(entry["OPTIONS"], dict):
+        yield Problem(
+            "E011", f"{where}['OPTIONS'] is not a dict.", "Write a dict, or leave it out."
+        )
+    if not isinstance(entry["EXCLUSIVE"], bool):
+        yield Problem("E014", f"{where}['EXCLUSIVE'] is not a bool.", "Write True or False.")
+    if entry["REFRESH_POLICY"] not in ("ahead", "on_use"):
+        yield Problem(
+            "E014",
+            f"{where}['REFRESH_POLICY'] is {entry['REFRESH_POLICY']!r}.",
+            'Write "ahead" (refresh before expiry) or "on_use" (when a token is asked for).',
+        )
+    rate = entry["MAX_REQUESTS_PER_SECOND"]
+    if rate is not None and (
+        isinstance(rate, bool) or not isinstance(rate, int | float) or rate <= 0
+    ):
+        yield Problem(
+            "E014",
+            f"{where}['MAX_REQUESTS_PER_SECOND'] is not a positive number.",
+            "Write a number above 0, or None for no limit.",
+        )

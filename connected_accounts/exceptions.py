@@ -1,0 +1,91 @@
+"""The errors of the app, named by what to do next.
+
+Each carries a short machine-readable ``code`` and a sentence of our own. None ever carries a
+token, a secret or a provider's text: those end in logs, mails and error trackers.
+"""
+
+
+class ConnectedAccountsError(Exception):
+    """Something went wrong with a connected account."""
+
+    # Set where an authorization failed after its request was found: where the person was going, and
+    # the account to be connected again, so that the page can offer to try again.
+    next: str = ""
+    reconnect: int | None = None
+
+    def __init__(self, code: str = "", message: str = "") -> None:
+        code = str(code)  # a member of an enumeration would print its name
+        self.code = code
+        self.message = message or " ".join((type(self).__doc__ or "").split("\n\n")[0].split())
+        super().__init__(code, message)
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.code})" if self.code else self.message
+
+
+class ConfigurationError(ConnectedAccountsError):
+    """The site's settings for connected accounts are wrong; a developer must change them."""
+
+
+class AuthorizationDenied(ConnectedAccountsError):
+    """The authorization ended without a connection.
+
+    ``code`` is ``access_denied`` (the person said no), ``other_account`` (a reconnect came back as
+    another account of the provider) or ``account_in_use`` (the provider account belongs to another
+    user of the site, and the provider is EXCLUSIVE).
+    """
+
+
+class InvalidState(ConnectedAccountsError):
+    """The answer from the provider does not belong to an authorization that is open here.
+
+    ``code`` is one of ``malformed``, ``unknown``, ``expired``, ``replayed``, ``other_user``,
+    ``other_browser``, ``other_provider``, ``wrong_issuer``, ``settings_changed``, ``code_missing``,
+    ``code_rejected``.
+    """
+
+
+class ReauthorizationRequired(ConnectedAccountsError):
+    """The person must connect this account again.
+
+    ``code`` is the account's ``reason``, or ``disconnected`` when the account is gone.
+    """
+
+
+class Undecryptable(ConnectedAccountsError):
+    """A sealed value cannot be opened here: its key is missing, or it belongs to another row."""
+
+
+class ProviderError(ConnectedAccountsError):
+    """The provider did not give what was asked for.
+
+    ``status`` is the HTTP status, or None when no answer came. ``retry_after`` is what the provider
+    asked us to wait, in seconds. ``sent`` says whether the provider may have acted on the request:
+    False only where it is certain that nothing reached it or that it refused.
+    """
+
+    def __init__(
+        self,
+        code: str = "",
+        message: str = "",
+        *,
+        status: int | None = None,
+        retry_after: float | None = None,
+        sent: bool = True,
+    ) -> None:
+        super().__init__(code, message)
+        self.status = status
+        self.retry_after = retry_after
+        self.sent = sent
+
+
+class ProviderUnavailable(ProviderError):
+    """The provider is not answering right now; it will be tried again."""
+
+
+class ClientRejected(ProviderError):
+    """The provider refuses the site's own client credentials; a developer must look at them."""
+
+
+class UnexpectedResponse(ProviderError):
+    """The provider answered something that is not an OAuth 2.0 answer; it will be tried again."""

@@ -1,0 +1,148 @@
+"""What went wrong with an authorization, in words a person understands, and its HTTP status."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from connected_accounts.exceptions import (
+    AuthorizationDenied,
+    ClientRejected,
+    ConfigurationError,
+    ConnectedAccountsError,
+    InvalidState,
+    ProviderUnavailable,
+)
+
+Text = str | Promise
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A page: its status, a heading, what happened, and whether trying again makes sense."""
+
+    status: int
+    title: Text
+    text: Text
+    try_again: bool = True
+
+
+_STATES: Final[dict[str, Failure]] = {
+    "expired": Failure(
+        400,
+        _("That took a little too long"),
+        _("For your safety, connecting has to be finished within a few minutes."),
+    ),
+    "replayed": Failure(
+        400,
+        _("This was finished already"),
+        _("The address you opened was used before. Your connections show how things stand."),
+    ),
+    "code_rejected": Failure(
+        400,
+        _("The service did not accept the answer"),
+        _("The permission it gave had expired or was used already."),
+    ),
+    "settings_changed": Failure(
+        400,
+        _("Please start again"),
+        _("The settings for this service changed while you were away."),
+    ),
+    "wrong_issuer": Failure(
+        400,
+        _("This answer came from elsewhere"),
+        _("It does not come from the service you chose, so it was not used."),
+    ),
+    "code_missing": Failure(
+        400,
+        _("The answer was incomplete"),
+        _("The service sent you back without a permission."),
+    ),
+    "other_user": Failure(
+        403,
+        _("Somebody else began this"),
+        _(
+            "Connecting was started by another user of this site. Sign in as that user to finish "
+            "it, or connect your own account."
+        ),
+    ),
+    "other_browser": Failure(
+        403,
+        _("This was begun in another browser"),
+        _(
+            "Go on in the browser where you started, or start again here. If you did not start it "
+            "yourself, somebody may have sent you this address: then close this page."
+        ),
+    ),
+}
+_MALFORMED: Final = Failure(
+    400,
+    _("This address cannot be used"),
+    _(
+        "It does not belong to a connection that was started here. Perhaps it was opened twice, or "
+        "copied incompletely."
+    ),
+)
+_DENIED: Final[dict[str, Failure]] = {
+    "access_denied": Failure(
+        200,
+        _("You did not connect it"),
+        _("You chose not to give the permission. That is fine; you can change your mind any time."),
+    ),
+    "other_account": Failure(
+        409,
+        _("That was another account"),
+        _(
+            "You signed in at the service as somebody else than before, so the connection was left "
+            "as it is. Sign out there and try again, or connect the other account as a new one."
+        ),
+    ),
+    "account_in_use": Failure(
+        409,
+        _("This account is in use already"),
+        _("Another user of this site has connected it. It can belong to one user only."),
+        try_again=False,
+    ),
+}
+_UNAVAILABLE: Final = Failure(
+    502,
+    _("The service is not answering"),
+    _("It could not be reached just now. Please try again in a few minutes."),
+)
+_REJECTED: Final = Failure(
+    502,
+    _("The service does not accept this site"),
+    _("That is for the people who run this site to mend; they have been told."),
+    try_again=False,
+)
+_UNEXPECTED: Final = Failure(
+    502,
+    _("The service gave an answer we do not understand"),
+    _("Please try again. If it happens again, tell the people who run this site."),
+)
+_CONFIGURATION: Final = Failure(
+    500,
+    _("This service is not set up correctly"),
+    _("That is for the people who run this site to mend."),
+    try_again=False,
+)
+_UNKNOWN_SCOPE: Final = Failure(
+    400,
+    _("This permission cannot be asked for"),
+    _("The address names a permission that this site does not use."),
+    try_again=False,
+)
+
+
+def failure_for(error: ConnectedAccountsError) -> Failure:
+    """The page for an error of ``start_authorization`` or ``complete_authorization``."""
+    if isinstance(error, InvalidState):
+        return _STATES.get(error.code, _MALFORMED)
+    if isinstance(error, AuthorizationDenied):
+        return _DENIED[error.code]
+    if isinstance(error, ConfigurationError):
+        return _UNKNOWN_SCOPE if error.code == "unknown_scope" else _CONFIGURATION
+    if isinstance(error, ProviderUnavailable):
+        return _UNAVAILABLE
+    return _REJECTED if isinstance(error, ClientRejected) else _UNEXPECTED

@@ -1,0 +1,192 @@
+"""Sealing: what is stored encrypted, and the field that holds it.
+
+A sealed text is ``v1.<key id>.<Fernet token>``. The key id is readable without opening. Inside, the
+text is bound to a purpose and to one row, so that a ciphertext copied elsewhere does not open.
+"""
+
+import base64
+import binascii
+import hashlib
+import json
+import re
+import uuid
+from functools import lru_cache
+from typing import Any, Final
+
+from django.conf import settings
+from django.core.exceptions import FieldError, ImproperlyConfigured
+from django.db.models import Case, Expression, Value
+from django.db.models.functions import Cast
+
+from connected_accounts.exceptions import Undecryptable
+from connected_accounts.secret import Sealed, Secret
+
+MAX_SEALED_BYTES: Final = 512 * 1024
+TOKEN_PURPOSE: Final = "connected_accounts.token"  # noqa: S105  # a name
+_SEALED = re.compile(r"v1\.([0-9a-f]{8})\.([A-Za-z0-9_=-]{40,})", re.ASCII)
+_HOW = (
+    "Make a key with\n"
+    '    python -c "from cryptography.fernet import Fernet; '
+    'print(Fernet.generate_key().decode())"\n'
+    'and put it into settings: FIELD_ENCRYPTION_KEY = ["<the key>"]. Keep it out of the repository '
+    "and back it up apart from the database: without it no stored token can be opened."
+)
+
+
+def encryption_keys() -> tuple[str, ...]:
+    """The keys of ``FIELD_ENCRYPTION_KEY``: the first seals, all open.
+
+    Raises ImproperlyConfigured, saying how to make one, when it is missing or malformed.
+    """
+    configured = getattr(settings, "FIELD_ENCRYPTION_KEY", None)
+    if not configured:
+        raise ImproperlyConfigured(f"FIELD_ENCRYPTION_KEY is not set. {_HOW}")
+    keys = configured if isinstance(configured, list | tuple) else [configured]
+    texts = tuple(key.decode("ascii", "replace") if isinstance(key, bytes) else key for key in keys)
+    for position, key in enumerate(texts, start=1):
+        try:
+            good = len(base64.urlsafe_b64decode(key)) == 32
+        except (TypeError, ValueError, AttributeError, binascii.Error):
+            good = False
+        if not good:
+            raise ImproperlyConfigured(
+                f"FIELD_ENCRYPTION_KEY: key {position} is not 32 bytes in URL-safe base64. {_HOW}"
+            )
+    return texts
+
+
+encryption_keys()  # before the library's import, whose own error does not say how to make a key
+from encrypted_model_fields.fields import EncryptedTextField  # noqa: E402
+
+
+def key_id(key: str) -> str:
+    """The name of a key: eight hex digits that say nothing about the key itself."""
+    return hashlib.sha256(b"connected_accounts.key_id." + key.encode()).hexdigest()[:8]
+
+
+@lru_cache(maxsize=8)
+def _ferns(keys: tuple[str, ...]) -> dict[str, Any]:
+    # Built from the setting on use: the library's own CRYPTER is made once, at import.
+    from cryptography.fernet import Fernet
+
+    return {key_id(key): Fernet(key) for key in keys}
+
+
+def seal(plaintext: str, *, purpose: str, bound_to: object) -> Sealed:
+    """Encrypt ``plaintext`` so that it opens only for the same purpose and row.
+
+    Raises ValueError when the text is larger than 512 KiB.
+    """
+    document = json.dumps([purpose, str(bound_to), plaintext]).encode()
+    if len(document) > MAX_SEALED_BYTES:
+        raise ValueError("The text is too large to seal.")
+    name, fernet = next(iter(_ferns(encryption_keys()).items()))
+    return Sealed(f"v1.{name}.{fernet.encrypt(document).decode()}")
+
+
+def unseal(sealed: Secret | None, *, purpose: str, bound_to: object) -> str:
+    """Decrypt a sealed value. Raises Undecryptable; the reason is in its ``code``:
+    ``empty``, ``not_sealed``, ``key_missing``, ``tampered`` or ``foreign``."""
+    from cryptography.fernet import InvalidToken
+
+    if not isinstance(sealed, Sealed):
+        raise Undecryptable("empty" if sealed is None else "not_sealed")
+    found = _SEALED.fullmatch(sealed.reveal())
+    if found is None:
+        raise Undecryptable("not_sealed")
+    fernet = _ferns(encryption_keys()).get(found[1])
+    if fernet is None:
+        raise Undecryptable("key_missing")
+    try:
+        sealed_for, row, plaintext = json.loads(fernet.decrypt(found[2].encode()))
+    except (InvalidToken, ValueError, TypeError):
+        raise Undecryptable("tampered") from None
+    if (sealed_for, row) != (purpose, str(bound_to)):
+        raise Undecryptable("foreign")
+    return str(plaintext)
+
+
+def open_document(token: Secret | None, seal_id: uuid.UUID) -> dict[str, Any]:
+    """Open a sealed token document. Raises Undecryptable."""
+    document: dict[str, Any] = json.loads(unseal(token, purpose=TOKEN_PURPOSE, bound_to=seal_id))
+    return document
+
+
+def seal_document(document: dict[str, Any], seal_id: uuid.UUID) -> Sealed:
+    """Seal a token document for the row that carries ``seal_id``."""
+    return seal(json.dumps(document), purpose=TOKEN_PURPOSE, bound_to=seal_id)
+
+
+def is_sealed(value: Secret | None) -> bool:
+    """Whether a loaded value has the form of sealed text, so that it may be copied unopened."""
+    return isinstance(value, Sealed) and _SEALED.fullmatch(value.reveal()) is not None
+
+
+class SealedTextField(EncryptedTextField):  # type: ignore[misc]  # the library has no types
+    """A column of sealed text. Loads as ``Sealed`` without opening it, and never raises.
+
+    Takes a ``Sealed`` or sealed text and nothing else: a plaintext, an expression or a damaged
+    value is a TypeError before it reaches the database. No lookup but ``isnull``.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("editable", False)
+        super().__init__(*args, **kwargs)
+
+    def to_python(self, value: Any) -> Any:
+        if value is None or isinstance(value, Sealed):
+            return value
+        if isinstance(value, str) and not isinstance(value, Secret):
+            return Sealed(value)
+        raise TypeError(f"{self.name} takes sealed text only.")
+
+    def from_db_value(self, value: Any, *args: Any) -> Any:
+        return None if value is None else Sealed(value)
+
+    def get_prep_value(self, value: Any) -> Any:
+        return self._stored(value)
+
+    def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:
+        return self._stored(value)
+
+    def get_db_prep_save(self, value: Any, connection: Any) -> Any:
+        if hasattr(value, "as_sql"):
+            self._refuse_unless_sealed(value)
+            return value
+        return self._stored(value)
+
+    def value_to_string(self, obj: Any) -> Any:
+        """For ``dumpdata``: the ciphertext, which ``loaddata`` takes back."""
+        return self._stored(self.value_from_object(obj))
+
+    def get_lookup(self, lookup_name: str) -> Any:
+        if lookup_name != "isnull":
+            raise FieldError(f"{self.name} is sealed: it can be tested with isnull only.")
+        return super().get_lookup(lookup_name)
+
+    def get_transform(self, lookup_name: str) -> Any:
+        raise FieldError(f"{self.name} is sealed: it can be tested with isnull only.")
+
+    def _stored(self, value: Any) -> str | None:
+        if value is None:
+            return None
+        text = value.reveal() if isinstance(value, Sealed) else value
+        if isinstance(text, Secret) or not isinstance(text, str) or not _SEALED.fullmatch(text):
+            raise TypeError(f"{self.name} takes sealed text only; use seal() first.")
+        return text
+
+    def _refuse_unless_sealed(self, expression: Any) -> None:
+        """Let through what ``bulk_update`` builds from sealed values; refuse every other SQL."""
+        if isinstance(expression, Cast):
+            return self._refuse_unless_sealed(expression.get_source_expressions()[0])
+        if isinstance(expression, Case):
+            results: list[Expression] = [case.result for case in expression.cases]
+            for result in (*results, expression.default):
+                self._refuse_unless_sealed(result)
+            return None
+        if isinstance(expression, Value):
+            field = getattr(expression, "_output_field_or_none", None)
+            if expression.value is None or isinstance(field, SealedTextField):
+                self._stored(expression.value)
+                return None
+        raise TypeError(f"{self.name} is sealed: it cannot be computed by the database.")

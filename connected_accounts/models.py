@@ -1,0 +1,108 @@
+"""What is stored. The account itself is in ``accounts``, what outlives it in ``history``; here is
+what a started authorization and a provider alias need."""
+
+import uuid
+
+from django.conf import settings
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from connected_accounts.accounts import (
+    LEASE_RELEASED,
+    SITE_OWNER,
+    ConnectedAccount,
+    Reason,
+    Status,
+    digest,
+    owner_key,
+)
+from connected_accounts.fields import SealedTextField
+from connected_accounts.history import Event, Kind, Outcome, Revocation
+
+__all__ = [
+    "LEASE_RELEASED",
+    "SITE_OWNER",
+    "AuthorizationRequest",
+    "ConnectedAccount",
+    "Event",
+    "Kind",
+    "Outcome",
+    "ProviderClient",
+    "ProviderState",
+    "Reason",
+    "Revocation",
+    "Status",
+    "digest",
+    "owner_key",
+]
+
+
+class AuthorizationRequest(models.Model):
+    """One started authorization: what the callback must match, once."""
+
+    nonce_digest = models.CharField(max_length=64, unique=True)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    owner_key = models.CharField(max_length=128)
+    provider = models.CharField(max_length=64)
+    client_id = models.CharField(max_length=255)
+    endpoint_fingerprint = models.CharField(max_length=64)
+    code_verifier = SealedTextField(null=True)
+    oidc_nonce = models.CharField(max_length=64, blank=True)
+    redirect_uri = models.TextField()
+    next = models.TextField(blank=True)
+    scopes = models.JSONField(default=list)
+    inputs = models.JSONField(default=dict)
+    browser_digest = models.CharField(max_length=64)
+    account = models.ForeignKey(
+        ConnectedAccount, null=True, on_delete=models.CASCADE, related_name="+"
+    )
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField(db_index=True)
+    consumed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = _("authorization request")
+        verbose_name_plural = _("authorization requests")
+
+    def __str__(self) -> str:
+        return f"{self.provider} ({self.created_at:%Y-%m-%d %H:%M})"
+
+
+class ProviderState(models.Model):
+    """What all workers share about one provider alias."""
+
+    provider = models.CharField(_("provider"), max_length=64, unique=True)
+    paused_until = models.DateTimeField(_("paused until"), null=True, blank=True)
+    pause_reason = models.CharField(_("pause reason"), max_length=64, blank=True)
+    failures_in_a_row = models.PositiveIntegerField(default=0)
+    next_request_at = models.DateTimeField(null=True, editable=False)
+    site_id = models.CharField(_("site"), max_length=255, blank=True)
+
+    class Meta:
+        verbose_name = _("provider state")
+        verbose_name_plural = _("provider states")
+
+    def __str__(self) -> str:
+        return self.provider
+
+
+class ProviderClient(models.Model):
+    """Client credentials obtained or entered at run time, secret sealed for ``seal_id``."""
+
+    provider = models.CharField(max_length=64)
+    host = models.CharField(max_length=255, blank=True)
+    owner_key = models.CharField(max_length=128, default=SITE_OWNER)
+    client_id = models.CharField(max_length=255)
+    client_secret = SealedTextField(null=True)
+    seal_id = models.UUIDField(default=uuid.uuid4, editable=False)
+    metadata = models.JSONField(default=dict)
+    secret_expires_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField()
+    retired_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = _("provider client")
+        verbose_name_plural = _("provider clients")
+
+    def __str__(self) -> str:
+        return f"{self.provider}: {self.client_id}"

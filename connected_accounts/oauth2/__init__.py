@@ -1,0 +1,1 @@
+"""The protocol: state, PKCE, transport, token answers. Knows no model and no provider."""

@@ -1,0 +1,56 @@
+"""Building a request to the token or revocation endpoint: body, and one client authentication."""
+
+import base64
+from collections.abc import Mapping
+from typing import Any, Literal
+from urllib.parse import quote_plus
+
+import requests
+
+from connected_accounts.exceptions import ConfigurationError
+from connected_accounts.secret import Secret
+
+BodyFormat = Literal["form", "json"]
+AuthMethod = Literal["client_secret_post", "client_secret_basic", "none"]
+BasicEncoding = Literal["form", "raw"]
+
+
+def build_request(
+    url: str,
+    data: Mapping[str, str],
+    *,
+    body_format: str,
+    auth_method: str,
+    basic_auth_encoding: str,
+    client_id: str,
+    client_secret: Secret,
+    headers: Mapping[str, str],
+) -> requests.Request:
+    """A POST with exactly one way of client authentication (RFC 6749 2.3) and nothing in its URL.
+
+    ``auth_method`` ``none`` names the client in the body without a secret, or not at all where the
+    data are a bare ``token`` (a revocation without client authentication).
+    """
+    body: dict[str, str] = dict(data)
+    sent_headers = dict(headers)
+    if auth_method == "client_secret_basic":
+        sent_headers["Authorization"] = basic_auth(client_id, client_secret, basic_auth_encoding)
+    elif auth_method == "client_secret_post":
+        body |= {"client_id": client_id, "client_secret": client_secret.reveal()}
+    elif "grant_type" in body:
+        body["client_id"] = client_id
+    content: dict[str, Any] = {"json": body} if body_format == "json" else {"data": body}
+    return requests.Request("POST", url, headers=sent_headers, **content)
+
+
+def basic_auth(client_id: str, client_secret: Secret, encoding: str) -> str:
+    """The Basic header. ``form`` encodes both halves first, as RFC 6749 2.3.1 says; ``raw`` does
+    not, for servers that only split at the colon (a client id with a colon cannot be sent so)."""
+    secret = client_secret.reveal()
+    if encoding == "form":
+        pair = f"{quote_plus(client_id)}:{quote_plus(secret)}"
+    elif ":" in client_id:
+        raise ConfigurationError("client_id", "A client id with a colon needs form encoding.")
+    else:
+        pair = f"{client_id}:{secret}"
+    return "Basic " + base64.b64encode(pair.encode()).decode()

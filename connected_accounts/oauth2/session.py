@@ -1,0 +1,138 @@
+"""The session that calls a provider's API with an access token, and only that provider's."""
+
+from collections.abc import Callable, Collection, Mapping
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from requests_oauthlib import OAuth2Session
+from urllib3.util import parse_url
+
+from connected_accounts import conf
+from connected_accounts.exceptions import (
+    ConfigurationError,
+    ProviderUnavailable,
+    UnexpectedResponse,
+)
+from connected_accounts.oauth2 import transport
+from connected_accounts.oauth2.token import parse_json
+from connected_accounts.secret import Secret
+
+Origin = tuple[str, str, int]
+_PORTS = {"https": 443, "http": 80}
+
+
+def origin_of(url: str) -> Origin:
+    """Scheme, host and port of a URL, as the HTTP client will read it (RFC 6454)."""
+    try:
+        parts = parse_url(url)
+    except ValueError:
+        raise ConfigurationError("bad_url", "This is not a URL that can be called.") from None
+    scheme = (parts.scheme or "").lower()
+    return scheme, (parts.host or "").lower().rstrip("."), parts.port or _PORTS.get(scheme, 0)
+
+
+class ProviderSession(OAuth2Session):
+    """A ``requests.Session`` that adds the bearer, and refuses every other host.
+
+    ``access_token`` is asked for at each request, ``renew`` once after a 401 with the token that
+    failed. OAuth2Session's own token handling is passed by: it logs tokens, and its refresh puts
+    the caller's parameters into the token endpoint's body.
+    """
+
+    def __init__(
+        self,
+        *,
+        client_id: str,
+        base_url: str,
+        origins: Collection[Origin],
+        access_token: Callable[[], Secret],
+        renew: Callable[[Secret], Secret] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(client_id=client_id)
+        self._base_url = base_url
+        self._origins = frozenset(origins)
+        self._access_token = access_token
+        self._renew = renew
+        self.headers.update({"User-Agent": transport.USER_AGENT, **(headers or {})})
+        # Neither .netrc, which would replace the bearer, nor cookies, which would mix up threads.
+        self.trust_env = False
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        for prefix in ("https://", "http://"):
+            self.mount(prefix, transport.adapter())
+
+    @property
+    def authorized(self) -> bool:
+        return True
+
+    def __reduce__(self) -> Any:
+        raise TypeError("A provider session holds access to an account and cannot be pickled.")
+
+    def absolute_url(self, url: str) -> str:
+        """Join a relative URL to ``api_base_url``; leave an absolute one as it is."""
+        parts = urlsplit(url)
+        if parts.scheme or parts.netloc:
+            return url
+        return f"{self._base_url.rstrip('/')}/{url.lstrip('/')}"
+
+    def request(  # type: ignore[override]  # everything but the URL is passed on
+        self, method: str, url: str, *args: Any, **kwargs: Any
+    ) -> requests.Response:
+        """As ``requests.Session.request``. Raises ConfigurationError for a host of others."""
+        url = self.absolute_url(str(url))
+        self._check(url)
+        kwargs.setdefault("timeout", float(conf.get("HTTP_TIMEOUT")))
+        kwargs.setdefault("verify", transport.ca_bundle())
+        kwargs.setdefault("proxies", transport.proxies_for(url))
+        kwargs.pop("withhold_token", None)
+        return requests.Session.request(self, method, url, *args, **kwargs)
+
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        """Every hop passes here, redirects too: check the host, add the bearer, renew after 401."""
+        self._check(request.url or "")
+        token = self._access_token()
+        response = self._send_with(request, token, kwargs)
+        replayable = request.body is None or isinstance(request.body, bytes | str)
+        if response.status_code != 401 or self._renew is None or not replayable:
+            return response
+        renewed = self._renew(token)
+        if renewed.reveal() == token.reveal():
+            return response
+        response.close()
+        return self._send_with(request, renewed, kwargs)
+
+    def _send_with(
+        self, request: requests.PreparedRequest, token: Secret, kwargs: dict[str, Any]
+    ) -> requests.Response:
+        request.headers["Authorization"] = f"Bearer {token.reveal()}"
+        return super().send(request, **kwargs)
+
+    def _check(self, url: str) -> None:
+        if origin_of(url) not in self._origins:
+            raise ConfigurationError(
+                "foreign_host",
+                "This URL is not on the provider's API host, so no token is sent there. "
+                "Name further hosts in the provider's OPTIONS['api_hosts'].",
+            )
+
+    def fetch(self, method: str, url: str, **kwargs: Any) -> Any:
+        """Call the API and return its JSON, within the deadline and size limit of all our calls.
+
+        Raises ProviderUnavailable (no answer, 429, 5xx) or UnexpectedResponse (any other failure;
+        ``status`` tells which). Does not refresh: for ``fetch_identity`` and connection tests.
+        """
+        url = self.absolute_url(url)
+        self._check(url)
+        headers = {str(name): str(value) for name, value in self.headers.items()}
+        headers |= {"Authorization": f"Bearer {self._access_token().reveal()}"}
+        headers = {k: v for k, v in headers.items() if k not in ("Accept-Encoding", "Accept")}
+        answer = transport.fetch(requests.Request(method, url, headers=headers, **kwargs))
+        if answer.status == 429 or answer.status >= 500:
+            raise ProviderUnavailable(
+                f"status_{answer.status}", status=answer.status, retry_after=answer.retry_after()
+            )
+        if not 200 <= answer.status < 300:
+            raise UnexpectedResponse(f"status_{answer.status}", status=answer.status)
+        return parse_json(answer.body)

@@ -1,0 +1,285 @@
+"""One request to a provider, bounded in every way: no redirect, no netrc, no proxy but HTTPS's own,
+a limit on the body, and a hard deadline over connect, headers and body together.
+
+Owns the process's one pooled adapter. Must not know what is asked or why.
+"""
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+import requests
+import urllib3
+from requests.adapters import BaseAdapter, HTTPAdapter
+from requests.utils import get_environ_proxies
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from connected_accounts import conf
+from connected_accounts.exceptions import ProviderUnavailable, UnexpectedResponse
+
+MAX_BODY: Final = 1024 * 1024
+MAX_IDLE: Final = 5.0  # seconds: beyond, servers close idle connections while we write to them
+POOL_SIZE: Final = 128
+MAX_RETRY_AFTER: Final = 3600.0
+USER_AGENT: Final = "django-connected-accounts"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back, unjudged. ``body`` is hidden from repr: it may hold tokens."""
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+    def retry_after(self, now: datetime | None = None) -> float | None:
+        """Seconds to wait by the ``Retry-After`` header (RFC 9110 10.2.3), from 1 to 3600."""
+        value = self.headers.get("Retry-After", "").strip()
+        if value.isascii() and value.isdigit():
+            return min(max(float(value[:9]), 1.0), MAX_RETRY_AFTER)
+        with suppress(TypeError, ValueError, OverflowError):
+            date = parsedate_to_datetime(value)
+            date = date if date.tzinfo else date.replace(tzinfo=UTC)
+            wait = (date - (now or datetime.now(UTC))).total_seconds()
+            return min(max(wait, 1.0), MAX_RETRY_AFTER)
+        return None
+
+
+class _Call:
+    """One request under way in this thread, and the sockets it uses."""
+
+    def __init__(self, seconds: float) -> None:
+        self.ends_at = time.monotonic() + seconds
+        self.sent = False
+        self.expired = False
+        self._lines: list[socket.socket] = []
+
+    def hold(self, sock: Any) -> None:
+        # A duplicate: wrapping in TLS and "Connection: close" both detach the original early.
+        with suppress(OSError, ValueError):
+            self._lines.append(socket.socket(fileno=os.dup(sock.fileno())))
+
+    def cut(self) -> None:
+        self.expired = True
+        for line in self._lines:
+            with suppress(OSError):
+                line.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        for line in self._lines:
+            line.close()
+
+
+_current = threading.local()
+
+
+class _Watchdog:
+    """A thread that cuts the sockets of calls that are past their deadline.
+
+    requests' and urllib3's time-outs are per read: a server that drips a byte a second, headers
+    included, would hold a worker for ever.
+    """
+
+    def __init__(self) -> None:
+        self._calls: set[_Call] = set()
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def add(self, call: _Call) -> None:
+        with self._changed:
+            self._calls.add(call)
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._run, name="connected-accounts-deadlines", daemon=True
+                )
+                self._thread.start()
+            self._changed.notify()
+
+    def remove(self, call: _Call) -> None:
+        with self._changed:
+            self._calls.discard(call)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._calls:
+                    self._changed.wait()
+                late = [call for call in self._calls if call.ends_at <= time.monotonic()]
+                self._calls.difference_update(late)
+            for call in late:
+                call.cut()
+            time.sleep(0.05)
+
+
+class _Watched:
+    """Mixin for a urllib3 connection: tells the call under way when its bytes leave."""
+
+    sock: Any
+    _last_used = 0.0
+
+    @property
+    def is_connected(self) -> bool:
+        idle = time.monotonic() - self._last_used
+        return idle < MAX_IDLE and super().is_connected  # type: ignore[misc]
+
+    def _new_conn(self) -> socket.socket:
+        sock: socket.socket = super()._new_conn()  # type: ignore[misc]
+        self._last_used = time.monotonic()
+        call = getattr(_current, "call", None)
+        if call is not None:
+            call.hold(sock)
+        return sock
+
+    def send(self, data: Any) -> None:
+        call = getattr(_current, "call", None)
+        if call is not None and not call.sent:
+            if self.sock is None:
+                self.connect()  # type: ignore[attr-defined]
+            call.hold(self.sock)
+            call.sent = True
+        self._last_used = time.monotonic()
+        super().send(data)  # type: ignore[misc]
+
+
+class _WatchedHTTP(_Watched, HTTPConnection):
+    pass
+
+
+class _WatchedHTTPS(_Watched, HTTPSConnection):
+    pass
+
+
+class _HTTPPool(HTTPConnectionPool):
+    ConnectionCls = _WatchedHTTP
+
+
+class _HTTPSPool(HTTPSConnectionPool):
+    ConnectionCls = _WatchedHTTPS
+
+
+class PooledAdapter(HTTPAdapter):
+    """The process's shared connections. Closing one of the sessions that use it leaves it open."""
+
+    def __init__(self) -> None:
+        super().__init__(pool_connections=POOL_SIZE, pool_maxsize=POOL_SIZE, max_retries=0)
+        self.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+
+    def close(self) -> None:
+        pass
+
+
+_adapter: BaseAdapter | None = None
+_watchdog = _Watchdog()
+_lock = threading.Lock()
+
+
+def adapter() -> BaseAdapter:
+    """The adapter that every request of the app goes through."""
+    global _adapter
+    if _adapter is None:
+        with _lock:
+            _adapter = _adapter or PooledAdapter()
+    return _adapter
+
+
+def install_adapter(replacement: BaseAdapter | None) -> BaseAdapter | None:
+    """Put another adapter in place (a test's fake provider), and return the one that was there."""
+    global _adapter
+    previous, _adapter = _adapter, replacement
+    return previous
+
+
+def _after_fork() -> None:
+    # A child must share neither sockets nor locks with its parent, and has no watchdog thread.
+    global _adapter, _watchdog, _lock
+    if isinstance(_adapter, PooledAdapter):
+        _adapter = None
+    _watchdog = _Watchdog()
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def proxies_for(url: str) -> dict[str, str]:
+    """The environment's proxy for an https URL; none for plain http, whose proxy would read it."""
+    return dict(get_environ_proxies(url)) if url.startswith("https:") else {}
+
+
+def ca_bundle() -> str | bool:
+    """The file of certificate authorities the environment names, else the bundled one."""
+    return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+
+
+def fetch(request: requests.Request) -> Answer:
+    """Send one request and read its answer, whatever its status; a redirect is not followed.
+
+    Raises ProviderUnavailable when no complete answer came within ``HTTP_DEADLINE`` (its ``sent``
+    says whether the provider may have acted), UnexpectedResponse when the body is over 1 MiB, and
+    ConfigurationError is the caller's to raise before for a URL that is not https.
+    """
+    request.headers = {
+        "User-Agent": USER_AGENT,
+        "Accept": "application/json",
+        # Small answers only, and no decompression bombs.
+        "Accept-Encoding": "identity",
+        **request.headers,
+    }
+    call = _Call(float(conf.get("HTTP_DEADLINE")))
+    _current.call = call
+    _watchdog.add(call)
+    failure: ProviderUnavailable | None = None
+    try:
+        return _exchange(request.prepare(), call)
+    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+        # Built here, raised below: these errors hold the request, its body and its URL.
+        failure = ProviderUnavailable(_failure_code(error, call), sent=call.sent)
+    finally:
+        _current.call = None
+        _watchdog.remove(call)
+        call.close()
+    raise failure
+
+
+def _exchange(request: requests.PreparedRequest, call: _Call) -> Answer:
+    timeout = float(conf.get("HTTP_TIMEOUT"))
+    via = adapter()
+    url = request.url or ""
+    # The fake provider's adapter sends nothing; count the request as sent all the same.
+    call.sent = not isinstance(via, PooledAdapter)
+    response = via.send(
+        request, stream=True, timeout=timeout, verify=ca_bundle(), proxies=proxies_for(url)
+    )
+    try:
+        body = response.raw.read(MAX_BODY + 1, decode_content=True)
+        if call.expired:
+            raise requests.ReadTimeout
+        if len(body) > MAX_BODY:
+            raise UnexpectedResponse("too_large", status=response.status_code)
+        return Answer(response.status_code, response.headers, body)
+    except BaseException:
+        response.raw.close()
+        raise
+    finally:
+        response.raw.release_conn()
+
+
+def _failure_code(error: BaseException, call: _Call) -> str:
+    if call.expired:
+        return "deadline"
+    if isinstance(error, requests.exceptions.SSLError):
+        return "tls"
+    if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError):
+        return "timeout"
+    if isinstance(error, requests.exceptions.InvalidHeader | requests.exceptions.InvalidURL):
+        return "bad_request"
+    return "connection_lost" if call.sent else "unreachable"

@@ -1,0 +1,66 @@
+"""From an alias in settings to its provider."""
+
+from collections.abc import Iterator
+
+from django.utils.module_loading import import_string
+
+from connected_accounts import conf
+from connected_accounts.conf import Problem, ProviderConfig
+from connected_accounts.exceptions import ConfigurationError
+from connected_accounts.providers.base import Provider
+
+
+def get_provider(alias: str) -> Provider:
+    """The provider of an alias, made from today's settings.
+
+    Raises ConfigurationError (``unknown_provider`` where settings have no such alias).
+    """
+    config = conf.provider_config(alias)
+    backend, problem = _import_backend(config)
+    if backend is None:
+        raise _as_error(problem)
+    for problem in backend.problems(config):
+        raise _as_error(problem)
+    return backend(config)
+
+
+def get_providers() -> list[Provider]:
+    """All providers in settings that are in order, in the site's order."""
+    found = []
+    for alias in conf.provider_aliases():
+        try:
+            found.append(get_provider(alias))
+        except ConfigurationError:
+            continue  # the system checks speak of it; the others go on working
+    return found
+
+
+def problems() -> Iterator[Problem]:
+    """Every fault of the ``PROVIDERS`` setting."""
+    for alias, entry in conf.get("PROVIDERS").items():
+        faults = list(conf.provider_problems(alias, entry))
+        yield from faults
+        if not faults:
+            config = conf.provider_config(alias)
+            backend, problem = _import_backend(config)
+            if backend is None:
+                yield problem
+            else:
+                yield from backend.problems(config)
+
+
+def _import_backend(config: ProviderConfig) -> tuple[type[Provider] | None, Problem]:
+    where = f"CONNECTED_ACCOUNTS['PROVIDERS'][{config.alias!r}]['BACKEND']"
+    hint = 'Write for example "connected_accounts.providers.badgr.Badgr".'
+    try:
+        backend = import_string(config.backend)
+    except ImportError:
+        return None, Problem("E008", f"{where} {config.backend!r} cannot be imported.", hint)
+    problem = Problem("E008", f"{where} {config.backend!r} is not a provider.", hint)
+    if not (isinstance(backend, type) and issubclass(backend, Provider)):
+        return None, problem
+    return backend, problem
+
+
+def _as_error(problem: Problem) -> ConfigurationError:
+    return ConfigurationError(problem.id, f"{problem.message} {problem.hint}")

@@ -1,0 +1,110 @@
+"""Using a connection: an access token that works now, and a session that keeps it so."""
+
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from asgiref.sync import sync_to_async
+from django.utils import timezone
+
+from connected_accounts.exceptions import (
+    ConnectedAccountsError,
+    ProviderUnavailable,
+    ReauthorizationRequired,
+)
+from connected_accounts.models import ConnectedAccount
+from connected_accounts.oauth2.session import ProviderSession
+from connected_accounts.providers.registry import get_provider
+from connected_accounts.secret import Secret
+from connected_accounts.services import pauses
+from connected_accounts.services.exchange import session_for
+from connected_accounts.services.renewal import renew
+from connected_accounts.services.storing import outside_transaction
+
+MARGIN: Final = timedelta(seconds=60)
+
+
+def get_access_token(account: ConnectedAccount) -> str:
+    """The account's access token, refreshed first when it expires within 60 s.
+
+    One query when the token is fresh. Where the refresh fails, a token that is still valid is
+    returned. Raises ReauthorizationRequired, ProviderUnavailable (without sending anything while
+    the account is in backoff), ClientRejected, UnexpectedResponse or Undecryptable.
+    """
+    return current_token(account).reveal()
+
+
+async def aget_access_token(account: ConnectedAccount) -> str:
+    """``get_access_token`` for asynchronous code."""
+    return await sync_to_async(get_access_token)(account)
+
+
+def get_session(account: ConnectedAccount) -> ProviderSession:
+    """A ``requests.Session`` for the provider's API with the account's bearer.
+
+    Relative URLs join ``api_base_url``. The bearer goes to the provider's own origins only; any
+    other URL raises ConfigurationError and is not sent. After a 401 the token is renewed and the
+    call repeated, once, if its body can be sent again.
+    """
+    provider = get_provider(account.provider)
+    return session_for(
+        provider,
+        provider.endpoints(account.inputs),
+        access_token=lambda: current_token(account),
+        renew=lambda failed: renewed_token(account, failed),
+    )
+
+
+def current_token(account: ConnectedAccount) -> Secret:
+    """``get_access_token``, hidden from logs and tracebacks."""
+    now = timezone.now()
+    row = _read(account)
+    document = row.open_token()
+    if not _is_stale(row, document, now):
+        return Secret(document["access_token"])
+    try:
+        _refuse_in_backoff(row, now)
+        outside_transaction(lambda: renew(row))
+    except ConnectedAccountsError:
+        if row.expires_at is None or row.expires_at > now:
+            return Secret(document["access_token"])
+        raise
+    return Secret(_read(account).open_token()["access_token"])
+
+
+def renewed_token(account: ConnectedAccount, failed: Secret) -> Secret:
+    """A token other than the one a provider just refused: the stored one, if it is newer."""
+    row = _read(account)
+    stored = Secret(row.open_token()["access_token"])
+    if stored.reveal() != failed.reveal():
+        return stored
+    _refuse_in_backoff(row, timezone.now())
+    outside_transaction(lambda: renew(row))
+    return Secret(_read(account).open_token()["access_token"])
+
+
+def _read(account: ConnectedAccount) -> ConnectedAccount:
+    # From the database that is written to: a replica may still hold a spent token.
+    rows = ConnectedAccount.objects.using(account._state.db or "default").with_token()
+    row: ConnectedAccount | None = rows.filter(pk=account.pk).first()
+    if row is None:
+        raise ReauthorizationRequired("disconnected")
+    if row.needs_reconnect:
+        raise ReauthorizationRequired(row.reason)
+    return row
+
+
+def _is_stale(row: ConnectedAccount, document: dict[str, Any], now: datetime) -> bool:
+    if row.expires_at is None or row.expires_at - now > MARGIN:
+        return False
+    life = document.get("expires_in")
+    if life is None or life > MARGIN.total_seconds() or row.refreshed_at is None:
+        return True
+    # Tokens that live for less than the margin would be refreshed at every use: once half is gone.
+    return row.expires_at <= now or now - row.refreshed_at > timedelta(seconds=life / 2)
+
+
+def _refuse_in_backoff(row: ConnectedAccount, now: datetime) -> None:
+    if row.failure_count and row.refresh_at is not None and row.refresh_at > now:
+        raise ProviderUnavailable(row.last_error, sent=False)
+    if pauses.is_paused(pauses.provider_state(row.provider), now):
+        raise ProviderUnavailable("paused", sent=False)

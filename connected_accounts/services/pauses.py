@@ -1,0 +1,66 @@
+"""A provider that refuses the site's own credentials is left alone for a while, by all workers."""
+
+import logging
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.utils import timezone
+
+from connected_accounts import conf
+from connected_accounts.models import SITE_OWNER, Event, Kind, ProviderState
+
+logger = logging.getLogger("connected_accounts")
+
+PAUSE: Final = timedelta(minutes=15)
+
+
+def provider_state(alias: str) -> ProviderState:
+    """The shared row of an alias, made when first needed, and this deployment's from then on."""
+    here = conf.site_id()
+    state, _ = ProviderState.objects.get_or_create(provider=alias, defaults={"site_id": here})
+    if here and not state.site_id:
+        ProviderState.objects.filter(pk=state.pk, site_id="").update(site_id=here)
+        state.refresh_from_db()
+    return state
+
+
+def is_paused(state: ProviderState, now: datetime) -> bool:
+    return state.paused_until is not None and state.paused_until > now
+
+
+def belongs_here(state: ProviderState) -> bool:
+    """False for the database of another deployment: a copy must not spend its refresh tokens."""
+    return conf.site_id() in ("", state.site_id)
+
+
+def confirm_site() -> int:
+    """Make this deployment the owner of the database's grants; return how many aliases changed."""
+    here = conf.site_id()
+    return ProviderState.objects.exclude(site_id=here).update(site_id=here)
+
+
+def pause(alias: str, code: str, *, now: datetime | None = None) -> None:
+    """Stop calling a provider whose answers say that the site's credentials are wrong.
+
+    The first to notice tells the admins, once: an Event and a log line.
+    """
+    now = now or timezone.now()
+    state = provider_state(alias)
+    ProviderState.objects.filter(pk=state.pk).update(paused_until=now + PAUSE)
+    first = ProviderState.objects.filter(pk=state.pk, pause_reason="").update(
+        pause_reason=code[:64]
+    )
+    if first:
+        Event.record(Kind.CLIENT_REJECTED, at=now, detail=code, provider=alias, owner=SITE_OWNER)
+        logger.error(
+            "client credentials rejected: provider=%s code=%s; check CLIENT_ID and CLIENT_SECRET",
+            alias,
+            code,
+        )
+
+
+def resume(alias: str) -> None:
+    """Note that the provider accepts the site again."""
+    ProviderState.objects.filter(provider=alias).exclude(pause_reason="").update(
+        paused_until=None, pause_reason=""
+    )

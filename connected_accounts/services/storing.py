@@ -1,0 +1,140 @@
+"""Getting an answer to disk: a rotated refresh token exists nowhere else until this succeeds."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Any, Final, TypeVar
+
+from django.db import InterfaceError, OperationalError, connection
+from django.utils import timezone
+
+from connected_accounts.accounts import ConnectedAccount
+from connected_accounts.exceptions import ProviderUnavailable, Undecryptable
+from connected_accounts.fields import open_document, seal_document
+from connected_accounts.oauth2.token import TokenResponse
+from connected_accounts.providers.base import Endpoints, Provider
+from connected_accounts.providers.registry import get_provider
+from connected_accounts.secret import Sealed, Secret
+from connected_accounts.services.grants import grant_values
+from connected_accounts.services.revocation import revoke_orphan
+
+logger = logging.getLogger("connected_accounts")
+
+PATIENCE: Final = 20.0  # seconds; shorter than the lease outlives the call
+PAUSE: Final = 0.5
+T = TypeVar("T")
+
+
+class GrantNotStored(ProviderUnavailable):
+    """The database is away; the sealed grant is in ``sealed``, for the broker to carry."""
+
+    def __init__(self, account_id: int, generation: int, sealed: Sealed) -> None:
+        super().__init__("database_away")
+        self.account_id = account_id
+        self.generation = generation
+        self.sealed = sealed
+
+
+def outside_transaction(work: Callable[[], T]) -> T:
+    """Run ``work`` so that what it writes is committed at once, whatever transaction is open here.
+
+    A site's view may run in a transaction (``ATOMIC_REQUESTS``): a refresh inside it would hold the
+    transaction open over a network call, hide the lease from other processes, and lose the rotated
+    token if the view fails. It is done on a connection of its own then. SQLite has one writer, so
+    there it stays inside; a test case's own transaction is nobody's to leave.
+    """
+    blocks = connection.atomic_blocks
+    in_test = any(getattr(block, "_from_testcase", False) for block in blocks)
+    if not blocks or in_test or connection.vendor == "sqlite":
+        return work()
+
+    def work_apart() -> T:
+        try:
+            return work()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1, "connected-accounts-refresh") as pool:
+        return pool.submit(work_apart).result()
+
+
+def patiently(write: Callable[[], T]) -> T:
+    """Run a write again while the database cannot be reached. Raises what it last raised."""
+    ends = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return write()
+        except (OperationalError, InterfaceError):
+            if connection.in_atomic_block or time.monotonic() > ends:
+                raise
+            connection.close()
+            time.sleep(PAUSE)
+
+
+def store_grant(
+    account: ConnectedAccount,
+    values: dict[str, Any],
+    provider: Provider,
+    endpoints: Endpoints,
+    document: Mapping[str, Any],
+) -> bool:
+    """Store a refreshed grant while the row is ours. False: it is not, and the grant is withdrawn
+    if a disconnect was faster.
+
+    Raises GrantNotStored when the database stays away.
+    """
+    try:
+        if patiently(lambda: account.mark_refreshed(**values)):
+            return True
+        return patiently(lambda: _after_losing(account, values, provider, endpoints, document))
+    except (OperationalError, InterfaceError):
+        document = {**document, "sent_at": values["refreshed_at"].isoformat()}
+        sealed = seal_document(document, account.seal_id)
+    # Outside the except block: the database's error would hold the statement.
+    raise GrantNotStored(account.pk, account.generation, sealed)
+
+
+def _after_losing(
+    account: ConnectedAccount,
+    values: Mapping[str, Any],
+    provider: Provider,
+    endpoints: Endpoints,
+    document: Mapping[str, Any],
+) -> bool:
+    row = (
+        ConnectedAccount.objects.filter(pk=account.pk)
+        .values("seal_id", "generation", "refreshed_at", "lease_holder")
+        .first()
+    )
+    if row is None or row["seal_id"] != account.seal_id:
+        logger.warning("late refresh withdrawn: account=%s", account.pk)
+        revoke_orphan(
+            provider, endpoints, account, document, subject=account.subject, at=timezone.now()
+        )
+        return False
+    # A COMMIT whose answer was lost: the row already holds what we meant to write.
+    return bool(
+        row["generation"] == account.generation and row["refreshed_at"] == values["refreshed_at"]
+    )
+
+
+def store_sealed(account_id: int, generation: int, sealed: str) -> bool:
+    """Store a grant that went through the broker, if nothing has happened to its account since."""
+    account = ConnectedAccount.objects.filter(pk=account_id, generation=generation).first()
+    if account is None:
+        return False
+    try:
+        document = open_document(Sealed(sealed), account.seal_id)
+        sent_at = datetime.fromisoformat(document.pop("sent_at"))
+    except (Undecryptable, KeyError, ValueError):
+        return False
+    provider = get_provider(account.provider)
+    token = TokenResponse(
+        access_token=Secret(document["access_token"]),
+        expires_in=document.get("expires_in"),
+        refresh_token_expires_in=document.get("refresh_token_expires_in"),
+    )
+    values = grant_values(provider, token, document, seal_id=account.seal_id, sent_at=sent_at)
+    return bool(account.mark_refreshed(**values, refreshed_at=sent_at))

@@ -1,0 +1,14 @@
+"""What the app tells the site. Sender: ``ConnectedAccount``; sent after commit, robustly.
+
+``account_connected(account, created)`` · ``account_refreshed(account)`` ·
+``refresh_failed(account, error)`` · ``reconnect_required(account, reason)`` ·
+``account_disconnected(provider, subject, user)``
+"""
+
+from django.dispatch import Signal
+
+account_connected = Signal()
+account_refreshed = Signal()
+refresh_failed = Signal()
+reconnect_required = Signal()
+account_disconnected = Signal()

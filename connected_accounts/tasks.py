@@ -1,0 +1,125 @@
+"""The Celery tasks. Arguments are ids, results are ignored; every task may run twice, late, or
+beside itself. Each does its whole work in process under ``.apply()``."""
+
+import logging
+from datetime import timedelta
+from typing import Any, Final
+
+from celery import shared_task
+from django.db import transaction
+from django.utils import timezone
+
+from connected_accounts import conf
+from connected_accounts.exceptions import ConfigurationError, ConnectedAccountsError
+
+logger = logging.getLogger("connected_accounts")
+
+DRAINS_PER_PROVIDER: Final = 2  # whatever the backlog: drains claim until nothing is due
+TASK_OPTIONS: Final[dict[str, Any]] = {"ignore_result": True, "serializer": "json"}
+
+
+@shared_task(bind=True, name="connected_accounts.refresh_due_accounts", **TASK_OPTIONS)
+def refresh_due_accounts(self: Any) -> None:
+    """Start a few drains for each provider that has accounts due."""
+    from connected_accounts.services.drain import is_due  # loads requests
+
+    for alias in conf.provider_aliases():
+        if not is_due(alias, timezone.now()):
+            continue
+        if self.request.is_eager or self.request.called_directly:
+            drain_refreshes.apply((alias,))
+            continue
+        for _ in range(DRAINS_PER_PROVIDER):
+            drain_refreshes.apply_async((alias,), expires=120)
+
+
+@shared_task(name="connected_accounts.drain_refreshes", **TASK_OPTIONS)
+def drain_refreshes(provider: str) -> None:
+    """Refresh what is due at one provider, for less than a minute."""
+    from connected_accounts.services.drain import drain
+
+    try:
+        drained = drain(provider)
+    except ConfigurationError as error:
+        logger.error("cannot refresh: provider=%s code=%s", provider, error.code)
+        return
+    for away in drained.not_stored:
+        hand_over(away)
+    if drained.refreshed or drained.failed:
+        logger.info(
+            "drained: provider=%s refreshed=%d failed=%d",
+            provider,
+            drained.refreshed,
+            drained.failed,
+        )
+
+
+@shared_task(name="connected_accounts.refresh_account", **TASK_OPTIONS)
+def refresh_account(account_id: int) -> None:
+    """Refresh one account now. Its outcome is on the account; nothing is raised for a failure."""
+    from connected_accounts.models import ConnectedAccount
+    from connected_accounts.services.renewal import refresh
+    from connected_accounts.services.storing import GrantNotStored
+
+    account = ConnectedAccount.objects.filter(pk=account_id).first()
+    if account is None:
+        return
+    try:
+        refresh(account)
+    except GrantNotStored as away:
+        hand_over(away)
+    except ConnectedAccountsError as error:
+        logger.info("refresh failed: account=%s code=%s", account_id, error.code)
+
+
+@shared_task(name="connected_accounts.revoke_pending_tokens", **TASK_OPTIONS)
+def revoke_pending_tokens() -> None:
+    """Withdraw at their providers the grants that are waiting for it."""
+    from connected_accounts.services.revocation import revoke_pending
+
+    revoke_pending()
+
+
+@shared_task(name="connected_accounts.purge", **TASK_OPTIONS)
+def purge() -> None:
+    """Delete what has served: old authorization requests, events and finished revocations."""
+    from connected_accounts.services.retention import purge_old
+
+    purge_old(timezone.now(), timedelta(days=float(conf.get("EVENT_RETENTION_DAYS"))))
+
+
+@shared_task(
+    bind=True,
+    name="connected_accounts.store_refresh",
+    max_retries=None,
+    **TASK_OPTIONS,
+)
+def store_refresh(self: Any, account_id: int, generation: int, sealed: str) -> None:
+    """Store a sealed grant that could not be stored when it came; tried again until it can."""
+    from django.db import InterfaceError, OperationalError
+
+    from connected_accounts.services.storing import store_sealed
+
+    try:
+        store_sealed(account_id, generation, sealed)
+    except (OperationalError, InterfaceError):
+        # Seconds, far below any broker's visibility timeout.
+        raise self.retry(countdown=15) from None
+
+
+def hand_over(away: Any) -> None:
+    """Give a grant that the database could not take to the broker, sealed."""
+    store_refresh.apply_async((away.account_id, away.generation, away.sealed.reveal()))
+
+
+def enqueue(task: Any, *args: Any) -> None:
+    """Send a task once the transaction is committed. A broker that is away is not an error: beat's
+    next round does the same work."""
+
+    def send() -> None:
+        try:
+            task.apply_async(args, retry=False)
+        except Exception as error:
+            logger.warning("not sent, beat will do it: %s: %s", task.name, type(error).__name__)
+
+    transaction.on_commit(send)

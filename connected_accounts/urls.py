@@ -1,0 +1,15 @@
+"""``path("connections/", include("connected_accounts.urls"))``"""
+
+from django.urls import path
+
+from connected_accounts import views
+
+app_name = "connected_accounts"
+
+urlpatterns = [
+    path("", views.ListView.as_view(), name="list"),
+    path("<slug:provider>/connect/", views.ConnectView.as_view(), name="connect"),
+    path("<slug:provider>/callback/", views.CallbackView.as_view(), name="callback"),
+    path("<int:pk>/reconnect/", views.ReconnectView.as_view(), name="reconnect"),
+    path("<int:pk>/disconnect/", views.DisconnectView.as_view(), name="disconnect"),
+]

@@ -1,0 +1,64 @@
+"""What the sandbox remembers besides the toolkit's tables: tallies, and who is locked out."""
+
+from datetime import timedelta
+from math import ceil
+
+from django.db import models, transaction
+from django.db.models import F
+from django.utils import timezone
+
+LONGEST_LOCKOUT = 3600
+
+
+class Tally(models.Model):
+    """How often something happened at one provider."""
+
+    dialect = models.CharField(max_length=20)
+    event = models.CharField(max_length=40)
+    count = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["dialect", "event"], name="one_tally")]
+
+    def __str__(self) -> str:
+        return f"{self.dialect} {self.event}: {self.count}"
+
+    @classmethod
+    def add(cls, dialect: str, event: str) -> None:
+        with transaction.atomic():
+            tally, _ = cls.objects.get_or_create(dialect=dialect, event=event)
+            cls.objects.filter(pk=tally.pk).update(count=F("count") + 1)
+
+
+class Lockout(models.Model):
+    """Badgr's token throttle: one counter for all clients behind one address.
+
+    badgr-server 3.14.1, observed 2026: 2 seconds after the first failure, then 4, 8, up to an
+    hour. A success clears it.
+    """
+
+    address = models.CharField(max_length=45, unique=True)
+    failures = models.PositiveIntegerField(default=0)
+    until = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.address} until {self.until}"
+
+    @classmethod
+    def seconds_left(cls, address: str) -> int:
+        lockout = cls.objects.filter(address=address).first()
+        if lockout is None:
+            return 0
+        return max(0, ceil((lockout.until - timezone.now()).total_seconds()))
+
+    @classmethod
+    def lengthen(cls, address: str) -> None:
+        lockout = cls.objects.filter(address=address).first() or cls(address=address)
+        lockout.failures += 1
+        seconds = min(2 ** min(lockout.failures, 12), LONGEST_LOCKOUT)
+        lockout.until = timezone.now() + timedelta(seconds=seconds)
+        lockout.save()
+
+    @classmethod
+    def clear(cls, address: str) -> None:
+        cls.objects.filter(address=address).delete()
