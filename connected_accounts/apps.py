@@ -14,11 +14,19 @@ class ConnectedAccountsConfig(AppConfig):
 
         from connected_accounts import checks
         from connected_accounts.models import ConnectedAccount
+        from connected_accounts.services import storing
         from connected_accounts.services.revocation import revoke_before_delete
 
         checks.register()
+        storing.carry = _carry_grant
         # The one signal of Django's that we receive: whatever deletes an account, be it a user's
         # deletion or the admin's, its grant must be withdrawn at the provider too.
         pre_delete.connect(
             revoke_before_delete, sender=ConnectedAccount, dispatch_uid="connected_accounts"
         )
+
+
+def _carry_grant(account_id: int, generation: int, sealed: str) -> None:
+    from connected_accounts.tasks import carry_grant  # loads Celery
+
+    carry_grant(account_id, generation, sealed)

@@ -108,7 +108,9 @@ def unseal(sealed: Secret | None, *, purpose: str, bound_to: object) -> str:
 
 def open_document(token: Secret | None, seal_id: uuid.UUID) -> dict[str, Any]:
     """Open a sealed token document. Raises Undecryptable."""
-    document: dict[str, Any] = json.loads(unseal(token, purpose=TOKEN_PURPOSE, bound_to=seal_id))
+    document = json.loads(unseal(token, purpose=TOKEN_PURPOSE, bound_to=seal_id))
+    if not isinstance(document, dict) or not isinstance(document.get("access_token"), str):
+        raise Undecryptable("not_a_token")
     return document
 
 

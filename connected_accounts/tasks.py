@@ -43,8 +43,6 @@ def drain_refreshes(provider: str) -> None:
     except ConfigurationError as error:
         logger.error("cannot refresh: provider=%s code=%s", provider, error.code)
         return
-    for away in drained.not_stored:
-        hand_over(away)
     if drained.refreshed or drained.failed:
         logger.info(
             "drained: provider=%s refreshed=%d failed=%d",
@@ -59,15 +57,12 @@ def refresh_account(account_id: int) -> None:
     """Refresh one account now. Its outcome is on the account; nothing is raised for a failure."""
     from connected_accounts.models import ConnectedAccount
     from connected_accounts.services.renewal import refresh
-    from connected_accounts.services.storing import GrantNotStored
 
     account = ConnectedAccount.objects.filter(pk=account_id).first()
     if account is None:
         return
     try:
         refresh(account)
-    except GrantNotStored as away:
-        hand_over(away)
     except ConnectedAccountsError as error:
         logger.info("refresh failed: account=%s code=%s", account_id, error.code)
 
@@ -107,9 +102,9 @@ def store_refresh(self: Any, account_id: int, generation: int, sealed: str) -> N
         raise self.retry(countdown=15) from None
 
 
-def hand_over(away: Any) -> None:
+def carry_grant(account_id: int, generation: int, sealed: str) -> None:
     """Give a grant that the database could not take to the broker, sealed."""
-    store_refresh.apply_async((away.account_id, away.generation, away.sealed.reveal()))
+    store_refresh.apply_async((account_id, generation, sealed))
 
 
 def enqueue(task: Any, *args: Any) -> None:

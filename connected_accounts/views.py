@@ -1,5 +1,6 @@
 """The pages. Each works without JavaScript, and none shows or logs a secret."""
 
+import logging
 from typing import Any, ClassVar
 
 from django.contrib import messages
@@ -35,7 +36,10 @@ from connected_accounts.services.authorization import (
     requested_scopes,
     start_authorization,
 )
+from connected_accounts.services.pauses import pause
 from connected_accounts.services.revocation import disconnect
+
+logger = logging.getLogger("connected_accounts")
 
 
 # A spent code must not be rolled back by the site's ATOMIC_REQUESTS.
@@ -53,7 +57,11 @@ class Page(View):
     def answer(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if not request.user.is_authenticated:
             return browser.to_login(request, self.way_back(request))
-        return super().dispatch(request, *args, **kwargs)  # type: ignore[return-value]
+        try:
+            return super().dispatch(request, *args, **kwargs)  # type: ignore[return-value]
+        except ConfigurationError as error:
+            logger.error("settings: %s", error)
+            return failure_page(request, None, error)
 
     def way_back(self, request: HttpRequest) -> str:
         """Where to return to after signing in. A form's answers are asked for again."""
@@ -209,16 +217,16 @@ class DisconnectView(Page):
 
 def failure_page(
     request: HttpRequest,
-    service: Provider,
+    service: Provider | None,
     error: InvalidState | AuthorizationDenied | ProviderError | ConfigurationError,
 ) -> HttpResponse:
     """Say what happened in a person's words, and offer the way on."""
-    if isinstance(error, ClientRejected):
-        from connected_accounts.services.pauses import pause
-
+    if isinstance(error, ClientRejected) and service is not None:
         pause(service.alias, error.code)
     failure = failure_for(error)
-    again = reverse("connected_accounts:connect", args=[service.alias])
+    again = reverse("connected_accounts:list")
+    if service is not None:
+        again = reverse("connected_accounts:connect", args=[service.alias])
     if error.reconnect is not None:
         again = reverse("connected_accounts:reconnect", args=[error.reconnect])
     if error.next:

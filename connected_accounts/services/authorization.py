@@ -12,7 +12,6 @@ from django.utils import timezone
 from connected_accounts import conf
 from connected_accounts.exceptions import (
     AuthorizationDenied,
-    ClientRejected,
     ConfigurationError,
     ConnectedAccountsError,
     InvalidState,
@@ -263,9 +262,8 @@ def _refusal(error: str) -> Exception:
         return AuthorizationDenied("access_denied")
     if error in ("server_error", "temporarily_unavailable"):
         return ProviderUnavailable(error)
-    if error == "unauthorized_client":
-        return ClientRejected(error)
-    known = ("invalid_request", "invalid_scope", "unsupported_response_type")
+    # Never ClientRejected, which pauses the provider: anybody can write this into the address.
+    known = ("invalid_request", "invalid_scope", "unauthorized_client", "unsupported_response_type")
     return UnexpectedResponse(error if error in known else "authorization_error")
 
 

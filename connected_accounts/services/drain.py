@@ -4,33 +4,37 @@ One thread talks to the database; the pool's threads only to the network. Each a
 it arrives.
 """
 
+import logging
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from django.db import DatabaseError, connection
 from django.utils import timezone
 
 from connected_accounts import conf
-from connected_accounts.exceptions import ClientRejected, ConnectedAccountsError
+from connected_accounts.exceptions import ClientRejected
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.providers.base import Provider
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.services import pauses
-from connected_accounts.services.renewal import Attempt, Outcome, ask, claim, prepare, settle
-from connected_accounts.services.storing import GrantNotStored
+from connected_accounts.services.attempts import Attempt, Outcome, ask, claim, prepare, settle
+from connected_accounts.services.pacing import reserve
 
+logger = logging.getLogger("connected_accounts")
+
+MAX_WAIT: Final = 0.1  # seconds between looks for more work
 MAX_SECONDS: Final = 50.0  # a drain ends before the next beat starts one
 
 
 @dataclass
 class Drained:
-    """What one drain did. ``not_stored``: grants for the broker, if the database is away."""
+    """What one drain did."""
 
     refreshed: int = 0
     failed: int = 0
-    not_stored: list[GrantNotStored] = field(default_factory=list)
 
 
 def is_due(alias: str, now: datetime) -> bool:
@@ -61,27 +65,37 @@ def drain(alias: str, *, now: datetime | None = None, seconds: float = MAX_SECON
         in_flight: dict[Future[Outcome], Attempt] = {}
         more = True
         while more or in_flight:
-            more = more and time.monotonic() < ends and not drained.not_stored
-            if more and len(in_flight) < 2 * width:
-                attempts = _claim_due(provider, 2 * width - len(in_flight), now)
-                more = bool(attempts) and not probing
+            more = more and time.monotonic() < ends
+            if more and len(in_flight) <= width:
+                places = reserve(provider, 1 if probing else 2 * width - len(in_flight))
+                attempts = _claim_due(provider, places, now)
+                more = not probing and bool(attempts or not places)
                 for attempt in attempts:
                     _start(attempt, pool, in_flight, drained)
-            if in_flight:
-                done, _ = wait(in_flight, return_when=FIRST_COMPLETED)
-                for future in done:
-                    rejected = _finish(in_flight.pop(future), future.result(), drained)
-                    more = more and not rejected
+            done, _ = wait(in_flight, timeout=MAX_WAIT, return_when=FIRST_COMPLETED)
+            for future in done:
+                rejected = _finish(in_flight.pop(future), future.result(), drained)
+                more = more and not rejected
+            if more and not in_flight:
+                time.sleep(MAX_WAIT)  # every place of this second is taken
     if probing and drained.refreshed:
         pauses.resume(alias)
     return drained
 
 
-def _claim_due(provider: Provider, count: int, now: datetime) -> list[Attempt]:
+def _claim_due(provider: Provider, places: list[float], now: datetime) -> list[Attempt]:
+    """Claim as many accounts as there are places to send from, and give each its place."""
     due = ConnectedAccount.objects.at(provider.alias).due_for_refresh(now)
-    # The ids first: MariaDB takes no LIMIT in a subquery.
-    pks = list(due.values_list("pk", flat=True)[:count])
-    return claim(pks, provider, now=now) if pks else []
+    try:
+        # The ids first: MariaDB takes no LIMIT in a subquery.
+        pks = list(due.values_list("pk", flat=True)[: len(places)])
+        attempts = claim(pks, provider, now=now) if pks else []
+    except DatabaseError as error:
+        _forgive(error)  # what is in flight is finished; beat starts the next drain
+        return []
+    for attempt, place in zip(attempts, places, strict=False):
+        attempt.not_before = time.monotonic() + place
+    return attempts
 
 
 def _start(
@@ -99,12 +113,17 @@ def _start(
 
 def _finish(attempt: Attempt, outcome: Outcome, drained: Drained) -> bool:
     """Settle one attempt; True where the provider refuses the site itself."""
-    error: ConnectedAccountsError | None
     try:
         error = settle(attempt, outcome)
-    except GrantNotStored as away:
-        drained.not_stored.append(away)
+    except DatabaseError as failure:
+        _forgive(failure)  # the other answers must still be stored; this row's lease runs out
+        drained.failed += 1
         return False
     drained.refreshed += error is None
     drained.failed += error is not None
     return isinstance(error, ClientRejected)
+
+
+def _forgive(error: DatabaseError) -> None:
+    logger.error("database: %s", type(error).__name__)
+    connection.close_if_unusable_or_obsolete()

@@ -27,14 +27,9 @@ PAUSE: Final = 0.5
 T = TypeVar("T")
 
 
-class GrantNotStored(ProviderUnavailable):
-    """The database is away; the sealed grant is in ``sealed``, for the broker to carry."""
-
-    def __init__(self, account_id: int, generation: int, sealed: Sealed) -> None:
-        super().__init__("database_away")
-        self.account_id = account_id
-        self.generation = generation
-        self.sealed = sealed
+# Gives a sealed grant to the broker: (account id, generation, sealed text). Set when the app is
+# ready, so that the services need not know Celery.
+carry: Callable[[int, int, str], None] | None = None
 
 
 def outside_transaction(work: Callable[[], T]) -> T:
@@ -83,17 +78,28 @@ def store_grant(
     """Store a refreshed grant while the row is ours. False: it is not, and the grant is withdrawn
     if a disconnect was faster.
 
-    Raises GrantNotStored when the database stays away.
+    When the database stays away the grant goes to the broker, sealed, and ProviderUnavailable
+    (``database_away``) is raised.
     """
     try:
         if patiently(lambda: account.mark_refreshed(**values)):
             return True
         return patiently(lambda: _after_losing(account, values, provider, endpoints, document))
     except (OperationalError, InterfaceError):
-        document = {**document, "sent_at": values["refreshed_at"].isoformat()}
-        sealed = seal_document(document, account.seal_id)
+        _hand_over(account, {**document, "sent_at": values["refreshed_at"].isoformat()})
     # Outside the except block: the database's error would hold the statement.
-    raise GrantNotStored(account.pk, account.generation, sealed)
+    raise ProviderUnavailable("database_away")
+
+
+def _hand_over(account: ConnectedAccount, document: Mapping[str, Any]) -> None:
+    sealed = seal_document(dict(document), account.seal_id)
+    try:
+        if carry is not None:
+            carry(account.pk, account.generation, sealed.reveal())
+            return
+    except Exception as error:  # no broker either: said below, and the lease ends by itself
+        logger.error("broker away: %s", type(error).__name__)
+    logger.critical("refreshed grant lost, database and broker away: account=%s", account.pk)
 
 
 def _after_losing(

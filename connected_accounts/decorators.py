@@ -1,0 +1,91 @@
+"""Views that need a connection: ``@connection_required("badgr", scopes=["r:backpack"])``."""
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from inspect import iscoroutinefunction
+from typing import Any, ClassVar
+from urllib.parse import urlencode
+
+from asgiref.sync import sync_to_async
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+
+from connected_accounts import browser
+from connected_accounts.cards import scope_lines
+from connected_accounts.models import ConnectedAccount
+from connected_accounts.providers.registry import get_provider
+
+View = Callable[..., Any]
+
+
+def connection_required(alias: str, scopes: Sequence[str] = ()) -> Callable[[View], View]:
+    """Let a view run only for a user whose account at ``alias`` is connected and has ``scopes``.
+
+    Sets ``request.connected_account`` (the newest such account). Anybody else is sent to sign in,
+    or to connect and then back: to this page, or for a POST to the page it came from. Where the
+    user was asked for the scopes already and granted fewer, a 403 page says so, so that nobody is
+    sent round in circles. For function views, synchronous or not; for class-based views there is
+    ``ConnectionRequiredMixin``.
+    """
+
+    def decorate(view: View) -> View:
+        if iscoroutinefunction(view):
+
+            @wraps(view)
+            async def async_wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+                stop = await sync_to_async(stop_unless_connected)(request, alias, scopes)
+                return stop or await view(request, *args, **kwargs)
+
+            return async_wrapper
+
+        @wraps(view)
+        def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+            stop = stop_unless_connected(request, alias, scopes)
+            return stop or view(request, *args, **kwargs)
+
+        return wrapper
+
+    return decorate
+
+
+class ConnectionRequiredMixin:
+    """``connection_required`` for class-based views, named by two attributes."""
+
+    connection_provider: ClassVar[str]
+    connection_scopes: ClassVar[Sequence[str]] = ()
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        stop = stop_unless_connected(request, self.connection_provider, self.connection_scopes)
+        return stop or super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
+
+
+def stop_unless_connected(
+    request: HttpRequest, alias: str, scopes: Sequence[str]
+) -> HttpResponse | None:
+    """The answer to give instead of the view, or None with ``request.connected_account`` set."""
+    back = _way_back(request)
+    if not request.user.is_authenticated:
+        return browser.to_login(request, back or "/")
+    accounts = ConnectedAccount.objects.for_user(request.user).at(alias).active()
+    newest = list(accounts.order_by("-connected_at"))
+    for account in newest:
+        if set(scopes) <= set(account.scopes_granted):
+            request.connected_account = account  # type: ignore[attr-defined]
+            return None
+    if newest and set(scopes) <= set(newest[0].scopes_requested):
+        service = get_provider(alias)
+        missing = [scope for scope in scopes if scope not in newest[0].scopes_granted]
+        context = {"provider": service, "missing": scope_lines(service, missing)}
+        page = render(request, "connected_accounts/missing_scopes.html", context, status=403)
+        return browser.guard(page, carries_code=False)
+    query = urlencode([("next", back)] * bool(back) + [("scope", scope) for scope in scopes])
+    address = reverse("connected_accounts:connect", args=[alias])
+    return browser.SeeOther(f"{address}?{query}" if query else address)
+
+
+def _way_back(request: HttpRequest) -> str:
+    """This page; for a POST, which must not be repeated by a redirect, the page it came from."""
+    if request.method in ("GET", "HEAD"):
+        return request.get_full_path()
+    return browser.safe_next(request, request.headers.get("Referer", ""))

@@ -1,0 +1,35 @@
+"""``MAX_REQUESTS_PER_SECOND``: places in one queue that all workers share, in the database."""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.utils import timezone
+
+from connected_accounts.models import ProviderState
+from connected_accounts.providers.base import Provider
+from connected_accounts.services.pauses import provider_state
+
+AHEAD: Final = timedelta(seconds=1)  # how far ahead places are given out
+TRIES: Final = 5
+
+
+def reserve(provider: Provider, want: int, *, now: datetime | None = None) -> list[float]:
+    """Take up to ``want`` places; for each, how many seconds from now its request may be sent.
+
+    An empty list: the next second is taken. Without a limit all places are at once.
+    """
+    rate = provider.config.max_requests_per_second
+    if rate is None:
+        return [0.0] * want
+    gap = timedelta(seconds=1 / rate)
+    for _ in range(TRIES):
+        moment = now or timezone.now()
+        seen = provider_state(provider.alias).next_request_at
+        first = moment if seen is None else max(seen, moment)
+        places: list[float] = []
+        while len(places) < want and first + gap * len(places) < moment + AHEAD:
+            places.append((first + gap * len(places) - moment).total_seconds())
+        rows = ProviderState.objects.filter(provider=provider.alias, next_request_at=seen)
+        if not places or rows.update(next_request_at=first + gap * len(places)):
+            return places
+    return []  # too many others at it; the next round tries again

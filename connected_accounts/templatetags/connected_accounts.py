@@ -1,0 +1,41 @@
+"""``{% load connected_accounts %}``: connect buttons and the user's connections."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django import template
+from django.db.models import QuerySet
+
+from connected_accounts.models import ConnectedAccount
+from connected_accounts.providers.registry import get_provider
+
+register = template.Library()
+
+
+@register.inclusion_tag("connected_accounts/_connect_button.html", takes_context=True)
+def connect_button(
+    context: template.Context, alias: str, next: str | None = None, scopes: Iterable[str] = ()
+) -> dict[str, Any]:
+    """A form with one button that starts connecting ``alias``. Afterwards the person comes back to
+    ``next``, or to this page. ``scopes`` is a list, or a text with spaces between."""
+    request = context.get("request")
+    if next is None:
+        next = request.get_full_path() if request is not None else ""
+    return {
+        "provider": get_provider(alias),
+        "next": next,
+        "scopes": scopes.split() if isinstance(scopes, str) else list(scopes),
+        "csrf_token": context.get("csrf_token"),
+    }
+
+
+@register.simple_tag(takes_context=True)
+def user_connections(context: template.Context) -> QuerySet[ConnectedAccount]:
+    """The connections of the signed-in user, newest first; none for an anonymous one."""
+    request = context.get("request")
+    user = getattr(request, "user", None) or context.get("user")
+    if user is None or not user.is_authenticated:
+        nobodys: QuerySet[ConnectedAccount] = ConnectedAccount.objects.none()
+        return nobodys
+    found: QuerySet[ConnectedAccount] = ConnectedAccount.objects.for_user(user)
+    return found.order_by("-connected_at")
