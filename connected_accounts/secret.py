@@ -1,5 +1,6 @@
 """Text that must not be seen: Secret (in memory) and Sealed (as stored, encrypted)."""
 
+from hmac import compare_digest
 from typing import Any, Self
 
 MASK = "***"
@@ -39,14 +40,17 @@ class Secret(str):
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         return type(self), (None,)
 
-    # Identity, because equality of the visible characters would make all secrets equal.
+    # By the hidden text: the visible characters are the same for all. Never equal to plain text.
     def __eq__(self, other: object) -> bool:
-        return self is other
+        if not isinstance(other, Secret) or self._text is None or other._text is None:
+            return self is other
+        return compare_digest(self._text.encode(), other._text.encode())
 
     def __ne__(self, other: object) -> bool:
-        return self is not other
+        return not self == other
 
-    __hash__ = object.__hash__
+    def __hash__(self) -> int:
+        return hash((Secret, self._text))
 
 
 class Sealed(Secret):

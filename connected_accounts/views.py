@@ -14,7 +14,7 @@ from django.utils.decorators import method_decorator
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.views import View
-from django.views.decorators.csrf import csrf_protect
+from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.debug import sensitive_variables
 
 from connected_accounts import browser, tasks
@@ -44,7 +44,6 @@ logger = logging.getLogger("connected_accounts")
 
 # A spent code must not be rolled back by the site's ATOMIC_REQUESTS.
 @method_decorator(transaction.non_atomic_requests, name="dispatch")
-@method_decorator(csrf_protect, name="dispatch")
 class Page(View):
     """Base of our pages: for a signed-in person, and with our headers on every answer."""
 
@@ -94,6 +93,7 @@ class ListView(Page):
         return render(request, "connected_accounts/list.html", context)
 
 
+@method_decorator(csrf_protect, name="dispatch")
 class ConnectView(Page):
     """GET asks; POST opens an authorization and leaves for the provider."""
 
@@ -161,6 +161,7 @@ class ReconnectView(ConnectView):
         return self.start(request, self.service(account.provider), account)
 
 
+@method_decorator(csrf_exempt, name="dispatch")  # takes no POST: 405, not a CSRF page
 class CallbackView(Page):
     """Where the provider sends the person back to."""
 
@@ -196,6 +197,7 @@ class CallbackView(Page):
         return browser.SeeOther(target or reverse("connected_accounts:list"))
 
 
+@method_decorator(csrf_protect, name="dispatch")
 class DisconnectView(Page):
     """GET asks; POST deletes the account and has its grant withdrawn at the provider."""
 

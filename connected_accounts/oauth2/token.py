@@ -4,6 +4,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -49,14 +50,14 @@ def parse_json(body: bytes) -> Any:
 
     Refuses what lenient parsers let through: NaN, duplicate keys, nesting without end.
     """
-    try:
+    with suppress(ValueError, RecursionError):
         return json.loads(
             body.decode("utf-8-sig"),
             object_pairs_hook=_object_without_duplicates,
             parse_constant=_refuse_constant,
         )
-    except (ValueError, RecursionError):
-        raise UnexpectedResponse("not_json") from None
+    # Outside, so that it does not carry the parser's error, which holds the body.
+    raise UnexpectedResponse("not_json")
 
 
 def parse_json_object(body: bytes) -> dict[str, Any] | None:
@@ -122,7 +123,9 @@ def seconds(value: Any) -> int | None:
             value = float(value)
         except ValueError:
             return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if isinstance(value, float) and not math.isfinite(value):
         return None
     return int(min(max(value, 0), MAX_LIFE))
 
@@ -134,4 +137,5 @@ def read_scope(value: Any, separator: str) -> tuple[str, ...] | None:
     if not isinstance(value, list | tuple):
         return None
     named = (item.strip() for item in value if isinstance(item, str))
-    return tuple(dict.fromkeys(scope for scope in named if scope)) or None
+    # A NUL or half a surrogate pair is no scope, and no database would take it.
+    return tuple(dict.fromkeys(s for s in named if s and s.isprintable())) or None

@@ -241,6 +241,7 @@ def fetch(request: requests.Request) -> Answer:
     try:
         return _exchange(request.prepare(), call)
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+        call.sent = call.sent and not _never_connected(error)
         # Built here, raised below: these errors hold the request, its body and its URL.
         failure = ProviderUnavailable(_failure_code(error, call), sent=call.sent)
     finally:
@@ -254,7 +255,8 @@ def _exchange(request: requests.PreparedRequest, call: _Call) -> Answer:
     timeout = float(conf.get("HTTP_TIMEOUT"))
     via = adapter()
     url = request.url or ""
-    # The fake provider's adapter sends nothing; count the request as sent all the same.
+    # Another adapter (a test's) does not tell when it sends: count the request as sent, unless its
+    # error says that there was no connection to send on.
     call.sent = not isinstance(via, PooledAdapter)
     response = via.send(
         request, stream=True, timeout=timeout, verify=ca_bundle(), proxies=proxies_for(url)
@@ -271,6 +273,11 @@ def _exchange(request: requests.PreparedRequest, call: _Call) -> Answer:
         raise
     finally:
         response.raw.release_conn()
+
+
+def _never_connected(error: BaseException) -> bool:
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    return isinstance(reason, urllib3.exceptions.NewConnectionError)
 
 
 def _failure_code(error: BaseException, call: _Call) -> str:

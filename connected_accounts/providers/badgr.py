@@ -16,6 +16,7 @@ from connected_accounts.exceptions import (
     ProviderUnavailable,
     UnexpectedResponse,
 )
+from connected_accounts.oauth2.token import seconds
 from connected_accounts.providers.base import Endpoints, Identity, Provider
 
 if TYPE_CHECKING:
@@ -93,11 +94,8 @@ class Badgr(Provider):
         error = payload.get("error")
         if status == 429:
             # The wait is in the body, not in Retry-After, and all of a worker's refreshes share it.
-            wait = payload.get("expires")
-            known = isinstance(wait, int | float) and not isinstance(wait, bool)
-            return ProviderUnavailable(
-                "throttled", status=status, retry_after=float(wait) if known and wait else None
-            )
+            wait = seconds(payload.get("expires"))
+            return ProviderUnavailable("throttled", status=status, retry_after=wait or None)
         if error in ("invalid client_secret", "invalid client_id"):  # with Basic (seen)
             return ClientRejected("invalid_client", status=status)
         return super().classify_error(status, payload)

@@ -1,0 +1,104 @@
+"""Where requests end that would have left the process: recorded, and answered from memory."""
+
+import base64
+import binascii
+import json as json_module
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+from urllib.parse import parse_qsl, unquote_plus
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
+from urllib3 import HTTPResponse
+
+from connected_accounts.testing.faults import Answer
+
+
+class UnexpectedRequest(AssertionError):
+    """A request went to a host that no fake provider stands for; nothing left the process."""
+
+
+@dataclass(frozen=True)
+class RecordedRequest:
+    """A request as it reached the fake. ``form`` or ``json`` is None where the body is no such."""
+
+    endpoint: str
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    form: dict[str, str] | None = None
+    json: Any = None
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The parameters in the body, whichever way they were written."""
+        return self.form or (self.json if isinstance(self.json, dict) else {})
+
+    @property
+    def bearer(self) -> str:
+        """The access token in the ``Authorization`` header, or an empty text."""
+        scheme, _, token = self.headers.get("Authorization", "").partition(" ")
+        return token if scheme == "Bearer" else ""
+
+    def basic(self, *, form_encoded: bool) -> tuple[str, str] | None:
+        """Client id and secret of a Basic header, decoded as RFC 6749 2.3.1 says or left raw."""
+        scheme, _, credentials = self.headers.get("Authorization", "").partition(" ")
+        if scheme != "Basic":
+            return None
+        try:
+            client, _, secret = base64.b64decode(credentials, validate=True).decode().partition(":")
+        except (binascii.Error, UnicodeDecodeError):
+            return "", ""
+        return (unquote_plus(client), unquote_plus(secret)) if form_encoded else (client, secret)
+
+
+def record(endpoint: str, request: requests.PreparedRequest) -> RecordedRequest:
+    """Read a prepared request the way a server would."""
+    body = request.body or b""
+    text = body.decode() if isinstance(body, bytes) else str(body)
+    kind = request.headers.get("Content-Type", "").partition(";")[0]
+    form, content = None, None
+    if kind == "application/x-www-form-urlencoded":
+        form = dict(parse_qsl(text, keep_blank_values=True))
+    elif kind == "application/json":
+        content = json_module.loads(text)
+    headers = CaseInsensitiveDict(request.headers)
+    return RecordedRequest(
+        endpoint, request.method or "", request.url or "", headers, form, content
+    )
+
+
+class FakeAdapter(HTTPAdapter):
+    """Hands requests to one fake; those it does not stand for go to the fake installed before."""
+
+    def __init__(
+        self,
+        stands_for: Callable[[str], bool],
+        handle: Callable[[requests.PreparedRequest], Answer],
+        refuse: Callable[[requests.PreparedRequest], UnexpectedRequest],
+    ) -> None:
+        super().__init__(max_retries=0)
+        self._stands_for = stands_for
+        self._handle = handle
+        self._refuse = refuse
+        self.behind: Any = None
+
+    def send(
+        self, request: requests.PreparedRequest, *args: Any, **kwargs: Any
+    ) -> requests.Response:
+        if not self._stands_for(request.url or ""):
+            if isinstance(self.behind, FakeAdapter):
+                return self.behind.send(request, *args, **kwargs)
+            raise self._refuse(request)
+        answer = self._handle(request)
+        raw = HTTPResponse(
+            body=BytesIO(answer.content()),
+            headers=answer.all_headers(),
+            status=answer.status,
+            preload_content=False,
+            decode_content=False,
+        )
+        return self.build_response(request, raw)

@@ -1,0 +1,174 @@
+"""How a server speaks: plain RFC 6749 here, for every backend without a dialect of its own."""
+
+import secrets
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from connected_accounts.providers.base import Endpoints, Provider
+from connected_accounts.testing.adapter import RecordedRequest
+from connected_accounts.testing.faults import Answer
+from connected_accounts.testing.server import OMITTED, AuthorizationServer, Grant, Refused
+
+JSON = "application/json"
+
+
+def without_omitted(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not OMITTED}
+
+
+def same_secret(given: str, wanted: str) -> bool:
+    return secrets.compare_digest(given.encode(), wanted.encode())
+
+
+class Dialect:
+    """RFC 6749 for tokens, 7009 for revocation, OpenID Connect's ``sub`` and ``email`` at the
+    userinfo endpoint. The site is registered as settings had it when the fake was made."""
+
+    def __init__(
+        self, provider: Provider, endpoints: Endpoints, server: AuthorizationServer
+    ) -> None:
+        self.provider = provider
+        self.endpoints = endpoints
+        self.server = server
+        self.client_id = provider.config.client_id
+        self.client_secret = provider.config.client_secret.reveal()
+
+    # Addresses.
+
+    def endpoint_of(self, url: str) -> str | None:
+        """``token``, ``revocation``, ``identity``, ``api`` for the rest of the provider's hosts, or
+        None for any other host."""
+        address = url.partition("?")[0]
+        for name, known in self.addresses().items():
+            if address in known:
+                return name
+        urls = (self.endpoints.token_endpoint, *self.endpoints.api_urls(), *self.provider.api_hosts)
+        parts = urlsplit(url)
+        hosts = {(urlsplit(known).scheme, urlsplit(known).netloc) for known in urls}
+        return "api" if (parts.scheme, parts.netloc) in hosts else None
+
+    def addresses(self) -> dict[str, tuple[str, ...]]:
+        return {
+            "token": (self.endpoints.token_endpoint,),
+            "revocation": (self.endpoints.revocation_endpoint,),
+            "identity": (self.endpoints.userinfo_endpoint,),
+        }
+
+    # The redirect back to the site.
+
+    def callback(self, code: str, state: str | None, grant: Grant) -> dict[str, str]:
+        return {"code": code, **self._about(state)}
+
+    def denial(self, error: str, state: str | None) -> dict[str, str]:
+        return {"error": error, **self._about(state)}
+
+    def _about(self, state: str | None) -> dict[str, str]:
+        issuer = {"iss": self.endpoints.issuer} if self.endpoints.issuer else {}
+        return issuer if state is None else {"state": state, **issuer}
+
+    # The token endpoint.
+
+    def token(self, request: RecordedRequest) -> Answer:
+        fields = request.fields
+        refusal = self.request_refusal(request) or self.client_refusal(request)
+        if refusal is not None:
+            return refusal
+        try:
+            if fields.get("grant_type") == "authorization_code":
+                grant = self.server.redeem(
+                    fields.get("code", ""),
+                    redirect_uri=fields.get("redirect_uri", ""),
+                    verifier=fields.get("code_verifier", ""),
+                )
+            elif fields.get("grant_type") == "refresh_token":
+                self.check_refresh(fields)
+                grant = self.server.refresh(fields.get("refresh_token", ""))
+            else:
+                return self.unsupported_grant_type()
+        except Refused as refused:
+            return self.grant_refusal(refused.why)
+        return Answer(200, without_omitted(self.token_fields(grant)), headers=self.no_store())
+
+    def request_refusal(self, request: RecordedRequest) -> Answer | None:
+        wants_json = self.provider.token_request_format == "json"  # noqa: S105
+        body = request.json if wants_json else request.form
+        if request.method != "POST" or body is None or urlsplit(request.url).query:
+            return Answer(400, {"error": "invalid_request"})
+        return None
+
+    def client_refusal(self, request: RecordedRequest) -> Answer | None:
+        """The answer to a client that did not authenticate in exactly one way, or None."""
+        form_encoded = self.provider.basic_auth_encoding == "form"
+        by_header = request.basic(form_encoded=form_encoded)
+        if by_header is not None and "client_secret" in request.fields:
+            return Answer(400, {"error": "invalid_request"})
+        in_body = (request.fields.get("client_id", ""), request.fields.get("client_secret", ""))
+        client, secret = by_header or in_body
+        public = self.provider.token_endpoint_auth_method == "none"  # noqa: S105
+        if client == self.client_id and (public or same_secret(secret, self.client_secret)):
+            return None
+        return self.invalid_client(by_header is not None)
+
+    def invalid_client(self, by_header: bool) -> Answer:
+        challenge = {"WWW-Authenticate": 'Basic realm="fake"'} if by_header else {}
+        return Answer(401, {"error": "invalid_client"}, headers=challenge)
+
+    def check_refresh(self, fields: Mapping[str, Any]) -> None:
+        """What this server compares besides the refresh token. Raises Refused."""
+
+    def unsupported_grant_type(self) -> Answer:
+        return Answer(400, {"error": "unsupported_grant_type"})
+
+    def grant_refusal(self, why: str) -> Answer:
+        return Answer(400, {"error": "invalid_grant"})
+
+    def token_fields(self, grant: Grant) -> dict[str, Any]:
+        behaviour = self.server.behaviour
+        return {
+            "access_token": grant.access_token,
+            "token_type": "Bearer",
+            "expires_in": behaviour.expires_in,
+            "refresh_token": self.shown_refresh_token(grant),
+            "refresh_token_expires_in": behaviour.refresh_token_expires_in,
+            "scope": self.provider.scope_separator.join(grant.scopes),
+        }
+
+    def shown_refresh_token(self, grant: Grant) -> Any:
+        omit = self.server.behaviour.omit_refresh_token or grant.refresh_token is None
+        return OMITTED if omit else grant.refresh_token
+
+    def no_store(self) -> dict[str, str]:
+        return {"Cache-Control": "no-store"}
+
+    # The others.
+
+    def revocation(self, request: RecordedRequest) -> Answer:
+        """RFC 7009: 200 for a token that is unknown too; either token ends the grant."""
+        if request.method != "POST" or "token" not in request.fields:
+            return Answer(400, {"error": "invalid_request"})
+        if self.provider.revocation_auth_method != "none":
+            refusal = self.client_refusal(request)
+            if refusal is not None:
+                return refusal
+        token = request.fields["token"]
+        grant = self.server.by_refresh_token(token) or self.server.by_access_token(token)
+        if grant is not None:
+            grant.revoke()
+        return Answer(200)
+
+    def identity(self, request: RecordedRequest) -> Answer:
+        grant = self.server.by_access_token(request.bearer)
+        if grant is None:
+            return self.bearer_refusal()
+        return Answer(200, {"sub": grant.subject, "email": grant.label})
+
+    def api(self, request: RecordedRequest) -> Answer:
+        """The rest of the API is the test's to script; it knows only whom it refuses."""
+        if self.server.by_access_token(request.bearer) is None:
+            return self.bearer_refusal()
+        return Answer(404, {"error": "not_found"})
+
+    def bearer_refusal(self) -> Answer:
+        challenge = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+        return Answer(401, {"error": "invalid_token"}, headers=challenge)

@@ -1,0 +1,250 @@
+"""``FakeProvider``: what a test holds in its hands."""
+
+import threading
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import Any, Final, Self
+from urllib.parse import parse_qs, urlsplit
+
+import requests
+
+from connected_accounts.oauth2 import transport
+from connected_accounts.providers.badgr import Badgr
+from connected_accounts.providers.base import Provider
+from connected_accounts.providers.bitbadges import BitBadges
+from connected_accounts.providers.registry import get_provider
+from connected_accounts.testing.adapter import (
+    FakeAdapter,
+    RecordedRequest,
+    UnexpectedRequest,
+    record,
+)
+from connected_accounts.testing.badgr import BadgrDialect
+from connected_accounts.testing.bitbadges import BitBadgesDialect
+from connected_accounts.testing.dialect import Dialect
+from connected_accounts.testing.faults import Answer, Scripted
+from connected_accounts.testing.server import (
+    OMITTED,
+    AuthorizationServer,
+    Behaviour,
+    Grant,
+)
+
+DIALECTS: Final[tuple[tuple[type[Provider], type[Dialect]], ...]] = (
+    (Badgr, BadgrDialect),
+    (BitBadges, BitBadgesDialect),
+    (Provider, Dialect),
+)
+ENDPOINTS: Final = ("token", "revocation", "identity", "api")
+DOWN: Final = Answer(503, body="<h1>Service Unavailable</h1>")
+
+
+class AuthorizationPageError(AssertionError):
+    """The provider would show an error page, and not send the person back (RFC 6749 4.1.2.1)."""
+
+
+class FakeProvider:
+    """An authorization server in memory that stands for one alias of the site's settings.
+
+    A context manager::
+
+        with FakeProvider("badgr") as provider:
+            url = start_authorization(…)
+            complete_authorization(…, params=provider.authorize(url))
+
+    While it is entered, every request of the app to the alias's hosts is answered here, in that
+    backend's dialect, and a request to any other host raises UnexpectedRequest, here and again on
+    leaving. Fakes of several aliases nest. ``behaviour`` may be changed at any moment:
+
+    - ``rotates``: a refresh gives a new refresh token (a spent one, presented again, ends the
+      grant and counts in ``reuses``); False: it repeats the old one;
+    - ``omit_refresh_token``: answers have none, and a refresh leaves the old one good;
+    - ``expires_in``, ``refresh_token_expires_in``: any JSON value, or ``OMITTED``. BitBadges, which
+      tells moments, gets the moment that many seconds ahead, as a number or a text like the value;
+    - ``code_lifetime``: seconds.
+
+    No token expires by the clock: see ``expire_access_tokens`` and ``expire_codes``.
+    """
+
+    def __init__(
+        self,
+        alias: str,
+        *,
+        inputs: Mapping[str, str] | None = None,
+        redirect_uris: Iterable[str] | None = None,
+        rotates: bool = True,
+        omit_refresh_token: bool = False,
+        expires_in: Any = 86400,
+        refresh_token_expires_in: Any = OMITTED,
+        code_lifetime: float = 60.0,
+    ) -> None:
+        self.behaviour = Behaviour(
+            rotates, omit_refresh_token, expires_in, refresh_token_expires_in, code_lifetime
+        )
+        self.requests: list[RecordedRequest] = []
+        self.unexpected: list[str] = []
+        self._redirect_uris = None if redirect_uris is None else frozenset(redirect_uris)
+        self._server = AuthorizationServer(self.behaviour)
+        provider = get_provider(alias)
+        speaks = next(dialect for kind, dialect in DIALECTS if isinstance(provider, kind))
+        self._dialect = speaks(provider, provider.endpoints(inputs), self._server)
+        self._scripts: dict[str, deque[Scripted]] = {name: deque() for name in ENDPOINTS}
+        self._down: Scripted | None = None
+        # Drains call from many threads.
+        self._lock = threading.RLock()
+        self._adapter = FakeAdapter(self._stands_for, self._handle, self._refuse)
+
+    def __enter__(self) -> Self:
+        self._adapter.behind = transport.install_adapter(self._adapter)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        transport.install_adapter(self._adapter.behind)
+        self._adapter.behind = None
+        if self.unexpected and error is None:
+            # Once more: the caller may have taken the first one for a failure of the provider.
+            raise UnexpectedRequest(f"Not this provider's: {', '.join(self.unexpected)}")
+
+    # The person.
+
+    def authorize(
+        self,
+        url: str,
+        *,
+        subject: str = "person-1",
+        label: str | None = None,
+        scopes: Iterable[str] | None = None,
+        deny: bool = False,
+    ) -> dict[str, str]:
+        """What comes back to the callback when ``subject`` follows ``url`` and agrees, or not.
+
+        ``scopes`` is what the person grants, by default what was asked for. Raises
+        AuthorizationPageError where a server must not send anybody back: wrong address, client or
+        redirect URI. Any other fault of the request comes back as ``error``.
+        """
+        asked = self._read_authorization_url(url)
+        dialect = self._dialect
+        state = asked.get("state")
+        fault = self._authorization_fault(asked)
+        if fault or deny:
+            return dialect.denial(fault or "access_denied", state)
+        if scopes is None:
+            scopes = filter(None, asked.get("scope", "").split(dialect.provider.scope_separator))
+        shown = f"{subject}@example.org" if label is None else label
+        with self._lock:
+            grant = Grant(subject, shown, tuple(scopes), asked["redirect_uri"])
+            code = self._server.authorize(grant, asked.get("code_challenge", ""))
+        return dialect.callback(code, state, grant)
+
+    def _read_authorization_url(self, url: str) -> dict[str, str]:
+        parts = urlsplit(url)
+        page = urlsplit(self._dialect.endpoints.authorization_endpoint)
+        if (parts.scheme, parts.netloc, parts.path) != (page.scheme, page.netloc, page.path):
+            raise AuthorizationPageError("This is not the authorization endpoint.")
+        query = parse_qs(parts.query, keep_blank_values=True)
+        twice = sorted(name for name, values in query.items() if len(values) > 1)
+        if twice:
+            raise AuthorizationPageError(f"Given more than once: {', '.join(twice)}.")
+        asked = {name: values[0] for name, values in query.items()}
+        if asked.get("client_id") != self._dialect.client_id:
+            raise AuthorizationPageError("client_id is not the site's.")
+        self._check_redirect_uri(asked.get("redirect_uri", ""))
+        return asked
+
+    def _check_redirect_uri(self, uri: str) -> None:
+        parts = urlsplit(uri)
+        if parts.scheme not in ("https", "http") or not parts.netloc or parts.fragment:
+            raise AuthorizationPageError("redirect_uri is not an absolute web address.")
+        if self._redirect_uris is not None and uri not in self._redirect_uris:
+            raise AuthorizationPageError("redirect_uri is not registered.")
+
+    def _authorization_fault(self, asked: Mapping[str, str]) -> str:
+        if asked.get("response_type") != "code":
+            return "unsupported_response_type" if asked.get("response_type") else "invalid_request"
+        wants_pkce = self._dialect.provider.code_challenge_method == "S256"
+        challenge, method = asked.get("code_challenge"), asked.get("code_challenge_method")
+        if (wants_pkce or challenge or method) and (len(challenge or "") != 43 or method != "S256"):
+            return "invalid_request"
+        return ""
+
+    # The script.
+
+    def script(self, endpoint: str, *answers: Scripted) -> None:
+        """Queue what the next calls of ``token``, ``revocation``, ``identity`` or ``api`` get."""
+        self._scripts[endpoint].extend(answers)
+
+    def unavailable(self, answer: Scripted = DOWN) -> None:
+        """Give every call ``answer``, whatever is scripted, until ``available()``."""
+        self._down = answer
+
+    def available(self) -> None:
+        self._down = None
+
+    def expire_codes(self) -> None:
+        """Let the life of all codes that were handed out be over."""
+        self._server.expire_codes()
+
+    def expire_access_tokens(self) -> None:
+        """Let the life of all access tokens be over; refresh tokens stay good."""
+        self._server.expire_access_tokens()
+
+    def withdraw(self) -> None:
+        """All people withdraw, at the provider, what they granted."""
+        for grant in self.grants:
+            grant.revoke()
+
+    # What happened.
+
+    @property
+    def grants(self) -> list[Grant]:
+        """Every grant whose code was exchanged; ``is_alive`` and ``revoke()`` are a grant's."""
+        return self._server.grants
+
+    @property
+    def presentations(self) -> Counter[str]:
+        """How often each refresh token came to the token endpoint."""
+        return self._server.presentations
+
+    @property
+    def reuses(self) -> int:
+        """How many grants were ended by a refresh token that had been rotated out."""
+        return self._server.reuses
+
+    @property
+    def secrets(self) -> set[str]:
+        """Every code and token that was handed out, and every PKCE verifier that was shown."""
+        return set(self._server.secrets)
+
+    def sent_to(self, endpoint: str) -> list[RecordedRequest]:
+        """The requests that reached one endpoint."""
+        return [request for request in self.requests if request.endpoint == endpoint]
+
+    # The adapter's side.
+
+    def _stands_for(self, url: str) -> bool:
+        return self._dialect.endpoint_of(url) is not None
+
+    def _refuse(self, request: requests.PreparedRequest) -> UnexpectedRequest:
+        where = urlsplit(request.url or "")
+        self.unexpected.append(f"{request.method} {where.scheme}://{where.netloc}{where.path}")
+        return UnexpectedRequest(f"Not this provider's: {self.unexpected[-1]}")
+
+    def _handle(self, request: requests.PreparedRequest) -> Answer:
+        with self._lock:
+            endpoint = self._dialect.endpoint_of(request.url or "") or ""
+            queue = self._scripts[endpoint]
+            step = self._down or (queue.popleft() if queue else None)
+            if step is not None and not step.reaches_server:
+                return step.play(request, Answer)
+            seen = record(endpoint, request)
+            self.requests.append(seen)
+            if endpoint == "token" and "refresh_token" in seen.fields:
+                self.presentations[seen.fields["refresh_token"]] += 1
+            act = getattr(self._dialect, endpoint)
+            return act(seen) if step is None else step.play(request, lambda: act(seen))

@@ -1,0 +1,156 @@
+"""The fake's authorization server: codes and grants in memory, no HTTP and no dialect."""
+
+import secrets
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from connected_accounts.oauth2.pkce import code_challenge
+
+# What every value begins with that must not be seen anywhere: what a leak scan looks for.
+CANARY: Final = "canary-"
+
+
+class _Omitted:
+    def __repr__(self) -> str:
+        return "OMITTED"
+
+
+OMITTED: Final = _Omitted()
+"""Given for ``expires_in``: the answer does not have the field."""
+
+
+class Refused(Exception):
+    """The server says no. ``why`` is ``code``, ``code_expired``, ``redirect_uri``, ``verifier``,
+    ``refresh_token`` or ``half_revoked``."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+@dataclass
+class Behaviour:
+    """How the server issues tokens; a test may change it at any moment."""
+
+    rotates: bool = True
+    omit_refresh_token: bool = False
+    expires_in: Any = 86400
+    refresh_token_expires_in: Any = OMITTED
+    code_lifetime: float = 60.0
+
+
+@dataclass
+class Grant:
+    """What a person allowed, and the tokens that stand for it now; None: not, or no longer."""
+
+    subject: str
+    label: str
+    scopes: tuple[str, ...]
+    redirect_uri: str
+    access_token: str | None = None
+    refresh_token: str | None = None
+    spent: set[str] = field(default_factory=set)
+
+    @property
+    def is_alive(self) -> bool:
+        return self.access_token is not None or self.refresh_token is not None
+
+    def revoke(self) -> None:
+        self.spent |= {self.refresh_token} if self.refresh_token else set()
+        self.access_token = self.refresh_token = None
+
+
+@dataclass
+class Code:
+    """An authorization code that was handed out, once to be spent."""
+
+    grant: Grant
+    challenge: str
+    expires_at: float
+    used: bool = False
+
+
+class AuthorizationServer:
+    """Issues, rotates, finds and revokes. Tokens are strings that begin with ``CANARY``."""
+
+    def __init__(self, behaviour: Behaviour) -> None:
+        self.behaviour = behaviour
+        self.grants: list[Grant] = []
+        self.codes: dict[str, Code] = {}
+        self.secrets: set[str] = set()
+        self.presentations: Counter[str] = Counter()
+        self.reuses = 0
+
+    def new_secret(self, kind: str) -> str:
+        value = f"{CANARY}{kind}-{secrets.token_hex(16)}"
+        self.secrets.add(value)
+        return value
+
+    def authorize(self, grant: Grant, challenge: str) -> str:
+        """Hand out a code for a grant; the grant counts from when the code is spent."""
+        value = self.new_secret("code")
+        ends = time.time() + self.behaviour.code_lifetime
+        self.codes[value] = Code(grant, challenge, ends)
+        return value
+
+    def redeem(self, value: str, *, redirect_uri: str, verifier: str) -> Grant:
+        """Spend a code (RFC 6749 4.1.3, RFC 7636 4.6). Raises Refused; the code is spent then."""
+        code = self.codes.get(value)
+        if code is None or code.used:
+            raise Refused("code")
+        code.used = True
+        if code.expires_at <= time.time():
+            raise Refused("code_expired")
+        if redirect_uri != code.grant.redirect_uri:
+            raise Refused("redirect_uri")
+        if verifier:
+            self.secrets.add(verifier)
+        # Both are empty where no PKCE is used; one without the other is a downgrade (RFC 9700).
+        if (code_challenge(verifier) if verifier else "") != code.challenge:
+            raise Refused("verifier")
+        self.grants.append(code.grant)
+        self._issue(code.grant)
+        if not self.behaviour.omit_refresh_token:
+            code.grant.refresh_token = self.new_secret("refresh-token")
+        return code.grant
+
+    def refresh(self, value: str) -> Grant:
+        """Renew a grant by its refresh token. One that was rotated out before ends the grant
+        (RFC 9700 4.14.2). Raises Refused."""
+        for grant in self.grants:
+            if value in grant.spent:
+                self.reuses += grant.is_alive
+                grant.revoke()
+                raise Refused("refresh_token")
+        found = self.by_refresh_token(value)
+        if found is None:
+            raise Refused("refresh_token")
+        if found.access_token is None:
+            raise Refused("half_revoked")
+        self._issue(found)
+        if self.behaviour.rotates and not self.behaviour.omit_refresh_token:
+            found.spent.add(value)
+            found.refresh_token = self.new_secret("refresh-token")
+        return found
+
+    def _issue(self, grant: Grant) -> None:
+        # The access token of before is dead from now on, as at Badgr and BitBadges.
+        grant.access_token = self.new_secret("access-token")
+
+    def by_access_token(self, value: str) -> Grant | None:
+        return next((g for g in self.grants if value and g.access_token == value), None)
+
+    def by_refresh_token(self, value: str) -> Grant | None:
+        return next((g for g in self.grants if value and g.refresh_token == value), None)
+
+    def expire_codes(self) -> None:
+        for code in self.codes.values():
+            code.expires_at = 0.0
+
+    def expire_access_tokens(self) -> None:
+        """Make the access tokens of all living grants unknown; refresh tokens stay good."""
+        for grant in self.grants:
+            if grant.access_token is not None:
+                grant.access_token = self.new_secret("expired")

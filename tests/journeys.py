@@ -1,0 +1,40 @@
+"""A person's way through the pages, for tests: press Connect, agree at the fake, come back."""
+
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from django.http import HttpResponse
+from django.test import Client
+
+from connected_accounts.models import ConnectedAccount
+from connected_accounts.testing import FakeProvider
+
+
+def start(client: Client, alias: str = "badgr", **data: Any) -> str:
+    """Press the button; return the authorization URL the browser is sent to."""
+    response = client.post(f"/connections/{alias}/connect/", data)
+    assert response.status_code == 303, response.content
+    return response["Location"]
+
+
+def finish(client: Client, params: dict[str, Any], alias: str = "badgr") -> HttpResponse:
+    """Come back from the provider."""
+    return client.get(f"/connections/{alias}/callback/", params)
+
+
+def connect(
+    client: Client, fake: FakeProvider, alias: str = "badgr", *, subject: str = "ada", **data: Any
+) -> ConnectedAccount:
+    """The whole way, without a hitch."""
+    params = fake.authorize(start(client, alias, **data), subject=subject)
+    response = finish(client, params, alias)
+    assert response.status_code == 303, response.content
+    account: ConnectedAccount = ConnectedAccount.objects.at(alias).latest("connected_at")
+    return account
+
+
+def query_of(url: str) -> dict[str, str]:
+    """The parameters of a URL, each of which must stand there once."""
+    found = parse_qs(urlsplit(url).query, keep_blank_values=True)
+    assert all(len(values) == 1 for values in found.values()), found
+    return {name: values[0] for name, values in found.items()}

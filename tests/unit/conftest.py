@@ -1,0 +1,67 @@
+"""People, browsers and fake providers for tests of the flows."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from connected_accounts.testing import FakeProvider
+
+
+@pytest.fixture
+def ada(db: None, django_user_model: Any) -> Any:
+    return django_user_model.objects.create_user("ada-lovelace", "ada@site.example", "password")
+
+
+@pytest.fixture
+def bob(db: None, django_user_model: Any) -> Any:
+    return django_user_model.objects.create_user("bob-builder", "bob@site.example", "password")
+
+
+@pytest.fixture
+def client_of_ada(ada: Any) -> Client:
+    client = Client()
+    client.force_login(ada)
+    return client
+
+
+@pytest.fixture
+def client_of_bob(bob: Any) -> Client:
+    client = Client()
+    client.force_login(bob)
+    return client
+
+
+@pytest.fixture
+def badgr() -> Iterator[FakeProvider]:
+    with FakeProvider("badgr") as fake:
+        yield fake
+
+
+@pytest.fixture
+def bitbadges() -> Iterator[FakeProvider]:
+    with FakeProvider("bitbadges") as fake:
+        yield fake
+
+
+@pytest.fixture
+def provider_settings(settings: Any) -> Callable[..., None]:
+    """Change the settings of one provider: ``provider_settings("badgr", EXCLUSIVE=True)``."""
+
+    def change(alias: str, **values: Any) -> None:
+        whole = settings.CONNECTED_ACCOUNTS
+        providers = whole["PROVIDERS"] | {alias: whole["PROVIDERS"][alias] | values}
+        settings.CONNECTED_ACCOUNTS = whole | {"PROVIDERS": providers}
+
+    return change
+
+
+@pytest.fixture
+def app_settings(settings: Any) -> Callable[..., None]:
+    """Change top-level settings: ``app_settings(STATE_MAX_AGE=60)``."""
+
+    def change(**values: Any) -> None:
+        settings.CONNECTED_ACCOUNTS = settings.CONNECTED_ACCOUNTS | values
+
+    return change

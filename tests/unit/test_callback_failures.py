@@ -1,0 +1,208 @@
+"""What the callback does when the provider, or the person, says no."""
+
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from connected_accounts.models import (
+    AuthorizationRequest,
+    ConnectedAccount,
+    Event,
+    ProviderState,
+    Revocation,
+)
+from connected_accounts.testing import Answer, ConnectionRefused, FakeProvider, Timeout
+from tests.journeys import connect, finish, start
+
+pytestmark = pytest.mark.django_db
+
+
+def page(client: Client, params: dict[str, Any], status: int, alias: str = "badgr") -> str:
+    response = finish(client, params, alias)
+    assert response.status_code == status
+    assert response["Cache-Control"] == "no-store, private"
+    text: str = response.content.decode()
+    return text
+
+
+def test_a_refusal_is_a_calm_page(client_of_ada: Client, badgr: FakeProvider) -> None:
+    params = badgr.authorize(start(client_of_ada, next="/badges/"), deny=True)
+    text = page(client_of_ada, params, 200)
+    assert "You did not connect it" in text
+    assert "/connections/badgr/connect/?next=%2Fbadges%2F" in text
+    assert not ConnectedAccount.objects.exists()
+
+
+def test_a_refusal_with_a_forged_description_shows_none_of_it(
+    client_of_ada: Client, badgr: FakeProvider
+) -> None:
+    params = badgr.authorize(start(client_of_ada), deny=True)
+    hostile = "<script>alert(1)</script>javascript:\u202e"
+    text = page(
+        client_of_ada, {**params, "error_description": hostile, "error_uri": "https://evil.example"}, 200
+    )
+    for piece in ("alert(1)", "evil.example", "\u202e"):
+        assert piece not in text
+
+
+@pytest.mark.parametrize("error", ["server_error", "temporarily_unavailable", "invalid_scope", "x<b>"])
+def test_other_error_answers_are_502_and_pause_nobody(
+    client_of_ada: Client, badgr: FakeProvider, error: str
+) -> None:
+    params = badgr.authorize(start(client_of_ada), deny=True)
+    assert error not in page(client_of_ada, {**params, "error": error}, 502)
+
+
+def test_nobody_can_pause_a_provider_by_writing_an_error_into_the_address(
+    client_of_ada: Client, badgr: FakeProvider
+) -> None:
+    params = badgr.authorize(start(client_of_ada), deny=True)
+    page(client_of_ada, {**params, "error": "unauthorized_client"}, 502)
+    assert not ProviderState.objects.exclude(pause_reason="").exists()
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Answer(500, body="<html>down</html>"),
+        Answer(502, body="<html>bad gateway</html>"),
+        Answer(429, json={"error": "slow down"}),
+        Timeout(),
+        ConnectionRefused(),
+        Answer(200, body="<html>captive portal</html>"),
+        Answer(200, json={"token_type": "Bearer"}),
+        Answer(200, json={"access_token": "", "token_type": "Bearer"}),
+        Answer(307, headers={"Location": "https://evil.example/token"}),
+    ],
+)
+def test_a_provider_in_trouble_is_502_and_stores_nothing(
+    client_of_ada: Client, badgr: FakeProvider, fault: Any
+) -> None:
+    params = badgr.authorize(start(client_of_ada), subject="ada")
+    badgr.script("token", fault)
+    assert "Try again" in page(client_of_ada, params, 502)
+    assert not ConnectedAccount.objects.exists()
+    assert not Revocation.objects.exists()
+
+
+def test_a_code_the_provider_does_not_take_is_400(
+    client_of_ada: Client, badgr: FakeProvider
+) -> None:
+    params = badgr.authorize(start(client_of_ada), subject="ada")
+    text = page(client_of_ada, {**params, "code": "made-up"}, 400)
+    assert "did not accept the answer" in text
+
+
+def test_rejected_client_credentials_are_told_to_the_admins_once(
+    client_of_ada: Client, badgr: FakeProvider, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2):
+        params = badgr.authorize(start(client_of_ada), subject="ada")
+        badgr.script("token", Answer(401, json={"error": "invalid_client"}))
+        page(client_of_ada, params, 502)
+    assert Event.objects.filter(kind="client_rejected").count() == 1
+    assert [r.message for r in caplog.records].count(
+        "client credentials rejected: provider=badgr code=invalid_client; check CLIENT_ID and "
+        "CLIENT_SECRET"
+    ) == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [Answer(503, body=""), Answer(200, json={"status": {}, "result": []}), Answer(200, json=[])],
+)
+def test_a_grant_whose_owner_cannot_be_told_is_withdrawn(
+    client_of_ada: Client, badgr: FakeProvider, fault: Any
+) -> None:
+    params = badgr.authorize(start(client_of_ada), subject="ada")
+    badgr.script("identity", fault)
+    page(client_of_ada, params, 502)
+    assert not ConnectedAccount.objects.exists()
+    assert Revocation.objects.get().outcome == "pending"
+
+
+def test_a_reconnect_as_another_account_changes_nothing_and_says_so(
+    client_of_ada: Client, badgr: FakeProvider
+) -> None:
+    account = connect(client_of_ada, badgr, subject="one")
+    before = ConnectedAccount.objects.values().get()
+    url = client_of_ada.post(f"/connections/{account.pk}/reconnect/")["Location"]
+    text = page(client_of_ada, badgr.authorize(url, subject="two"), 409)
+    assert "That was another account" in text
+    assert f"/connections/{account.pk}/reconnect/" in text
+    assert ConnectedAccount.objects.values().get() == before
+    assert Revocation.objects.get().subject == "two"
+
+
+def test_a_reconnect_as_another_account_that_is_connected_too_leaves_that_one_alone(
+    client_of_ada: Client, badgr: FakeProvider
+) -> None:
+    account = connect(client_of_ada, badgr, subject="one")
+    connect(client_of_ada, badgr, subject="two")
+    url = client_of_ada.post(f"/connections/{account.pk}/reconnect/")["Location"]
+    page(client_of_ada, badgr.authorize(url, subject="two"), 409)
+    assert not Revocation.objects.exists()
+
+
+def test_reconnect_brings_an_account_back_to_life(
+    client_of_ada: Client, badgr: FakeProvider
+) -> None:
+    account = connect(client_of_ada, badgr)
+    ConnectedAccount.objects.update(status="reconnect_required", reason="revoked", refresh_at=None)
+    url = client_of_ada.post(f"/connections/{account.pk}/reconnect/")["Location"]
+    assert finish(client_of_ada, badgr.authorize(url, subject="ada")).status_code == 303
+    account.refresh_from_db()
+    assert (account.status, account.reason) == ("active", "")
+    assert account.refresh_at is not None
+
+
+def test_an_exclusive_provider_account_belongs_to_one_user(
+    client_of_ada: Client, client_of_bob: Client, badgr: FakeProvider, provider_settings: Any
+) -> None:
+    provider_settings("badgr", EXCLUSIVE=True)
+    connect(client_of_ada, badgr, subject="shared")
+    text = page(client_of_bob, badgr.authorize(start(client_of_bob), subject="shared"), 409)
+    assert "in use already" in text
+    assert "ada" not in text
+    assert ConnectedAccount.objects.count() == 1
+    # The first user may connect it again.
+    connect(client_of_ada, badgr, subject="shared")
+
+
+def test_without_exclusive_two_users_may_share_a_provider_account(
+    client_of_ada: Client, client_of_bob: Client, badgr: FakeProvider
+) -> None:
+    connect(client_of_ada, badgr, subject="shared")
+    connect(client_of_bob, badgr, subject="shared")
+    assert ConnectedAccount.objects.count() == 2
+
+
+def test_the_code_is_spent_once_and_the_request_with_it(
+    client_of_ada: Client, badgr: FakeProvider
+) -> None:
+    params = badgr.authorize(start(client_of_ada), subject="ada")
+    badgr.script("token", Timeout())
+    page(client_of_ada, params, 502)
+    page(client_of_ada, params, 400)
+    assert AuthorizationRequest.objects.get().consumed_at is not None
+    assert len(badgr.sent_to("token")) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_failing_receiver_under_atomic_requests_does_not_lose_the_grant(
+    client_of_ada: Client, badgr: FakeProvider, settings: Any
+) -> None:
+    from connected_accounts.signals import account_connected
+
+    def fail(**kwargs: Any) -> None:
+        raise RuntimeError("the host's receiver")
+
+    settings.DATABASES["default"]["ATOMIC_REQUESTS"] = True
+    account_connected.connect(fail)
+    try:
+        connect(client_of_ada, badgr)
+    finally:
+        account_connected.disconnect(fail)
+        settings.DATABASES["default"]["ATOMIC_REQUESTS"] = False
+    assert ConnectedAccount.objects.count() == 1
