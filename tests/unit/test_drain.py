@@ -1,0 +1,260 @@
+"""Refreshing what is due: the tasks, the drains, and when an account is due at all."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from celery import current_app
+from django.test import Client
+from django.utils import timezone
+
+from connected_accounts import tasks
+from connected_accounts.models import ConnectedAccount, Event, ProviderState
+from connected_accounts.services.drain import drain
+from connected_accounts.services.grants import backoff
+from connected_accounts.services.pacing import reserve
+from connected_accounts.services.pauses import confirm_site
+from connected_accounts.testing import Answer, ConnectionRefused, FakeProvider
+from connected_accounts.providers.registry import get_provider
+from tests.journeys import connect
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def accounts(client_of_ada: Client, badgr: FakeProvider) -> list[ConnectedAccount]:
+    made = [connect(client_of_ada, badgr, subject=f"person-{n}") for n in range(5)]
+    make_due()
+    return made
+
+
+def make_due(**where: Any) -> None:
+    past = timezone.now() - timedelta(minutes=1)
+    ConnectedAccount.objects.filter(**where).update(refresh_at=past)
+
+
+def refreshes(fake: FakeProvider) -> int:
+    return sum("refresh_token" in request.fields for request in fake.sent_to("token"))
+
+
+def test_what_is_due_is_refreshed_and_then_nothing_is(
+    accounts: list[ConnectedAccount], badgr: FakeProvider
+) -> None:
+    assert vars(drain("badgr")) == {"refreshed": 5, "failed": 0}
+    assert vars(drain("badgr")) == {"refreshed": 0, "failed": 0}
+    assert refreshes(badgr) == 5
+    assert set(badgr.presentations.values()) == {1}
+
+
+def test_the_beat_task_does_its_whole_work_under_apply(
+    accounts: list[ConnectedAccount], badgr: FakeProvider
+) -> None:
+    tasks.refresh_due_accounts.apply().get()
+    assert refreshes(badgr) == 5
+
+
+def test_the_beat_task_sends_a_bounded_number_of_drains(
+    accounts: list[ConnectedAccount], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[Any] = []
+    monkeypatch.setattr(tasks.drain_refreshes, "apply_async", lambda *a, **k: sent.append(a))
+    request = tasks.refresh_due_accounts.push_request(called_directly=False, is_eager=False)
+    try:
+        tasks.refresh_due_accounts.run()
+    finally:
+        tasks.refresh_due_accounts.pop_request()
+    assert request is None
+    assert sent == [(("badgr",),), (("badgr",),)]
+
+
+def test_one_bad_row_never_stops_the_others(
+    accounts: list[ConnectedAccount], badgr: FakeProvider
+) -> None:
+    foreign = ConnectedAccount.objects.with_token().get(pk=accounts[0].pk).token
+    ConnectedAccount.objects.filter(pk=accounts[1].pk).update(token=foreign)
+    ConnectedAccount.objects.filter(pk=accounts[2].pk).update(token=None)
+    assert vars(drain("badgr")) == {"refreshed": 3, "failed": 2}
+    bad = ConnectedAccount.objects.get(pk=accounts[1].pk)
+    assert (bad.status, bad.last_error) == ("active", "undecryptable")
+
+
+def test_failing_rows_wait_their_backoff_and_healthy_ones_go_on(
+    accounts: list[ConnectedAccount], badgr: FakeProvider
+) -> None:
+    badgr.script("token", ConnectionRefused(), Answer(503))
+    assert vars(drain("badgr")) == {"refreshed": 3, "failed": 2}
+    assert vars(drain("badgr")) == {"refreshed": 0, "failed": 0}
+    failing = ConnectedAccount.objects.filter(failure_count=1)
+    assert failing.count() == 2
+    assert all(row.refresh_at > timezone.now() for row in failing)
+    assert Event.objects.filter(kind="refresh_failed").count() == 2
+
+
+def test_badgrs_throttle_is_waited_for_and_ends_no_grant(
+    accounts: list[ConnectedAccount], badgr: FakeProvider
+) -> None:
+    badgr.script("token", Answer(429, json={"error": "login attempts throttled", "expires": 1800}))
+    drain("badgr")
+    throttled = ConnectedAccount.objects.get(failure_count=1)
+    assert throttled.status == "active"
+    assert throttled.refresh_at - timezone.now() > timedelta(minutes=29)
+
+
+def test_rejected_credentials_stop_the_drain_and_a_probe_resumes_it(
+    accounts: list[ConnectedAccount], badgr: FakeProvider, app_settings: Any
+) -> None:
+    app_settings(REFRESH_CONCURRENCY=1)
+    badgr.script("token", *[Answer(401, json={"error": "invalid_client"})] * 10)
+    drain("badgr")
+    asked = refreshes(badgr)
+    assert asked <= 2
+    assert not ConnectedAccount.objects.exclude(status="active", failure_count=0).exists()
+    drain("badgr")
+    assert refreshes(badgr) == asked
+    ProviderState.objects.update(paused_until=timezone.now())
+    drain("badgr")
+    assert refreshes(badgr) == asked + 1  # one probe, refused again
+    ProviderState.objects.update(paused_until=timezone.now())
+    badgr.available()
+    badgr._scripts["token"].clear()
+    assert vars(drain("badgr")) == {"refreshed": 1, "failed": 0}
+    assert ProviderState.objects.get().pause_reason == ""
+    assert drain("badgr").refreshed == 4
+
+
+def test_an_account_in_somebodys_hands_is_left_alone(
+    accounts: list[ConnectedAccount], badgr: FakeProvider
+) -> None:
+    first = ConnectedAccount.objects.filter(pk=accounts[0].pk)
+    assert first.claim([accounts[0].pk], holder=accounts[0].seal_id, seconds=60, now=timezone.now())
+    assert drain("badgr").refreshed == 4
+    assert not first.claim(
+        [accounts[0].pk], holder=accounts[1].seal_id, seconds=60, now=timezone.now()
+    )
+
+
+def test_a_lease_that_ran_out_is_taken_over_as_a_replay(
+    accounts: list[ConnectedAccount], badgr: FakeProvider
+) -> None:
+    began = timezone.now() - timedelta(minutes=5)
+    first = ConnectedAccount.objects.filter(pk=accounts[0].pk)
+    first.claim([accounts[0].pk], holder=accounts[0].seal_id, seconds=-1, now=began)
+    badgr.withdraw()
+    drain("badgr")
+    reasons = dict(ConnectedAccount.objects.values_list("pk", "reason"))
+    assert reasons.pop(accounts[0].pk) == "rotation_lost"
+    assert set(reasons.values()) == {"revoked"}
+
+
+def test_refresh_at_is_a_jittered_share_of_the_shorter_life(
+    client_of_ada: Client, badgr: FakeProvider, bitbadges: FakeProvider
+) -> None:
+    due = []
+    for number in range(10):
+        account = connect(client_of_ada, badgr, subject=f"p{number}")
+        due.append((account.refresh_at - account.connected_at).total_seconds() / 86400)
+    assert all(0.66 * 0.9 <= share <= 0.66 * 1.1 for share in due)
+    assert len({round(share, 6) for share in due}) == 10
+    bitbadges.behaviour.expires_in = 86400
+    bitbadges.behaviour.refresh_token_expires_in = 7200
+    account = connect(client_of_ada, bitbadges, "bitbadges")
+    assert account.refresh_at - account.connected_at < timedelta(seconds=7200 * 0.75)
+    assert account.refresh_token_expires_at is not None
+
+
+def test_on_use_leaves_the_access_token_to_be_asked_for(
+    client_of_ada: Client, badgr: FakeProvider, provider_settings: Any
+) -> None:
+    provider_settings("badgr", REFRESH_POLICY="on_use")
+    assert connect(client_of_ada, badgr).refresh_at is None
+
+
+def test_backoff_doubles_from_a_minute_to_an_hour_and_honours_the_provider() -> None:
+    waits = [backoff(failures, None).total_seconds() for failures in range(1, 12)]
+    for wait, base in zip(waits, [60, 120, 240, 480, 960, 1920, 3600, 3600], strict=False):
+        assert base <= wait <= base * 1.2
+    assert 600 <= backoff(1, 600).total_seconds() <= 720
+    assert backoff(1, 10**9).total_seconds() <= 3600 * 1.2
+
+
+def test_the_rate_limit_gives_out_places_a_second_ahead_and_no_more(
+    provider_settings: Any, db: None
+) -> None:
+    provider_settings("badgr", MAX_REQUESTS_PER_SECOND=10)
+    provider, now = get_provider("badgr"), timezone.now()
+    assert reserve(provider, 4, now=now) == [0.0, 0.1, 0.2, 0.3]
+    assert len(reserve(provider, 100, now=now)) == 6
+    assert reserve(provider, 1, now=now) == []
+    later = reserve(provider, 100, now=now + timedelta(seconds=0.5))
+    assert later[0] == pytest.approx(0.5)
+    assert len(later) == 5
+
+
+def test_a_drain_keeps_to_the_rate(
+    accounts: list[ConnectedAccount], badgr: FakeProvider, provider_settings: Any
+) -> None:
+    provider_settings("badgr", MAX_REQUESTS_PER_SECOND=20)
+    began = timezone.now()
+    assert drain("badgr").refreshed == 5
+    assert timezone.now() - began >= timedelta(seconds=4 / 20)
+
+
+def test_a_copy_of_the_database_under_another_site_id_refreshes_nothing(
+    accounts: list[ConnectedAccount], badgr: FakeProvider, app_settings: Any
+) -> None:
+    app_settings(SITE_ID="production")
+    assert drain("badgr").refreshed == 5
+    make_due()
+    app_settings(SITE_ID="staging")
+    tasks.refresh_due_accounts.apply().get()
+    assert refreshes(badgr) == 5
+    assert confirm_site() == 1
+    assert drain("badgr").refreshed == 5
+
+
+def test_an_alias_that_left_the_settings_stops_nobody(
+    accounts: list[ConnectedAccount], badgr: FakeProvider, app_settings: Any
+) -> None:
+    ConnectedAccount.objects.filter(pk=accounts[0].pk).update(provider="gone")
+    tasks.refresh_due_accounts.apply().get()
+    tasks.drain_refreshes.apply(("gone",)).get()
+    assert refreshes(badgr) == 4
+
+
+def test_a_badly_configured_provider_does_not_stop_the_beat_task(
+    accounts: list[ConnectedAccount], badgr: FakeProvider, app_settings: Any, settings: Any
+) -> None:
+    broken = {"broken": {"BACKEND": "no.such.Backend", "CLIENT_ID": "x"}}
+    app_settings(PROVIDERS=broken | settings.CONNECTED_ACCOUNTS["PROVIDERS"])
+    ConnectedAccount.objects.filter(pk=accounts[0].pk).update(provider="broken")
+    tasks.refresh_due_accounts.apply().get()
+    assert refreshes(badgr) == 4
+
+
+def test_refresh_account_may_run_twice_late_or_for_nobody(
+    accounts: list[ConnectedAccount], badgr: FakeProvider
+) -> None:
+    for pk in (accounts[0].pk, accounts[0].pk, 999999):
+        tasks.refresh_account.apply((pk,)).get()
+    badgr.withdraw()
+    tasks.refresh_account.apply((accounts[1].pk,)).get()
+    tasks.refresh_account.apply((accounts[1].pk,)).get()
+    assert refreshes(badgr) == 3
+
+
+def test_task_names_arguments_and_results_are_the_contract() -> None:
+    names = {name for name in current_app.tasks if name.startswith("connected_accounts.")}
+    assert names == {
+        "connected_accounts." + name
+        for name in (
+            "refresh_due_accounts",
+            "drain_refreshes",
+            "refresh_account",
+            "revoke_pending_tokens",
+            "purge",
+            "store_refresh",
+        )
+    }
+    for name in names:
+        assert current_app.tasks[name].ignore_result
+        assert current_app.tasks[name].serializer == "json"
