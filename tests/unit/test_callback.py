@@ -35,7 +35,9 @@ def exchanges(fake: FakeProvider) -> int:
 def test_a_finished_authorization_stores_the_account(
     client_of_ada: Client, badgr: FakeProvider, ada: Any
 ) -> None:
-    params = badgr.authorize(start(client_of_ada), subject="ada-at-badgr", label="ada@badgr.example")
+    params = badgr.authorize(
+        start(client_of_ada), subject="ada-at-badgr", label="ada@badgr.example"
+    )
     response = finish(client_of_ada, params)
     assert (response.status_code, response["Location"]) == (303, "/connections/")
     assert [str(m) for m in get_messages(response.wsgi_request)] == ["Badgr is connected."]

@@ -40,13 +40,17 @@ def test_a_refusal_with_a_forged_description_shows_none_of_it(
     params = badgr.authorize(start(client_of_ada), deny=True)
     hostile = "<script>alert(1)</script>javascript:\u202e"
     text = page(
-        client_of_ada, {**params, "error_description": hostile, "error_uri": "https://evil.example"}, 200
+        client_of_ada,
+        {**params, "error_description": hostile, "error_uri": "https://evil.example"},
+        200,
     )
     for piece in ("alert(1)", "evil.example", "\u202e"):
         assert piece not in text
 
 
-@pytest.mark.parametrize("error", ["server_error", "temporarily_unavailable", "invalid_scope", "x<b>"])
+@pytest.mark.parametrize(
+    "error", ["server_error", "temporarily_unavailable", "invalid_scope", "x<b>"]
+)
 def test_other_error_answers_are_502_and_pause_nobody(
     client_of_ada: Client, badgr: FakeProvider, error: str
 ) -> None:

@@ -88,7 +88,7 @@ def test_a_copy_is_the_same_secret(way: Callable[[Any], Any]) -> None:
 
 def test_secrets_are_equal_only_to_themselves() -> None:
     one, other = Secret(TEXT), Secret(TEXT)
-    assert one == one  # noqa: PLR0124  # its own __eq__ is the point
+    assert one == one  # its own __eq__ is the point
     assert one != other
     assert one != MASK
     assert one != TEXT
@@ -98,7 +98,6 @@ def test_secrets_are_equal_only_to_themselves() -> None:
 
 def test_a_secret_logged_is_a_mask(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    logging.getLogger("any").warning("%s %r %(x)s", Secret(TEXT), Secret(TEXT)) if False else None
     logging.getLogger("any").warning("token %s and %r", Secret(TEXT), Secret(TEXT))
     logging.getLogger("any").error("extra", extra={"token": Secret(TEXT)})
     assert TEXT not in caplog.text
@@ -116,7 +115,6 @@ def test_a_traceback_with_local_variables_shows_a_mask() -> None:
         report = traceback.TracebackException.from_exception(error, capture_locals=True)
     shown = "".join(report.format())
     assert "token = <Secret ***>" in shown
-    # The test's own line quotes TEXT's name only.
     assert TEXT not in shown
 
 
@@ -137,13 +135,10 @@ ROWS: dict[str, Callable[[ConnectedAccount], Any]] = {
 
 @pytest.mark.parametrize("way", ROWS.values(), ids=ROWS)
 def test_a_stored_account_shows_no_token(way: Any, make_account: Any) -> None:
-    made = make_account(access_token=TEXT, refresh_token=f"{TEXT}-refresh")
+    make_account(access_token=TEXT, refresh_token=f"{TEXT}-refresh")
     account = ConnectedAccount.objects.with_token().get()
-    shown = str(way(account))
-    assert TEXT not in shown
-    if not getattr(way, "__name__", "").startswith("serialize") and "serialize" not in shown:
-        ciphertext = made.token.reveal()
-        assert ciphertext not in shown or '"token": "v1.' in shown or "v1." in shown
+    account.open_token()
+    assert TEXT not in str(way(account))
 
 
 @pytest.mark.parametrize("way", ["model_to_dict", "values", "json of values", "vars", "pickle"])

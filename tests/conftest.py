@@ -1,0 +1,278 @@
+"""What every test may use: an owner, a stored account, a loopback server, no other network.
+
+With ``CONNECTED_ACCOUNTS_REQUIRE_SERVICES=1`` a skipped test is a failed one, so that a missing
+service or browser does not go unseen. A reason that begins with ``optional`` is let through.
+"""
+
+import ipaddress
+import itertools
+import os
+import socket
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from django.utils import timezone
+
+STRICT = os.environ.get("CONNECTED_ACCOUNTS_REQUIRE_SERVICES") == "1"
+
+
+# --- A skip that must not happen ----------------------------------------------------------------
+
+
+def _fail_instead(report: Any) -> None:
+    """Turn a skip into a failure, unless it is an expected failure or about something optional."""
+    if not (STRICT and report.skipped) or hasattr(report, "wasxfail"):
+        return
+    where = report.longrepr
+    reason = str(where[2] if isinstance(where, tuple) else where).removeprefix("Skipped: ")
+    if not reason.startswith("optional"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, although every service must be there: {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Any:
+    report = yield
+    _fail_instead(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Any:
+    report = yield
+    _fail_instead(report)
+    return report
+
+
+# --- The network --------------------------------------------------------------------------------
+
+SERVICES = {
+    urlsplit(os.environ[name]).hostname
+    for name in ("DATABASE_URL", "CELERY_BROKER_URL")
+    if os.environ.get(name)
+}
+
+
+def _may_be_called(host: Any) -> bool:
+    host = host.decode() if isinstance(host, bytes) else host
+    if not host or host == "localhost" or host in SERVICES:
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@pytest.fixture(autouse=True)
+def no_outside_connections(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fail a test that calls another machine, or asks for the address of one.
+
+    A name under ``.invalid`` exists nowhere (RFC 6761): looking it up fails, the test does not.
+    """
+    called: list[str] = []
+    addresses: set[str] = set()
+    look_up = socket.getaddrinfo
+
+    def getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
+        if _may_be_called(host):
+            found = look_up(host, *args, **kwargs)
+            addresses.update(str(entry[4][0]) for entry in found)
+            return found
+        if not str(host).endswith(".invalid"):
+            called.append(str(host))
+        raise socket.gaierror(socket.EAI_NONAME, "tests look up no name")
+
+    def guarded(name: str) -> Callable[[socket.socket, Any], Any]:
+        connect = getattr(socket.socket, name)
+
+        def guard(self: socket.socket, address: Any) -> Any:
+            inside = self.family not in (socket.AF_INET, socket.AF_INET6)
+            if inside or address[0] in addresses or _may_be_called(address[0]):
+                return connect(self, address)
+            called.append(str(address[0]))
+            raise ConnectionRefusedError("tests call no other machine")
+
+        return guard
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(socket.socket, "connect", guarded("connect"))
+    monkeypatch.setattr(socket.socket, "connect_ex", guarded("connect_ex"))
+    yield
+    if called:
+        pytest.fail(f"The test called another machine: {', '.join(called)}")
+
+
+@dataclass
+class Received:
+    """A request as it arrived. ``line`` is the number of the connection that it came over."""
+
+    line: int
+    method: str
+    target: str
+    headers: dict[str, str]
+    body: bytes
+
+
+Answerer = Callable[[Received, socket.socket], bytes | None]
+
+
+@dataclass
+class Server:
+    """A TCP server on a loopback port whose answers a test writes, byte for byte.
+
+    ``answer`` gets each request and its socket; it returns what to send, or None to hang up.
+    """
+
+    answer: Answerer
+    requests: list[Received] = field(default_factory=list)
+    lines: list[socket.socket] = field(default_factory=list)
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self.port: int = self._listener.getsockname()[1]
+        self.netloc = f"127.0.0.1:{self.port}"
+        self.url = f"http://{self.netloc}"
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                line, _ = self._listener.accept()
+                self.lines.append(line)
+                thread = threading.Thread(target=self._serve, args=(line, len(self.lines)))
+                thread.daemon = True
+                self._threads.append(thread)
+                thread.start()
+
+    def _serve(self, line: socket.socket, number: int) -> None:
+        with suppress(OSError), line, line.makefile("rb") as reader:
+            while start := reader.readline().decode("latin-1").split():
+                pairs = iter(lambda: reader.readline().decode("latin-1").strip(), "")
+                headers = {k.lower(): v.strip() for k, _, v in (p.partition(":") for p in pairs)}
+                body = reader.read(int(headers.get("content-length", 0)))
+                received = Received(number, start[0], start[1], headers, body)
+                self.requests.append(received)
+                answer = self.answer(received, line)
+                if answer is None:
+                    with suppress(OSError):
+                        line.shutdown(socket.SHUT_RDWR)
+                    return
+                line.sendall(answer)
+
+    def stop(self) -> None:
+        self.stopping.set()
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for line in list(self.lines):
+            with suppress(OSError):
+                line.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(10)
+
+
+def http_answer(body: bytes | str = b"{}", status: int = 200, **headers: str) -> bytes:
+    """One HTTP/1.1 answer; ``Retry_After="5"`` is a header ``Retry-After``."""
+    content = body.encode() if isinstance(body, str) else body
+    named = {"Content-Length": str(len(content))}
+    named |= {name.replace("_", "-"): value for name, value in headers.items()}
+    lines = [f"HTTP/1.1 {status} Said", *(f"{name}: {value}" for name, value in named.items())]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + content
+
+
+@pytest.fixture
+def answering() -> Callable[..., bytes]:
+    """``http_answer``, for a server's script."""
+    return http_answer
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Server]]:
+    """A factory of loopback servers: ``serve(lambda request, line: b"HTTP/1.1 …")``."""
+    servers: list[Server] = []
+
+    def start(answer: Answerer | bytes | None = None) -> Server:
+        said = http_answer() if answer is None else answer
+        servers.append(Server(said if callable(said) else lambda request, line: said))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+# --- Rows ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def now() -> datetime:
+    """One moment for the whole test."""
+    return timezone.now()
+
+
+@pytest.fixture
+def user(django_user_model: Any, db: None) -> Any:
+    """A person of the site, without a password; ``client.force_login`` signs them in."""
+    return django_user_model.objects.create_user("ada", "ada@site.example")
+
+
+@pytest.fixture
+def make_account(db: None, now: datetime) -> Callable[..., Any]:
+    """Store accounts: ``make_account(user=…, provider="badgr", access_token="…", **columns)``.
+
+    ``refresh_token`` and further keys in ``document`` go into the sealed token document;
+    ``token=None`` stores no token at all. Without a ``user`` the account is the site's own.
+    """
+    from connected_accounts.fields import seal_document
+    from connected_accounts.models import ConnectedAccount
+    from connected_accounts.providers.registry import get_provider
+
+    numbers = itertools.count(1)
+
+    def make(
+        user: Any = None,
+        provider: str = "badgr",
+        *,
+        access_token: str = "stored-access-token",
+        refresh_token: str | None = "stored-refresh-token",
+        document: dict[str, Any] | None = None,
+        **columns: Any,
+    ) -> Any:
+        backend = get_provider(provider)
+        number = next(numbers)
+        seal_id = columns.get("seal_id") or uuid.uuid4()
+        sealed = {
+            "access_token": access_token,
+            "refresh_token": refresh_token,
+            "id_token": None,
+            "token_type": "Bearer",
+            "expires_in": 3600,
+            "refresh_token_expires_in": None,
+            "redirect_uri": "https://site.example/callback/",
+        } | (document or {})
+        values = {
+            "subject": f"subject-{number}",
+            "label": f"person{number}@provider.example",
+            "scopes_requested": list(backend.scopes),
+            "scopes_granted": list(backend.scopes),
+            "connected_at": now,
+            "expires_at": now + timedelta(hours=1),
+            "refresh_at": now + timedelta(minutes=40),
+            "client_id": backend.config.client_id,
+            "endpoint_fingerprint": backend.endpoints(columns.get("inputs")).token_hosts(),
+            "seal_id": seal_id,
+        }
+        if "token" not in columns:
+            values["token"] = seal_document(sealed, seal_id)
+        return ConnectedAccount.objects.create(user=user, provider=provider, **values | columns)
+
+    return make

@@ -1,0 +1,202 @@
+"""Contract cases: what each failure of the token endpoint means, and what it leaves behind."""
+
+from datetime import timedelta
+from typing import Any, ClassVar
+
+import pytest
+from django.utils import timezone
+
+from connected_accounts.exceptions import (
+    ClientRejected,
+    ConnectedAccountsError,
+    InvalidState,
+    ProviderUnavailable,
+    ReauthorizationRequired,
+    UnexpectedResponse,
+)
+from connected_accounts.models import ConnectedAccount, Event, Kind, ProviderState, Status
+from connected_accounts.oauth2.transport import MAX_BODY
+from connected_accounts.testing import (
+    Answer,
+    ConnectionRefused,
+    DropAnswer,
+    FakeProvider,
+    Redirect,
+    Timeout,
+)
+from tests.providers.harness import CLIENT_SECRET, Harness
+
+
+class FailureCases(Harness):
+    # Seconds to wait that the recorded 429 names by itself, without the header Retry-After.
+    throttled_for: ClassVar[float | None] = None
+    error_in_success: ClassVar[type[ConnectedAccountsError]] = UnexpectedResponse
+
+    def test_a_dead_refresh_token_must_be_connected_again(
+        self, account: ConnectedAccount, fake: FakeProvider
+    ):
+        error = self.refused_refresh(account, fake, self.recorded("token_dead_refresh_token"))
+
+        assert type(error) is ReauthorizationRequired
+        assert error.code == "revoked"
+        row = self.stored(account)
+        assert (row.status, row.reason) == (Status.RECONNECT_REQUIRED, "revoked")
+        assert row.refresh_at is None
+        assert Event.objects.filter(kind=Kind.RECONNECT_REQUIRED).count() == 1
+
+    def test_a_dead_code_ends_the_authorization_and_stores_nothing(
+        self, user: Any, fake: FakeProvider
+    ):
+        finish = self.begin(user, fake)
+        fake.script("token", self.recorded("token_dead_code"))
+
+        error = self.raised_by(finish)
+
+        assert type(error) is InvalidState
+        assert error.code == "code_rejected"
+        assert not ConnectedAccount.objects.exists()
+
+    def test_a_wrong_client_secret_is_the_sites_fault_and_touches_no_account(
+        self, account: ConnectedAccount, fake: FakeProvider
+    ):
+        error = self.refused_refresh(account, fake, self.recorded("token_wrong_client_secret"))
+
+        assert type(error) is ClientRejected
+        row = self.stored(account)
+        assert (row.status, row.failure_count) == (Status.ACTIVE, 0)
+        assert row.refresh_at == account.refresh_at
+        state = ProviderState.objects.get(provider=self.alias)
+        assert state.paused_until is not None
+        assert state.paused_until > timezone.now()
+
+    def test_a_throttled_refresh_is_tried_again(
+        self, account: ConnectedAccount, fake: FakeProvider
+    ):
+        error = self.refused_refresh(account, fake, self.recorded("token_throttled"))
+
+        assert type(error) is ProviderUnavailable
+        assert (error.status, error.retry_after) == (429, self.throttled_for)
+        self.assert_is_tried_again(account, may_be_spent=False)
+
+    def test_a_throttled_refresh_waits_as_long_as_retry_after_says(
+        self, account: ConnectedAccount, fake: FakeProvider
+    ):
+        before = timezone.now()
+
+        error = self.refused_refresh(account, fake, self.recorded("token_throttled_retry_after"))
+
+        assert type(error) is ProviderUnavailable
+        assert error.retry_after == 900
+        self.assert_is_tried_again(account, may_be_spent=False)
+        refresh_at = self.stored(account).refresh_at
+        assert refresh_at is not None
+        assert refresh_at >= before + timedelta(seconds=900)
+
+    def test_a_server_error_is_tried_again(self, account: ConnectedAccount, fake: FakeProvider):
+        error = self.refused_refresh(account, fake, self.recorded("token_server_error"))
+
+        assert type(error) is ProviderUnavailable
+        assert (error.code, error.status) == ("status_500", 500)
+        self.assert_is_tried_again(account, may_be_spent=True)
+
+    def test_a_timeout_is_tried_again_and_may_have_spent_the_token(
+        self, account: ConnectedAccount, fake: FakeProvider
+    ):
+        error = self.refused_refresh(account, fake, Timeout())
+
+        assert type(error) is ProviderUnavailable
+        assert (error.code, error.status, error.sent) == ("timeout", None, True)
+        self.assert_is_tried_again(account, may_be_spent=True)
+
+    def test_a_refused_connection_is_tried_again_and_has_spent_nothing(
+        self, account: ConnectedAccount, fake: FakeProvider
+    ):
+        error = self.refused_refresh(account, fake, ConnectionRefused())
+
+        assert type(error) is ProviderUnavailable
+        assert (error.code, error.status, error.sent) == ("unreachable", None, False)
+        self.assert_is_tried_again(account, may_be_spent=False)
+
+    def test_a_token_that_is_dead_after_a_lost_answer_was_lost_in_rotation(
+        self, user: Any, fake: FakeProvider
+    ):
+        # Answered by the fake itself: it rotates, and then knows a token that comes twice.
+        account = self.begin(user, fake)()
+
+        error = self.refused_refresh(account, fake, DropAnswer())
+        assert type(error) is ProviderUnavailable
+        assert error.code == "connection_lost"
+        self.assert_is_tried_again(account, may_be_spent=True)
+
+        error = self.refused_refresh(account, fake)
+        assert type(error) is ReauthorizationRequired
+        assert self.stored(account).reason == "rotation_lost"
+        assert (max(fake.presentations.values()), fake.reuses) == (2, 1)
+
+    @pytest.mark.parametrize("status", [301, 302, 307, 308])
+    def test_a_redirect_is_refused_and_nothing_is_sent_on(
+        self, account: ConnectedAccount, fake: FakeProvider, status: int
+    ):
+        elsewhere = Redirect("https://elsewhere.example/token", status)
+
+        error = self.refused_refresh(account, fake, elsewhere)
+
+        assert type(error) is UnexpectedResponse
+        assert (error.code, error.status, error.sent) == ("redirect", status, False)
+        assert len(fake.requests) == 1
+        assert fake.unexpected == []
+        self.assert_is_tried_again(account, may_be_spent=False)
+
+    def test_an_error_under_status_200_is_no_success(
+        self, account: ConnectedAccount, fake: FakeProvider
+    ):
+        error = self.refused_refresh(account, fake, self.recorded("token_error_in_success"))
+
+        assert type(error) is self.error_in_success
+
+    def test_an_answer_that_is_not_json_is_tried_again(
+        self, account: ConnectedAccount, fake: FakeProvider
+    ):
+        error = self.refused_refresh(account, fake, self.recorded("token_not_json"))
+
+        assert type(error) is UnexpectedResponse
+        assert (error.code, error.status) == ("not_json", 200)
+        self.assert_is_tried_again(account, may_be_spent=True)
+
+    def test_a_huge_answer_is_not_read_to_its_end(
+        self, account: ConnectedAccount, fake: FakeProvider
+    ):
+        good = self.recorded("token_refreshed")
+        padded = Answer(good.status, body=good.content() + b" " * MAX_BODY, headers=good.headers)
+
+        error = self.refused_refresh(account, fake, padded)
+
+        assert type(error) is UnexpectedResponse
+        assert (error.code, error.status) == ("too_large", 200)
+        self.assert_is_tried_again(account, may_be_spent=True)
+
+    @pytest.mark.parametrize("lack", ["without", "empty"])
+    def test_an_answer_has_failed_whose_access_token_is(
+        self, account: ConnectedAccount, fake: FakeProvider, lack: str
+    ):
+        error = self.refused_refresh(account, fake, self.recorded(f"token_{lack}_access_token"))
+
+        assert type(error) is UnexpectedResponse
+        assert (error.code, error.status) == ("access_token", 200)
+        self.assert_is_tried_again(account, may_be_spent=True)
+
+    @pytest.mark.parametrize("status", [200, 400, 401, 403, 429, 500])
+    def test_an_error_that_quotes_our_secrets_is_not_repeated(
+        self, account: ConnectedAccount, fake: FakeProvider, status: int
+    ):
+        quoted = {
+            "error": f"canary-refresh-1 of {CLIENT_SECRET}",
+            "error_description": CLIENT_SECRET,
+            "errorMessage": "canary-refresh-1 is not known",
+        }
+
+        error = self.refused_refresh(account, fake, Answer(status, quoted))
+
+        assert not isinstance(error, ReauthorizationRequired)
+        events = Event.objects.values_list("detail", flat=True)
+        assert "canary" not in " ".join([self.stored(account).last_error, *events])

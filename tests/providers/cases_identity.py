@@ -1,0 +1,63 @@
+"""Contract cases: who the account is at the provider."""
+
+from typing import Any
+
+from connected_accounts.exceptions import ProviderError, ProviderUnavailable, UnexpectedResponse
+from connected_accounts.models import ConnectedAccount, Revocation
+from connected_accounts.oauth2.token import read_token_response
+from connected_accounts.providers.registry import get_provider
+from connected_accounts.services.exchange import identify
+from connected_accounts.testing import Answer, FakeProvider, Timeout
+from tests.providers.cases_tokens import TokenCases
+from tests.providers.harness import assert_hidden
+
+
+class IdentityCases(TokenCases):
+    def test_the_identity_has_a_stable_subject_and_a_label_for_people(self, fake: FakeProvider):
+        identity = self.identity_from(fake, self.recorded("identity"))
+
+        assert (identity.subject, identity.label) == (self.subject, self.label)
+
+    def test_a_refused_identity_connects_nobody_and_withdraws_the_grant(
+        self, user: Any, fake: FakeProvider
+    ):
+        finish = self.begin(user, fake)
+        if self.identity_is_in_the_token_answer:
+            fake.script("token", self.recorded("identity_refused"))
+        else:
+            fake.script("token", self.recorded("token_success"))
+            fake.script("identity", self.recorded("identity_refused"))
+
+        error = self.raised_by(finish)
+
+        assert type(error) is UnexpectedResponse
+        assert not ConnectedAccount.objects.exists()
+        assert Revocation.objects.get().outcome == "pending"
+
+    def test_an_identity_endpoint_that_is_away_is_the_providers_failure(self, fake: FakeProvider):
+        if self.identity_is_in_the_token_answer:
+            answers: list[Any] = [Answer(200, {"access_token": "canary-access-1"})]
+            expected: type[ProviderError] = UnexpectedResponse
+        else:
+            answers, expected = [Timeout(), Answer(503, body="canary")], ProviderUnavailable
+
+        for answer in answers:
+            error = self.raised_by(lambda answer=answer: self.identity_from(fake, answer))
+            assert type(error) is expected
+
+    def test_an_identity_that_is_no_identity_is_refused(self, fake: FakeProvider):
+        for answer in (Answer(200, {}), Answer(200, ["canary"]), Answer(200, body="canary")):
+            error = self.raised_by(lambda answer=answer: self.identity_from(fake, answer))
+            assert type(error) is UnexpectedResponse
+
+    def identity_from(self, fake: FakeProvider, answer: Any) -> Any:
+        """The identity that an answer gives, wherever this provider gives it."""
+        provider = get_provider(self.alias)
+        payload: dict[str, Any] = {"access_token": "canary-access-1"}
+        if self.identity_is_in_the_token_answer:
+            payload |= answer.json if isinstance(answer.json, dict) else {}
+        else:
+            fake.script("identity", answer)
+        token = read_token_response(provider.parse_token_response(payload))
+        assert_hidden(token)
+        return identify(provider, provider.endpoints(), token)

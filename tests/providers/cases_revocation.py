@@ -1,0 +1,89 @@
+"""Contract cases: what becomes of a grant after disconnecting."""
+
+from typing import ClassVar
+
+from django.utils import timezone
+
+from connected_accounts.models import ConnectedAccount, Event, Kind, Outcome, Revocation
+from connected_accounts.services import disconnect
+from connected_accounts.services.revocation import revoke_pending
+from connected_accounts.testing import FakeProvider, Redirect, Timeout
+from tests.providers.harness import Harness
+
+
+class RevocationCases(Harness):
+    revoked_token: ClassVar[str] = "canary-refresh-1"
+    outcome_of_unknown: ClassVar[Outcome]
+
+    def test_a_revoked_grant_is_done_with(self, account: ConnectedAccount, fake: FakeProvider):
+        row = self.revoked(account, fake, "revoke_done")
+
+        [sent] = fake.sent_to("revocation")
+        assert (sent.method, sent.fields["token"]) == ("POST", self.revoked_token)
+        assert (row.outcome, row.token, row.next_attempt_at) == (Outcome.REVOKED, None, None)
+        assert not ConnectedAccount.objects.exists()
+        kinds = set(Event.objects.values_list("kind", flat=True))
+        assert {Kind.DISCONNECTED, Kind.REVOKED} <= kinds
+
+    def test_a_grant_that_the_provider_does_not_know_is_done_with(
+        self, account: ConnectedAccount, fake: FakeProvider
+    ):
+        row = self.revoked(account, fake, "revoke_unknown")
+
+        assert (row.outcome, row.token) == (self.outcome_of_unknown, None)
+
+    def test_a_refused_revocation_is_tried_until_it_is_done(
+        self, account: ConnectedAccount, fake: FakeProvider
+    ):
+        row = self.revoked(account, fake, "revoke_refused")
+        assert (row.outcome, row.attempts) == (Outcome.PENDING, 1)
+        assert row.next_attempt_at is not None
+        assert row.next_attempt_at > timezone.now()
+        assert row.token is not None
+
+        fake.script("revocation", self.recorded("revoke_done"))
+        revoke_pending(now=row.next_attempt_at)
+
+        row.refresh_from_db()
+        assert (row.outcome, row.attempts, row.token) == (Outcome.REVOKED, 2, None)
+
+    def test_a_provider_without_the_endpoint_does_not_hold_up_the_outbox(
+        self, account: ConnectedAccount, fake: FakeProvider
+    ):
+        missing = self.recorded("revoke_missing")
+        fake.script("revocation", missing)  # one for each token: the other may be the right kind
+
+        row = self.revoked(account, fake, "revoke_missing")
+
+        assert (row.outcome, row.token) == (Outcome.UNSUPPORTED, None)
+
+    def test_a_revocation_without_an_answer_or_redirected_is_tried_again(
+        self, account: ConnectedAccount, fake: FakeProvider
+    ):
+        row = disconnect(account)
+        assert row is not None
+        for attempts, step in enumerate((Timeout(), Redirect("https://elsewhere.example/")), 1):
+            fake.script("revocation", step)
+            revoke_pending(now=row.next_attempt_at)
+            row.refresh_from_db()
+            assert (row.outcome, row.attempts) == (Outcome.PENDING, attempts)
+        assert fake.unexpected == []
+
+    def test_a_disconnected_grant_is_dead_at_the_provider(self, user: object, fake: FakeProvider):
+        # Answered by the fake itself, which knows which token ends a grant there.
+        account = self.begin(user, fake)()
+        assert fake.grants[0].is_alive
+
+        disconnect(account)
+        revoke_pending()
+
+        assert not fake.grants[0].is_alive
+        assert Revocation.objects.get().outcome == Outcome.REVOKED
+
+    def revoked(self, account: ConnectedAccount, fake: FakeProvider, name: str) -> Revocation:
+        fake.script("revocation", self.recorded(name))
+        row = disconnect(account)
+        assert row is not None
+        assert revoke_pending() == 1
+        row.refresh_from_db()
+        return row

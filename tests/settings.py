@@ -1,0 +1,49 @@
+"""Settings of the tests: the example site's, with nothing taken from the environment but the
+database's address. ``PROVIDERS`` has real hosts, which no test reaches."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from example_project.settings import *  # noqa: F403
+from example_project.settings import DATABASES, SQLITE
+
+ROOT_URLCONF = "tests.urls"
+SECRET_KEY = "only for the tests"
+DEBUG = False
+ALLOWED_HOSTS = ["testserver", "127.0.0.1", "localhost"]
+# No test is about the strength of a password's hash.
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+if DATABASES["default"]["ENGINE"] == SQLITE:
+    # A file, as a site has one: connections of several threads to a database in memory lock each
+    # other out in ways of their own. One for each process, so for each of xdist's workers.
+    folder = Path(tempfile.gettempdir())
+    DATABASES["default"]["TEST"] = {
+        "NAME": str(folder / f"connected-accounts-tests-{os.getpid()}.sqlite3")
+    }
+
+# Tests run tasks with .apply(), and start a worker where they are about one. What is sent stays in
+# this process.
+CELERY_BROKER_URL = "memory://"
+CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, str] = {}
+CELERY_TASK_ALWAYS_EAGER = False
+
+FIELD_ENCRYPTION_KEY = ["b25seS1mb3ItdGhlLXRlc3RzLTAxMjM0NTY3ODktYWI="]
+CONNECTED_ACCOUNTS = {
+    "PROVIDERS": {
+        "badgr": {
+            "BACKEND": "connected_accounts.providers.badgr.Badgr",
+            "CLIENT_ID": "badgr-client",
+            "CLIENT_SECRET": "badgr-client-secret",
+            "SCOPES": ["r:profile", "r:backpack"],
+            "OPTIONS": {"region": "us"},
+        },
+        "bitbadges": {
+            "BACKEND": "connected_accounts.providers.bitbadges.BitBadges",
+            "CLIENT_ID": "bitbadges-client",
+            "CLIENT_SECRET": "bitbadges-client-secret",
+            "SCOPES": ["readProfile"],
+        },
+    },
+}

@@ -1,0 +1,291 @@
+"""Disconnecting, and the grant being withdrawn at the provider until that is true."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.messages import get_messages
+from django.test import Client
+from django.utils import timezone
+
+from connected_accounts import signals, tasks
+from connected_accounts.models import ConnectedAccount, Event, Revocation
+from connected_accounts.services import adisconnect, disconnect
+from connected_accounts.services.revocation import revoke_pending
+from connected_accounts.testing import Answer, ConnectionRefused, DropAnswer, FakeProvider, Timeout
+from tests.journeys import connect
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def account(client_of_ada: Client, badgr: FakeProvider) -> ConnectedAccount:
+    return connect(client_of_ada, badgr)
+
+
+def later(**delta: Any) -> Any:
+    return timezone.now() + timedelta(**delta)
+
+
+def kinds() -> list[str]:
+    return list(Event.objects.order_by("pk").values_list("kind", flat=True))
+
+
+def test_disconnect_writes_and_calls_nobody(account: ConnectedAccount, badgr: FakeProvider) -> None:
+    calls = len(badgr.requests)
+    revocation = disconnect(account)
+    assert revocation is not None
+    assert not ConnectedAccount.objects.exists()
+    assert (revocation.outcome, revocation.provider, revocation.subject) == (
+        "pending",
+        "badgr",
+        "ada",
+    )
+    assert len(badgr.requests) == calls
+    assert badgr.grants[0].is_alive
+
+
+def test_the_outbox_withdraws_the_grant_and_keeps_no_token(
+    account: ConnectedAccount, badgr: FakeProvider
+) -> None:
+    disconnect(account)
+    tasks.revoke_pending_tokens.apply().get()
+    row = Revocation.objects.get()
+    assert (row.outcome, row.attempts, row.token, row.next_attempt_at) == ("revoked", 1, None, None)
+    assert not badgr.grants[0].is_alive
+    assert kinds() == ["connected", "disconnected", "revoked"]
+    tasks.revoke_pending_tokens.apply().get()
+    assert len(badgr.sent_to("revocation")) == 1
+
+
+def test_disconnecting_twice_owes_the_provider_one_revocation(account: ConnectedAccount) -> None:
+    again = ConnectedAccount.objects.get()
+    assert disconnect(account) is not None
+    assert disconnect(again) is None
+    assert Revocation.objects.count() == 1
+
+
+def test_the_page_asks_and_the_post_disconnects(
+    account: ConnectedAccount,
+    client_of_ada: Client,
+    badgr: FakeProvider,
+    django_capture_on_commit_callbacks: Any,
+) -> None:
+    address = f"/connections/{account.pk}/disconnect/"
+    assert "Disconnect Badgr?" in client_of_ada.get(address).content.decode()
+    assert ConnectedAccount.objects.exists()
+    sent: list[Any] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tasks.revoke_pending_tokens, "apply_async", lambda *a, **k: sent.append(a))
+        with django_capture_on_commit_callbacks(execute=True):
+            response = client_of_ada.post(address)
+            assert not sent  # only once it is committed
+    assert len(sent) == 1
+    assert (response.status_code, response["Location"]) == (303, "/connections/")
+    assert str(list(get_messages(response.wsgi_request))[-1]) == "Badgr is disconnected."
+    assert client_of_ada.post(address).status_code == 404
+
+
+def test_a_broker_that_is_away_does_not_fail_the_disconnect(
+    account: ConnectedAccount,
+    client_of_ada: Client,
+    django_capture_on_commit_callbacks: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def away(*args: Any, **kwargs: Any) -> None:
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(tasks.revoke_pending_tokens, "apply_async", away)
+    with django_capture_on_commit_callbacks(execute=True):
+        response = client_of_ada.post(f"/connections/{account.pk}/disconnect/")
+    assert response.status_code == 303
+    assert Revocation.objects.get().outcome == "pending"
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        ConnectionRefused(),
+        Timeout(),
+        DropAnswer(),
+        Answer(500, body="<html>"),
+        Answer(503),
+        Answer(401, json={"error": "invalid_client"}),
+        Answer(302, headers={"Location": "https://elsewhere.example/"}),
+    ],
+)
+def test_a_revocation_that_fails_is_tried_again_until_it_is_true(
+    account: ConnectedAccount, badgr: FakeProvider, fault: Any
+) -> None:
+    disconnect(account)
+    badgr.script("revocation", fault, fault)
+    assert revoke_pending() == 1
+    row = Revocation.objects.get()
+    assert (row.outcome, row.attempts) == ("pending", 1)
+    assert row.last_error
+    assert timezone.now() < row.next_attempt_at < later(minutes=2)
+    assert revoke_pending() == 0
+    assert revoke_pending(now=later(minutes=3)) == 1
+    assert revoke_pending(now=later(minutes=10)) == 1
+    assert Revocation.objects.get().outcome == "revoked"
+
+
+def test_retry_after_is_honoured(account: ConnectedAccount, badgr: FakeProvider) -> None:
+    disconnect(account)
+    badgr.script("revocation", Answer(503, headers={"Retry-After": "1800"}))
+    revoke_pending()
+    assert Revocation.objects.get().next_attempt_at > later(minutes=29)
+
+
+@pytest.mark.parametrize("status", [404, 405])
+def test_an_endpoint_that_is_not_there_is_unsupported_and_said_so(
+    account: ConnectedAccount, client_of_ada: Client, badgr: FakeProvider, status: int
+) -> None:
+    disconnect(account)
+    badgr.script("revocation", Answer(status), Answer(status))
+    revoke_pending()
+    assert Revocation.objects.get().outcome == "unsupported"
+    page = client_of_ada.get("/connections/").content.decode()
+    assert "offers no way to withdraw the permission from here" in page
+
+
+def test_it_gives_up_after_the_set_time_and_says_so(
+    account: ConnectedAccount, client_of_ada: Client, badgr: FakeProvider, app_settings: Any
+) -> None:
+    app_settings(REVOKE_GIVE_UP_AFTER=3600)
+    disconnect(account)
+    badgr.unavailable()
+    revoke_pending()
+    assert Revocation.objects.get().outcome == "pending"
+    revoke_pending(now=later(minutes=61))
+    row = Revocation.objects.get()
+    assert (row.outcome, row.last_error, row.next_attempt_at) == ("given_up", "status_503", None)
+    assert kinds()[-1] == "given_up"
+    assert "could not be withdrawn" in client_of_ada.get("/connections/").content.decode()
+
+
+def test_deleting_the_user_withdraws_the_grants(
+    account: ConnectedAccount, ada: Any, badgr: FakeProvider
+) -> None:
+    ada.delete()
+    revoke_pending()
+    assert Revocation.objects.get().outcome == "revoked"
+    assert not badgr.grants[0].is_alive
+
+
+def test_deleting_by_queryset_withdraws_the_grants(
+    account: ConnectedAccount, badgr: FakeProvider
+) -> None:
+    ConnectedAccount.objects.all().delete()
+    revoke_pending()
+    assert not badgr.grants[0].is_alive
+
+
+def test_a_damaged_token_does_not_stop_the_deletion(account: ConnectedAccount, ada: Any) -> None:
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE connected_accounts_connectedaccount SET token = 'damaged'")
+    ada.delete()
+    row = Revocation.objects.get()
+    assert (row.outcome, row.last_error) == ("given_up", "undecryptable")
+
+
+def test_an_account_without_a_token_owes_nothing(account: ConnectedAccount) -> None:
+    ConnectedAccount.objects.update(token=None)
+    assert disconnect(ConnectedAccount.objects.get()) is None
+
+
+def test_a_lost_key_keeps_the_revocation_waiting_for_it(
+    account: ConnectedAccount, badgr: FakeProvider, settings: Any
+) -> None:
+    disconnect(account)
+    good = settings.FIELD_ENCRYPTION_KEY
+    settings.FIELD_ENCRYPTION_KEY = ["YW5vdGhlci1rZXktMDEyMzQ1Njc4OTAxMjM0NTY3ODk="]
+    revoke_pending()
+    assert Revocation.objects.get().last_error == "undecryptable"
+    settings.FIELD_ENCRYPTION_KEY = good
+    revoke_pending(now=later(minutes=5))
+    assert Revocation.objects.get().outcome == "revoked"
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"OPTIONS": {"region": "eu"}}, "endpoints_changed"),
+        ({"CLIENT_ID": "another"}, "client_id_changed"),
+    ],
+)
+def test_a_token_goes_to_no_other_host_or_client(
+    account: ConnectedAccount,
+    badgr: FakeProvider,
+    provider_settings: Any,
+    change: dict[str, Any],
+    code: str,
+) -> None:
+    disconnect(account)
+    provider_settings("badgr", **change)
+    revoke_pending()
+    assert Revocation.objects.get().last_error == code
+    assert not badgr.sent_to("revocation")
+
+
+def test_a_provider_taken_out_of_settings_waits(
+    account: ConnectedAccount, badgr: FakeProvider, app_settings: Any
+) -> None:
+    disconnect(account)
+    app_settings(PROVIDERS={})
+    revoke_pending()
+    assert Revocation.objects.get().last_error == "unknown_provider"
+
+
+def test_bitbadges_gone_already_counts_as_withdrawn(
+    client_of_ada: Client, bitbadges: FakeProvider
+) -> None:
+    account = connect(client_of_ada, bitbadges, "bitbadges")
+    bitbadges.withdraw()
+    disconnect(account)
+    revoke_pending()
+    assert Revocation.objects.get().outcome == "already_gone"
+
+
+def test_the_signal_tells_after_commit(
+    account: ConnectedAccount, ada: Any, django_capture_on_commit_callbacks: Any
+) -> None:
+    heard: list[Any] = []
+
+    def note(sender: Any, provider: str, subject: str, user: Any, **kwargs: Any) -> None:
+        heard.append((provider, subject, user))
+
+    signals.account_disconnected.connect(note)
+    try:
+        with django_capture_on_commit_callbacks(execute=True):
+            disconnect(account)
+            assert not heard
+        assert heard == [("badgr", "ada", ada)]
+    finally:
+        signals.account_disconnected.disconnect(note)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_asynchronous_form_does_the_same(account: ConnectedAccount) -> None:
+    import asyncio
+
+    assert asyncio.run(adisconnect(account)) is not None
+    assert not ConnectedAccount.objects.exists()
+
+
+def test_purge_deletes_what_has_served_and_keeps_what_is_owed(
+    account: ConnectedAccount, badgr: FakeProvider, client_of_ada: Client
+) -> None:
+    from connected_accounts.services.retention import purge_old
+
+    disconnect(account)
+    second = connect(client_of_ada, badgr)
+    revoke_pending()
+    disconnect(second)
+    assert purge_old(timezone.now(), timedelta(days=90)) == 0
+    # Two authorization requests, all five events, one finished revocation.
+    assert purge_old(later(days=91), timedelta(days=90)) == 8
+    assert Revocation.objects.get().outcome == "pending"
+    tasks.purge.apply().get()

@@ -1,0 +1,300 @@
+"""Sealed columns: keys that are lost and come back, and what may be written into them."""
+
+import json
+import uuid
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.fernet import Fernet
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import call_command
+from django.db import connection, transaction
+from django.db.models import Case, F, Func, OuterRef, Subquery, Value, When
+from django.db.models.expressions import RawSQL
+from django.db.models.functions import Concat, Lower
+from django.test import override_settings
+
+from connected_accounts.exceptions import Undecryptable
+from connected_accounts.fields import (
+    MAX_SEALED_BYTES,
+    TOKEN_PURPOSE,
+    encryption_keys,
+    is_sealed,
+    key_id,
+    seal,
+    seal_document,
+    unseal,
+)
+from connected_accounts.models import ConnectedAccount, Event
+from connected_accounts.secret import Sealed, Secret
+
+OLD, NEW, OTHER = (Fernet.generate_key().decode() for _ in range(3))
+PLAIN = "plain-text-token"
+
+
+def stored(account: ConnectedAccount) -> str | None:
+    """The column as the database has it, past the field."""
+    table, token = connection.ops.quote_name(ConnectedAccount._meta.db_table), "token"
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {token} FROM {table} WHERE id = %s", [account.pk])
+        return cursor.fetchone()[0]
+
+
+def damage(account: ConnectedAccount, text: str) -> ConnectedAccount:
+    """Write ``text`` into the column, past the field, and load the row again."""
+    table = connection.ops.quote_name(ConnectedAccount._meta.db_table)
+    with connection.cursor() as cursor:
+        cursor.execute(f"UPDATE {table} SET token = %s WHERE id = %s", [text, account.pk])
+    return loaded(account)
+
+
+def loaded(account: ConnectedAccount) -> ConnectedAccount:
+    return ConnectedAccount.objects.with_token().get(pk=account.pk)
+
+
+def code_of(account: ConnectedAccount) -> str:
+    with pytest.raises(Undecryptable) as caught:
+        account.open_token()
+    return caught.value.code
+
+
+# --- Keys ---------------------------------------------------------------------------------------
+
+
+def test_a_lost_key_closes_a_row_and_its_return_heals_it(make_account: Any) -> None:
+    with override_settings(FIELD_ENCRYPTION_KEY=[OLD]):
+        account = make_account(access_token=PLAIN)
+        ciphertext = stored(account)
+    with override_settings(FIELD_ENCRYPTION_KEY=[OTHER]):
+        row = loaded(account)
+        assert isinstance(row.token, Sealed)
+        assert code_of(row) == "key_missing"
+        row.label = "renamed"
+        row.save()
+        ConnectedAccount.objects.bulk_update([row], ["token", "label"])
+        assert stored(account) == ciphertext, "never sealed a second time"
+    with override_settings(FIELD_ENCRYPTION_KEY=[OTHER, OLD]):
+        assert loaded(account).open_token()["access_token"] == PLAIN
+
+
+def test_the_first_key_seals_and_all_keys_open(make_account: Any) -> None:
+    with override_settings(FIELD_ENCRYPTION_KEY=[OLD]):
+        before = make_account()
+    with override_settings(FIELD_ENCRYPTION_KEY=[NEW, OLD]):
+        after = make_account()
+        assert stored(before).startswith(f"v1.{key_id(OLD)}.")
+        assert stored(after).startswith(f"v1.{key_id(NEW)}.")
+        assert loaded(before).open_token() == loaded(after).open_token()
+    with override_settings(FIELD_ENCRYPTION_KEY=[NEW]):
+        assert code_of(loaded(before)) == "key_missing"
+        loaded(after).open_token()
+
+
+@pytest.mark.parametrize("keys", [OLD, OLD.encode(), (OLD,), [OLD.encode()]], ids=repr)
+def test_a_key_may_be_written_in_each_form_the_library_takes(keys: Any) -> None:
+    sealed = seal(PLAIN, purpose="p", bound_to=1)
+    with override_settings(FIELD_ENCRYPTION_KEY=[OLD]):
+        sealed = seal(PLAIN, purpose="p", bound_to=1)
+    with override_settings(FIELD_ENCRYPTION_KEY=keys):
+        assert unseal(sealed, purpose="p", bound_to=1) == PLAIN
+
+
+def test_a_key_id_says_nothing_about_its_key() -> None:
+    assert key_id(OLD) not in OLD
+    assert key_id(OLD) != key_id(NEW)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [None, "", [], [""], "short", [OLD, "short"], [None], [12], 12, [OLD[:-4]], ["ключ" * 11]],
+    ids=repr,
+)
+def test_a_bad_key_is_refused_with_the_way_to_make_one(keys: Any) -> None:
+    with (
+        override_settings(FIELD_ENCRYPTION_KEY=keys),
+        pytest.raises(ImproperlyConfigured, match=r"Fernet\.generate_key") as caught,
+    ):
+        encryption_keys()
+    assert "FIELD_ENCRYPTION_KEY" in str(caught.value)
+    assert "short" not in str(caught.value)
+    assert OLD[:-4] not in str(caught.value)
+
+
+# --- What does not open -------------------------------------------------------------------------
+
+BROKEN: dict[str, tuple[Callable[[str], str], str]] = {
+    "empty text": (lambda text: "", "not_sealed"),
+    "a plaintext": (lambda text: PLAIN, "not_sealed"),
+    "a bare Fernet token": (lambda text: text.rsplit(".", 1)[1], "not_sealed"),
+    "another version": (lambda text: text.replace("v1.", "v0.", 1), "not_sealed"),
+    "no key id": (lambda text: "v1.." + text.rsplit(".", 1)[1], "not_sealed"),
+    "a key id cut short": (lambda text: "v1." + text[7:], "not_sealed"),
+    "an unknown key id": (lambda text: f"v1.{'0' * 8}.{text[12:]}", "key_missing"),
+    "the id of another key": (lambda text: f"v1.{key_id(OTHER)}.{text[12:]}", "tampered"),
+    "a cut end": (lambda text: text[:-20], "tampered"),
+    "a changed middle": (lambda text: text[:80] + ("B" if text[80] == "A" else "A") + text[81:],
+                         "tampered"),
+    "something behind": (lambda text: text + "\n", "not_sealed"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "code"), BROKEN.values(), ids=BROKEN)
+def test_a_damaged_row_loads_and_does_not_open(change: Any, code: str, make_account: Any) -> None:
+    with override_settings(FIELD_ENCRYPTION_KEY=[OLD, OTHER]):
+        account = make_account(access_token=PLAIN)
+        row = damage(account, change(stored(account)))
+        with pytest.raises(Undecryptable) as caught:
+            row.open_token()
+    assert caught.value.code == code
+    assert str(stored(account) or "-") not in str(caught.value)
+
+
+@pytest.mark.parametrize("change", ["", PLAIN, "v1.00000000." + "A" * 100], ids=repr)
+def test_a_damaged_row_does_not_stop_the_deletion_of_its_owner(
+    change: str, make_account: Any, user: Any
+) -> None:
+    damage(make_account(user), change)
+    make_account(user, access_token=PLAIN)
+    user.delete()
+    assert not ConnectedAccount.objects.exists()
+    assert Event.objects.filter(kind="disconnected").count() == 2
+
+
+def test_another_rows_ciphertext_does_not_open(make_account: Any) -> None:
+    mine, other = make_account(), make_account(access_token=PLAIN)
+    ConnectedAccount.objects.filter(pk=mine.pk).update(token=other.token)
+    assert stored(mine) == stored(other)
+    assert code_of(loaded(mine)) == "foreign"
+
+
+def test_a_text_sealed_for_another_purpose_does_not_open() -> None:
+    row = uuid.uuid4()
+    sealed = seal("{}", purpose="connected_accounts.verifier", bound_to=row)
+    with pytest.raises(Undecryptable) as caught:
+        unseal(sealed, purpose=TOKEN_PURPOSE, bound_to=row)
+    assert caught.value.code == "foreign"
+
+
+@pytest.mark.parametrize("value", [None, Secret(PLAIN), PLAIN], ids=type)
+def test_what_is_not_sealed_does_not_open(value: Any) -> None:
+    with pytest.raises(Undecryptable):
+        unseal(value, purpose=TOKEN_PURPOSE, bound_to=1)
+
+
+def test_a_row_without_a_token_does_not_open(make_account: Any) -> None:
+    assert code_of(loaded(make_account(token=None))) == "empty"
+
+
+@pytest.mark.parametrize("text", ["", "nul \x00", "\ud800", "🔑" * 1000, "\r\n", '"],['])
+def test_any_text_comes_back_as_it_was_sealed(text: str) -> None:
+    sealed = seal(text, purpose="p", bound_to="row")
+    assert is_sealed(sealed)
+    assert unseal(sealed, purpose="p", bound_to="row") == text
+
+
+def test_a_text_that_is_too_large_is_not_sealed() -> None:
+    with pytest.raises(ValueError, match="too large"):
+        seal("x" * MAX_SEALED_BYTES, purpose="p", bound_to=1)
+
+
+# --- What may be written ------------------------------------------------------------------------
+
+
+def test_sealed_values_can_be_updated_one_by_one_and_in_bulk(make_account: Any) -> None:
+    rows = [make_account(), make_account(), make_account(), make_account()]
+    fresh = [seal_document({"access_token": f"new-{row.pk}"}, row.seal_id) for row in rows]
+    ConnectedAccount.objects.filter(pk=rows[0].pk).update(token=fresh[0])
+    ConnectedAccount.objects.filter(pk=rows[1].pk).update(token=fresh[1].reveal())
+    rows[2].token, rows[3].token = fresh[2], fresh[3].reveal()
+    ConnectedAccount.objects.bulk_update(rows[2:], ["token"])
+    for row in rows:
+        assert loaded(row).open_token() == {"access_token": f"new-{row.pk}"}
+    rows[2].token, rows[3].token = None, fresh[3]
+    ConnectedAccount.objects.bulk_update(rows[2:], ["token"])
+    assert [stored(row) is None for row in rows] == [False, False, True, False]
+
+
+def values() -> dict[str, Any]:
+    sealed = seal_document({}, uuid.uuid4())
+    same = ConnectedAccount.objects.filter(pk=OuterRef("pk"))
+    return {
+        "a plaintext": PLAIN,
+        "an empty text": "",
+        "bytes": PLAIN.encode(),
+        "a number": 12,
+        "a document": {"access_token": PLAIN},
+        "a Secret": Secret(PLAIN),
+        "a Secret that holds sealed text": Secret(sealed.reveal()),
+        "a Sealed with something else": Sealed(PLAIN),
+        "F": F("label"),
+        "F of itself": F("token"),
+        "Value": Value(PLAIN),
+        "Value of a Secret": Value(Secret(PLAIN)),
+        "Value of a Sealed": Value(sealed),
+        "Func": Func(Value(PLAIN), function="UPPER"),
+        "Lower": Lower("token"),
+        "Concat": Concat("token", Value("x")),
+        "RawSQL": RawSQL("'x'", []),
+        "Case": Case(When(label="x", then=F("label")), default=Value(None)),
+        "Case with a plaintext": Case(When(label="x", then=Value(PLAIN)), default=F("token")),
+        "Subquery": Subquery(same.values("label")[:1]),
+    }
+
+
+WAYS: dict[str, Callable[[ConnectedAccount, Any], Any]] = {
+    "update": lambda row, value: ConnectedAccount.objects.update(token=value),
+    "save": lambda row, value: row.save(),
+    "save of the field": lambda row, value: row.save(update_fields=["token"]),
+    "bulk_update": lambda row, value: ConnectedAccount.objects.bulk_update([row], ["token"]),
+}
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+@pytest.mark.parametrize("name", values())
+def test_what_is_not_sealed_is_refused_and_nothing_changes(
+    name: str, way: Any, make_account: Any
+) -> None:
+    account = make_account()
+    ciphertext, row = stored(account), loaded(account)
+    row.token = value = values()[name]
+    with pytest.raises(TypeError, match="seal"), transaction.atomic():
+        way(row, value)
+    assert stored(account) == ciphertext
+
+
+@pytest.mark.parametrize("name", values())
+def test_a_row_is_not_created_with_what_is_not_sealed(name: str, make_account: Any) -> None:
+    with pytest.raises(TypeError), transaction.atomic():
+        make_account(token=values()[name])
+    assert not ConnectedAccount.objects.exists()
+
+
+# --- Dumps --------------------------------------------------------------------------------------
+
+
+def test_a_dump_holds_ciphertext_and_loads_again(make_account: Any, tmp_path: Path) -> None:
+    account, out = make_account(access_token=PLAIN), StringIO()
+    call_command("dumpdata", "connected_accounts.connectedaccount", stdout=out)
+    assert PLAIN not in out.getvalue()
+    assert stored(account) in out.getvalue()
+    ConnectedAccount.objects.all()._raw_delete("default")
+    dump = tmp_path / "dump.json"
+    dump.write_text(out.getvalue())
+    call_command("loaddata", dump, verbosity=0)
+    assert loaded(account).open_token()["access_token"] == PLAIN
+
+
+def test_a_dump_with_a_plaintext_is_refused(make_account: Any, tmp_path: Path) -> None:
+    make_account()
+    out, dump = StringIO(), tmp_path / "dump.json"
+    call_command("dumpdata", "connected_accounts.connectedaccount", stdout=out)
+    rows = json.loads(out.getvalue())
+    rows[0]["fields"]["token"] = PLAIN
+    dump.write_text(json.dumps(rows))
+    ConnectedAccount.objects.all()._raw_delete("default")
+    with pytest.raises(TypeError, match="sealed text only"), transaction.atomic():
+        call_command("loaddata", dump, verbosity=0)
+    assert not ConnectedAccount.objects.exists()
