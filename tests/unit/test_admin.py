@@ -1,0 +1,178 @@
+"""What staff see and may do; and that they never see a token."""
+
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission
+from django.test import Client
+
+from connected_accounts import tasks
+from connected_accounts.models import ConnectedAccount, Event, Revocation
+from connected_accounts.testing import FakeProvider
+from tests.journeys import connect
+
+pytestmark = pytest.mark.django_db
+
+ACCOUNTS = "/admin/connected_accounts/connectedaccount/"
+
+
+@pytest.fixture
+def account(client_of_ada: Client, badgr: FakeProvider) -> ConnectedAccount:
+    return connect(client_of_ada, badgr)
+
+
+@pytest.fixture
+def client_of_admin(django_user_model: Any) -> Client:
+    client = Client()
+    client.force_login(django_user_model.objects.create_superuser("root", "r@x.example", "root"))
+    return client
+
+
+def staff(django_user_model: Any, *codenames: str) -> Client:
+    user = django_user_model.objects.create_user("staff", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def act(client: Client, action: str, *accounts: ConnectedAccount) -> Any:
+    data = {"action": action, "_selected_action": [account.pk for account in accounts]}
+    return client.post(ACCOUNTS, data, follow=True)
+
+
+def pages(account: ConnectedAccount) -> list[str]:
+    base = "/admin/connected_accounts/"
+    return [
+        "/admin/",
+        ACCOUNTS,
+        f"{ACCOUNTS}?q=ada",
+        f"{ACCOUNTS}?status__exact=active&provider=badgr",
+        f"{ACCOUNTS}{account.pk}/change/",
+        f"{ACCOUNTS}{account.pk}/history/",
+        f"{ACCOUNTS}{account.pk}/delete/",
+        f"{base}revocation/",
+        f"{base}event/",
+        f"{base}event/{Event.objects.latest('pk').pk}/change/",
+        f"{base}providerstate/",
+    ]
+
+
+def test_the_list_shows_the_health_of_each_connection(
+    account: ConnectedAccount, client_of_admin: Client
+) -> None:
+    page = client_of_admin.get(ACCOUNTS).content.decode()
+    for column in ("provider", "user", "label", "status", "expires_at", "refresh_at", "last_error"):
+        assert f"column-{column}" in page
+    assert "ada@example.org" in page
+    assert "ada-lovelace" in page
+
+
+def test_no_page_shows_a_token_sealed_or_open(
+    account: ConnectedAccount, client_of_admin: Client, badgr: FakeProvider
+) -> None:
+    sealed = ConnectedAccount.objects.with_token().get().token.reveal()
+    for address in pages(account):
+        response = client_of_admin.get(address)
+        assert response.status_code == 200, address
+        page = response.content.decode()
+        assert sealed not in page
+        assert "v1." not in page
+        assert not [secret for secret in badgr.secrets if secret in page]
+
+
+def test_the_list_takes_the_same_queries_for_one_account_and_for_twenty(
+    account: ConnectedAccount,
+    client_of_admin: Client,
+    client_of_bob: Client,
+    badgr: FakeProvider,
+    django_assert_max_num_queries: Any,
+) -> None:
+    for number in range(20):
+        connect(client_of_bob, badgr, subject=f"person-{number}")
+    with django_assert_max_num_queries(8):
+        client_of_admin.get(ACCOUNTS)
+
+
+@pytest.mark.parametrize(
+    ("term", "found"), [("ada@ex", 1), ("ADA@", 1), ("ada-lovelace", 1), ("da@", 0), ("zzz", 0)]
+)
+def test_search_finds_by_beginning_or_by_whole_user_name(
+    account: ConnectedAccount, client_of_admin: Client, term: str, found: int
+) -> None:
+    response = client_of_admin.get(ACCOUNTS, {"q": term})
+    assert len(response.context["cl"].result_list) == found
+
+
+@pytest.mark.parametrize("lookup", ["token__startswith", "token", "token__contains", "seal_id"])
+def test_a_token_cannot_be_looked_for(
+    account: ConnectedAccount, client_of_admin: Client, lookup: str
+) -> None:
+    client_of_admin.raise_request_exception = False
+    response = client_of_admin.get(ACCOUNTS, {lookup: "v1"}, follow=True)
+    assert response.status_code == 400 or response.request["QUERY_STRING"] == "e=1"
+
+
+def test_refresh_now_sends_one_task_for_each(
+    account: ConnectedAccount,
+    client_of_admin: Client,
+    monkeypatch: pytest.MonkeyPatch,
+    django_capture_on_commit_callbacks: Any,
+) -> None:
+    sent: list[Any] = []
+    monkeypatch.setattr(tasks.refresh_account, "apply_async", lambda args, **k: sent.append(args))
+    with django_capture_on_commit_callbacks(execute=True):
+        response = act(client_of_admin, "refresh_now", account)
+    assert sent == [(account.pk,)]
+    assert "1 account is being refreshed" in response.content.decode()
+
+
+def test_disconnect_and_revoke_goes_the_users_way(
+    account: ConnectedAccount, client_of_admin: Client, badgr: FakeProvider
+) -> None:
+    act(client_of_admin, "disconnect_and_revoke", account)
+    assert not ConnectedAccount.objects.exists()
+    tasks.revoke_pending_tokens.apply().get()
+    assert Revocation.objects.get().outcome == "revoked"
+    entry = LogEntry.objects.get()
+    assert entry.object_repr == "badgr: ada@example.org"
+
+
+def test_deleting_one_in_admin_withdraws_its_grant(
+    account: ConnectedAccount, client_of_admin: Client
+) -> None:
+    client_of_admin.post(f"{ACCOUNTS}{account.pk}/delete/", {"post": "yes"})
+    assert not ConnectedAccount.objects.exists()
+    assert Revocation.objects.get().outcome == "pending"
+
+
+def test_nothing_can_be_added_or_changed_by_hand(
+    account: ConnectedAccount, client_of_admin: Client
+) -> None:
+    before = ConnectedAccount.objects.values().get()
+    assert client_of_admin.get(f"{ACCOUNTS}add/").status_code == 403
+    change = f"{ACCOUNTS}{account.pk}/change/"
+    assert client_of_admin.post(change, {"status": "active", "label": "x"}).status_code == 403
+    assert ConnectedAccount.objects.values().get() == before
+    for model in ("revocation", "event", "providerstate"):
+        assert client_of_admin.get(f"/admin/connected_accounts/{model}/add/").status_code == 403
+
+
+def test_view_only_staff_have_no_actions(
+    account: ConnectedAccount, django_user_model: Any
+) -> None:
+    client = staff(django_user_model, "view_connectedaccount")
+    assert client.get(ACCOUNTS).status_code == 200
+    for action in ("refresh_now", "disconnect_and_revoke", "delete_selected"):
+        act(client, action, account)
+    assert client.post(f"{ACCOUNTS}{account.pk}/delete/", {"post": "yes"}).status_code == 403
+    assert ConnectedAccount.objects.count() == 1
+
+
+def test_staff_without_permission_see_nothing(
+    account: ConnectedAccount, django_user_model: Any
+) -> None:
+    client = staff(django_user_model)
+    for address in pages(account)[1:]:
+        assert client.get(address).status_code == 403

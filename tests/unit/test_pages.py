@@ -1,0 +1,254 @@
+"""The connections page, its headers, tags and the views that need a connection."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import AnonymousUser
+from django.http import HttpResponse
+from django.template import Context, Template
+from django.test import Client, RequestFactory
+from django.utils import timezone
+from django.views import View
+
+from connected_accounts.decorators import ConnectionRequiredMixin, connection_required
+from connected_accounts.models import ConnectedAccount
+from connected_accounts.testing import FakeProvider
+from tests.journeys import connect, finish, start
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def account(client_of_ada: Client, badgr: FakeProvider) -> ConnectedAccount:
+    return connect(client_of_ada, badgr)
+
+
+def page(client: Client) -> str:
+    text: str = client.get("/connections/").content.decode()
+    return text
+
+
+def test_the_empty_page_says_so_and_offers_the_services(client_of_ada: Client) -> None:
+    text = page(client_of_ada)
+    assert "Nothing is connected yet." in text
+    assert "Connect to Badgr" in text
+    assert "Connect to BitBadges" in text
+
+
+def test_a_card_says_which_account_what_it_may_do_and_how_it_is(
+    account: ConnectedAccount, client_of_ada: Client, client_of_bob: Client
+) -> None:
+    text = page(client_of_ada)
+    for words in ("ada@example.org", "See the badges in your backpack", "Connected", "r:backpack"):
+        assert words in text
+    assert "ada@example.org" not in page(client_of_bob)
+
+
+def test_an_account_that_needs_the_person_says_why(
+    account: ConnectedAccount, client_of_ada: Client
+) -> None:
+    ConnectedAccount.objects.update(status="reconnect_required", reason="revoked")
+    assert "Needs you: the permission was withdrawn at the service." in page(client_of_ada)
+
+
+def test_an_account_whose_token_ran_out_for_good_needs_the_person(
+    account: ConnectedAccount, client_of_ada: Client
+) -> None:
+    past = timezone.now() - timedelta(seconds=1)
+    ConnectedAccount.objects.update(expires_at=past, refresh_at=None)
+    assert "the permission has run out" in page(client_of_ada)
+
+
+def test_a_service_in_trouble_leaves_nothing_to_do(
+    account: ConnectedAccount, client_of_ada: Client
+) -> None:
+    ConnectedAccount.objects.update(failure_count=3, last_error="status_503")
+    text = page(client_of_ada)
+    assert "nothing for you to do" in text
+    assert "Needs you" not in text
+
+
+def test_an_account_of_a_provider_no_longer_in_settings_can_be_disconnected(
+    account: ConnectedAccount, client_of_ada: Client, app_settings: Any
+) -> None:
+    app_settings(PROVIDERS={})
+    assert f"/connections/{account.pk}/disconnect/" in page(client_of_ada)
+    assert f"/connections/{account.pk}/reconnect/" not in page(client_of_ada)
+    assert client_of_ada.get(f"/connections/{account.pk}/reconnect/").status_code == 404
+    assert client_of_ada.post(f"/connections/{account.pk}/disconnect/").status_code == 303
+
+
+def test_what_a_provider_calls_an_account_is_escaped(
+    client_of_ada: Client, badgr: FakeProvider
+) -> None:
+    hostile = "<script>alert(1)</script>"
+    params = badgr.authorize(start(client_of_ada), subject="ada", label=hostile)
+    assert finish(client_of_ada, params).status_code == 303
+    assert hostile not in page(client_of_ada)
+
+
+def test_twenty_accounts_take_as_many_queries_as_one(
+    account: ConnectedAccount, client_of_ada: Client, badgr: FakeProvider
+) -> None:
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    with CaptureQueriesContext(connection) as one:
+        page(client_of_ada)
+    for number in range(19):
+        connect(client_of_ada, badgr, subject=f"person-{number}")
+    page(client_of_ada)  # shows and so clears the messages
+    with CaptureQueriesContext(connection) as twenty:
+        page(client_of_ada)
+    assert len(twenty) <= len(one)
+    assert not [query for query in twenty if '"token"' in query["sql"]]
+
+
+@pytest.mark.parametrize("middleware", ["all", "without_security"])
+def test_every_answer_carries_our_headers(
+    account: ConnectedAccount, client_of_ada: Client, settings: Any, middleware: str
+) -> None:
+    if middleware == "without_security":
+        settings.MIDDLEWARE = [
+            name for name in settings.MIDDLEWARE if "Security" not in name and "Frame" not in name
+        ]
+    url = "/connections/"
+    form_pages = ["", "badgr/connect/", f"{account.pk}/reconnect/", f"{account.pk}/disconnect/"]
+    answers = [(client_of_ada.get(url + path), "same-origin") for path in form_pages]
+    answers.append((client_of_ada.get(url + "badgr/callback/?code=x"), "no-referrer"))
+    answers.append((client_of_ada.post(url + "badgr/callback/"), "no-referrer"))
+    answers.append((Client().get(url), "same-origin"))
+    for response, referrer_policy in answers:
+        assert "no-store" in response["Cache-Control"]
+        assert response["Referrer-Policy"] == referrer_policy
+        assert response["X-Frame-Options"] == "DENY"
+        assert "frame-ancestors 'none'" in response["Content-Security-Policy"]
+
+
+def test_a_strict_session_cookie_is_fetched_by_one_bounce(
+    client_of_ada: Client, badgr: FakeProvider, settings: Any
+) -> None:
+    settings.SESSION_COOKIE_SAMESITE = "Strict"
+    params = badgr.authorize(start(client_of_ada), subject="ada")
+    # What a browser does on the provider's redirect: it keeps the strict cookie back.
+    session = client_of_ada.cookies.pop(settings.SESSION_COOKIE_NAME)
+    response = finish(client_of_ada, params)
+    assert response.status_code == 200
+    assert 'http-equiv="refresh"' in response.content.decode()
+    assert not ConnectedAccount.objects.exists()
+    # Nobody is sent round in circles who really is signed out.
+    assert finish(client_of_ada, {**params, "bounced": "1"}).status_code == 303
+    client_of_ada.cookies[settings.SESSION_COOKIE_NAME] = session.value
+    assert finish(client_of_ada, {**params, "bounced": "1"}).status_code == 303
+    assert ConnectedAccount.objects.exists()
+
+
+def render(source: str, **context: Any) -> str:
+    return Template("{% load connected_accounts %}" + source).render(Context(context))
+
+
+def test_the_button_is_a_form_that_comes_back_to_this_page(rf: RequestFactory) -> None:
+    html = render("{% connect_button 'badgr' %}", request=rf.get("/badges/?page=2"), csrf_token="t")
+    for part in (
+        'action="/connections/badgr/connect/"',
+        'name="next" value="/badges/?page=2"',
+        'name="csrfmiddlewaretoken" value="t"',
+        "Connect to Badgr",
+    ):
+        assert part in html
+
+
+def test_the_button_takes_next_and_scopes(rf: RequestFactory) -> None:
+    html = render("{% connect_button 'badgr' next='/x/' scopes='r:profile rw:backpack' %}")
+    assert 'name="next" value="/x/"' in html
+    assert html.count('name="scope"') == 2
+
+
+def test_the_users_connections_come_from_the_request_or_the_user(
+    account: ConnectedAccount, ada: Any, bob: Any, rf: RequestFactory
+) -> None:
+    source = "{% user_connections as found %}{% for one in found %}{{ one.label }}{% endfor %}"
+    request = rf.get("/")
+    request.user = ada
+    assert render(source, request=request) == "ada@example.org"
+    assert render(source, user=ada) == "ada@example.org"
+    for context in ({"user": bob}, {"user": AnonymousUser()}, {}):
+        assert render(source, **context) == ""
+
+
+def use(request: Any) -> HttpResponse:
+    return HttpResponse(str(request.connected_account.pk))
+
+
+def test_a_view_that_needs_a_connection_gets_it(
+    account: ConnectedAccount, ada: Any, rf: RequestFactory
+) -> None:
+    request = rf.get("/badges/")
+    request.user = ada
+    response = connection_required("badgr", scopes=["r:backpack"])(use)(request)
+    assert response.content.decode() == str(account.pk)
+
+    class Badges(ConnectionRequiredMixin, View):
+        connection_provider = "badgr"
+
+        def get(self, request: Any) -> HttpResponse:
+            return use(request)
+
+    assert Badges.as_view()(request).content.decode() == str(account.pk)
+
+
+def test_without_the_connection_or_a_scope_the_user_is_sent_to_connect(
+    account: ConnectedAccount, ada: Any, bob: Any, rf: RequestFactory, provider_settings: Any
+) -> None:
+    provider_settings("badgr", OPTIONAL_SCOPES=["rw:backpack"])
+    request = rf.get("/badges/?page=2")
+    request.user = bob
+    response = connection_required("badgr")(use)(request)
+    assert response.status_code == 303
+    assert response["Location"] == "/connections/badgr/connect/?next=%2Fbadges%2F%3Fpage%3D2"
+    request.user = ada
+    response = connection_required("badgr", scopes=["rw:backpack"])(use)(request)
+    assert response["Location"].endswith("page%3D2&scope=rw%3Abackpack")
+    request.user = AnonymousUser()
+    assert connection_required("badgr")(use)(request)["Location"].startswith("/accounts/login/")
+
+
+def test_a_post_comes_back_to_the_page_it_came_from(bob: Any, rf: RequestFactory) -> None:
+    for referer, query in (
+        ("http://testserver/form/", "?next=http%3A%2F%2Ftestserver%2Fform%2F"),
+        ("https://evil.example/", ""),
+    ):
+        request = rf.post("/save/", headers={"referer": referer})
+        request.user = bob
+        response = connection_required("badgr")(use)(request)
+        assert response["Location"] == f"/connections/badgr/connect/{query}"
+
+
+def test_who_granted_too_little_is_told_and_not_sent_round(
+    client_of_ada: Client, ada: Any, badgr: FakeProvider, rf: RequestFactory
+) -> None:
+    params = badgr.authorize(start(client_of_ada), subject="ada", scopes=["r:profile"])
+    finish(client_of_ada, params)
+    request = rf.get("/badges/")
+    request.user = ada
+    response = connection_required("badgr", scopes=["r:backpack"])(use)(request)
+    assert response.status_code == 403
+    assert "A permission is missing" in response.content.decode()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_asynchronous_views_are_guarded_too(
+    account: ConnectedAccount, ada: Any, bob: Any, rf: RequestFactory
+) -> None:
+    import asyncio
+
+    @connection_required("badgr")
+    async def view(request: Any) -> HttpResponse:
+        return use(request)
+
+    request = rf.get("/badges/")
+    request.user = ada
+    assert asyncio.run(view(request)).content.decode() == str(account.pk)
+    request.user = bob
+    assert asyncio.run(view(request)).status_code == 303
