@@ -1,9 +1,9 @@
 """Settings of the tests: the example site's, with nothing taken from the environment but the
 database's address. ``PROVIDERS`` has real hosts, which no test reaches."""
 
-import os
+import atexit
+import shutil
 import tempfile
-from pathlib import Path
 
 from example_project.settings import *  # noqa: F403
 from example_project.settings import DATABASES, SQLITE
@@ -17,11 +17,10 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 if DATABASES["default"]["ENGINE"] == SQLITE:
     # A file, as a site has one: connections of several threads to a database in memory lock each
-    # other out in ways of their own. One for each process, so for each of xdist's workers.
-    folder = Path(tempfile.gettempdir())
-    DATABASES["default"]["TEST"] = {
-        "NAME": str(folder / f"connected-accounts-tests-{os.getpid()}.sqlite3")
-    }
+    # other out in ways of their own. A folder for each process, so for each of xdist's workers.
+    folder = tempfile.mkdtemp(prefix="connected-accounts-tests-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    DATABASES["default"]["TEST"] = {"NAME": f"{folder}/test.sqlite3"}
 
 # Tests run tasks with .apply(), and start a worker where they are about one. What is sent stays in
 # this process.

@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from connected_accounts.exceptions import ConnectedAccountsError
@@ -118,7 +119,7 @@ class Harness:
 
     @pytest.fixture(autouse=True)
     def _watched(
-        self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+        self, db: None, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> Iterator[None]:
         """Read every line that is logged during the case, at any level, the SQL included."""
         caplog.set_level(1)
@@ -126,8 +127,8 @@ class Harness:
             caplog.set_level(1, logger=logger.name)
             monkeypatch.setattr(logger, "propagate", True)
             monkeypatch.setattr(logger, "disabled", False)
-        monkeypatch.setattr(connection, "force_debug_cursor", True)
-        yield
+        with CaptureQueriesContext(connection):
+            yield
         for record in [*caplog.get_records("setup"), *caplog.get_records("call")]:
             assert not any(map(leaks_in, texts_of_record(record))), f"{record.name} logs a secret"
 

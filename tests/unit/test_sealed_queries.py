@@ -1,15 +1,18 @@
 """Sealed columns in queries: not loaded unless asked for, and never compared."""
 
+import json
 import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
 from django.core.exceptions import FieldError
+from django.core.management import call_command
 from django.db import connection, transaction
 from django.db.models import Prefetch, Q
 from django.test.utils import CaptureQueriesContext
@@ -153,6 +156,31 @@ def test_it_can_be_asked_whether_there_is_a_token(make_account: Any) -> None:
     with_token, without = make_account(), make_account(token=None)
     assert Accounts.get(token__isnull=False) == with_token
     assert Accounts.get(token__isnull=True) == without
+
+
+def test_a_dump_holds_ciphertext_and_loads_again(make_account: Any, tmp_path: Path) -> None:
+    account, out = make_account(access_token="the-token"), StringIO()
+    call_command("dumpdata", "connected_accounts.connectedaccount", stdout=out)
+    assert "the-token" not in out.getvalue()
+    assert account.token.reveal() in out.getvalue()
+    Accounts.all()._raw_delete("default")
+    dump = tmp_path / "dump.json"
+    dump.write_text(out.getvalue())
+    call_command("loaddata", dump, verbosity=0)
+    assert Accounts.get().open_token()["access_token"] == "the-token"
+
+
+def test_a_dump_with_a_plaintext_is_refused(make_account: Any, tmp_path: Path) -> None:
+    make_account()
+    out, dump = StringIO(), tmp_path / "dump.json"
+    call_command("dumpdata", "connected_accounts.connectedaccount", stdout=out)
+    rows = json.loads(out.getvalue())
+    rows[0]["fields"]["token"] = "plain-text-token"
+    dump.write_text(json.dumps(rows))
+    Accounts.all()._raw_delete("default")
+    with pytest.raises(TypeError, match="sealed text only"), transaction.atomic():
+        call_command("loaddata", dump, verbosity=0)
+    assert not Accounts.exists()
 
 
 START = """

@@ -86,14 +86,24 @@ def test_a_copy_is_the_same_secret(way: Callable[[Any], Any]) -> None:
     assert way([secret])[0] is secret
 
 
-def test_secrets_are_equal_only_to_themselves() -> None:
-    one, other = Secret(TEXT), Secret(TEXT)
-    assert one == one  # its own __eq__ is the point
+def test_secrets_are_compared_by_what_they_hide() -> None:
+    assert Secret(TEXT) == Secret(TEXT)
+    assert hash(Secret(TEXT)) == hash(Secret(TEXT))
+    assert Secret(TEXT) != Secret(f"{TEXT}-other")
+    assert len({Secret(TEXT), Secret(TEXT), Secret("other")}) == 2
+
+
+@pytest.mark.parametrize("text", [MASK, TEXT, "", None, b"x"])
+def test_a_secret_is_never_equal_to_what_is_no_secret(text: Any) -> None:
+    assert Secret(TEXT) != text
+    assert text != Secret(TEXT)
+    assert text not in {Secret(TEXT): 1}
+
+
+def test_a_secret_without_its_text_is_equal_only_to_itself() -> None:
+    one, other = (pickle.loads(pickle.dumps(Secret(TEXT))) for _ in range(2))
+    assert one == one
     assert one != other
-    assert one != MASK
-    assert one != TEXT
-    assert len({one, other}) == 2
-    assert MASK not in {one: 1}
 
 
 def test_a_secret_logged_is_a_mask(caplog: pytest.LogCaptureFixture) -> None:
