@@ -1,0 +1,88 @@
+"""The same thing done many times at the same moment, in threads with a connection each."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.utils import timezone
+
+from connected_accounts.models import AuthorizationRequest, ConnectedAccount, Revocation
+from connected_accounts.services import disconnect, get_access_token, refresh
+from connected_accounts.services.revocation import revoke_pending
+from connected_accounts.testing import FakeProvider
+from tests.journeys import connect, finish, start
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+THREADS = 12
+
+
+def at_once(work: Callable[[], Any], threads: int = THREADS) -> list[Any]:
+    """Run ``work`` in all threads, released together; return what they returned."""
+    barrier = Barrier(threads)
+
+    def run() -> Any:
+        try:
+            barrier.wait(timeout=20)
+            return work()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(threads) as pool:
+        return [future.result() for future in [pool.submit(run) for _ in range(threads)]]
+
+
+def test_identical_callbacks_make_one_exchange(
+    client_of_ada: Client, ada: Any, badgr: FakeProvider
+) -> None:
+    params = badgr.authorize(start(client_of_ada), subject="ada")
+
+    def come_back() -> int:
+        client = Client()
+        client.cookies.load({k: v.value for k, v in client_of_ada.cookies.items()})
+        return finish(client, params).status_code
+
+    assert sorted(at_once(come_back)) == [303] + [400] * (THREADS - 1)
+    assert len(badgr.sent_to("token")) == 1
+    assert ConnectedAccount.objects.count() == 1
+    assert AuthorizationRequest.objects.get().consumed_at is not None
+
+
+def test_one_expired_token_asked_for_by_all_is_refreshed_once(
+    client_of_ada: Client, badgr: FakeProvider
+) -> None:
+    account = connect(client_of_ada, badgr)
+    ConnectedAccount.objects.update(expires_at=timezone.now())
+    tokens = set(at_once(lambda: get_access_token(account)))
+    assert tokens == {badgr.grants[0].access_token}
+    assert len(badgr.sent_to("token")) == 2
+    assert badgr.reuses == 0
+
+
+def test_refresh_by_all_never_spends_a_token_twice(
+    client_of_ada: Client, badgr: FakeProvider
+) -> None:
+    account = connect(client_of_ada, badgr)
+
+    def refresh_own_copy() -> None:
+        refresh(ConnectedAccount.objects.get(pk=account.pk))
+
+    at_once(refresh_own_copy)
+    assert set(badgr.presentations.values()) == {1}
+    assert badgr.reuses == 0
+
+
+def test_disconnecting_by_all_owes_one_revocation_and_makes_one_call(
+    client_of_ada: Client, badgr: FakeProvider
+) -> None:
+    pk = connect(client_of_ada, badgr).pk
+    copies = iter([ConnectedAccount.objects.get(pk=pk) for _ in range(THREADS)])
+    made = at_once(lambda: disconnect(next(copies)))
+    assert sum(revocation is not None for revocation in made) == 1
+    assert Revocation.objects.count() == 1
+    at_once(revoke_pending, 4)
+    assert len(badgr.sent_to("revocation")) == 1
