@@ -78,7 +78,7 @@ class BadgrTokenView(DialectTokenView):
     dialect = BADGR
 
     def answer(self, request: HttpRequest) -> HttpResponse:
-        if not settings.SANDBOX_THROTTLE:
+        if not settings.SANDBOX_THROTTLE:  # type: ignore[misc]
             return self.answer_unthrottled(request)
         address = request.META["REMOTE_ADDR"]
         if seconds := Lockout.seconds_left(address):

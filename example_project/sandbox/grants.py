@@ -54,7 +54,7 @@ def refresh_lives(dialect: Dialect) -> tuple[timedelta, timedelta] | None:
     if dialect.refresh_seconds is None:
         return None
     first, rotated = dialect.refresh_seconds
-    override = settings.SANDBOX_REFRESH_TOKEN_SECONDS
+    override = settings.SANDBOX_REFRESH_TOKEN_SECONDS  # type: ignore[misc]
     return timedelta(seconds=override or first), timedelta(seconds=override or rotated)
 
 

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from math import ceil
+from typing import ClassVar
 
 from django.db import models, transaction
 from django.db.models import F
@@ -16,6 +17,9 @@ class Tally(models.Model):
     dialect = models.CharField(max_length=20)
     event = models.CharField(max_length=40)
     count = models.PositiveIntegerField(default=0)
+
+    # Written out: mypy's plugin knows the models of the example site only.
+    objects: ClassVar[models.Manager["Tally"]] = models.Manager()
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["dialect", "event"], name="one_tally")]
@@ -40,6 +44,8 @@ class Lockout(models.Model):
     address = models.CharField(max_length=45, unique=True)
     failures = models.PositiveIntegerField(default=0)
     until = models.DateTimeField()
+
+    objects: ClassVar[models.Manager["Lockout"]] = models.Manager()
 
     def __str__(self) -> str:
         return f"{self.address} until {self.until}"

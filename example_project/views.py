@@ -1,0 +1,79 @@
+"""The example's own pages: what is connected, and a call to a provider's API."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import requests
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.cache import never_cache
+
+from connected_accounts.exceptions import ConnectedAccountsError, ReauthorizationRequired
+from connected_accounts.models import ConnectedAccount
+from connected_accounts.providers.registry import get_provider, get_providers
+from connected_accounts.services import get_session
+
+# A call that each provider's API answers without further ado.
+CALLS = {"badgr": ("GET", "v2/backpack/assertions"), "bitbadges": ("POST", "auth/status")}
+MAX_SHOWN = 20_000  # characters
+
+
+@dataclass
+class Answer:
+    """What a provider's API said. ``problem`` is empty, ``reconnect`` or ``unavailable``."""
+
+    problem: str = ""
+    status: int = 0
+    document: Any = None
+    badges: list[Any] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        return json.dumps(self.document, indent=2, ensure_ascii=False)[:MAX_SHOWN]
+
+
+@never_cache
+def home(request: HttpRequest) -> HttpResponse:
+    """A Connect button for each provider, and below it what is connected there."""
+    accounts = list(ConnectedAccount.objects.for_user(request.user).order_by("connected_at"))
+    services = [
+        {"provider": provider, "accounts": [a for a in accounts if a.provider == provider.alias]}
+        for provider in get_providers()
+    ]
+    return render(request, "example_project/home.html", {"services": services})
+
+
+@never_cache
+@login_required
+def account(request: HttpRequest, pk: int) -> HttpResponse:
+    """Calls the provider's API for one of this person's accounts and shows what came back."""
+    own = ConnectedAccount.objects.for_user(request.user)
+    row = get_object_or_404(own, pk=pk, provider__in=CALLS)
+    method, path = CALLS[row.provider]
+    answer = ask(row, method, path)
+    context = {
+        "account": row,
+        "provider": get_provider(row.provider),
+        "call": f"{method} {path}",
+        "answer": answer,
+    }
+    return render(request, "example_project/account.html", context)
+
+
+def ask(account: ConnectedAccount, method: str, path: str) -> Answer:
+    """Call the API. The session brings the access token, and renews it where it has to."""
+    try:
+        response = get_session(account).request(method, path)
+    except ReauthorizationRequired:
+        return Answer(problem="reconnect")
+    except (ConnectedAccountsError, requests.RequestException):
+        return Answer(problem="unavailable")
+    try:
+        document = response.json()
+    except requests.JSONDecodeError:
+        document = None
+    listed = document.get("result") if isinstance(document, dict) else None
+    badges = listed if account.provider == "badgr" and isinstance(listed, list) else []
+    return Answer(status=response.status_code, document=document, badges=badges)
