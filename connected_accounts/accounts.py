@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from django.conf import settings
-from django.db import IntegrityError, models, transaction
+from django.db import IntegrityError, models, router, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Coalesce, Now
 from django.utils.translation import gettext_lazy as _
@@ -63,6 +63,10 @@ class ConnectedAccountQuerySet(models.QuerySet["ConnectedAccount"]):
         """Active accounts whose refresh is due and in nobody's hands, oldest due first."""
         return self.active().filter(refresh_at__lte=now).filter(FREE).order_by("refresh_at")
 
+    def current(self) -> Self:
+        """From the database that is written to: a replica may still hold what was spent."""
+        return self.using(router.db_for_write(self.model))
+
     def with_token(self) -> Self:
         """Load the sealed token too, which lists and cascades leave in the database."""
         return self.defer(None)
@@ -106,14 +110,14 @@ class ConnectedAccountQuerySet(models.QuerySet["ConnectedAccount"]):
         same = self.filter(owner_key=owner, provider=provider, subject_digest=digest(subject))
         swap = {**values, "generation": F("generation") + 1}
         if same.update(**swap):
-            return same.get(), False
+            return same.current().get(), False
         try:
             with transaction.atomic():
                 row = self.create(user=user, owner_key=owner, provider=provider, **values)
             return row, True
         except IntegrityError:  # another tab of the same person was faster
             same.update(**swap)
-        return same.get(), False
+        return same.current().get(), False
 
 
 FREE: Final = Q(lease_until__isnull=True) | Q(lease_until__lt=Now())
@@ -244,6 +248,10 @@ class ConnectedAccount(models.Model):
             refresh_at=None,
             attempt_started_at=None,
         )
+
+    def mark_not_renewable(self) -> bool:
+        """Note that there is nothing to refresh with; the access token is good to its end."""
+        return self._transition(refresh_at=None, attempt_started_at=None)
 
     def release(self, *, attempt_started_at: datetime | None) -> bool:
         """Give the lease back without an attempt having been made."""

@@ -193,7 +193,7 @@ def _number_problems() -> Iterator[Problem]:
         yield Problem(
             "E003",
             f"CONNECTED_ACCOUNTS[{name!r}] {wrong}.",
-            f"Write a number from {low:g} to {high:g}; the default is {DEFAULTS[name]}.",
+            f"Write a number from {low:.10g} to {high:.10g}; the default is {DEFAULTS[name]}.",
         )
 
 

@@ -56,8 +56,16 @@ class ConnectionRequiredMixin:
     connection_scopes: ClassVar[Sequence[str]] = ()
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        if getattr(self, "view_is_async", False):
+            return self._dispatch_async(request, *args, **kwargs)
         stop = stop_unless_connected(request, self.connection_provider, self.connection_scopes)
         return stop or super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
+
+    async def _dispatch_async(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        stop = await sync_to_async(stop_unless_connected)(
+            request, self.connection_provider, self.connection_scopes
+        )
+        return stop or await super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
 
 
 def stop_unless_connected(
@@ -76,7 +84,7 @@ def stop_unless_connected(
     if newest and set(scopes) <= set(newest[0].scopes_requested):
         service = get_provider(alias)
         missing = [scope for scope in scopes if scope not in newest[0].scopes_granted]
-        context = {"provider": service, "missing": scope_lines(service, missing)}
+        context = {"provider": service, "missing": scope_lines(service, missing), "back": back}
         page = render(request, "connected_accounts/missing_scopes.html", context, status=403)
         return browser.guard(page, carries_code=False)
     query = urlencode([("next", back)] * bool(back) + [("scope", scope) for scope in scopes])

@@ -48,7 +48,8 @@ class InvalidState(ConnectedAccountsError):
 class ReauthorizationRequired(ConnectedAccountsError):
     """The person must connect this account again.
 
-    ``code`` is the account's ``reason``, or ``disconnected`` when the account is gone.
+    ``code`` is the account's ``reason``; ``disconnected`` when the account is gone;
+    ``no_refresh_token`` when there is nothing to refresh with, and the access token is still good.
     """
 
 

@@ -169,8 +169,8 @@ class CallbackView(Page):
     http_method_names = ["get"]  # HEAD and prefetches must not spend a state
 
     def answer(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        bounced = "bounced" in request.GET
-        if request.method == "GET" and browser.session_cookie_withheld(request) and not bounced:
+        fresh = "state" in request.GET and "bounced" not in request.GET
+        if request.method == "GET" and fresh and browser.session_cookie_withheld(request):
             again = f"{request.get_full_path()}&bounced=1"
             return render(request, "connected_accounts/bounce.html", {"again": again})
         return super().answer(request, *args, **kwargs)

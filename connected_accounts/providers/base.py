@@ -46,6 +46,12 @@ class Identity:
     subject: str
     label: str = ""
 
+    def __post_init__(self) -> None:
+        text = self.subject + self.label
+        # A NUL or half a surrogate pair, which JSON can carry and no database takes.
+        if "\x00" in text or text.encode(errors="ignore").decode() != text:
+            raise UnexpectedResponse("no_identity")
+
 
 @dataclass(frozen=True)
 class Endpoints:

@@ -83,8 +83,7 @@ def renewed_token(account: ConnectedAccount, failed: Secret) -> Secret:
 
 
 def _read(account: ConnectedAccount) -> ConnectedAccount:
-    # From the database that is written to: a replica may still hold a spent token.
-    rows = ConnectedAccount.objects.using(account._state.db or "default").with_token()
+    rows = ConnectedAccount.objects.current().with_token()
     row: ConnectedAccount | None = rows.filter(pk=account.pk).first()
     if row is None:
         raise ReauthorizationRequired("disconnected")

@@ -30,6 +30,7 @@ from connected_accounts.providers.base import Endpoints, Provider
 from connected_accounts.services import pauses
 from connected_accounts.services.exchange import exchange_refresh_token, token_document
 from connected_accounts.services.grants import backoff, grant_values
+from connected_accounts.services.revocation import revoke_orphan
 from connected_accounts.services.storing import store_grant
 
 logger = logging.getLogger("connected_accounts")
@@ -67,7 +68,7 @@ def claim(pks: Iterable[int], provider: Provider, *, now: datetime) -> list[Atte
     send_before = time.monotonic() + LEASE_MARGIN / 2
     if not ConnectedAccount.objects.all().claim(pks, holder=holder, seconds=lease, now=now):
         return []
-    rows = ConnectedAccount.objects.filter(lease_holder=holder).with_token().order_by("refresh_at")
+    mine = ConnectedAccount.objects.current().filter(lease_holder=holder)
     return [
         Attempt(
             account=row,
@@ -76,7 +77,7 @@ def claim(pks: Iterable[int], provider: Provider, *, now: datetime) -> list[Atte
             send_before=send_before,
             sent_at=now,
         )
-        for row in rows
+        for row in mine.with_token().order_by("refresh_at")
     ]
 
 
@@ -137,34 +138,41 @@ def settle(attempt: Attempt, outcome: Outcome) -> ConnectedAccountsError | None:
 
 def _settle_success(attempt: Attempt, token: TokenResponse) -> ConnectedAccountsError | None:
     account, provider = attempt.account, attempt.provider
-    if _is_someone_else(attempt, token):
-        return _settle_reauthorization(attempt, ReauthorizationRequired(Reason.IDENTITY_CHANGED))
     document = token_document(token, previous=attempt.document)
+    subject = _subject_named(attempt, token)
+    if subject not in ("", account.subject):
+        revoke_orphan(
+            provider, attempt.endpoints, account, document, subject=subject, at=attempt.sent_at
+        )
+        return _settle_reauthorization(attempt, ReauthorizationRequired(Reason.IDENTITY_CHANGED))
     values = grant_values(
         provider, token, document, seal_id=account.seal_id, sent_at=attempt.sent_at
     )
     values["refreshed_at"] = attempt.sent_at
-    if token.scope is not None:
-        values["scopes_granted"] = list(token.scope)
+    scopes = account.scopes_granted if token.scope is None else list(token.scope)
+    changed = set(scopes) != set(account.scopes_granted)
     try:
-        stored = store_grant(account, values, provider, attempt.endpoints, document)
+        stored = store_grant(
+            account, values | {"scopes_granted": scopes}, provider, attempt.endpoints, document
+        )
     except ProviderUnavailable as error:
         return error
     if not stored:
         return ProviderUnavailable("overtaken")
+    if changed:
+        Event.record(Kind.SCOPES_CHANGED, account, at=attempt.sent_at, detail=" ".join(scopes))
     signals.account_refreshed.send_robust(ConnectedAccount, account=account)
     return None
 
 
-def _is_someone_else(attempt: Attempt, token: TokenResponse) -> bool:
-    """Whether the answer itself names another account, where the provider says so for free."""
+def _subject_named(attempt: Attempt, token: TokenResponse) -> str:
+    """Whom the answer itself names, where the provider says so for free; else an empty text."""
     if attempt.provider.identity_source != "token_response":
-        return False
+        return ""
     try:
-        identity = attempt.provider.fetch_identity(None, token)  # type: ignore[arg-type]
+        return attempt.provider.fetch_identity(None, token).subject  # type: ignore[arg-type]
     except ProviderError:
-        return False  # this answer names nobody
-    return identity.subject != attempt.account.subject
+        return ""
 
 
 def _settle_reauthorization(
@@ -174,7 +182,7 @@ def _settle_reauthorization(
     expires_at = account.refresh_token_expires_at
     if error.code == "no_refresh_token":
         if account.expires_at is None or account.expires_at > attempt.sent_at:
-            account.release(attempt_started_at=None)
+            account.mark_not_renewable()
             return error
         reason = Reason.REFRESH_TOKEN_EXPIRED
     elif error.code in Reason and error.code != Reason.REVOKED:

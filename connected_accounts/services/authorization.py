@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+from django.db import router
 from django.utils import timezone
 
 from connected_accounts import conf
@@ -18,6 +19,7 @@ from connected_accounts.exceptions import (
     ProviderError,
     ProviderUnavailable,
     ReauthorizationRequired,
+    Undecryptable,
     UnexpectedResponse,
 )
 from connected_accounts.fields import seal, unseal
@@ -230,7 +232,9 @@ def _consume(
         expires_at__gt=now,
         consumed_at__isnull=True,
     ).update(consumed_at=now)
-    row = found.select_related("user").first()
+    # From the database that was written to, not from a replica that is behind.
+    written = found.using(router.db_for_write(AuthorizationRequest))
+    row = written.select_related("user").first()
     if row is not None and won:
         return row
     cause = "unknown"
@@ -270,7 +274,10 @@ def _refusal(error: str) -> Exception:
 def _exchange(
     provider: Provider, endpoints: Endpoints, row: AuthorizationRequest, code: str
 ) -> TokenResponse:
-    verifier = unseal(row.code_verifier, purpose=VERIFIER_PURPOSE, bound_to=row.nonce_digest)
+    try:
+        verifier = unseal(row.code_verifier, purpose=VERIFIER_PURPOSE, bound_to=row.nonce_digest)
+    except Undecryptable:
+        raise InvalidState("settings_changed") from None  # its key went meanwhile
     try:
         return exchange_code(
             provider, endpoints, code=code, redirect_uri=row.redirect_uri, code_verifier=verifier

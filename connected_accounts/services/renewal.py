@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import Final
 
 from asgiref.sync import sync_to_async
+from django.db import router
 from django.utils import timezone
 
 from connected_accounts import conf
@@ -37,13 +38,13 @@ def refresh(account: ConnectedAccount) -> None:
         outside_transaction(lambda: renew(before))
     finally:
         with suppress(ConnectedAccount.DoesNotExist):
-            account.refresh_from_db()
+            account.refresh_from_db(using=router.db_for_write(ConnectedAccount))
 
 
 def look(pk: int) -> ConnectedAccount:
     """The row as it is now, without its token. Raises ReauthorizationRequired when it is gone or
     its grant has ended."""
-    row: ConnectedAccount | None = ConnectedAccount.objects.filter(pk=pk).first()
+    row: ConnectedAccount | None = ConnectedAccount.objects.current().filter(pk=pk).first()
     if row is None:
         raise ReauthorizationRequired("disconnected")
     if row.needs_reconnect:

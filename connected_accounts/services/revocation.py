@@ -29,10 +29,12 @@ from connected_accounts.models import (
     Kind,
     Outcome,
     Revocation,
+    digest,
 )
 from connected_accounts.providers.base import Endpoints, Provider
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.secret import Secret
+from connected_accounts.services import pauses
 from connected_accounts.services.grants import backoff
 
 logger = logging.getLogger("connected_accounts")
@@ -122,10 +124,8 @@ def revoke_orphan(
     Not where an account with this subject exists: some providers withdraw everything that a person
     granted to the site at once, and that account must go on working.
     """
-    if (
-        subject
-        and ConnectedAccount.objects.filter(provider=provider.alias, subject=subject).exists()
-    ):
+    same = ConnectedAccount.objects.at(provider.alias).filter(subject_digest=digest(subject))
+    if subject and same.exists():
         return
     seal_id = uuid.uuid4()
     _queue(
@@ -180,6 +180,8 @@ def _revoke(row: Revocation) -> Outcome:
     from connected_accounts.services.exchange import revoke_token  # loads requests
 
     provider = get_provider(row.provider)
+    if not pauses.belongs_here(pauses.provider_state(row.provider)):
+        raise ConfigurationError("other_site")  # in a copy it would end the original's grant
     endpoints = provider.endpoints(row.inputs)
     if endpoints.token_hosts() != row.endpoint_fingerprint:
         raise ConfigurationError("endpoints_changed")

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 from django.db import InterfaceError, OperationalError, connection
 from django.utils import timezone
 
-from connected_accounts.accounts import ConnectedAccount
+from connected_accounts.accounts import ConnectedAccount, Reason
 from connected_accounts.exceptions import ProviderUnavailable, Undecryptable
 from connected_accounts.fields import open_document, seal_document
 from connected_accounts.oauth2.token import TokenResponse
@@ -110,7 +110,8 @@ def _after_losing(
     document: Mapping[str, Any],
 ) -> bool:
     row = (
-        ConnectedAccount.objects.filter(pk=account.pk)
+        ConnectedAccount.objects.current()
+        .filter(pk=account.pk)
         .values("seal_id", "generation", "refreshed_at", "lease_holder")
         .first()
     )
@@ -127,20 +128,33 @@ def _after_losing(
 
 
 def store_sealed(account_id: int, generation: int, sealed: str) -> bool:
-    """Store a grant that went through the broker, if nothing has happened to its account since."""
-    account = ConnectedAccount.objects.filter(pk=account_id, generation=generation).first()
-    if account is None:
+    """Store a grant that went through the broker, unless its account got a newer one meanwhile.
+
+    Attempts made since could only replay the spent token; the end they may have come to
+    (``rotation_lost``) is undone. The next generation fences off one that is under way.
+    """
+    accounts = ConnectedAccount.objects.current()
+    account = accounts.filter(pk=account_id, generation__gte=generation).first()
+    if account is None or account.reason not in ("", Reason.ROTATION_LOST):
         return False
     try:
         document = open_document(Sealed(sealed), account.seal_id)
         sent_at = datetime.fromisoformat(document.pop("sent_at"))
     except (Undecryptable, KeyError, ValueError):
         return False
-    provider = get_provider(account.provider)
+    if account.refreshed_at is not None and account.refreshed_at >= sent_at:
+        return False
     token = TokenResponse(
         access_token=Secret(document["access_token"]),
         expires_in=document.get("expires_in"),
         refresh_token_expires_in=document.get("refresh_token_expires_in"),
     )
-    values = grant_values(provider, token, document, seal_id=account.seal_id, sent_at=sent_at)
-    return bool(account.mark_refreshed(**values, refreshed_at=sent_at))
+    values = grant_values(
+        get_provider(account.provider),
+        token,
+        document,
+        seal_id=account.seal_id,
+        sent_at=sent_at,
+    )
+    generation = account.generation + 1
+    return bool(account.mark_refreshed(**values, refreshed_at=sent_at, generation=generation))

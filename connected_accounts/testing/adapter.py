@@ -4,6 +4,7 @@ import base64
 import binascii
 import json as json_module
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -58,13 +59,14 @@ class RecordedRequest:
 def record(endpoint: str, request: requests.PreparedRequest) -> RecordedRequest:
     """Read a prepared request the way a server would."""
     body = request.body or b""
-    text = body.decode() if isinstance(body, bytes) else str(body)
+    text = body.decode(errors="replace") if isinstance(body, bytes) else str(body)
     kind = request.headers.get("Content-Type", "").partition(";")[0]
     form, content = None, None
     if kind == "application/x-www-form-urlencoded":
         form = dict(parse_qsl(text, keep_blank_values=True))
     elif kind == "application/json":
-        content = json_module.loads(text)
+        with suppress(ValueError):
+            content = json_module.loads(text)
     headers = CaseInsensitiveDict(request.headers)
     return RecordedRequest(
         endpoint, request.method or "", request.url or "", headers, form, content

@@ -1,4 +1,4 @@
-"""The example site's services in processes of their own, against the sandbox and a real database."""
+"""The example site in processes of its own, against the sandbox and a real database."""
 
 import os
 import secrets

@@ -287,6 +287,15 @@ def test_settings_that_changed_meanwhile_end_the_flow(
     assert exchanges(badgr) == 0
 
 
+def test_a_key_that_was_lost_meanwhile_ends_the_flow(
+    client_of_ada: Client, badgr: FakeProvider, settings: Any
+) -> None:
+    params = badgr.authorize(start(client_of_ada), subject="ada")
+    settings.FIELD_ENCRYPTION_KEY = ["YW5vdGhlci1rZXktMDEyMzQ1Njc4OTAxMjM0NTY3ODk="]
+    assert finish(client_of_ada, params).status_code == 400
+    assert exchanges(badgr) == 0
+
+
 def test_a_rotated_secret_key_with_its_fallback_lets_open_flows_finish(
     client_of_ada: Client, badgr: FakeProvider, settings: Any, ada: Any
 ) -> None:

@@ -10,12 +10,12 @@ from django.utils import timezone
 
 from connected_accounts import tasks
 from connected_accounts.models import ConnectedAccount, Event, ProviderState
+from connected_accounts.providers.registry import get_provider
 from connected_accounts.services.drain import drain
 from connected_accounts.services.grants import backoff
 from connected_accounts.services.pacing import reserve
 from connected_accounts.services.pauses import confirm_site
 from connected_accounts.testing import Answer, ConnectionRefused, FakeProvider
-from connected_accounts.providers.registry import get_provider
 from tests.journeys import connect
 
 pytestmark = pytest.mark.django_db
@@ -76,6 +76,17 @@ def test_one_bad_row_never_stops_the_others(
     assert vars(drain("badgr")) == {"refreshed": 3, "failed": 2}
     bad = ConnectedAccount.objects.get(pk=accounts[1].pk)
     assert (bad.status, bad.last_error) == ("active", "undecryptable")
+
+
+def test_a_row_with_nothing_to_refresh_with_is_not_due_again(
+    client_of_ada: Client, badgr: FakeProvider
+) -> None:
+    badgr.behaviour.omit_refresh_token = True
+    connect(client_of_ada, badgr)
+    make_due()
+    assert vars(drain("badgr", seconds=5)) == {"refreshed": 0, "failed": 1}
+    assert ConnectedAccount.objects.get().refresh_at is None
+    assert ConnectedAccount.objects.get().status == "active"
 
 
 def test_failing_rows_wait_their_backoff_and_healthy_ones_go_on(

@@ -144,6 +144,11 @@ def test_a_strict_session_cookie_is_fetched_by_one_bounce(
     assert ConnectedAccount.objects.exists()
 
 
+def test_an_address_without_a_state_is_not_bounced(client_of_ada: Client, settings: Any) -> None:
+    settings.SESSION_COOKIE_SAMESITE = "Strict"
+    assert Client().get("/connections/badgr/callback/").status_code == 303
+
+
 def render(source: str, **context: Any) -> str:
     return Template("{% load connected_accounts %}" + source).render(Context(context))
 
@@ -235,6 +240,7 @@ def test_who_granted_too_little_is_told_and_not_sent_round(
     response = connection_required("badgr", scopes=["r:backpack"])(use)(request)
     assert response.status_code == 403
     assert "A permission is missing" in response.content.decode()
+    assert "scope=r%3Abackpack&amp;next=%2Fbadges%2F" in response.content.decode()
 
 
 @pytest.mark.django_db(transaction=True)
@@ -252,3 +258,13 @@ def test_asynchronous_views_are_guarded_too(
     assert asyncio.run(view(request)).content.decode() == str(account.pk)
     request.user = bob
     assert asyncio.run(view(request)).status_code == 303
+
+    class Badges(ConnectionRequiredMixin, View):
+        connection_provider = "badgr"
+
+        async def get(self, request: Any) -> HttpResponse:
+            return use(request)
+
+    assert asyncio.run(Badges.as_view()(request)).status_code == 303
+    request.user = ada
+    assert asyncio.run(Badges.as_view()(request)).content.decode() == str(account.pk)

@@ -322,6 +322,28 @@ def test_a_lost_key_changes_no_status_and_bringing_it_back_heals(
     assert (account.last_error, account.failure_count) == ("", 0)
 
 
+def test_an_answer_for_another_account_ends_the_grant_and_that_answers_too(
+    client_of_ada: Client, bitbadges: FakeProvider
+) -> None:
+    account = connect(client_of_ada, bitbadges, "bitbadges")
+    bitbadges.grants[0].subject = "bb1somebodyelse"
+    with pytest.raises(ReauthorizationRequired) as caught:
+        refresh(account)
+    assert caught.value.code == "identity_changed"
+    assert Revocation.objects.get().subject == "bb1somebodyelse"
+    assert stored(account)["access_token"] != bitbadges.grants[0].access_token
+
+
+def test_scopes_that_a_refresh_changes_are_stored_and_told(
+    account: ConnectedAccount, badgr: FakeProvider
+) -> None:
+    badgr.grants[0].scopes = ("r:profile",)
+    refresh(account)
+    refresh(account)
+    assert account.scopes_granted == ["r:profile"]
+    assert [e.detail for e in Event.objects.filter(kind="scopes_changed")] == ["r:profile"]
+
+
 def test_a_changed_host_gets_no_token(
     account: ConnectedAccount, badgr: FakeProvider, provider_settings: Any
 ) -> None:

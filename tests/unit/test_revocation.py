@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from connected_accounts import signals, tasks
 from connected_accounts.models import ConnectedAccount, Event, Revocation
-from connected_accounts.services import adisconnect, disconnect
+from connected_accounts.services import adisconnect, disconnect, refresh
 from connected_accounts.services.revocation import revoke_pending
 from connected_accounts.testing import Answer, ConnectionRefused, DropAnswer, FakeProvider, Timeout
 from tests.journeys import connect
@@ -237,6 +237,18 @@ def test_a_provider_taken_out_of_settings_waits(
     app_settings(PROVIDERS={})
     revoke_pending()
     assert Revocation.objects.get().last_error == "unknown_provider"
+
+
+def test_a_copy_of_the_database_does_not_end_the_originals_grants(
+    account: ConnectedAccount, badgr: FakeProvider, app_settings: Any
+) -> None:
+    app_settings(SITE_ID="production")
+    refresh(account)
+    app_settings(SITE_ID="staging")
+    disconnect(account)
+    revoke_pending()
+    assert Revocation.objects.get().last_error == "other_site"
+    assert badgr.grants[0].is_alive
 
 
 def test_bitbadges_gone_already_counts_as_withdrawn(

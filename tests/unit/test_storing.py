@@ -9,10 +9,10 @@ from django.utils import timezone
 
 from connected_accounts import tasks
 from connected_accounts.accounts import ConnectedAccount as Account
-from connected_accounts.exceptions import ProviderUnavailable
+from connected_accounts.exceptions import ProviderUnavailable, ReauthorizationRequired
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.services import refresh, storing
-from connected_accounts.testing import FakeProvider
+from connected_accounts.testing import Answer, FakeProvider
 from tests.journeys import connect
 
 
@@ -68,6 +68,29 @@ def test_a_database_that_stays_away_sends_the_sealed_grant_through_the_broker(
     refresh(stored)
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_carried_grant_undoes_the_end_that_a_replay_came_to_meanwhile(
+    account: ConnectedAccount, badgr: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    carried: list[Any] = []
+    monkeypatch.setattr(storing, "PATIENCE", 0.05)
+    monkeypatch.setattr(tasks.store_refresh, "apply_async", lambda args: carried.append(args))
+    fail_to_store(monkeypatch, 10_000)
+    with pytest.raises(ProviderUnavailable):
+        refresh(account)
+    monkeypatch.undo()
+    newest = badgr.grants[0].refresh_token
+    ConnectedAccount.objects.update(lease_until=timezone.now())
+    badgr.script("token", Answer(400, json={"error": "invalid_grant"}))
+    with pytest.raises(ReauthorizationRequired):
+        refresh(account)
+    assert account.reason == "rotation_lost"
+    tasks.store_refresh.apply(carried[0]).get()
+    account.refresh_from_db()
+    assert (account.status, account.reason) == ("active", "")
+    assert ConnectedAccount.objects.get().open_token()["refresh_token"] == newest
+
+
 @pytest.mark.django_db
 def test_a_carried_grant_is_not_stored_over_a_newer_one(account: ConnectedAccount) -> None:
     sealed = ConnectedAccount.objects.with_token().get().token.reveal()
@@ -112,9 +135,13 @@ def test_a_refresh_inside_a_sites_transaction_survives_its_rollback(
             refresh(account)
         assert account.refreshed_at is not None
         return
-    with pytest.raises(RuntimeError), transaction.atomic():
+
+    def view() -> None:
         refresh(account)
         raise RuntimeError("the view fails")
+
+    with pytest.raises(RuntimeError), transaction.atomic():
+        view()
     account.refresh_from_db()
     assert account.refreshed_at is not None
     assert account.open_token()["refresh_token"] == badgr.grants[0].refresh_token

@@ -1,0 +1,293 @@
+"""What differs between databases: real PostgreSQL and MariaDB, each test run in a database of its own.
+
+PostgreSQL is the one that ``DATABASE_URL`` names, else the one on this machine; MariaDB is on this
+machine, and optional: its driver is not among the project's requirements.
+"""
+
+import os
+import socket
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta
+from typing import Any
+
+import dj_database_url
+import pytest
+from django.core.management import call_command
+from django.db import IntegrityError, connections, transaction
+from django.utils import timezone
+
+from connected_accounts.accounts import ConnectedAccount, owner_key
+from connected_accounts.fields import seal_document
+from connected_accounts.models import ProviderState, Revocation
+
+WORKERS = 20
+LOCAL = {
+    "postgresql": "postgres://postgres@127.0.0.1:5432/postgres",
+    "mariadb": "mysql://root@127.0.0.1:3306/mysql",
+}
+
+
+def server_settings(vendor: str) -> dict[str, Any]:
+    """The settings of the server's own database, or a skip."""
+    found = dict(dj_database_url.parse(LOCAL[vendor]))
+    given = os.environ.get("DATABASE_URL", "")
+    if vendor == "postgresql" and given.startswith("postgres"):
+        found = dict(dj_database_url.parse(given))
+    if vendor == "mariadb":
+        reason = "optional: a driver for MariaDB"
+        try:
+            import MySQLdb  # noqa: F401
+        except ImportError:
+            pymysql = pytest.importorskip("pymysql", reason=reason)
+            pymysql.version_info = (2, 2, 8, "final", 0)  # what Django asks mysqlclient for
+            pymysql.install_as_MySQLdb()
+    if found["HOST"].startswith("/"):
+        return found
+    try:
+        socket.create_connection((found["HOST"], int(found["PORT"] or 5432)), 5).close()
+    except OSError:
+        pytest.skip(f"service {vendor} does not answer at {found['HOST']}:{found['PORT']}")
+    return found
+
+
+@contextmanager
+def registered(alias: str, settings: dict[str, Any]) -> Iterator[Any]:
+    """A database known to Django under ``alias``."""
+    defaults = connections.configure_settings({"default": {}, alias: settings})
+    connections.settings[alias] = defaults[alias]
+    try:
+        yield connections[alias]
+    finally:
+        with suppress(AttributeError):
+            connections[alias].close()
+            del connections[alias]
+        del connections.settings[alias]
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param("postgresql", marks=pytest.mark.postgres), pytest.param("mariadb")],
+)
+def database(request: pytest.FixtureRequest, django_db_blocker: Any) -> Iterator[str]:
+    """The alias of a migrated database, dropped at the end."""
+    vendor = request.param
+    server = server_settings(vendor)
+    name = f"connected_accounts_{uuid.uuid4().hex[:12]}"
+    with django_db_blocker.unblock(), registered(f"{vendor}_server", server) as connection:
+        quoted = connection.ops.quote_name(name)
+        with connection.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE {quoted}")
+        try:
+            with registered(vendor, {**server, "NAME": name}):
+                call_command("migrate", database=vendor, verbosity=0)
+                yield vendor
+        finally:
+            with connection.cursor() as cursor:
+                cursor.execute(f"DROP DATABASE {quoted}")
+
+
+@pytest.fixture
+def accounts(database: str) -> Iterator[Any]:
+    """The accounts of that database, none at first."""
+    ProviderState.objects.using(database).delete()
+    Revocation.objects.using(database).all()._raw_delete(database)
+    ConnectedAccount.objects.using(database).all()._raw_delete(database)
+    yield ConnectedAccount.objects.using(database)
+    connections[database].close()
+
+
+def store(accounts: Any, subject: str = "subject", **columns: Any) -> ConnectedAccount:
+    seal_id = uuid.uuid4()
+    values = {
+        "provider": "badgr",
+        "connected_at": timezone.now(),
+        "client_id": "c",
+        "endpoint_fingerprint": "f",
+        "seal_id": seal_id,
+        "token": seal_document({"access_token": "nul \x00 and 漢"}, seal_id),
+    }
+    return accounts.create(subject=subject, **values | columns)
+
+
+def at_once(accounts: Any, work: Callable[[int], Any]) -> list[Any]:
+    """Run ``work`` in many threads at the same moment, each with a connection of its own."""
+    together = threading.Barrier(WORKERS)
+    connection = connections[accounts.db]
+    assert not connection.in_atomic_block
+
+    def one(number: int) -> Any:
+        try:
+            accounts.exists()  # connects
+            together.wait(30)
+            return work(number)
+        finally:
+            connections[accounts.db].close()
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        return list(pool.map(one, range(WORKERS)))
+
+
+def claim(accounts: Any, pks: list[int], seconds: float = 60.0) -> int:
+    taken: int = accounts.all().claim(pks, holder=uuid.uuid4(), seconds=seconds, now=timezone.now())
+    return taken
+
+
+# --- Rows ---------------------------------------------------------------------------------------
+
+
+def test_the_migrations_match_the_models(database: str) -> None:
+    call_command("makemigrations", "connected_accounts", check=True, dry_run=True, verbosity=0)
+    tables = connections[database].introspection.table_names()
+    assert ConnectedAccount._meta.db_table in tables
+    assert Revocation._meta.db_table in tables
+
+
+def test_a_token_comes_back_from_the_column(accounts: Any) -> None:
+    store(accounts)
+    account = accounts.get()
+    assert account.open_token() == {"access_token": "nul \x00 and 漢"}
+    fresh = [seal_document({"number": n}, account.seal_id) for n in range(2)]
+    account.token = fresh[0]
+    accounts.bulk_update([account], ["token"])
+    assert accounts.with_token().get().open_token() == {"number": 0}
+    accounts.update(token=fresh[1].reveal())
+    assert accounts.with_token().get().open_token() == {"number": 1}
+
+
+@pytest.mark.parametrize("user", [None, 7])
+def test_an_owner_has_one_row_for_each_provider_account(accounts: Any, user: int | None) -> None:
+    owner = owner_key(None) if user is None else f"user:{user}"
+    store(accounts, "the-subject", owner_key=owner)
+    with pytest.raises(IntegrityError), transaction.atomic(accounts.db):
+        store(accounts, "the-subject", owner_key=owner)
+    store(accounts, "the-subject", owner_key=owner, provider="bitbadges")
+    store(accounts, "the-subject", owner_key="user:8")
+    assert accounts.count() == 3
+
+
+@pytest.mark.parametrize("other", ["abc", "Abc ", "Ábc", "ABC", "Abc\u00ad", "Ａbc"])
+def test_subjects_that_look_alike_to_a_collation_are_different(accounts: Any, other: str) -> None:
+    store(accounts, "Abc")
+    store(accounts, other)
+    assert accounts.count() == 2
+
+
+def test_an_account_connected_twice_at_once_is_one_row(accounts: Any) -> None:
+    values = {
+        "connected_at": timezone.now(),
+        "client_id": "c",
+        "endpoint_fingerprint": "f",
+        "seal_id": uuid.uuid4(),
+    }
+
+    def connect(number: int) -> bool:
+        _, created = accounts.all().mark_connected(
+            user=None, owner=owner_key(None), provider="badgr", subject="s", values=dict(values)
+        )
+        return created
+
+    created = at_once(accounts, connect)
+    assert accounts.count() == 1
+    assert created.count(True) == 1
+    assert accounts.get().generation == WORKERS - 1
+
+
+# --- Leases -------------------------------------------------------------------------------------
+
+
+def test_of_many_claims_of_one_row_exactly_one_wins(accounts: Any) -> None:
+    pk = store(accounts).pk
+    assert sorted(at_once(accounts, lambda n: claim(accounts, [pk]))) == [0] * 19 + [1]
+    assert accounts.get().generation == 1
+
+
+def test_many_claims_of_many_rows_take_each_row_once(accounts: Any) -> None:
+    pks = [store(accounts, str(number)).pk for number in range(50)]
+    # In one order everywhere, as the drains select them.
+    taken = at_once(accounts, lambda n: claim(accounts, pks[n : n + 30]))
+    assert sum(taken) == 49
+    assert set(accounts.values_list("generation", flat=True)) == {0, 1}
+
+
+def test_a_lease_ends_by_the_databases_own_clock(
+    accounts: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pk = store(accounts).pk
+    # A worker whose clock is a day wrong, either way.
+    for days in (-1, 1):
+        wrong = timezone.now() + timedelta(days=days)
+        monkeypatch.setattr(timezone, "now", lambda wrong=wrong: wrong)
+        assert claim(accounts, [pk], seconds=60) == 1
+        assert claim(accounts, [pk]) == 0
+        accounts.update(lease_until=None, lease_holder=None)
+    monkeypatch.undo()
+    assert claim(accounts, [pk], seconds=-1) == 1, "a lease that is over"
+    assert accounts.due_for_refresh(timezone.now()).count() == 0
+    accounts.update(refresh_at=timezone.now() - timedelta(days=1))
+    assert accounts.due_for_refresh(timezone.now()).count() == 1
+    assert claim(accounts, [pk]) == 1
+    assert accounts.due_for_refresh(timezone.now()).count() == 0
+
+
+def test_the_time_zone_of_a_connection_does_not_move_a_lease(accounts: Any) -> None:
+    pk = store(accounts).pk
+    for zone in ("+05:00", "-08:00"):
+        with connections[accounts.db].cursor() as cursor:
+            cursor.execute("SET time_zone = %s" if accounts.db == "mariadb" else "SET TIME ZONE %s",
+                           [zone])  # fmt: skip
+        assert claim(accounts, [pk], seconds=60) == 1
+        connections[accounts.db].close()
+        assert claim(accounts, [pk]) == 0, zone
+        accounts.update(lease_until=None, lease_holder=None)
+
+
+def test_a_worker_that_lost_its_lease_changes_nothing(accounts: Any) -> None:
+    pk = store(accounts).pk
+    claim(accounts, [pk], seconds=-1)
+    first = accounts.get()
+    claim(accounts, [pk])
+    second = accounts.get()
+    assert first.mark_refreshed(label="first") is False
+    assert second.mark_refreshed(label="second") is True
+    assert accounts.get().label == "second"
+
+
+# --- Finding what is due ------------------------------------------------------------------------
+
+
+def test_ids_are_selected_first_and_claimed_then(accounts: Any, now: datetime) -> None:
+    for number in range(5):
+        store(accounts, str(number), refresh_at=now - timedelta(minutes=number))
+    pks = list(accounts.at("badgr").due_for_refresh(now).values_list("pk", flat=True)[:3])
+    assert claim(accounts, pks) == 3
+    left = accounts.due_for_refresh(now).values_list("subject", flat=True)
+    assert list(left) == ["1", "0"], "the oldest went first"
+
+
+def test_what_is_due_is_found_by_the_index(accounts: Any, now: datetime) -> None:
+    connection = connections[accounts.db]
+    template = store(accounts, "0")
+    rows = []
+    for number in range(1, 5000):
+        row = ConnectedAccount.objects.model(
+            **{f.attname: getattr(template, f.attname) for f in template._meta.concrete_fields}
+        )
+        row.pk, row.subject, row.subject_digest = None, str(number), f"{number:064}"
+        row.refresh_at = now + timedelta(minutes=number - 20)
+        rows.append(row)
+    accounts.bulk_create(rows, batch_size=500)
+    table = connection.ops.quote_name(ConnectedAccount._meta.db_table)
+    with connection.cursor() as cursor:
+        cursor.execute(f"ANALYZE {'TABLE ' * (accounts.db == 'mariadb')}{table}")
+        if accounts.db == "mariadb":
+            cursor.fetchall()
+    due = accounts.at("badgr").due_for_refresh(now)
+    for query in (due.values_list("pk", flat=True)[:32], due.order_by().values("pk")[:1]):
+        plan = query.explain()
+        assert "connected_accounts_due" in plan, plan
+        assert "Seq Scan" not in plan
+    assert due.count() == 20
