@@ -233,7 +233,11 @@ class Provider:
         return UnexpectedResponse(error if error in known else f"status_{status}", status=status)
 
     def fetch_identity(self, session: "ProviderSession", token: "TokenResponse") -> Identity:
-        """Ask who the account is. Raises ProviderError where the provider does not say."""
+        """Ask who the account is. Raises ProviderError where the provider does not say.
+
+        With ``identity_source`` ``token_response`` it is asked of each refresh's answer too, and
+        then ``session`` is None.
+        """
         raise UnexpectedResponse("no_identity")
 
 

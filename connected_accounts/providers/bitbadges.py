@@ -130,8 +130,10 @@ class BitBadges(Provider):
             return ProviderUnavailable(f"status_{status}", status=status)
         return super().classify_error(status, payload)
 
-    def fetch_identity(self, session: "ProviderSession", token: "TokenResponse") -> Identity:
-        for key in ADDRESS_KEYS:
+    def fetch_identity(self, session: "ProviderSession | None", token: "TokenResponse") -> Identity:
+        # A refresh's answer (no session) that names the account in another spelling only is no sign
+        # of another account: 0x… and bb1… may be the same.
+        for key in ADDRESS_KEYS if session is not None else ADDRESS_KEYS[:1]:
             address = token.raw.get(key)
             if isinstance(address, str) and address:
                 return Identity(address, address)

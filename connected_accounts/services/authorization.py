@@ -38,6 +38,7 @@ from connected_accounts.providers.registry import get_provider
 from connected_accounts.services.connection import store_connection
 from connected_accounts.services.exchange import exchange_code, identify, token_document
 from connected_accounts.services.revocation import revoke_orphan
+from connected_accounts.services.storing import in_sites_transaction
 
 logger = logging.getLogger("connected_accounts")
 
@@ -158,6 +159,8 @@ def complete_authorization(
     AuthorizationDenied, or ProviderError. Must not run inside a transaction: a spent code would be
     rolled back with it.
     """
+    if in_sites_transaction():
+        raise RuntimeError("complete_authorization must not run inside a transaction.")
     now = now or timezone.now()
     service = get_provider(provider)
     answer = _read_params(params)

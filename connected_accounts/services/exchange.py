@@ -75,9 +75,12 @@ def request_token(provider: Provider, endpoints: Endpoints, data: dict[str, str]
                 provider.parse_token_response(payload), scope_separator=provider.scope_separator
             )
         except UnexpectedResponse as error:
-            if not payload.get("error"):
-                error.status = answer.status
-                raise
+            # Some say with status 200 that it did not work.
+            meant = _failure(provider, answer, payload)
+            if error.code == "access_token" and not isinstance(meant, UnexpectedResponse):
+                raise meant from None
+            error.status = answer.status
+            raise
     raise _failure(provider, answer, payload)
 
 

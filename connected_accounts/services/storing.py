@@ -32,6 +32,12 @@ T = TypeVar("T")
 carry: Callable[[int, int, str], None] | None = None
 
 
+def in_sites_transaction() -> bool:
+    """Whether a transaction is open here that is not a test case's own."""
+    blocks = connection.atomic_blocks
+    return bool(blocks) and not any(getattr(block, "_from_testcase", False) for block in blocks)
+
+
 def outside_transaction(work: Callable[[], T]) -> T:
     """Run ``work`` so that what it writes is committed at once, whatever transaction is open here.
 
@@ -40,9 +46,7 @@ def outside_transaction(work: Callable[[], T]) -> T:
     token if the view fails. It is done on a connection of its own then. SQLite has one writer, so
     there it stays inside; a test case's own transaction is nobody's to leave.
     """
-    blocks = connection.atomic_blocks
-    in_test = any(getattr(block, "_from_testcase", False) for block in blocks)
-    if not blocks or in_test or connection.vendor == "sqlite":
+    if not in_sites_transaction() or connection.vendor == "sqlite":
         return work()
 
     def work_apart() -> T:

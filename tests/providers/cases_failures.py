@@ -127,6 +127,8 @@ class FailureCases(Harness):
         assert type(error) is ProviderUnavailable
         assert error.code == "connection_lost"
         self.assert_is_tried_again(account, may_be_spent=True)
+        # What fails after that without being sent settles nothing.
+        self.refused_refresh(account, fake, ConnectionRefused())
 
         error = self.refused_refresh(account, fake)
         assert type(error) is ReauthorizationRequired

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from connected_accounts.exceptions import ProviderError, ProviderUnavailable, UnexpectedResponse
+from connected_accounts.exceptions import UnexpectedResponse
 from connected_accounts.models import ConnectedAccount, Revocation
 from connected_accounts.oauth2.token import read_token_response
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.services.exchange import identify
-from connected_accounts.testing import Answer, FakeProvider, Timeout
+from connected_accounts.testing import Answer, FakeProvider
 from tests.providers.cases_tokens import TokenCases
 from tests.providers.harness import assert_hidden
 
@@ -33,17 +33,6 @@ class IdentityCases(TokenCases):
         assert type(error) is UnexpectedResponse
         assert not ConnectedAccount.objects.exists()
         assert Revocation.objects.get().outcome == "pending"
-
-    def test_an_identity_endpoint_that_is_away_is_the_providers_failure(self, fake: FakeProvider):
-        if self.identity_is_in_the_token_answer:
-            answers: list[Any] = [Answer(200, {"access_token": "canary-access-1"})]
-            expected: type[ProviderError] = UnexpectedResponse
-        else:
-            answers, expected = [Timeout(), Answer(503, body="canary")], ProviderUnavailable
-
-        for answer in answers:
-            error = self.raised_by(lambda answer=answer: self.identity_from(fake, answer))
-            assert type(error) is expected
 
     def test_an_identity_that_is_no_identity_is_refused(self, fake: FakeProvider):
         for answer in (Answer(200, {}), Answer(200, ["canary"]), Answer(200, body="canary")):

@@ -177,9 +177,11 @@ class Harness:
             browser_secret=browser_secret,
         )
         params = fake.authorize(url)
-        return lambda: complete_authorization(
-            user=user, provider=self.alias, browser_secret=browser_secret, params=params
-        ).account
+        return lambda: (
+            complete_authorization(
+                user=user, provider=self.alias, browser_secret=browser_secret, params=params
+            ).account
+        )
 
     def connect(
         self, user: Any, fake: FakeProvider, token: str = "token_success", **changes: Any

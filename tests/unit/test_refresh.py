@@ -334,6 +334,26 @@ def test_an_answer_for_another_account_ends_the_grant_and_that_answers_too(
     assert stored(account)["access_token"] != bitbadges.grants[0].access_token
 
 
+def test_an_answer_that_spells_the_account_otherwise_ends_nothing(
+    client_of_ada: Client, bitbadges: FakeProvider
+) -> None:
+    account = connect(client_of_ada, bitbadges, "bitbadges")
+    answer = {"access_token": "new", "refresh_token": "newer", "address": "0xother"}
+    bitbadges.script("token", Answer(200, json=answer))
+    refresh(account)
+    assert stored(account)["access_token"] == "new"
+
+
+def test_a_failure_told_with_status_200_is_understood(
+    client_of_ada: Client, bitbadges: FakeProvider
+) -> None:
+    account = connect(client_of_ada, bitbadges, "bitbadges")
+    bitbadges.script("token", Answer(200, json={"errorMessage": "Refresh token expired."}))
+    with pytest.raises(ReauthorizationRequired) as caught:
+        refresh(account)
+    assert caught.value.code == "refresh_token_expired"
+
+
 def test_scopes_that_a_refresh_changes_are_stored_and_told(
     account: ConnectedAccount, badgr: FakeProvider
 ) -> None:

@@ -11,9 +11,9 @@ from connected_accounts import tasks
 from connected_accounts.accounts import ConnectedAccount as Account
 from connected_accounts.exceptions import ProviderUnavailable, ReauthorizationRequired
 from connected_accounts.models import ConnectedAccount
-from connected_accounts.services import refresh, storing
+from connected_accounts.services import complete_authorization, refresh, storing
 from connected_accounts.testing import Answer, FakeProvider
-from tests.journeys import connect
+from tests.journeys import connect, start
 
 
 @pytest.fixture
@@ -145,6 +145,18 @@ def test_a_refresh_inside_a_sites_transaction_survives_its_rollback(
     account.refresh_from_db()
     assert account.refreshed_at is not None
     assert account.open_token()["refresh_token"] == badgr.grants[0].refresh_token
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_authorization_is_not_completed_inside_a_transaction(
+    client_of_ada: Client, ada: Any, badgr: FakeProvider
+) -> None:
+    params = badgr.authorize(start(client_of_ada), subject="ada")
+    secret = client_of_ada.cookies["connected_accounts"].value
+    with pytest.raises(RuntimeError), transaction.atomic():
+        complete_authorization(user=ada, provider="badgr", browser_secret=secret, params=params)
+    assert not badgr.sent_to("token")
+    complete_authorization(user=ada, provider="badgr", browser_secret=secret, params=params)
 
 
 @pytest.mark.django_db

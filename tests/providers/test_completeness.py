@@ -1,0 +1,222 @@
+"""No backend without recordings and contract, and no case of the contract gone unnoticed."""
+
+import inspect
+import json
+import logging
+import pkgutil
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import connected_accounts.providers
+from connected_accounts.exceptions import UnexpectedResponse
+from connected_accounts.providers.base import Provider
+from connected_accounts.testing import CANARY
+from tests.providers.contract import REQUIRED_RECORDINGS, ProviderContract
+from tests.providers.harness import (
+    CLIENT_ID,
+    CLIENT_SECRET,
+    RECORDINGS,
+    assert_hidden,
+    leaks_in,
+    texts_of_record,
+)
+
+NOT_BACKENDS = {"base", "registry"}
+BACKENDS = sorted(
+    module.name
+    for module in pkgutil.iter_modules(connected_accounts.providers.__path__)
+    if module.name not in NOT_BACKENDS
+)
+FILES = sorted(RECORDINGS.glob("*/*.json"))
+
+# What the contract promises. A case that is renamed, added or deleted is so here too.
+PROMISED = {
+    "success": [
+        "a_person_connects_and_the_account_is_stored",
+        "the_code_is_exchanged_as_it_was_asked_for",
+    ],
+    "expires_in number, string": ["the_life_of_a_token_is_read_from"],
+    "expires_in missing": ["a_life_that_is_not_told_is_not_known"],
+    "refresh rotates": [
+        "a_refresh_replaces_both_tokens",
+        "each_refresh_presents_the_newest_refresh_token_once",
+    ],
+    "refresh omits refresh_token": ["a_refresh_that_gives_no_refresh_token_keeps_the_old_one"],
+    "dead refresh token": [
+        "a_dead_refresh_token_must_be_connected_again",
+        "a_dead_code_ends_the_authorization_and_stores_nothing",
+    ],
+    "wrong client secret": ["a_wrong_client_secret_is_the_sites_fault_and_touches_no_account"],
+    "429": [
+        "a_throttled_refresh_is_tried_again",
+        "a_throttled_refresh_waits_as_long_as_retry_after_says",
+    ],
+    "500": ["a_server_error_is_tried_again"],
+    "timeout": [
+        "a_timeout_is_tried_again_and_may_have_spent_the_token",
+        "a_refused_connection_is_tried_again_and_has_spent_nothing",
+        "a_token_that_is_dead_after_a_lost_answer_was_lost_in_rotation",
+    ],
+    "redirect refused": ["a_redirect_is_refused_and_nothing_is_sent_on"],
+    "200 with an error body": ["an_error_under_status_200_is_no_success"],
+    "not JSON": ["an_answer_that_is_not_json_is_tried_again"],
+    "huge body": ["a_huge_answer_is_not_read_to_its_end"],
+    "missing or empty access_token": ["an_answer_has_failed_whose_access_token_is"],
+    "identity": ["the_identity_has_a_stable_subject_and_a_label_for_people"],
+    "identity refused": [
+        "a_refused_identity_connects_nobody_and_withdraws_the_grant",
+        "an_identity_that_is_no_identity_is_refused",
+    ],
+    "revoke done": [
+        "a_revoked_grant_is_done_with",
+        "a_disconnected_grant_is_dead_at_the_provider",
+    ],
+    "revoke unknown": ["a_grant_that_the_provider_does_not_know_is_done_with"],
+    "revoke refused": [
+        "a_refused_revocation_is_tried_until_it_is_done",
+        "a_provider_without_the_endpoint_does_not_hold_up_the_outbox",
+        "a_revocation_without_an_answer_or_redirected_is_tried_again",
+    ],
+    "no secret": [
+        "an_error_that_quotes_our_secrets_is_not_repeated",
+        "nothing_that_can_be_printed_shows_a_secret",
+        "the_database_holds_no_secret_in_the_clear",
+    ],
+}
+
+
+def contracts_in(module: ModuleType) -> list[type[ProviderContract]]:
+    """The contract classes that pytest collects in a module."""
+    return [
+        value
+        for name, value in vars(module).items()
+        if name.startswith("Test")
+        and isinstance(value, type)
+        and issubclass(value, ProviderContract)
+    ]
+
+
+def test_modules_are_scanned():
+    assert {"badgr", "bitbadges"} <= set(BACKENDS)
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_every_backend_is_held_to_the_contract(name: str):
+    module = import_module(f"connected_accounts.providers.{name}")
+    backends = {
+        value
+        for value in vars(module).values()
+        if isinstance(value, type)
+        and issubclass(value, Provider)
+        and value.__module__ == module.__name__
+    }
+    assert backends, f"{name} defines no provider: is it one of {NOT_BACKENDS}?"
+
+    held = {
+        contract.backend for contract in contracts_in(import_module(f"tests.providers.test_{name}"))
+    }
+
+    assert held >= {f"{backend.__module__}.{backend.__qualname__}" for backend in backends}
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_every_backend_has_every_recording(name: str):
+    there = {file.stem for file in (RECORDINGS / name).glob("*.json")}
+
+    assert there >= REQUIRED_RECORDINGS
+
+
+def test_the_contract_has_exactly_the_cases_it_promises():
+    promised = [f"test_{name}" for names in PROMISED.values() for name in names]
+    cases = [name for name, _ in inspect.getmembers(ProviderContract) if name.startswith("test_")]
+
+    assert sorted(cases) == sorted(promised)
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_no_backend_overrides_or_skips_a_case(name: str):
+    module = import_module(f"tests.providers.test_{name}")
+    assert not hasattr(module, "pytestmark")
+    for contract in contracts_in(module):
+        assert getattr(contract, "__test__", True)
+        assert marks_of(contract) == {"django_db"}
+        for case, function in inspect.getmembers(ProviderContract, inspect.isfunction):
+            if case.startswith("test_"):
+                assert getattr(contract, case) is function
+                assert marks_of(function) <= {"parametrize"}
+
+
+def marks_of(thing: Any) -> set[str]:
+    return {mark.name for mark in getattr(thing, "pytestmark", [])}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}/{file.stem}")
+def test_a_recording_says_where_it_is_from_and_holds_no_real_secret(file: Path):
+    document = json.loads(file.read_text())
+
+    assert set(document) <= {"source", "status", "headers", "json", "body"}
+    assert ("json" in document) is not ("body" in document)
+    assert document["source"].startswith(("Seen ", "Not seen", "From "))
+    content = document.get("json") or {}
+    if isinstance(content, dict):
+        assert_only_canaries(content)
+
+
+def assert_only_canaries(content: dict[str, Any]) -> None:
+    public = {content.get(key) for key in ("address", "bitbadgesAddress")}
+    for key in ("access_token", "refresh_token", "accessToken", "refreshToken", "_docId"):
+        value = content.get(key, "")
+        assert value == "" or value.startswith(CANARY) or value in public
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}/{file.stem}")
+def test_every_recording_is_used(file: Path):
+    code = "".join(source.read_text() for source in Path(__file__).parent.glob("*.py"))
+    without, _, _ = file.stem.rpartition("_access_token")
+    written = [file.stem, *([] if not without else ["token_{lack}_access_token"])]
+    if file.stem.startswith("token_expires_in_"):
+        written.append("token_expires_in_{written_as}")
+
+    assert any(f'"{name}"' in code for name in written)
+
+
+# The scan itself.
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        "canary-access-1",
+        f"secret={CLIENT_SECRET}",
+        "Basic dGhlLWNsaWVudDpjYW5hcnktY2xpZW50LXNlY3JldA==",
+    ],
+)
+def test_the_scan_finds_a_secret(shown: str):
+    assert CLIENT_ID == "the-client"
+    assert leaks_in(shown)
+    assert not leaks_in("the-client ***")
+
+
+def test_the_scan_looks_behind_an_exception():
+    def fails() -> None:
+        try:
+            raise ValueError("canary-access-1")
+        except ValueError:
+            raise UnexpectedResponse("not_json") from None
+
+    with pytest.raises(UnexpectedResponse) as caught:
+        fails()
+
+    with pytest.raises(AssertionError, match="UnexpectedResponse"):
+        assert_hidden(caught.value)
+
+
+def test_the_scan_reads_the_arguments_of_a_log_line():
+    line = logging.LogRecord("a", 10, "a.py", 1, "token %.0s", ("canary-access-1",), None)
+
+    assert "canary" not in line.getMessage()
+    assert any(map(leaks_in, texts_of_record(line)))
