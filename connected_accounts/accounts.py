@@ -32,6 +32,13 @@ def owner_key(user: "AbstractBaseUser | Any | None") -> str:
     return SITE_OWNER if user is None else f"user:{user.pk}"
 
 
+class DatabaseNow(Now):
+    """The database's clock; on MySQL and MariaDB in UTC, whatever the connection's time zone."""
+
+    def as_mysql(self, compiler: Any, connection: Any, **extra: Any) -> Any:
+        return self.as_sql(compiler, connection, template="UTC_TIMESTAMP(6)", **extra)
+
+
 class Status(models.TextChoices):
     ACTIVE = "active", _("connected")
     RECONNECT_REQUIRED = "reconnect_required", _("needs to be connected again")
@@ -83,7 +90,7 @@ class ConnectedAccountQuerySet(models.QuerySet["ConnectedAccount"]):
             .filter(FREE, pk__in=list(pks))
             .update(
                 lease_holder=holder,
-                lease_until=Now() + timedelta(seconds=seconds),
+                lease_until=DatabaseNow() + timedelta(seconds=seconds),
                 generation=F("generation") + 1,
                 attempt_started_at=Coalesce(
                     "attempt_started_at", models.Value(now, models.DateTimeField())
@@ -120,7 +127,7 @@ class ConnectedAccountQuerySet(models.QuerySet["ConnectedAccount"]):
         return same.current().get(), False
 
 
-FREE: Final = Q(lease_until__isnull=True) | Q(lease_until__lt=Now())
+FREE: Final = Q(lease_until__isnull=True) | Q(lease_until__lt=DatabaseNow())
 
 LEASE_RELEASED: Final[dict[str, Any]] = {"lease_holder": None, "lease_until": None}
 

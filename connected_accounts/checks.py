@@ -81,10 +81,10 @@ def check_loopback(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[che
     found: list[checks.CheckMessage] = []
     for alias in conf.provider_aliases():
         try:
-            endpoints = registry.get_provider(alias).endpoints()
+            endpoints = registry.get_provider(alias).known_endpoints()
         except ConfigurationError:
             continue
-        urls = (endpoints.token_endpoint, endpoints.authorization_endpoint)
+        urls = (endpoints.token_endpoint, endpoints.authorization_endpoint, endpoints.issuer)
         if any(is_loopback_literal(urlsplit(url).hostname or "") for url in urls):
             found.append(
                 checks.Warning(

@@ -110,7 +110,8 @@ def site_id() -> str:
 
 def provider_aliases() -> list[str]:
     """The aliases of all providers in settings, in the site's order."""
-    return list(get("PROVIDERS"))
+    providers = get("PROVIDERS")
+    return list(providers) if isinstance(providers, dict) else []  # else E005 speaks of it
 
 
 def provider_config(alias: str) -> ProviderConfig:
@@ -126,7 +127,7 @@ def provider_config(alias: str) -> ProviderConfig:
     return ProviderConfig(
         alias=alias,
         backend=entry["BACKEND"],
-        client_id=str(entry["CLIENT_ID"]),
+        client_id=str(entry["CLIENT_ID"] or ""),
         client_secret=as_secret(entry["CLIENT_SECRET"]),
         scopes=None if entry["SCOPES"] is None else tuple(entry["SCOPES"]),
         optional_scopes=tuple(entry["OPTIONAL_SCOPES"]),
@@ -137,9 +138,10 @@ def provider_config(alias: str) -> ProviderConfig:
     )
 
 
-def as_secret(value: str) -> Secret:
-    """Wrap a secret from settings, unless the site wrapped it already."""
-    return value if isinstance(value, Secret) else Secret(str(value))
+def as_secret(value: Any) -> Secret:
+    """Wrap a secret from settings, unless the site wrapped it already. None, as the environment
+    gives for what it lacks, is no secret at all."""
+    return value if isinstance(value, Secret) else Secret("" if value is None else str(value))
 
 
 def problems() -> Iterator[Problem]:

@@ -91,7 +91,7 @@ def unseal(sealed: Secret | None, *, purpose: str, bound_to: object) -> str:
 
     if not isinstance(sealed, Sealed):
         raise Undecryptable("empty" if sealed is None else "not_sealed")
-    found = _SEALED.fullmatch(sealed.reveal())
+    found = _SEALED.fullmatch(sealed.reveal()) if is_sealed(sealed) else None
     if found is None:
         raise Undecryptable("not_sealed")
     fernet = _ferns(encryption_keys()).get(found[1])
@@ -121,7 +121,10 @@ def seal_document(document: dict[str, Any], seal_id: uuid.UUID) -> Sealed:
 
 def is_sealed(value: Secret | None) -> bool:
     """Whether a loaded value has the form of sealed text, so that it may be copied unopened."""
-    return isinstance(value, Sealed) and _SEALED.fullmatch(value.reveal()) is not None
+    try:
+        return isinstance(value, Sealed) and _SEALED.fullmatch(value.reveal()) is not None
+    except ValueError:
+        return False  # it went through pickle
 
 
 class SealedTextField(EncryptedTextField):  # type: ignore[misc]  # the library has no types

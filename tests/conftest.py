@@ -127,10 +127,12 @@ Answerer = Callable[[Received, socket.socket], bytes | None]
 class Server:
     """A TCP server on a loopback port whose answers a test writes, byte for byte.
 
-    ``answer`` gets each request and its socket; it returns what to send, or None to hang up.
+    ``answer`` gets each request and its socket; it returns what to send, or None to hang up. A
+    ``greeting`` is sent as soon as somebody connects.
     """
 
     answer: Answerer
+    greeting: bytes = b""
     requests: list[Received] = field(default_factory=list)
     lines: list[socket.socket] = field(default_factory=list)
     stopping: threading.Event = field(default_factory=threading.Event)
@@ -155,7 +157,8 @@ class Server:
 
     def _serve(self, line: socket.socket, number: int) -> None:
         with suppress(OSError), line, line.makefile("rb") as reader:
-            while start := reader.readline().decode("latin-1").split():
+            line.sendall(self.greeting)
+            while len(start := reader.readline().decode("latin-1").split()) == 3:
                 pairs = iter(lambda: reader.readline().decode("latin-1").strip(), "")
                 headers = {k.lower(): v.strip() for k, _, v in (p.partition(":") for p in pairs)}
                 body = reader.read(int(headers.get("content-length", 0)))
@@ -200,14 +203,27 @@ def serve() -> Iterator[Callable[..., Server]]:
     """A factory of loopback servers: ``serve(lambda request, line: b"HTTP/1.1 …")``."""
     servers: list[Server] = []
 
-    def start(answer: Answerer | bytes | None = None) -> Server:
+    def start(answer: Answerer | bytes | None = None, greeting: bytes = b"") -> Server:
         said = http_answer() if answer is None else answer
-        servers.append(Server(said if callable(said) else lambda request, line: said))
+        answerer = said if callable(said) else lambda request, line: said
+        servers.append(Server(answerer, greeting))
         return servers[-1]
 
     yield start
     for server in servers:
         server.stop()
+
+
+@pytest.fixture
+def own_connections() -> Iterator[None]:
+    """Connections to providers that are this test's alone, and closed behind it."""
+    from connected_accounts.oauth2 import transport
+
+    previous = transport.install_adapter(transport.PooledAdapter())
+    yield
+    mine = transport.install_adapter(previous)
+    if isinstance(mine, transport.PooledAdapter):
+        mine.poolmanager.clear()
 
 
 # --- Rows ---------------------------------------------------------------------------------------

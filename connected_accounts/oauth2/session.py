@@ -20,6 +20,7 @@ from connected_accounts.oauth2.token import parse_json
 from connected_accounts.secret import Secret
 
 Origin = tuple[str, str, int]
+BAD_URL = "This is not a URL that can be called."
 _PORTS = {"https": 443, "http": 80}
 
 
@@ -28,7 +29,7 @@ def origin_of(url: str) -> Origin:
     try:
         parts = parse_url(url)
     except ValueError:
-        raise ConfigurationError("bad_url", "This is not a URL that can be called.") from None
+        raise ConfigurationError("bad_url", BAD_URL) from None
     scheme = (parts.scheme or "").lower()
     return scheme, (parts.host or "").lower().rstrip("."), parts.port or _PORTS.get(scheme, 0)
 
@@ -72,7 +73,10 @@ class ProviderSession(OAuth2Session):
 
     def absolute_url(self, url: str) -> str:
         """Join a relative URL to ``api_base_url``; leave an absolute one as it is."""
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            raise ConfigurationError("bad_url", BAD_URL) from None
         if parts.scheme or parts.netloc:
             return url
         return f"{self._base_url.rstrip('/')}/{url.lstrip('/')}"
@@ -95,7 +99,9 @@ class ProviderSession(OAuth2Session):
         token = self._access_token()
         response = self._send_with(request, token, kwargs)
         replayable = request.body is None or isinstance(request.body, bytes | str)
-        if response.status_code != 401 or self._renew is None or not replayable:
+        # A 401 behind a redirect was seen, and acted on, at its own hop.
+        seen = bool(response.history)
+        if response.status_code != 401 or self._renew is None or not replayable or seen:
             return response
         renewed = self._renew(token)
         if renewed.reveal() == token.reveal():

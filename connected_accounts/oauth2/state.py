@@ -38,7 +38,7 @@ def read(state: str) -> str:
         raise InvalidState("malformed")
     try:
         nonce = Signer(sep=".", salt=_SALT).unsign(state)
-    except BadSignature:
+    except (BadSignature, UnicodeError):
         raise InvalidState("malformed") from None
     if not is_secret(nonce):
         raise InvalidState("malformed")

@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -22,7 +22,7 @@ class TokenResponse:
     """A checked token answer. Lives are seconds from the moment the request was sent, or None.
 
     ``scope`` is None when the answer does not say. ``raw`` is the provider's own document, for
-    ``fetch_identity``; it is neither stored nor shown.
+    ``fetch_identity``, and ``claims`` what a checked id_token says; neither is stored nor shown.
     """
 
     access_token: Secret
@@ -33,6 +33,7 @@ class TokenResponse:
     scope: tuple[str, ...] | None = None
     id_token: Secret | None = field(default=None, repr=False)
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    claims: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def expires_at(self, sent_at: datetime) -> datetime | None:
         return _after(sent_at, self.expires_in)
@@ -81,17 +82,18 @@ def _refuse_constant(name: str) -> Any:
 
 
 def read_token_response(
-    payload: Mapping[str, Any], *, scope_separator: str = " ", require_token_type: bool = False
+    payload: Mapping[str, Any],
+    *,
+    scope_separator: str = " ",
+    token_types: Collection[str] = ("bearer",),
 ) -> TokenResponse:
     """Check a token answer in RFC 6749's words. Raises UnexpectedResponse, which never quotes it.
 
     ``expires_in`` may be a number or a decimal string. A missing or unreadable one is None: not
-    known, which is not the same as expired.
+    known, which is not the same as expired. A missing ``token_type`` is a bearer.
     """
     token_type = payload.get("token_type")
-    if token_type is None and not require_token_type:
-        token_type = "Bearer"  # noqa: S105
-    if not isinstance(token_type, str) or token_type.lower() != "bearer":
+    if token_type is not None and str(token_type).lower() not in token_types:
         raise UnexpectedResponse("token_type")
     access_token = _token(payload.get("access_token"))
     if access_token is None:

@@ -5,28 +5,24 @@ Owns the process's one pooled adapter. Must not know what is asked or why.
 """
 
 import os
-import socket
 import threading
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Final
+from typing import Final
 
 import requests
 import urllib3
 from requests.adapters import BaseAdapter, HTTPAdapter
 from requests.utils import get_environ_proxies
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from connected_accounts import conf
 from connected_accounts.exceptions import ProviderUnavailable, UnexpectedResponse
+from connected_accounts.oauth2.wire import Call, HTTPPool, HTTPSPool, Watchdog, current
 
 MAX_BODY: Final = 1024 * 1024
-MAX_IDLE: Final = 5.0  # seconds: beyond, servers close idle connections while we write to them
 POOL_SIZE: Final = 128
 MAX_RETRY_AFTER: Final = 3600.0
 USER_AGENT: Final = "django-connected-accounts"
@@ -53,131 +49,19 @@ class Answer:
         return None
 
 
-class _Call:
-    """One request under way in this thread, and the sockets it uses."""
-
-    def __init__(self, seconds: float) -> None:
-        self.ends_at = time.monotonic() + seconds
-        self.sent = False
-        self.expired = False
-        self._lines: list[socket.socket] = []
-
-    def hold(self, sock: Any) -> None:
-        # A duplicate: wrapping in TLS and "Connection: close" both detach the original early.
-        with suppress(OSError, ValueError):
-            self._lines.append(socket.socket(fileno=os.dup(sock.fileno())))
-
-    def cut(self) -> None:
-        self.expired = True
-        for line in self._lines:
-            with suppress(OSError):
-                line.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        for line in self._lines:
-            line.close()
-
-
-_current = threading.local()
-
-
-class _Watchdog:
-    """A thread that cuts the sockets of calls that are past their deadline.
-
-    requests' and urllib3's time-outs are per read: a server that drips a byte a second, headers
-    included, would hold a worker for ever.
-    """
-
-    def __init__(self) -> None:
-        self._calls: set[_Call] = set()
-        self._changed = threading.Condition()
-        self._thread: threading.Thread | None = None
-
-    def add(self, call: _Call) -> None:
-        with self._changed:
-            self._calls.add(call)
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._run, name="connected-accounts-deadlines", daemon=True
-                )
-                self._thread.start()
-            self._changed.notify()
-
-    def remove(self, call: _Call) -> None:
-        with self._changed:
-            self._calls.discard(call)
-
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                while not self._calls:
-                    self._changed.wait()
-                late = [call for call in self._calls if call.ends_at <= time.monotonic()]
-                self._calls.difference_update(late)
-            for call in late:
-                call.cut()
-            time.sleep(0.05)
-
-
-class _Watched:
-    """Mixin for a urllib3 connection: tells the call under way when its bytes leave."""
-
-    sock: Any
-    _last_used = 0.0
-
-    @property
-    def is_connected(self) -> bool:
-        idle = time.monotonic() - self._last_used
-        return idle < MAX_IDLE and super().is_connected  # type: ignore[misc]
-
-    def _new_conn(self) -> socket.socket:
-        sock: socket.socket = super()._new_conn()  # type: ignore[misc]
-        self._last_used = time.monotonic()
-        call = getattr(_current, "call", None)
-        if call is not None:
-            call.hold(sock)
-        return sock
-
-    def send(self, data: Any) -> None:
-        call = getattr(_current, "call", None)
-        if call is not None and not call.sent:
-            if self.sock is None:
-                self.connect()  # type: ignore[attr-defined]
-            call.hold(self.sock)
-            call.sent = True
-        self._last_used = time.monotonic()
-        super().send(data)  # type: ignore[misc]
-
-
-class _WatchedHTTP(_Watched, HTTPConnection):
-    pass
-
-
-class _WatchedHTTPS(_Watched, HTTPSConnection):
-    pass
-
-
-class _HTTPPool(HTTPConnectionPool):
-    ConnectionCls = _WatchedHTTP
-
-
-class _HTTPSPool(HTTPSConnectionPool):
-    ConnectionCls = _WatchedHTTPS
-
-
 class PooledAdapter(HTTPAdapter):
     """The process's shared connections. Closing one of the sessions that use it leaves it open."""
 
     def __init__(self) -> None:
         super().__init__(pool_connections=POOL_SIZE, pool_maxsize=POOL_SIZE, max_retries=0)
-        self.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+        self.poolmanager.pool_classes_by_scheme = {"http": HTTPPool, "https": HTTPSPool}
 
     def close(self) -> None:
         pass
 
 
 _adapter: BaseAdapter | None = None
-_watchdog = _Watchdog()
+_watchdog = Watchdog()
 _lock = threading.Lock()
 
 
@@ -202,7 +86,7 @@ def _after_fork() -> None:
     global _adapter, _watchdog, _lock
     if isinstance(_adapter, PooledAdapter):
         _adapter = None
-    _watchdog = _Watchdog()
+    _watchdog = Watchdog()
     _lock = threading.Lock()
 
 
@@ -234,8 +118,8 @@ def fetch(request: requests.Request) -> Answer:
         "Accept-Encoding": "identity",
         **request.headers,
     }
-    call = _Call(float(conf.get("HTTP_DEADLINE")))
-    _current.call = call
+    call = Call(float(conf.get("HTTP_DEADLINE")))
+    current.call = call
     _watchdog.add(call)
     failure: ProviderUnavailable | None = None
     try:
@@ -245,13 +129,13 @@ def fetch(request: requests.Request) -> Answer:
         # Built here, raised below: these errors hold the request, its body and its URL.
         failure = ProviderUnavailable(_failure_code(error, call), sent=call.sent)
     finally:
-        _current.call = None
+        current.call = None
         _watchdog.remove(call)
         call.close()
     raise failure
 
 
-def _exchange(request: requests.PreparedRequest, call: _Call) -> Answer:
+def _exchange(request: requests.PreparedRequest, call: Call) -> Answer:
     timeout = float(conf.get("HTTP_TIMEOUT"))
     via = adapter()
     url = request.url or ""
@@ -280,7 +164,7 @@ def _never_connected(error: BaseException) -> bool:
     return isinstance(reason, urllib3.exceptions.NewConnectionError)
 
 
-def _failure_code(error: BaseException, call: _Call) -> str:
+def _failure_code(error: BaseException, call: Call) -> str:
     if call.expired:
         return "deadline"
     if isinstance(error, requests.exceptions.SSLError):

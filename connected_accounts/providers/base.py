@@ -95,6 +95,7 @@ class Provider:
     issuer: str = ""
     default_scopes: tuple[str, ...] = ()
     scope_separator: str = " "
+    granted_scope_separator: str = ""  # in answers, where it differs
     scope_descriptions: Mapping[str, Any] = {}
     # client_secret_post, client_secret_basic or none
     token_endpoint_auth_method: str = "client_secret_post"
@@ -106,6 +107,9 @@ class Provider:
     revocation_auth_method: str = ""  # empty: as at the token endpoint
     # Which token ends the grant when revoked, and the hint sent with it (RFC 7009 2.1)
     revoke_token_type_hint: str = "refresh_token"
+    dead_grant_errors: tuple[str, ...] = ("invalid_grant",)  # the person must connect again
+    client_errors: tuple[str, ...] = ("invalid_client", "unauthorized_client")
+    token_types: tuple[str, ...] = ("bearer",)  # that are a bearer, in lower case
     already_revoked_text: str = ""  # part of the error text that means: no such token any more
     code_challenge_method: str = "S256"  # or empty: the provider does not take it
     authorization_params: Mapping[str, str] = {}
@@ -138,6 +142,10 @@ class Provider:
         """The addresses for one connection; those named in OPTIONS win."""
         named = {name: self.config.options[name] for name in ENDPOINT_NAMES if name in self.options}
         return replace(self.resolve_endpoints(inputs or {}), **named)
+
+    def known_endpoints(self) -> Endpoints:
+        """The addresses as far as settings tell them: for the checks, which call nobody."""
+        return self.endpoints()
 
     @classmethod
     def problems(cls, config: ProviderConfig) -> Iterator[Problem]:
@@ -189,7 +197,8 @@ class Provider:
                 f"{where}: authorization_params may not set {name!r}.",
                 "Remove it: this parameter is made by the flow itself.",
             )
-        for name, url in asdict(self.endpoints()).items():
+        named = [*asdict(self.known_endpoints()).items()]
+        for name, url in [*named, *(("api_hosts", host or "''") for host in self.api_hosts)]:
             if url and not is_safe_url(url):
                 yield Problem(
                     "E012",
@@ -223,9 +232,9 @@ class Provider:
         error = payload.get("error")
         if status == 429 or status >= 500:
             return ProviderUnavailable(f"status_{status}", status=status)
-        if error == "invalid_grant":
+        if error in self.dead_grant_errors:
             return ReauthorizationRequired("revoked")
-        if error in ("invalid_client", "unauthorized_client"):
+        if error in self.client_errors:
             return ClientRejected(str(error), status=status)
         if error in ("temporarily_unavailable", "server_error"):
             return ProviderUnavailable(str(error), status=status)

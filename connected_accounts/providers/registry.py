@@ -54,7 +54,7 @@ def _import_backend(config: ProviderConfig) -> tuple[type[Provider] | None, Prob
     hint = 'Write for example "connected_accounts.providers.badgr.Badgr".'
     try:
         backend = import_string(config.backend)
-    except ImportError:
+    except (ImportError, ValueError, TypeError):  # "." and "..x" are the latter two
         return None, Problem("E008", f"{where} {config.backend!r} cannot be imported.", hint)
     problem = Problem("E008", f"{where} {config.backend!r} is not a provider.", hint)
     if not (isinstance(backend, type) and issubclass(backend, Provider)):

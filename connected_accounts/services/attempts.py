@@ -28,7 +28,11 @@ from connected_accounts.models import ConnectedAccount, Event, Kind, Reason
 from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.providers.base import Endpoints, Provider
 from connected_accounts.services import pauses
-from connected_accounts.services.exchange import exchange_refresh_token, token_document
+from connected_accounts.services.exchange import (
+    exchange_refresh_token,
+    token_document,
+    with_claims,
+)
 from connected_accounts.services.grants import backoff, grant_values
 from connected_accounts.services.revocation import revoke_orphan
 from connected_accounts.services.storing import store_grant
@@ -87,6 +91,8 @@ def prepare(attempt: Attempt) -> ConnectedAccountsError | None:
     account = attempt.account
     try:
         attempt.endpoints = attempt.provider.endpoints(account.inputs)
+    except ProviderError as error:
+        return error  # its metadata cannot be had at the moment
     except ConnectedAccountsError as error:
         return UnexpectedResponse(error.code, sent=False)
     if account.endpoint_fingerprint != attempt.endpoints.token_hosts():
@@ -167,10 +173,12 @@ def _settle_success(attempt: Attempt, token: TokenResponse) -> ConnectedAccounts
 
 def _subject_named(attempt: Attempt, token: TokenResponse) -> str:
     """Whom the answer itself names, where the provider says so for free; else an empty text."""
-    if attempt.provider.identity_source != "token_response":
-        return ""
+    provider = attempt.provider
     try:
-        return attempt.provider.fetch_identity(None, token).subject  # type: ignore[arg-type]
+        named = with_claims(provider, attempt.endpoints, token, nonce="", now=attempt.sent_at)
+        if not named.claims and provider.identity_source != "token_response":
+            return ""
+        return provider.fetch_identity(None, named).subject  # type: ignore[arg-type]
     except ProviderError:
         return ""
 

@@ -36,7 +36,12 @@ from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.providers.base import Endpoints, Provider
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.services.connection import store_connection
-from connected_accounts.services.exchange import exchange_code, identify, token_document
+from connected_accounts.services.exchange import (
+    exchange_code,
+    identify,
+    token_document,
+    with_claims,
+)
 from connected_accounts.services.revocation import revoke_orphan
 from connected_accounts.services.storing import in_sites_transaction
 
@@ -100,6 +105,8 @@ def start_authorization(
         created_at=now,
         expires_at=now + timedelta(seconds=float(conf.get("STATE_MAX_AGE"))),
     )
+    if "openid" in wanted and endpoints.issuer:
+        row.oidc_nonce = state.new_secret()  # OpenID Connect Core 3.1.2.1
     row.save(force_insert=True)
     return _authorization_url(service, endpoints, row, state.sign(nonce), verifier)
 
@@ -136,6 +143,8 @@ def _authorization_url(
     }
     if row.scopes:
         params["scope"] = provider.scope_separator.join(row.scopes)
+    if row.oidc_nonce:
+        params["nonce"] = row.oidc_nonce
     if verifier:
         params["code_challenge"] = pkce.code_challenge(verifier)
         params["code_challenge_method"] = "S256"
@@ -190,6 +199,7 @@ def _finish(
     token = _exchange(service, endpoints, row, answer["code"])
     document = token_document(token, redirect_uri=row.redirect_uri)
     try:
+        token = with_claims(service, endpoints, token, nonce=row.oidc_nonce, now=sent_at)
         identity = identify(service, endpoints, token)
     except ProviderError:
         revoke_orphan(service, endpoints, row, document, subject="", at=now)

@@ -4,6 +4,8 @@ Safe to call from a pool thread. What an answer means is decided here, once, for
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from connected_accounts.exceptions import (
@@ -15,6 +17,7 @@ from connected_accounts.exceptions import (
 )
 from connected_accounts.history import Outcome
 from connected_accounts.oauth2 import transport
+from connected_accounts.oauth2.id_token import read_id_token
 from connected_accounts.oauth2.request import build_request
 from connected_accounts.oauth2.session import ProviderSession, origin_of
 from connected_accounts.oauth2.token import (
@@ -72,7 +75,9 @@ def request_token(provider: Provider, endpoints: Endpoints, data: dict[str, str]
     if 200 <= answer.status < 300 and payload is not None:
         try:
             return read_token_response(
-                provider.parse_token_response(payload), scope_separator=provider.scope_separator
+                provider.parse_token_response(payload),
+                scope_separator=provider.granted_scope_separator or provider.scope_separator,
+                token_types=provider.token_types,
             )
         except UnexpectedResponse as error:
             # Some say with status 200 that it did not work.
@@ -149,6 +154,30 @@ def _revoke_one(provider: Provider, endpoints: Endpoints, hint: str, token: str)
     if isinstance(error, ProviderError):
         raise error
     raise ProviderUnavailable(f"status_{answer.status}", status=answer.status)
+
+
+def with_claims(
+    provider: Provider,
+    endpoints: Endpoints,
+    token: TokenResponse,
+    *,
+    nonce: str,
+    now: datetime,
+) -> TokenResponse:
+    """The token answer with what its id_token claims, checked; as it is where there is none.
+
+    ``nonce`` is the one that was sent, empty on a refresh. Raises UnexpectedResponse.
+    """
+    if token.id_token is None or not endpoints.issuer:
+        return token
+    claims = read_id_token(
+        token.id_token,
+        issuer=endpoints.issuer,
+        client_id=provider.config.client_id,
+        nonce=nonce,
+        now=now,
+    )
+    return replace(token, claims=claims)
 
 
 def identify(provider: Provider, endpoints: Endpoints, token: TokenResponse) -> Identity:

@@ -1,4 +1,4 @@
-"""What differs between databases: real PostgreSQL and MariaDB, each test run in a database of its own.
+"""What differs between databases: real PostgreSQL and MariaDB, in a database of the tests' own.
 
 PostgreSQL is the one that ``DATABASE_URL`` names, else the one on this machine; MariaDB is on this
 machine, and optional: its driver is not among the project's requirements.
@@ -10,19 +10,19 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
 import dj_database_url
 import pytest
 from django.core.management import call_command
-from django.db import IntegrityError, connections, transaction
+from django.db import IntegrityError, connection, connections, transaction
 from django.utils import timezone
 
 from connected_accounts.accounts import ConnectedAccount, owner_key
 from connected_accounts.fields import seal_document
-from connected_accounts.models import ProviderState, Revocation
+from connected_accounts.models import Revocation
 
 WORKERS = 20
 LOCAL = {
@@ -55,17 +55,19 @@ def server_settings(vendor: str) -> dict[str, Any]:
 
 
 @contextmanager
-def registered(alias: str, settings: dict[str, Any]) -> Iterator[Any]:
-    """A database known to Django under ``alias``."""
-    defaults = connections.configure_settings({"default": {}, alias: settings})
-    connections.settings[alias] = defaults[alias]
+def as_default(settings: dict[str, Any]) -> Iterator[Any]:
+    """Another database in place of the default one, in all threads."""
+    settings_before, before = connections.settings["default"], connections["default"]
+    connections.settings["default"] = connections.configure_settings({"default": settings})[
+        "default"
+    ]
+    del connections["default"]
     try:
-        yield connections[alias]
+        yield connection
     finally:
-        with suppress(AttributeError):
-            connections[alias].close()
-            del connections[alias]
-        del connections.settings[alias]
+        connection.close()
+        connections.settings["default"] = settings_before
+        connections["default"] = before
 
 
 @pytest.fixture(
@@ -73,31 +75,28 @@ def registered(alias: str, settings: dict[str, Any]) -> Iterator[Any]:
     params=[pytest.param("postgresql", marks=pytest.mark.postgres), pytest.param("mariadb")],
 )
 def database(request: pytest.FixtureRequest, django_db_blocker: Any) -> Iterator[str]:
-    """The alias of a migrated database, dropped at the end."""
-    vendor = request.param
-    server = server_settings(vendor)
+    """The kind of a migrated database, which is dropped at the end."""
+    server = server_settings(request.param)
     name = f"connected_accounts_{uuid.uuid4().hex[:12]}"
-    with django_db_blocker.unblock(), registered(f"{vendor}_server", server) as connection:
-        quoted = connection.ops.quote_name(name)
-        with connection.cursor() as cursor:
-            cursor.execute(f"CREATE DATABASE {quoted}")
+    with django_db_blocker.unblock():
+        with as_default(server), connection.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE {connection.ops.quote_name(name)}")
         try:
-            with registered(vendor, {**server, "NAME": name}):
-                call_command("migrate", database=vendor, verbosity=0)
-                yield vendor
+            with as_default({**server, "NAME": name}):
+                call_command("migrate", verbosity=0)
+                yield request.param
         finally:
-            with connection.cursor() as cursor:
-                cursor.execute(f"DROP DATABASE {quoted}")
+            with as_default(server), connection.cursor() as cursor:
+                cursor.execute(f"DROP DATABASE {connection.ops.quote_name(name)}")
 
 
 @pytest.fixture
 def accounts(database: str) -> Iterator[Any]:
     """The accounts of that database, none at first."""
-    ProviderState.objects.using(database).delete()
-    Revocation.objects.using(database).all()._raw_delete(database)
-    ConnectedAccount.objects.using(database).all()._raw_delete(database)
-    yield ConnectedAccount.objects.using(database)
-    connections[database].close()
+    Revocation.objects.all().delete()
+    ConnectedAccount.objects.all()._raw_delete("default")
+    yield ConnectedAccount.objects
+    connection.close()
 
 
 def store(accounts: Any, subject: str = "subject", **columns: Any) -> ConnectedAccount:
@@ -116,8 +115,6 @@ def store(accounts: Any, subject: str = "subject", **columns: Any) -> ConnectedA
 def at_once(accounts: Any, work: Callable[[int], Any]) -> list[Any]:
     """Run ``work`` in many threads at the same moment, each with a connection of its own."""
     together = threading.Barrier(WORKERS)
-    connection = connections[accounts.db]
-    assert not connection.in_atomic_block
 
     def one(number: int) -> Any:
         try:
@@ -125,7 +122,7 @@ def at_once(accounts: Any, work: Callable[[int], Any]) -> list[Any]:
             together.wait(30)
             return work(number)
         finally:
-            connections[accounts.db].close()
+            connection.close()
 
     with ThreadPoolExecutor(WORKERS) as pool:
         return list(pool.map(one, range(WORKERS)))
@@ -141,7 +138,7 @@ def claim(accounts: Any, pks: list[int], seconds: float = 60.0) -> int:
 
 def test_the_migrations_match_the_models(database: str) -> None:
     call_command("makemigrations", "connected_accounts", check=True, dry_run=True, verbosity=0)
-    tables = connections[database].introspection.table_names()
+    tables = connection.introspection.table_names()
     assert ConnectedAccount._meta.db_table in tables
     assert Revocation._meta.db_table in tables
 
@@ -150,19 +147,19 @@ def test_a_token_comes_back_from_the_column(accounts: Any) -> None:
     store(accounts)
     account = accounts.get()
     assert account.open_token() == {"access_token": "nul \x00 and 漢"}
-    fresh = [seal_document({"number": n}, account.seal_id) for n in range(2)]
+    fresh = [seal_document({"access_token": f"token-{n}"}, account.seal_id) for n in range(2)]
     account.token = fresh[0]
     accounts.bulk_update([account], ["token"])
-    assert accounts.with_token().get().open_token() == {"number": 0}
+    assert accounts.with_token().get().open_token() == {"access_token": "token-0"}
     accounts.update(token=fresh[1].reveal())
-    assert accounts.with_token().get().open_token() == {"number": 1}
+    assert accounts.with_token().get().open_token() == {"access_token": "token-1"}
 
 
 @pytest.mark.parametrize("user", [None, 7])
 def test_an_owner_has_one_row_for_each_provider_account(accounts: Any, user: int | None) -> None:
     owner = owner_key(None) if user is None else f"user:{user}"
     store(accounts, "the-subject", owner_key=owner)
-    with pytest.raises(IntegrityError), transaction.atomic(accounts.db):
+    with pytest.raises(IntegrityError), transaction.atomic():
         store(accounts, "the-subject", owner_key=owner)
     store(accounts, "the-subject", owner_key=owner, provider="bitbadges")
     store(accounts, "the-subject", owner_key="user:8")
@@ -233,14 +230,15 @@ def test_a_lease_ends_by_the_databases_own_clock(
     assert accounts.due_for_refresh(timezone.now()).count() == 0
 
 
-def test_the_time_zone_of_a_connection_does_not_move_a_lease(accounts: Any) -> None:
+def test_the_time_zone_of_a_connection_does_not_move_a_lease(accounts: Any, database: str) -> None:
     pk = store(accounts).pk
     for zone in ("+05:00", "-08:00"):
-        with connections[accounts.db].cursor() as cursor:
-            cursor.execute("SET time_zone = %s" if accounts.db == "mariadb" else "SET TIME ZONE %s",
-                           [zone])  # fmt: skip
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"SET {'time_zone =' if database == 'mariadb' else 'TIME ZONE'} '{zone}'"
+            )
         assert claim(accounts, [pk], seconds=60) == 1
-        connections[accounts.db].close()
+        connection.close()
         assert claim(accounts, [pk]) == 0, zone
         accounts.update(lease_until=None, lease_holder=None)
 
@@ -268,8 +266,7 @@ def test_ids_are_selected_first_and_claimed_then(accounts: Any, now: datetime) -
     assert list(left) == ["1", "0"], "the oldest went first"
 
 
-def test_what_is_due_is_found_by_the_index(accounts: Any, now: datetime) -> None:
-    connection = connections[accounts.db]
+def test_what_is_due_is_found_by_the_index(accounts: Any, database: str, now: datetime) -> None:
     template = store(accounts, "0")
     rows = []
     for number in range(1, 5000):
@@ -282,9 +279,7 @@ def test_what_is_due_is_found_by_the_index(accounts: Any, now: datetime) -> None
     accounts.bulk_create(rows, batch_size=500)
     table = connection.ops.quote_name(ConnectedAccount._meta.db_table)
     with connection.cursor() as cursor:
-        cursor.execute(f"ANALYZE {'TABLE ' * (accounts.db == 'mariadb')}{table}")
-        if accounts.db == "mariadb":
-            cursor.fetchall()
+        cursor.execute(f"ANALYZE {'TABLE ' * (database == 'mariadb')}{table}")
     due = accounts.at("badgr").due_for_refresh(now)
     for query in (due.values_list("pk", flat=True)[:32], due.order_by().values("pk")[:1]):
         plan = query.explain()

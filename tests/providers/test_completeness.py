@@ -180,6 +180,9 @@ def test_every_recording_is_used(file: Path):
     written = [file.stem, *([] if not without else ["token_{lack}_access_token"])]
     if file.stem.startswith("token_expires_in_"):
         written.append("token_expires_in_{written_as}")
+    if file.parent.name == "well_known":
+        kind = file.stem.partition("_")[2]
+        written += [kind, f"{{self.alias}}_{kind}", f"{{name}}_{kind}"]
 
     assert any(f'"{name}"' in code for name in written)
 

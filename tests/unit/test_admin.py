@@ -159,9 +159,7 @@ def test_nothing_can_be_added_or_changed_by_hand(
         assert client_of_admin.get(f"/admin/connected_accounts/{model}/add/").status_code == 403
 
 
-def test_view_only_staff_have_no_actions(
-    account: ConnectedAccount, django_user_model: Any
-) -> None:
+def test_view_only_staff_have_no_actions(account: ConnectedAccount, django_user_model: Any) -> None:
     client = staff(django_user_model, "view_connectedaccount")
     assert client.get(ACCOUNTS).status_code == 200
     for action in ("refresh_now", "disconnect_and_revoke", "delete_selected"):

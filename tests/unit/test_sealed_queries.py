@@ -56,7 +56,6 @@ LISTS: dict[str, Callable[[], Any]] = {
     ),
     "refreshed from the database": lambda: Accounts.get().refresh_from_db(),
     "in bulk": lambda: Accounts.in_bulk(),
-    "iterator": lambda: list(Accounts.iterator()),
     "count": lambda: Accounts.count(),
     "aggregate of a filter": lambda: Accounts.filter(token__isnull=False).exists(),
 }

@@ -89,9 +89,11 @@ def test_the_first_key_seals_and_all_keys_open(make_account: Any) -> None:
         loaded(after).open_token()
 
 
-@pytest.mark.parametrize("keys", [OLD, OLD.encode(), (OLD,), [OLD.encode()]], ids=repr)
+KEY_FORMS = {"text": OLD, "bytes": OLD.encode(), "tuple": (OLD,), "list of bytes": [OLD.encode()]}
+
+
+@pytest.mark.parametrize("keys", KEY_FORMS.values(), ids=KEY_FORMS)
 def test_a_key_may_be_written_in_each_form_the_library_takes(keys: Any) -> None:
-    sealed = seal(PLAIN, purpose="p", bound_to=1)
     with override_settings(FIELD_ENCRYPTION_KEY=[OLD]):
         sealed = seal(PLAIN, purpose="p", bound_to=1)
     with override_settings(FIELD_ENCRYPTION_KEY=keys):
@@ -103,11 +105,23 @@ def test_a_key_id_says_nothing_about_its_key() -> None:
     assert key_id(OLD) != key_id(NEW)
 
 
-@pytest.mark.parametrize(
-    "keys",
-    [None, "", [], [""], "short", [OLD, "short"], [None], [12], 12, [OLD[:-4]], ["ключ" * 11]],
-    ids=repr,
-)
+BAD_KEYS: dict[str, Any] = {
+    "none": None,
+    "empty": "",
+    "no keys": [],
+    "an empty key": [""],
+    "short": "short",
+    "a short one behind a good one": [OLD, "short"],
+    "a missing one": [None],
+    "numbers": [12],
+    "a number": 12,
+    "cut": [OLD[:-4]],
+    "another alphabet": ["ключ" * 11],
+    "callable": str,
+}
+
+
+@pytest.mark.parametrize("keys", BAD_KEYS.values(), ids=BAD_KEYS)
 def test_a_bad_key_is_refused_with_the_way_to_make_one(keys: Any) -> None:
     with (
         override_settings(FIELD_ENCRYPTION_KEY=keys),

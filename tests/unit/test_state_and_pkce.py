@@ -1,6 +1,7 @@
 """The state parameter and the code verifier: made here, and only here."""
 
 import re
+from collections.abc import Callable
 
 import pytest
 from django.core import signing
@@ -38,10 +39,11 @@ def test_a_thousand_nonces_are_all_different_and_of_one_form() -> None:
     assert all(state.is_secret(nonce) for nonce in nonces)
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["", "a" * 42, "a" * 44, "a" * 42 + "=", "a" * 42 + ".", "a" * 42 + "é", "a" * 43 + "\n", "٣" * 43],
-)  # fmt: skip
+OTHER_FORMS = ["", "a" * 42, "a" * 44, "a" * 43 + "\n", "٣" * 43]
+OTHER_FORMS += ["a" * 42 + character for character in "=.é "]
+
+
+@pytest.mark.parametrize("text", OTHER_FORMS)
 def test_what_has_another_form_is_no_nonce(text: str) -> None:
     assert not state.is_secret(text)
 
@@ -129,7 +131,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("make", OTHERS.values(), ids=OTHERS)
-def test_what_the_site_signed_for_another_use_is_refused(make) -> None:  # type: ignore[no-untyped-def]
+def test_what_the_site_signed_for_another_use_is_refused(make: Callable[[], str]) -> None:
     with pytest.raises(InvalidState):
         state.read(make())
 

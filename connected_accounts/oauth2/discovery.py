@@ -1,0 +1,99 @@
+"""What an authorization server says of itself: RFC 8414 and OpenID Connect Discovery 1.0.
+
+Fetched when first needed, kept for as long as the answer allows (from a minute to a day), and never
+for an issuer other than the one that was asked for.
+"""
+
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit, urlunsplit
+
+import requests
+
+from connected_accounts.conf import is_safe_url
+from connected_accounts.exceptions import ProviderUnavailable, UnexpectedResponse
+from connected_accounts.oauth2 import transport
+from connected_accounts.oauth2.token import parse_json_object
+
+DEFAULT_AGE: Final = 3600.0  # seconds a document is kept that does not say how long
+MIN_AGE: Final = 60.0
+MAX_AGE: Final = 86400.0
+MAX_DOCUMENTS: Final = 256
+_MAX_AGE = re.compile(r"max-age=(\d{1,9})", re.ASCII)
+
+_kept: dict[str, tuple[float, Mapping[str, Any]]] = {}
+_lock = threading.Lock()
+
+
+def server_metadata(issuer: str) -> Mapping[str, Any]:
+    """The merged metadata of ``issuer``, each document of which must name that issuer exactly.
+
+    Asked are the OpenID Connect form, and RFC 8414's with its path inserted and appended; the
+    first that has a value gives it. Raises ProviderUnavailable where none answers for now, and
+    UnexpectedResponse where none is there or one names another issuer (RFC 8414 3.3).
+    """
+    return kept(f"issuer:{issuer}", lambda: _fetch_all(issuer))
+
+
+def kept(key: str, fetch: Callable[[], tuple[Mapping[str, Any], float]]) -> Mapping[str, Any]:
+    """A document out of the process's small cache, or fetched: ``fetch`` returns it and its age."""
+    found = _kept.get(key)
+    if found is not None and found[0] > time.monotonic():
+        return found[1]
+    document, age = fetch()
+    with _lock:
+        if len(_kept) >= MAX_DOCUMENTS:
+            _kept.pop(min(_kept, key=lambda name: _kept[name][0]))
+        _kept[key] = (time.monotonic() + age, document)
+    return document
+
+
+def forget() -> None:
+    """Empty the cache."""
+    with _lock:
+        _kept.clear()
+
+
+def age_of(headers: Mapping[str, str]) -> float:
+    """How long an answer may be kept, in seconds, by its ``Cache-Control``."""
+    control = headers.get("Cache-Control", "").lower()
+    if "no-store" in control or "no-cache" in control:
+        return MIN_AGE
+    told = _MAX_AGE.search(control)
+    return min(max(float(told[1]), MIN_AGE), MAX_AGE) if told else DEFAULT_AGE
+
+
+def _addresses(issuer: str) -> list[str]:
+    parts = urlsplit(issuer)
+    path = parts.path.rstrip("/")
+    oauth = ".well-known/oauth-authorization-server"
+    inserted = urlunsplit(parts._replace(path=f"/{oauth}{path}"))
+    base = issuer.rstrip("/")
+    return list(
+        dict.fromkeys([f"{base}/.well-known/openid-configuration", inserted, f"{base}/{oauth}"])
+    )
+
+
+def _fetch_all(issuer: str) -> tuple[Mapping[str, Any], float]:
+    if not is_safe_url(issuer):
+        raise UnexpectedResponse("issuer_not_https", sent=False)
+    merged: dict[str, Any] = {}
+    age, trouble = MAX_AGE, False
+    for address in _addresses(issuer):
+        answer = transport.fetch(requests.Request("GET", address))
+        trouble = trouble or answer.status == 429 or answer.status >= 500
+        document = parse_json_object(answer.body) if answer.status == 200 else None
+        if document is None:
+            continue
+        if document.get("issuer") != issuer:
+            raise UnexpectedResponse("wrong_issuer", status=answer.status)
+        merged = {**document, **merged}
+        age = min(age, age_of(answer.headers))
+    if not merged:
+        if trouble:
+            raise ProviderUnavailable("no_metadata", sent=False)
+        raise UnexpectedResponse("no_metadata", sent=False)
+    return merged, age

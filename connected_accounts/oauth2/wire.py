@@ -1,0 +1,158 @@
+"""Sockets with a hard deadline: connections that tell when their bytes leave, and a watchdog that
+cuts them when their time is up.
+
+requests' and urllib3's time-outs are per read: a server that drips a byte a second, headers
+included, would hold a worker for ever.
+"""
+
+import logging
+import os
+import socket
+import threading
+import time
+from contextlib import suppress
+from typing import Any, Final
+
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import HeaderParsingError
+
+MAX_IDLE: Final = 5.0  # seconds: beyond, servers close idle connections while we write to them
+
+current = threading.local()
+
+
+class Call:
+    """One request under way in this thread, and the sockets it uses."""
+
+    def __init__(self, seconds: float) -> None:
+        self.ends_at = time.monotonic() + seconds
+        self.sent = False
+        self.expired = False
+        self._lines: list[socket.socket] = []
+        self._lock = threading.Lock()
+
+    def hold(self, sock: Any) -> None:
+        # A duplicate: wrapping in TLS and "Connection: close" both detach the original early.
+        with suppress(OSError, ValueError):
+            line = socket.socket(fileno=os.dup(sock.fileno()))
+            with self._lock:
+                self._lines.append(line)
+                late = self.expired
+            if late:  # the deadline passed during the name look-up, which nothing can interrupt
+                line.shutdown(socket.SHUT_RDWR)
+
+    def check(self) -> None:
+        """Raise TimeoutError when the deadline has passed: then nothing may be sent any more."""
+        if self.expired or time.monotonic() >= self.ends_at:
+            self.expired = True
+            raise TimeoutError
+
+    def cut(self) -> None:
+        with self._lock:
+            self.expired = True
+        for line in self._lines:
+            with suppress(OSError):
+                line.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        for line in self._lines:
+            line.close()
+
+
+class Watchdog:
+    """A thread that cuts the sockets of calls that are past their deadline.
+
+    requests' and urllib3's time-outs are per read: a server that drips a byte a second, headers
+    included, would hold a worker for ever.
+    """
+
+    def __init__(self) -> None:
+        self._calls: set[Call] = set()
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def add(self, call: Call) -> None:
+        with self._changed:
+            self._calls.add(call)
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._run, name="connected-accounts-deadlines", daemon=True
+                )
+                self._thread.start()
+            self._changed.notify()
+
+    def remove(self, call: Call) -> None:
+        with self._changed:
+            self._calls.discard(call)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._calls:
+                    self._changed.wait()
+                late = [call for call in self._calls if call.ends_at <= time.monotonic()]
+                self._calls.difference_update(late)
+            for call in late:
+                call.cut()
+            time.sleep(0.05)
+
+
+class _NoMangledHeaders(logging.Filter):
+    """Keeps urllib3 from logging, as a warning, what it could not read of an answer to us: where
+    the line between headers and body is missing, that is the body."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        kind = record.exc_info[0] if isinstance(record.exc_info, tuple) else None
+        ours = getattr(current, "call", None) is not None
+        return not (ours and kind is not None and issubclass(kind, HeaderParsingError))
+
+
+logging.getLogger("urllib3.connection").addFilter(_NoMangledHeaders())
+
+
+class _Watched:
+    """Mixin for a urllib3 connection: tells the call under way when its bytes leave."""
+
+    sock: Any
+    _last_used = 0.0
+
+    @property
+    def is_connected(self) -> bool:
+        idle = time.monotonic() - self._last_used
+        return idle < MAX_IDLE and super().is_connected  # type: ignore[misc]
+
+    def _new_conn(self) -> socket.socket:
+        sock: socket.socket = super()._new_conn()  # type: ignore[misc]
+        self._last_used = time.monotonic()
+        call = getattr(current, "call", None)
+        if call is not None:
+            call.hold(sock)
+        return sock
+
+    def send(self, data: Any) -> None:
+        call = getattr(current, "call", None)
+        if call is not None and not call.sent:
+            if self.sock is None:
+                self.connect()  # type: ignore[attr-defined]
+            call.hold(self.sock)
+            call.check()
+            call.sent = True
+        self._last_used = time.monotonic()
+        super().send(data)  # type: ignore[misc]
+
+
+class _WatchedHTTP(_Watched, HTTPConnection):
+    pass
+
+
+class _WatchedHTTPS(_Watched, HTTPSConnection):
+    pass
+
+
+class HTTPPool(HTTPConnectionPool):
+    ConnectionCls = _WatchedHTTP
+
+
+class HTTPSPool(HTTPSConnectionPool):
+    ConnectionCls = _WatchedHTTPS

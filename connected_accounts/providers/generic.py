@@ -1,0 +1,111 @@
+"""Any OAuth 2.0 server: endpoints and values from OPTIONS, or an ``issuer`` that tells them."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from connected_accounts.conf import Problem, ProviderConfig, is_safe_url
+from connected_accounts.exceptions import UnexpectedResponse
+from connected_accounts.providers.base import ENDPOINT_NAMES, Endpoints, Identity, Provider
+
+if TYPE_CHECKING:
+    from connected_accounts.oauth2.session import ProviderSession
+    from connected_accounts.oauth2.token import TokenResponse
+
+
+class OAuth2(Provider):
+    name = "OAuth 2.0"
+    own_options: ClassVar[Mapping[str, Any]] = {"subject_path": "sub", "label_path": "email"}
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        if self.config.scopes is None and self.issuer and not self.default_scopes:
+            return ("openid",)
+        return super().scopes
+
+    @property
+    def discovers(self) -> bool:
+        return bool(self.issuer and not (self.authorization_endpoint and self.token_endpoint))
+
+    @classmethod
+    def problems(cls, config: ProviderConfig) -> Iterator[Problem]:
+        where = f"CONNECTED_ACCOUNTS['PROVIDERS'][{config.alias!r}]['OPTIONS']"
+        options = config.options
+        if "issuer" not in options and not (
+            options.get("authorization_endpoint") and options.get("token_endpoint")
+        ):
+            yield Problem(
+                "E015",
+                f"{where} names neither an issuer nor both endpoints.",
+                "Write the server's issuer, or authorization_endpoint and token_endpoint.",
+            )
+        yield from super().problems(config)
+
+    def known_endpoints(self) -> Endpoints:
+        return super().resolve_endpoints({})
+
+    def resolve_endpoints(self, inputs: Mapping[str, str]) -> Endpoints:
+        declared = super().resolve_endpoints(inputs)
+        if not self.discovers:
+            return declared
+        from connected_accounts.oauth2.discovery import server_metadata  # loads requests
+
+        told = server_metadata(self.issuer)
+        self._take_over(told)
+        found = {
+            name: told.get(name, "")
+            for name in ENDPOINT_NAMES
+            if name not in ("issuer", "api_base_url")
+        }
+        for url in found.values():
+            if not isinstance(url, str) or (url and not is_safe_url(url)):
+                raise UnexpectedResponse("unsafe_endpoint", sent=False)
+        base = self.api_base_url or self.issuer
+        return Endpoints(**found, issuer=self.issuer, api_base_url=base)
+
+    def _take_over(self, told: Mapping[str, Any]) -> None:
+        """Fill in what settings leave open from what the server says of itself (RFC 8414 2)."""
+        options = self.config.options
+        methods = told.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
+        if "token_endpoint_auth_method" not in options:
+            known = ("client_secret_basic", "client_secret_post", "none")
+            self.token_endpoint_auth_method = next((m for m in known if m in methods), known[0])
+        challenges = told.get("code_challenge_methods_supported")
+        if "code_challenge_method" not in options and isinstance(challenges, list):
+            self.code_challenge_method = "S256" if "S256" in challenges else ""
+        if "iss_required" not in options:
+            self.iss_required = told.get("authorization_response_iss_parameter_supported") is True
+
+    def fetch_identity(self, session: "ProviderSession | None", token: "TokenResponse") -> Identity:
+        document: Any = token.claims
+        if self.identity_source == "token_response":
+            document = token.raw
+        elif self.identity_source == "userinfo" and session is not None:
+            document = self._userinfo(session, token)
+        subject = value_at(document, self.options["subject_path"])
+        label = value_at(document, self.options["label_path"])
+        if subject in (None, ""):
+            raise UnexpectedResponse("no_identity")
+        return Identity(str(subject), "" if label is None else str(label))
+
+    def _userinfo(self, session: "ProviderSession", token: "TokenResponse") -> Any:
+        endpoint = self.endpoints().userinfo_endpoint
+        if not endpoint:
+            return token.claims
+        document = session.fetch("GET", endpoint)
+        claimed = token.claims.get("sub")
+        if claimed is not None and isinstance(document, dict) and document.get("sub") != claimed:
+            # OpenID Connect Core 5.3.2: another person's answer must not be used.
+            raise UnexpectedResponse("userinfo_sub")
+        return document
+
+
+def value_at(document: Any, path: str) -> Any:
+    """What stands at a dotted path such as ``data.0.id``; None where there is no plain value."""
+    for step in path.split("."):
+        if isinstance(document, list) and step.isdecimal() and int(step) < len(document):
+            document = document[int(step)]
+        elif isinstance(document, Mapping):
+            document = document.get(step)
+        else:
+            return None
+    return None if isinstance(document, bool | list | Mapping) else document

@@ -1,0 +1,220 @@
+"""What a server says of itself: where it is asked, whom it must name, and how long it is kept."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from connected_accounts.exceptions import ProviderUnavailable, UnexpectedResponse
+from connected_accounts.oauth2 import discovery
+from connected_accounts.oauth2.discovery import age_of, server_metadata
+from connected_accounts.providers.registry import get_provider, problems
+from connected_accounts.services import start_authorization
+
+OPENID = "/.well-known/openid-configuration"
+OAUTH = "/.well-known/oauth-authorization-server"
+
+
+@pytest.fixture(autouse=True)
+def _nothing_kept(own_connections: None) -> Iterator[None]:
+    discovery.forget()
+    yield
+    discovery.forget()
+
+
+@pytest.fixture
+def server(serve: Callable[..., Any], answering: Callable[..., bytes]) -> Any:
+    """A server that answers what stands in ``documents`` by path, and 404 for the rest."""
+    documents: dict[str, Any] = {}
+
+    def answer(request: Any, line: Any) -> bytes:
+        found = documents.get(request.target)
+        if isinstance(found, bytes):
+            return found
+        return answering(status=404) if found is None else answering(json.dumps(found))
+
+    running = serve(answer)
+    running.documents = documents
+    return running
+
+
+def metadata(issuer: str, **more: Any) -> dict[str, Any]:
+    return {
+        "issuer": issuer,
+        "authorization_endpoint": f"{issuer}/authorize",
+        "token_endpoint": f"{issuer}/token",
+        **more,
+    }
+
+
+def configure(settings: Any, issuer: str, **options: Any) -> None:
+    entry = {
+        "BACKEND": "connected_accounts.providers.generic.OAuth2",
+        "CLIENT_ID": "client",
+        "CLIENT_SECRET": "secret",
+        "OPTIONS": {"issuer": issuer, **options},
+    }
+    settings.CONNECTED_ACCOUNTS = {"PROVIDERS": {"login": entry}}
+
+
+def test_all_three_places_are_asked_and_merged(server: Any) -> None:
+    issuer = f"{server.url}/tenant"
+    server.documents[f"/tenant{OPENID}"] = metadata(issuer, userinfo_endpoint=f"{issuer}/me")
+    server.documents[f"{OAUTH}/tenant"] = metadata(issuer, revocation_endpoint=f"{issuer}/revoke")
+    found = server_metadata(issuer)
+    assert found["userinfo_endpoint"] == f"{issuer}/me"
+    assert found["revocation_endpoint"] == f"{issuer}/revoke"
+    asked = [request.target for request in server.requests]
+    assert asked == [f"/tenant{OPENID}", f"{OAUTH}/tenant", f"/tenant{OAUTH}"]
+
+
+def test_it_is_kept(server: Any) -> None:
+    server.documents[OPENID] = metadata(server.url)
+    server_metadata(server.url)
+    asked = len(server.requests)
+    server_metadata(server.url)
+    assert len(server.requests) == asked
+
+
+@pytest.mark.parametrize("place", [OPENID, OAUTH])
+@pytest.mark.parametrize("other", ["https://evil.example", "{}/", None, 1])
+def test_a_document_that_names_another_issuer_is_refused(
+    server: Any, place: str, other: Any
+) -> None:
+    server.documents[OPENID] = metadata(server.url)
+    named = other.format(server.url) if isinstance(other, str) else other
+    server.documents[place] = {**metadata(server.url), "issuer": named}
+    for _ in range(2):  # and it is not kept
+        with pytest.raises(UnexpectedResponse) as caught:
+            server_metadata(server.url)
+        assert caught.value.code == "wrong_issuer"
+
+
+def test_no_document_is_an_error_and_a_server_in_trouble_another(
+    server: Any, answering: Callable[..., bytes]
+) -> None:
+    with pytest.raises(UnexpectedResponse):
+        server_metadata(server.url)
+    server.documents[OPENID] = answering(status=503)
+    with pytest.raises(ProviderUnavailable):
+        server_metadata(server.url)
+
+
+def test_a_redirect_is_not_followed_and_a_huge_document_not_read(
+    server: Any, answering: Callable[..., bytes], serve: Callable[..., Any]
+) -> None:
+    elsewhere = serve()
+    server.documents[OPENID] = answering(status=302, Location=f"{elsewhere.url}/x")
+    with pytest.raises(UnexpectedResponse):
+        server_metadata(server.url)
+    assert not elsewhere.requests
+    server.documents[OPENID] = answering("x" * 3_000_000)
+    with pytest.raises(UnexpectedResponse) as caught:
+        server_metadata(server.url)
+    assert caught.value.code == "too_large"
+
+
+@pytest.mark.parametrize("issuer", ["http://login.example", "ftp://x", "http://localhost:1"])
+def test_an_issuer_without_tls_is_not_asked(issuer: str, settings: Any) -> None:
+    with pytest.raises(UnexpectedResponse):
+        server_metadata(issuer)
+    configure(settings, issuer)
+    assert "E012" in {problem.id for problem in problems()}
+
+
+@pytest.mark.parametrize(
+    ("control", "age"),
+    [
+        ("", 3600),
+        ("max-age=600", 600),
+        ("public, max-age=1", 60),
+        ("max-age=99999999", 86400),
+        ("no-store", 60),
+        ("max-age=x", 3600),
+    ],
+)
+def test_it_is_kept_as_long_as_it_allows_within_bounds(control: str, age: int) -> None:
+    assert age_of({"Cache-Control": control}) == age
+
+
+def test_the_cache_has_a_bound() -> None:
+    for number in range(discovery.MAX_DOCUMENTS + 10):
+        discovery.kept(str(number), lambda: ({}, 3600.0))
+    assert len(discovery._kept) == discovery.MAX_DOCUMENTS
+
+
+def test_checks_ask_nobody(server: Any, settings: Any) -> None:
+    configure(settings, server.url)
+    assert list(problems()) == []
+    assert not server.requests
+
+
+@pytest.mark.parametrize(
+    ("told", "method", "challenge"),
+    [
+        ({}, "client_secret_basic", "S256"),
+        ({"code_challenge_methods_supported": ["S256"]}, "client_secret_basic", "S256"),
+        ({"code_challenge_methods_supported": ["plain"]}, "client_secret_basic", ""),
+        (
+            {"token_endpoint_auth_methods_supported": ["client_secret_post", "private_key_jwt"]},
+            "client_secret_post",
+            "S256",
+        ),
+    ],
+)
+def test_pkce_and_client_authentication_follow_what_the_server_says(
+    server: Any, settings: Any, told: dict[str, Any], method: str, challenge: str
+) -> None:
+    server.documents[OPENID] = metadata(server.url, **told)
+    configure(settings, server.url)
+    provider = get_provider("login")
+    provider.endpoints()
+    assert provider.token_endpoint_auth_method == method
+    assert provider.code_challenge_method == challenge
+
+
+def test_what_settings_say_wins(server: Any, settings: Any) -> None:
+    told = {"authorization_response_iss_parameter_supported": True}
+    server.documents[OPENID] = metadata(server.url, **told)
+    configure(
+        settings,
+        server.url,
+        token_endpoint_auth_method="none",
+        code_challenge_method="",
+        revocation_endpoint="https://elsewhere.example/revoke",
+    )
+    provider = get_provider("login")
+    endpoints = provider.endpoints()
+    assert provider.token_endpoint_auth_method == "none"
+    assert provider.code_challenge_method == ""
+    assert provider.iss_required
+    assert endpoints.revocation_endpoint == "https://elsewhere.example/revoke"
+
+
+@pytest.mark.parametrize("endpoint", ["http://login.example/token", "token", 5, "file:///etc"])
+def test_an_endpoint_without_tls_is_not_used(server: Any, settings: Any, endpoint: Any) -> None:
+    server.documents[OPENID] = metadata(server.url, token_endpoint=endpoint)
+    configure(settings, server.url)
+    with pytest.raises(UnexpectedResponse):
+        get_provider("login").endpoints()
+
+
+@pytest.mark.django_db
+def test_an_issuer_alone_asks_for_openid_with_a_nonce(
+    server: Any, settings: Any, user: Any
+) -> None:
+    server.documents[OPENID] = metadata(server.url)
+    configure(settings, server.url)
+    url = start_authorization(
+        user=user,
+        provider="login",
+        redirect_uri="https://site.example/callback/",
+        browser_secret="s" * 43,
+    )
+    assert url.startswith(f"{server.url}/authorize?")
+    query = parse_qs(urlsplit(url).query)
+    assert query["scope"] == ["openid"]
+    assert len(query["nonce"][0]) == 43
+    assert query["code_challenge_method"] == ["S256"]

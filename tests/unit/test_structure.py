@@ -1,0 +1,226 @@
+"""The shape of the package: its public names, its error tree, its layers' manners, its size."""
+
+import ast
+import importlib
+import inspect
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import connected_accounts
+from connected_accounts import exceptions, services, signals
+from connected_accounts.schedule import BEAT_SCHEDULE
+
+PACKAGE = Path(connected_accounts.__file__).parent
+ROOT = PACKAGE.parent
+SOURCES = sorted(
+    path
+    for folder in (PACKAGE, ROOT / "example_project")
+    for path in folder.rglob("*.py")
+    if "migrations" not in path.parts
+)
+OURS = [path for path in SOURCES if path.is_relative_to(PACKAGE)]
+
+TREE = {
+    "ConnectedAccountsError": "Exception",
+    "ConfigurationError": "ConnectedAccountsError",
+    "AuthorizationDenied": "ConnectedAccountsError",
+    "InvalidState": "ConnectedAccountsError",
+    "ReauthorizationRequired": "ConnectedAccountsError",
+    "Undecryptable": "ConnectedAccountsError",
+    "ProviderError": "ConnectedAccountsError",
+    "ProviderUnavailable": "ProviderError",
+    "ClientRejected": "ProviderError",
+    "UnexpectedResponse": "ProviderError",
+}
+
+
+def where(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def calls(path: Path) -> Iterator[ast.Call]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call):
+            yield node
+
+
+def run_python(code: str) -> str:
+    command = [sys.executable, "-c", code]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT, check=False)
+    assert run.returncode == 0, run.stderr
+    return run.stdout.strip()
+
+
+# --- Names --------------------------------------------------------------------------------------
+
+
+def test_the_services_names_are_sorted_and_all_there() -> None:
+    assert services.__all__ == sorted(services.__all__)
+    assert sorted(services._HOMES) == services.__all__
+    for name in services.__all__:
+        value = getattr(services, name)
+        assert value.__module__.startswith("connected_accounts.services."), name
+        assert value.__doc__, name
+    with pytest.raises(AttributeError, match="no_such_verb"):
+        services.no_such_verb  # noqa: B018
+
+
+def test_the_services_are_those_of_the_contract() -> None:
+    verbs = ["disconnect", "get_access_token", "refresh"]
+    asynchronous = [f"a{verb}" for verb in verbs]
+    others = ["Completed", "complete_authorization", "get_session", "start_authorization"]
+    assert services.__all__ == sorted([*verbs, *asynchronous, *others])
+    for name in asynchronous:
+        assert inspect.iscoroutinefunction(getattr(services, name))
+
+
+def test_what_type_checkers_see_of_the_services_is_what_there_is() -> None:
+    tree = ast.parse((PACKAGE / "services" / "__init__.py").read_text())
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    seen = {
+        alias.name: str(node.module).rpartition(".")[2]
+        for node in imports
+        if str(node.module).startswith("connected_accounts.services.")
+        for alias in node.names
+    }
+    assert seen == services._HOMES
+
+
+def test_the_error_tree_is_the_documented_one() -> None:
+    found = {
+        name: cls.__base__.__name__
+        for name, cls in vars(exceptions).items()
+        if inspect.isclass(cls) and cls.__module__ == exceptions.__name__
+    }
+    assert found == TREE
+
+
+@pytest.mark.parametrize("name", TREE)
+def test_an_errors_doc_is_its_message_and_a_code_is_added(name: str) -> None:
+    cls: Any = getattr(exceptions, name)
+    first = " ".join(cls.__doc__.split("\n\n")[0].split())
+    assert str(cls()) == first
+    assert str(cls("some_code")) == f"{first} (some_code)"
+    assert cls("some_code", "Own words.").message == "Own words."
+    assert cls("some_code").code == "some_code"
+
+
+def test_the_signals_are_the_documented_ones() -> None:
+    names = [name for name in vars(signals) if name.islower() and not name.startswith("_")]
+    assert sorted(names) == [
+        "account_connected",
+        "account_disconnected",
+        "account_refreshed",
+        "reconnect_required",
+        "refresh_failed",
+    ]
+    assert all(name in str(signals.__doc__) for name in names)
+
+
+def test_the_schedule_names_tasks_that_exist() -> None:
+    tasks = importlib.import_module("connected_accounts.tasks")
+    named = {entry["task"] for entry in BEAT_SCHEDULE.values()}
+    assert named == set(BEAT_SCHEDULE)
+    for name in named:
+        assert getattr(tasks, name.rpartition(".")[2]).name == name
+    assert all(isinstance(entry["schedule"], float) for entry in BEAT_SCHEDULE.values())
+
+
+# --- Imports ------------------------------------------------------------------------------------
+
+
+def test_the_schedule_needs_neither_celery_nor_django() -> None:
+    code = "import sys, connected_accounts.schedule\nprint([m for m in ('celery', 'django') "
+    assert run_python(code + "if m in sys.modules])") == "[]"
+
+
+def test_starting_the_site_loads_neither_celery_nor_requests() -> None:
+    code = """
+import sys
+import django
+from django.conf import settings
+settings.configure(
+    SECRET_KEY="x",
+    FIELD_ENCRYPTION_KEY=["b25seS1mb3ItdGhlLXRlc3RzLTAxMjM0NTY3ODktYWI="],
+    INSTALLED_APPS=[
+        "django.contrib.auth", "django.contrib.contenttypes", "connected_accounts",
+    ],
+)
+django.setup()
+import connected_accounts.services
+print([m for m in ("celery", "requests", "requests_oauthlib", "urllib3") if m in sys.modules])
+"""
+    assert run_python(code) == "[]"
+
+
+# --- Manners ------------------------------------------------------------------------------------
+
+
+def test_no_file_has_more_than_300_lines() -> None:
+    assert [where(p) for p in SOURCES if len(p.read_text().splitlines()) > 300] == []
+
+
+def test_every_module_says_what_it_owns() -> None:
+    texts = {where(path): path.read_text() for path in OURS}
+    assert [name for name, text in texts.items() if text and not text.startswith('"""')] == []
+
+
+def test_no_module_is_a_drawer_for_anything() -> None:
+    drawers = ("util", "helper", "common", "misc")
+    parts = {part.lower() for path in SOURCES for part in path.relative_to(ROOT).parts}
+    assert [part for part in parts if part.startswith(drawers)] == []
+
+
+WRITERS = {"update", "create", "get_or_create", "update_or_create", "_transition"}
+
+
+def writes_status(node: ast.AST) -> bool:
+    """Whether a piece of code gives an account's ``status`` a value."""
+    if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in WRITERS:
+        return any(keyword.arg == "status" for keyword in node.keywords)
+    if isinstance(node, ast.Dict):
+        pairs = zip(node.keys, node.values, strict=True)
+        return any(
+            isinstance(key, ast.Constant)
+            and key.value == "status"
+            and "Status." in ast.unparse(value)
+            for key, value in pairs
+        )
+    if isinstance(node, ast.Assign):
+        to_status = any(ast.unparse(target).endswith(".status") for target in node.targets)
+        return to_status and "Status." in ast.unparse(node.value)
+    return False
+
+
+def test_only_the_marks_of_the_account_write_its_status() -> None:
+    found = set()
+    for path in OURS:
+        for function in ast.walk(ast.parse(path.read_text())):
+            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+                name = f"{path.name}:{function.name}"
+                found |= {name for node in ast.walk(function) if writes_status(node)}
+    marks = ["mark_connected", "mark_reconnect_required", "mark_refreshed"]
+    assert sorted(found) == [f"accounts.py:{name}" for name in marks]
+
+
+def test_only_one_module_reads_the_settings_of_the_app() -> None:
+    marks = ("settings.CONNECTED_ACCOUNTS", '"CONNECTED_ACCOUNTS"')
+    readers = [where(p) for p in OURS if any(mark in p.read_text() for mark in marks)]
+    allowed = ("connected_accounts/conf.py", "connected_accounts/testing/")
+    assert [name for name in readers if not name.startswith(allowed)] == []
+
+
+def test_no_query_joins_an_account_with_its_token() -> None:
+    joins = [
+        f"{where(path)}:{call.lineno}"
+        for path in OURS
+        for call in calls(path)
+        if getattr(call.func, "attr", "") == "select_related"
+        and (not call.args or any("account" in ast.unparse(name) for name in call.args))
+    ]
+    assert joins == []
