@@ -1,7 +1,7 @@
 """What differs between databases: real PostgreSQL and MariaDB, in a database of the tests' own.
 
 PostgreSQL is the one that ``DATABASE_URL`` names, else the one on this machine; MariaDB is on this
-machine, and optional: its driver is not among the project's requirements.
+machine.
 """
 
 import os
@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import dj_database_url
+import pymysql
 import pytest
 from django.core.management import call_command
 from django.db import IntegrityError, connection, connections, transaction
@@ -38,13 +39,8 @@ def server_settings(vendor: str) -> dict[str, Any]:
     if vendor == "postgresql" and given.startswith("postgres"):
         found = dict(dj_database_url.parse(given))
     if vendor == "mariadb":
-        reason = "optional: a driver for MariaDB"
-        try:
-            import MySQLdb  # noqa: F401
-        except ImportError:
-            pymysql = pytest.importorskip("pymysql", reason=reason)
-            pymysql.version_info = (2, 2, 8, "final", 0)  # what Django asks mysqlclient for
-            pymysql.install_as_MySQLdb()
+        pymysql.version_info = (2, 2, 8, "final", 0)  # what Django asks mysqlclient for
+        pymysql.install_as_MySQLdb()
     if found["HOST"].startswith("/"):
         return found
     try:

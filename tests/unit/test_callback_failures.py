@@ -168,7 +168,8 @@ def test_an_exclusive_provider_account_belongs_to_one_user(
     connect(client_of_ada, badgr, subject="shared")
     text = page(client_of_bob, badgr.authorize(start(client_of_bob), subject="shared"), 409)
     assert "in use already" in text
-    assert "ada" not in text
+    assert "ada-lovelace" not in text
+    assert "ada@" not in text
     assert ConnectedAccount.objects.count() == 1
     # The first user may connect it again.
     connect(client_of_ada, badgr, subject="shared")
