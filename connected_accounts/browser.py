@@ -90,7 +90,6 @@ def guard(response: HttpResponse, *, carries_code: bool) -> HttpResponse:
     response.headers["Referrer-Policy"] = "no-referrer" if carries_code else "same-origin"
     response.headers["X-Frame-Options"] = "DENY"
     response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers.setdefault("Content-Security-Policy", "frame-ancestors 'none'")
     return response
 
 

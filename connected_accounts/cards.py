@@ -52,13 +52,16 @@ class RevocationLine:
     manage_url: str
 
 
-def account_cards(user: Any, now: datetime, pk: int | None = None) -> list[Card]:
-    """The cards of a user's accounts, oldest first; of one of them with ``pk``. One query."""
+def account_cards(user: Any, now: datetime) -> list[Card]:
+    """The cards of a user's accounts, by provider, oldest first. One query."""
     rows = ConnectedAccount.objects.for_user(user).order_by("provider", "connected_at")
-    if pk is not None:
-        rows = rows.filter(pk=pk)
     services = _services()
     return [_card(row, services(row.provider), now) for row in rows]
+
+
+def account_card(row: ConnectedAccount, now: datetime) -> Card:
+    """The card of one account. No query."""
+    return _card(row, _services()(row.provider), now)
 
 
 def _services() -> Any:

@@ -4,7 +4,7 @@ import ipaddress
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -35,6 +35,7 @@ PROVIDER_DEFAULTS: dict[str, Any] = {
     "REFRESH_POLICY": "ahead",
     "MAX_REQUESTS_PER_SECOND": None,
 }
+MAX_SITE_ID: Final = 255
 _ALIAS = re.compile(r"[-a-zA-Z0-9_]{1,64}")
 
 
@@ -87,8 +88,10 @@ def is_loopback_literal(host: str) -> bool:
 
 def _is_base_url(value: Any) -> bool:
     # The site's own address: http://localhost is what a developer's browser shows.
-    return isinstance(value, str) and (
-        is_safe_url(value) or re.fullmatch(r"http://localhost(:\d+)?/?", value) is not None
+    return (
+        isinstance(value, str)
+        and "?" not in value
+        and (is_safe_url(value) or re.fullmatch(r"http://localhost(:\d+)?/?", value) is not None)
     )
 
 
@@ -105,7 +108,7 @@ def get(name: str) -> Any:
 
 def site_id() -> str:
     """The name of this deployment; empty when the site gives none."""
-    return str(get("SITE_ID") or get("REDIRECT_BASE_URL") or "")
+    return str(get("SITE_ID") or get("REDIRECT_BASE_URL") or "").rstrip("/")
 
 
 def provider_aliases() -> list[str]:
@@ -164,6 +167,12 @@ def problems() -> Iterator[Problem]:
             "CONNECTED_ACCOUNTS['REDIRECT_BASE_URL'] is not an https URL.",
             'Write the public address of the site, such as "https://app.example.org".',
         )
+    if len(site_id()) > MAX_SITE_ID:
+        yield Problem(
+            "E016",
+            "CONNECTED_ACCOUNTS['SITE_ID'] is too long.",
+            f"Write a name of at most {MAX_SITE_ID} characters.",
+        )
     if not isinstance(get("PROVIDERS"), dict):
         yield Problem(
             "E005",
@@ -173,13 +182,13 @@ def problems() -> Iterator[Problem]:
 
 
 _LIMITS: dict[str, tuple[float, float]] = {
-    "STATE_MAX_AGE": (30, 86400),
-    "HTTP_TIMEOUT": (0.1, 300),
-    "HTTP_DEADLINE": (0.1, 600),
-    "REFRESH_AT": (0.1, 0.95),
+    "STATE_MAX_AGE": (1, 86400),
+    "HTTP_TIMEOUT": (0.01, 300),
+    "HTTP_DEADLINE": (0.01, 600),
+    "REFRESH_AT": (0.01, 0.99),
     "REFRESH_CONCURRENCY": (1, 512),
-    "REVOKE_GIVE_UP_AFTER": (60, 10 * 365 * 86400),
-    "EVENT_RETENTION_DAYS": (1, 36500),
+    "REVOKE_GIVE_UP_AFTER": (0, 10 * 365 * 86400),
+    "EVENT_RETENTION_DAYS": (0, 36500),
 }
 
 

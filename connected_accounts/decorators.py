@@ -72,9 +72,11 @@ def stop_unless_connected(
     request: HttpRequest, alias: str, scopes: Sequence[str]
 ) -> HttpResponse | None:
     """The answer to give instead of the view, or None with ``request.connected_account`` set."""
+    scopes = scopes.split() if isinstance(scopes, str) else scopes
     back = _way_back(request)
     if not request.user.is_authenticated:
         return browser.to_login(request, back or "/")
+    optional = get_provider(alias).config.optional_scopes
     accounts = ConnectedAccount.objects.for_user(request.user).at(alias).active()
     newest = list(accounts.order_by("-connected_at"))
     for account in newest:
@@ -87,7 +89,10 @@ def stop_unless_connected(
         context = {"provider": service, "missing": scope_lines(service, missing), "back": back}
         page = render(request, "connected_accounts/missing_scopes.html", context, status=403)
         return browser.guard(page, carries_code=False)
-    query = urlencode([("next", back)] * bool(back) + [("scope", scope) for scope in scopes])
+    # The scopes asked for before come along: a new grant takes the old one's place.
+    kept = set(newest[0].scopes_requested) & set(optional) if newest else set()
+    asked = [*scopes, *(scope for scope in optional if scope in kept and scope not in scopes)]
+    query = urlencode([("next", back)] * bool(back) + [("scope", scope) for scope in asked])
     address = reverse("connected_accounts:connect", args=[alias])
     return browser.SeeOther(f"{address}?{query}" if query else address)
 

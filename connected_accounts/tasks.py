@@ -15,6 +15,8 @@ from connected_accounts.exceptions import ConfigurationError, ConnectedAccountsE
 logger = logging.getLogger("connected_accounts")
 
 DRAINS_PER_PROVIDER: Final = 2  # whatever the backlog: drains claim until nothing is due
+# For a person who waits for a page: one try at the broker.
+NO_PATIENCE: Final = {"max_retries": 0, "interval_start": 0, "interval_step": 0}
 TASK_OPTIONS: Final[dict[str, Any]] = {"ignore_result": True, "serializer": "json"}
 
 
@@ -98,6 +100,8 @@ def store_refresh(self: Any, account_id: int, generation: int, sealed: str) -> N
     try:
         store_sealed(account_id, generation, sealed)
     except (OperationalError, InterfaceError):
+        if self.request.is_eager:
+            raise  # a retry would be at once, and for ever
         # Seconds, far below any broker's visibility timeout.
         raise self.retry(countdown=15) from None
 
@@ -113,7 +117,8 @@ def enqueue(task: Any, *args: Any) -> None:
 
     def send() -> None:
         try:
-            task.apply_async(args, retry=False)
+            with task.app.connection_for_write(transport_options=NO_PATIENCE) as broker:
+                task.apply_async(args, connection=broker, retry=False)
         except Exception as error:
             logger.warning("not sent, beat will do it: %s: %s", task.name, type(error).__name__)
 

@@ -4,11 +4,12 @@ import logging
 from typing import Any, ClassVar
 
 from django.contrib import messages
+from django.contrib.auth.decorators import login_not_required
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, render
-from django.urls import reverse
+from django.urls import get_resolver, reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.http import urlencode
@@ -18,13 +19,11 @@ from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.debug import sensitive_variables
 
 from connected_accounts import browser, tasks
-from connected_accounts.cards import account_cards, open_revocations, scope_lines
+from connected_accounts.cards import account_card, account_cards, open_revocations, scope_lines
 from connected_accounts.exceptions import (
-    AuthorizationDenied,
     ClientRejected,
     ConfigurationError,
-    InvalidState,
-    ProviderError,
+    ConnectedAccountsError,
 )
 from connected_accounts.failures import failure_for
 from connected_accounts.models import ConnectedAccount
@@ -36,7 +35,7 @@ from connected_accounts.services.authorization import (
     requested_scopes,
     start_authorization,
 )
-from connected_accounts.services.pauses import pause
+from connected_accounts.services.pauses import report
 from connected_accounts.services.revocation import disconnect
 
 logger = logging.getLogger("connected_accounts")
@@ -44,13 +43,18 @@ logger = logging.getLogger("connected_accounts")
 
 # A spent code must not be rolled back by the site's ATOMIC_REQUESTS.
 @method_decorator(transaction.non_atomic_requests, name="dispatch")
+@method_decorator(login_not_required, name="dispatch")  # each page asks for it itself, with 303
 class Page(View):
     """Base of our pages: for a signed-in person, and with our headers on every answer."""
 
     carries_code: ClassVar[bool] = False
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        response = self.answer(request, *args, **kwargs)
+        try:
+            response = self.answer(request, *args, **kwargs)
+        except Http404 as error:  # with our headers, too: the address may hold a code
+            not_found: Any = get_resolver().resolve_error_handler(404)
+            response = not_found(request, exception=error)
         return browser.guard(response, carries_code=self.carries_code)
 
     def answer(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -117,7 +121,7 @@ class ConnectView(Page):
             return failure_page(request, service, error)
         context = {
             "provider": service,
-            "card": account_cards(request.user, timezone.now(), account.pk)[0] if account else None,
+            "card": account_card(account, timezone.now()) if account else None,
             "next": self.next(request),
             "extra_scopes": extra,
             "scopes": scope_lines(service, scopes),
@@ -139,7 +143,7 @@ class ConnectView(Page):
                 account=account,
                 inputs=account.inputs if account else None,
             )
-        except ConfigurationError as error:
+        except ConnectedAccountsError as error:
             return failure_page(request, service, error)
         response = browser.SeeOther(url)
         browser.set_browser_secret(request, response, secret)
@@ -185,7 +189,10 @@ class CallbackView(Page):
                 browser_secret=browser.browser_secret(request),
                 params=request.GET,
             )
-        except (InvalidState, AuthorizationDenied, ProviderError, ConfigurationError) as error:
+        except ConnectedAccountsError as error:
+            if isinstance(error, ClientRejected):
+                # No pause: a person can bring about some of these answers.
+                report(service.alias, error.code)
             return failure_page(request, service, error)
         said = (
             _("%(service)s is connected.")
@@ -203,12 +210,12 @@ class DisconnectView(Page):
 
     def get(self, request: HttpRequest, pk: int) -> HttpResponse:
         account = self.account(request, pk)
-        context = {"card": account_cards(request.user, timezone.now(), account.pk)[0]}
+        context = {"card": account_card(account, timezone.now())}
         return render(request, "connected_accounts/disconnect.html", context)
 
     def post(self, request: HttpRequest, pk: int) -> HttpResponse:
         account = self.account(request, pk)
-        name = account_cards(request.user, timezone.now(), pk)[0].service
+        name = account_card(account, timezone.now()).service
         if disconnect(account) is not None:
             tasks.enqueue(tasks.revoke_pending_tokens)
         messages.success(
@@ -218,13 +225,9 @@ class DisconnectView(Page):
 
 
 def failure_page(
-    request: HttpRequest,
-    service: Provider | None,
-    error: InvalidState | AuthorizationDenied | ProviderError | ConfigurationError,
+    request: HttpRequest, service: Provider | None, error: ConnectedAccountsError
 ) -> HttpResponse:
     """Say what happened in a person's words, and offer the way on."""
-    if isinstance(error, ClientRejected) and service is not None:
-        pause(service.alias, error.code)
     failure = failure_for(error)
     again = reverse("connected_accounts:list")
     if service is not None:

@@ -21,6 +21,7 @@ from connected_accounts.oauth2.token import parse_json_object
 DEFAULT_AGE: Final = 3600.0  # seconds a document is kept that does not say how long
 MIN_AGE: Final = 60.0
 MAX_AGE: Final = 86400.0
+RETRY_AFTER: Final = 30.0  # a server that did not answer
 MAX_DOCUMENTS: Final = 256
 _MAX_AGE = re.compile(r"max-age=(\d{1,9})", re.ASCII)
 
@@ -39,16 +40,25 @@ def server_metadata(issuer: str) -> Mapping[str, Any]:
 
 
 def kept(key: str, fetch: Callable[[], tuple[Mapping[str, Any], float]]) -> Mapping[str, Any]:
-    """A document out of the process's small cache, or fetched: ``fetch`` returns it and its age."""
+    """A document out of the process's small cache, or fetched: ``fetch`` returns it and its age.
+
+    A server that does not answer is not asked again for a while: what was known of it stays good
+    for that long, or ProviderUnavailable is raised at once.
+    """
     found = _kept.get(key)
-    if found is not None and found[0] > time.monotonic():
-        return found[1]
-    document, age = fetch()
-    with _lock:
-        if len(_kept) >= MAX_DOCUMENTS:
-            _kept.pop(min(_kept, key=lambda name: _kept[name][0]))
-        _kept[key] = (time.monotonic() + age, document)
-    return document
+    if found is None or found[0] <= time.monotonic():
+        try:
+            document, age = fetch()
+        except ProviderUnavailable:
+            document, age = found[1] if found is not None else {}, RETRY_AFTER
+        found = (time.monotonic() + age, document)
+        with _lock:
+            if key not in _kept and len(_kept) >= MAX_DOCUMENTS:
+                _kept.pop(min(_kept, key=lambda name: _kept[name][0]))
+            _kept[key] = found
+    if not found[1]:
+        raise ProviderUnavailable("no_metadata", sent=False)
+    return found[1]
 
 
 def forget() -> None:

@@ -133,11 +133,11 @@ def seconds(value: Any) -> int | None:
 
 
 def read_scope(value: Any, separator: str) -> tuple[str, ...] | None:
-    """The scopes in a string or a list, duplicates dropped; None where the answer names none."""
+    """The scopes in a string or a list, duplicates dropped; None where the answer does not say."""
     if isinstance(value, str):
         value = value.split(separator) if separator.strip() else value.split()
     if not isinstance(value, list | tuple):
         return None
     named = (item.strip() for item in value if isinstance(item, str))
     # A NUL or half a surrogate pair is no scope, and no database would take it.
-    return tuple(dict.fromkeys(s for s in named if s and s.isprintable())) or None
+    return tuple(dict.fromkeys(s for s in named if s and s.isprintable()))

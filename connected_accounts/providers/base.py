@@ -41,10 +41,11 @@ RESERVED_PARAMS: Final = frozenset(
 @dataclass(frozen=True)
 class Identity:
     """Who the account is at the provider. ``subject`` is stable and unique there; ``label`` is what
-    a person recognises."""
+    a person recognises; ``also`` are other spellings of the same subject."""
 
     subject: str
     label: str = ""
+    also: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         text = self.subject + self.label
@@ -111,6 +112,9 @@ class Provider:
     client_errors: tuple[str, ...] = ("invalid_client", "unauthorized_client")
     token_types: tuple[str, ...] = ("bearer",)  # that are a bearer, in lower case
     already_revoked_text: str = ""  # part of the error text that means: no such token any more
+    # Whether revoking one token ends all that the person allowed the site: then the old grant is
+    # not revoked when a new one takes its place.
+    revokes_whole_authorization: bool = True
     code_challenge_method: str = "S256"  # or empty: the provider does not take it
     authorization_params: Mapping[str, str] = {}
     iss_required: bool = False  # RFC 9207

@@ -119,6 +119,8 @@ class BitBadges(Provider):
         }
 
     def classify_error(self, status: int, payload: Mapping[str, Any]) -> ConnectedAccountsError:
+        if status == 429:  # first: its text may speak of the API key
+            return ProviderUnavailable("status_429", status=status)
         text = _text(payload, "errorMessage", "error") or ""
         if status == 402 or _CLIENT.search(text):
             return ClientRejected("client_rejected", status=status)
@@ -126,7 +128,7 @@ class BitBadges(Provider):
             return ReauthorizationRequired("refresh_token_expired")
         if _DEAD.search(text):
             return ReauthorizationRequired("revoked")
-        if status == 429 or status >= 500:
+        if status >= 500:
             return ProviderUnavailable(f"status_{status}", status=status)
         return super().classify_error(status, payload)
 
@@ -136,7 +138,7 @@ class BitBadges(Provider):
         for key in ADDRESS_KEYS if session is not None else ADDRESS_KEYS[:1]:
             address = token.raw.get(key)
             if isinstance(address, str) and address:
-                return Identity(address, address)
+                return Identity(address, address, frozenset(_addresses(token.raw)))
         raise UnexpectedResponse("no_identity")
 
 

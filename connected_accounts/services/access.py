@@ -1,10 +1,11 @@
 """Using a connection: an access token that works now, and a session that keeps it so."""
 
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from asgiref.sync import sync_to_async
 from django.utils import timezone
+from django.views.decorators.debug import sensitive_variables
 
 from connected_accounts.exceptions import (
     ConnectedAccountsError,
@@ -54,32 +55,37 @@ def get_session(account: ConnectedAccount) -> ProviderSession:
     )
 
 
+@sensitive_variables()
 def current_token(account: ConnectedAccount) -> Secret:
     """``get_access_token``, hidden from logs and tracebacks."""
-    now = timezone.now()
     row = _read(account)
-    document = row.open_token()
-    if not _is_stale(row, document, now):
-        return Secret(document["access_token"])
+    if not _is_stale(row, timezone.now()):
+        return _access_token(row)
     try:
-        _refuse_in_backoff(row, now)
-        outside_transaction(lambda: renew(row))
+        # What was read above is the site's view of things; this is done apart from it.
+        return outside_transaction(lambda: _renewed(row))
     except ConnectedAccountsError:
-        if row.expires_at is None or row.expires_at > now:
-            return Secret(document["access_token"])
+        if row.expires_at is None or row.expires_at > timezone.now():
+            return _access_token(row)
         raise
-    return Secret(_read(account).open_token()["access_token"])
 
 
+@sensitive_variables()
 def renewed_token(account: ConnectedAccount, failed: Secret) -> Secret:
     """A token other than the one a provider just refused: the stored one, if it is newer."""
     row = _read(account)
-    stored = Secret(row.open_token()["access_token"])
-    if stored.reveal() != failed.reveal():
-        return stored
+    stored = _access_token(row)
+    return stored if stored != failed else outside_transaction(lambda: _renewed(row))
+
+
+def _renewed(row: ConnectedAccount) -> Secret:
     _refuse_in_backoff(row, timezone.now())
-    outside_transaction(lambda: renew(row))
-    return Secret(_read(account).open_token()["access_token"])
+    renew(row)
+    return _access_token(_read(row))
+
+
+def _access_token(row: ConnectedAccount) -> Secret:
+    return Secret(row.open_token()["access_token"])
 
 
 def _read(account: ConnectedAccount) -> ConnectedAccount:
@@ -92,10 +98,10 @@ def _read(account: ConnectedAccount) -> ConnectedAccount:
     return row
 
 
-def _is_stale(row: ConnectedAccount, document: dict[str, Any], now: datetime) -> bool:
+def _is_stale(row: ConnectedAccount, now: datetime) -> bool:
     if row.expires_at is None or row.expires_at - now > MARGIN:
         return False
-    life = document.get("expires_in")
+    life = row.open_token().get("expires_in")
     if life is None or life > MARGIN.total_seconds() or row.refreshed_at is None:
         return True
     # Tokens that live for less than the margin would be refreshed at every use: once half is gone.
@@ -105,5 +111,5 @@ def _is_stale(row: ConnectedAccount, document: dict[str, Any], now: datetime) ->
 def _refuse_in_backoff(row: ConnectedAccount, now: datetime) -> None:
     if row.failure_count and row.refresh_at is not None and row.refresh_at > now:
         raise ProviderUnavailable(row.last_error, sent=False)
-    if pauses.is_paused(pauses.provider_state(row.provider), now):
+    if pauses.pause_of(row.provider, now):
         raise ProviderUnavailable("paused", sent=False)

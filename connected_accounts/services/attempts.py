@@ -26,10 +26,11 @@ from connected_accounts.exceptions import (
 )
 from connected_accounts.models import ConnectedAccount, Event, Kind, Reason
 from connected_accounts.oauth2.token import TokenResponse
-from connected_accounts.providers.base import Endpoints, Provider
+from connected_accounts.providers.base import Endpoints, Identity, Provider
 from connected_accounts.services import pauses
 from connected_accounts.services.exchange import (
     exchange_refresh_token,
+    identity_of,
     token_document,
     with_claims,
 )
@@ -118,7 +119,7 @@ def ask(attempt: Attempt) -> Outcome:
     try:
         return exchange_refresh_token(attempt.provider, attempt.endpoints, attempt.document, scopes)
     except ConnectedAccountsError as error:
-        return error
+        return error.with_traceback(None)  # whose frames hold the tokens
     except Exception as error:  # a backend's hook; its message may hold anything
         logger.error("refresh hook failed: %s", type(error).__name__)
         return UnexpectedResponse("hook_failed")
@@ -132,8 +133,8 @@ def settle(attempt: Attempt, outcome: Outcome) -> ConnectedAccountsError | None:
         return _settle_reauthorization(attempt, outcome)
     if isinstance(outcome, ClientRejected):
         # Nothing is wrong with the account: it stays due, and the provider is paused.
-        attempt.account.release(attempt_started_at=attempt.unresolved_since)
         pauses.pause(attempt.provider.alias, outcome.code)
+        attempt.account.release(attempt_started_at=attempt.unresolved_since)
         return outcome
     if outcome.code == LEASE_TOO_OLD:
         # It waited too long for its turn. Nothing happened, so nothing is counted against it.
@@ -145,14 +146,24 @@ def settle(attempt: Attempt, outcome: Outcome) -> ConnectedAccountsError | None:
 def _settle_success(attempt: Attempt, token: TokenResponse) -> ConnectedAccountsError | None:
     account, provider = attempt.account, attempt.provider
     document = token_document(token, previous=attempt.document)
-    subject = _subject_named(attempt, token)
-    if subject not in ("", account.subject):
+    named = _named_by(attempt, token)
+    if named is not None and account.subject not in {named.subject, *named.also}:
         revoke_orphan(
-            provider, attempt.endpoints, account, document, subject=subject, at=attempt.sent_at
+            provider,
+            attempt.endpoints,
+            account,
+            document,
+            subject=named.subject,
+            at=attempt.sent_at,
         )
         return _settle_reauthorization(attempt, ReauthorizationRequired(Reason.IDENTITY_CHANGED))
     values = grant_values(
-        provider, token, document, seal_id=account.seal_id, sent_at=attempt.sent_at
+        provider,
+        token,
+        document,
+        seal_id=account.seal_id,
+        sent_at=attempt.sent_at,
+        known_end=account.refresh_token_expires_at,
     )
     values["refreshed_at"] = attempt.sent_at
     scopes = account.scopes_granted if token.scope is None else list(token.scope)
@@ -171,16 +182,16 @@ def _settle_success(attempt: Attempt, token: TokenResponse) -> ConnectedAccounts
     return None
 
 
-def _subject_named(attempt: Attempt, token: TokenResponse) -> str:
-    """Whom the answer itself names, where the provider says so for free; else an empty text."""
+def _named_by(attempt: Attempt, token: TokenResponse) -> Identity | None:
+    """Whom the answer itself names, where the provider says so for free."""
     provider = attempt.provider
     try:
         named = with_claims(provider, attempt.endpoints, token, nonce="", now=attempt.sent_at)
         if not named.claims and provider.identity_source != "token_response":
-            return ""
-        return provider.fetch_identity(None, named).subject  # type: ignore[arg-type]
+            return None
+        return identity_of(provider, None, named)
     except ProviderError:
-        return ""
+        return None
 
 
 def _settle_reauthorization(

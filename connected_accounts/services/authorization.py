@@ -7,20 +7,18 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from django.db import router
+from django.core.exceptions import ObjectDoesNotExist
+from django.db import IntegrityError, router
 from django.utils import timezone
+from django.views.decorators.debug import sensitive_variables
 
 from connected_accounts import conf
 from connected_accounts.exceptions import (
-    AuthorizationDenied,
     ConfigurationError,
     ConnectedAccountsError,
     InvalidState,
-    ProviderError,
-    ProviderUnavailable,
     ReauthorizationRequired,
     Undecryptable,
-    UnexpectedResponse,
 )
 from connected_accounts.fields import seal, unseal
 from connected_accounts.models import (
@@ -35,6 +33,7 @@ from connected_accounts.oauth2 import pkce, state
 from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.providers.base import Endpoints, Provider
 from connected_accounts.providers.registry import get_provider
+from connected_accounts.services.answers import check_issuer, read_params, refusal_of
 from connected_accounts.services.connection import store_connection
 from connected_accounts.services.exchange import (
     exchange_code,
@@ -48,8 +47,6 @@ from connected_accounts.services.storing import in_sites_transaction
 logger = logging.getLogger("connected_accounts")
 
 VERIFIER_PURPOSE: Final = "connected_accounts.code_verifier"
-MAX_CODE: Final = 4096
-_SINGLE: Final = ("code", "state", "iss", "error", "error_description", "error_uri")
 
 
 @dataclass(frozen=True)
@@ -79,6 +76,8 @@ def start_authorization(
     ``scopes`` are asked for besides the provider's SCOPES. With ``account``, that account is to be
     connected again. Raises ConfigurationError for an unknown provider or scope.
     """
+    if not browser_secret:
+        raise ValueError("browser_secret is empty: nothing would bind the flow to a browser.")
     service = get_provider(provider)
     now = now or timezone.now()
     wanted = requested_scopes(service, scopes, account)
@@ -154,6 +153,7 @@ def _authorization_url(
     return urlunsplit(parts._replace(query=urlencode(query)))
 
 
+@sensitive_variables()
 def complete_authorization(
     *,
     user: Any,
@@ -172,9 +172,9 @@ def complete_authorization(
         raise RuntimeError("complete_authorization must not run inside a transaction.")
     now = now or timezone.now()
     service = get_provider(provider)
-    answer = _read_params(params)
+    answer = read_params(params)
     nonce = state.read(answer.get("state", ""))
-    _check_issuer(service, answer.get("iss"))
+    check_issuer(service, answer.get("iss"))
     if not answer.get("code") and not answer.get("error"):
         raise InvalidState("code_missing")
     row = _consume(nonce, user=user, provider=provider, browser_secret=browser_secret, now=now)
@@ -186,6 +186,7 @@ def complete_authorization(
     return Completed(account, created, row.next)
 
 
+@sensitive_variables()
 def _finish(
     service: Provider, row: AuthorizationRequest, answer: Mapping[str, str], now: datetime
 ) -> tuple[ConnectedAccount, bool]:
@@ -194,51 +195,31 @@ def _finish(
     if (row.client_id, row.endpoint_fingerprint) != (service.config.client_id, endpoints.exact()):
         raise InvalidState("settings_changed")
     if "error" in answer:
-        raise _refusal(answer["error"])
+        raise refusal_of(answer["error"])
     sent_at = timezone.now()
     token = _exchange(service, endpoints, row, answer["code"])
     document = token_document(token, redirect_uri=row.redirect_uri)
+    subject = ""
     try:
         token = with_claims(service, endpoints, token, nonce=row.oidc_nonce, now=sent_at)
         identity = identify(service, endpoints, token)
-    except ProviderError:
-        revoke_orphan(service, endpoints, row, document, subject="", at=now)
+        subject = identity.subject
+        return store_connection(service, endpoints, row, token, document, identity, sent_at)
+    except Exception as error:
+        # Nobody will ever use this grant: it must not stay alive at the provider.
+        revoke_orphan(service, endpoints, row, document, subject=subject, at=sent_at)
+        if isinstance(error, IntegrityError | ObjectDoesNotExist):
+            raise InvalidState("unknown") from None  # the user was deleted meanwhile
         raise
-    return store_connection(service, endpoints, row, token, document, identity, sent_at)
 
 
-def _read_params(params: Mapping[str, Any]) -> dict[str, str]:
-    """The parameters we read, each at most once, short and printable. Others are ignored."""
-    getlist = getattr(params, "getlist", None)
-    answer: dict[str, str] = {}
-    for name in _SINGLE:
-        values = getlist(name) if getlist else [params[name]] if name in params else []
-        if len(values) > 1 or any(not isinstance(value, str) for value in values):
-            raise InvalidState("malformed")
-        if values:
-            answer[name] = values[0]
-    if "code" in answer and "error" in answer:
-        raise InvalidState("malformed")
-    for name in ("code", "state", "iss", "error"):
-        value = answer.get(name, "")
-        if len(value) > MAX_CODE or not value.isprintable():
-            raise InvalidState("malformed")
-    return answer
-
-
-def _check_issuer(provider: Provider, iss: str | None) -> None:
-    """RFC 9207 2.4: compare ``iss`` as a plain string; demand it where the server promises it."""
-    issuer = provider.endpoints().issuer
-    if (iss is None and provider.iss_required) or (iss is not None and issuer and iss != issuer):
-        raise InvalidState("wrong_issuer")
-
-
+@sensitive_variables()
 def _consume(
     nonce: str, *, user: Any, provider: str, browser_secret: str, now: datetime
 ) -> AuthorizationRequest:
     """Spend the request, once, for the right person in the right browser; or say why not."""
     found = AuthorizationRequest.objects.filter(nonce_digest=digest(nonce))
-    won = state.is_secret(browser_secret) and found.filter(
+    won = bool(browser_secret) and found.filter(
         user=user,
         provider=provider,
         browser_digest=digest(browser_secret),
@@ -247,7 +228,7 @@ def _consume(
     ).update(consumed_at=now)
     # From the database that was written to, not from a replica that is behind.
     written = found.using(router.db_for_write(AuthorizationRequest))
-    row = written.select_related("user").first()
+    row = written.select_related("user").prefetch_related("account").first()
     if row is not None and won:
         return row
     cause = "unknown"
@@ -273,17 +254,7 @@ def _cause(
     return "expired" if row.expires_at <= now and row.consumed_at is None else "replayed"
 
 
-def _refusal(error: str) -> Exception:
-    """What an error response means (RFC 6749 4.1.2.1). The provider's own words are not kept."""
-    if error == "access_denied":
-        return AuthorizationDenied("access_denied")
-    if error in ("server_error", "temporarily_unavailable"):
-        return ProviderUnavailable(error)
-    # Never ClientRejected, which pauses the provider: anybody can write this into the address.
-    known = ("invalid_request", "invalid_scope", "unauthorized_client", "unsupported_response_type")
-    return UnexpectedResponse(error if error in known else "authorization_error")
-
-
+@sensitive_variables()
 def _exchange(
     provider: Provider, endpoints: Endpoints, row: AuthorizationRequest, code: str
 ) -> TokenResponse:

@@ -1,6 +1,7 @@
 """Storing what an authorization brought: a new account, or a new grant for one that is there."""
 
 import uuid
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -19,7 +20,8 @@ from connected_accounts.models import (
 from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.providers.base import Endpoints, Identity, Provider
 from connected_accounts.services.grants import grant_values
-from connected_accounts.services.revocation import revoke_orphan
+from connected_accounts.services.pauses import provider_state, take_turns
+from connected_accounts.services.revocation import queue_replaced
 
 
 def store_connection(
@@ -34,15 +36,9 @@ def store_connection(
     """Create the account, or swap its grant, in one transaction that begins with its write.
 
     Raises AuthorizationDenied (``other_account``, ``account_in_use``) where the identity may not be
-    stored for this owner; nothing is changed then, and the new grant is withdrawn.
+    stored for this owner; nothing is changed then.
     """
-    refused = _refused_identity(provider, row, identity)
-    if refused:
-        revoke_orphan(provider, endpoints, row, document, subject=identity.subject, at=sent_at)
-        Event.record(
-            Kind.REFUSED, at=sent_at, detail=refused, provider=row.provider, owner=row.owner_key
-        )
-        raise AuthorizationDenied(refused)
+    identity = _as_known(row, identity)
     seal_id = uuid.uuid4()
     values = grant_values(provider, token, document, seal_id=seal_id, sent_at=sent_at) | {
         "seal_id": seal_id,
@@ -54,8 +50,37 @@ def store_connection(
         "endpoint_fingerprint": endpoints.token_hosts(),
         "inputs": row.inputs,
     }
+    try:
+        account, created = _write(provider, row, identity, values, sent_at)
+    except AuthorizationDenied as refused:
+        Event.record(
+            Kind.REFUSED,
+            at=sent_at,
+            detail=refused.code,
+            provider=row.provider,
+            owner=row.owner_key,
+        )
+        raise
+    signals.account_connected.send_robust(ConnectedAccount, account=account, created=created)
+    return account, created
+
+
+def _write(
+    provider: Provider,
+    row: AuthorizationRequest,
+    identity: Identity,
+    values: dict[str, Any],
+    at: datetime,
+) -> tuple[ConnectedAccount, bool]:
+    if provider.config.exclusive:
+        provider_state(provider.alias)
     # durable: a host's transaction around this one could roll back a grant whose code is spent.
     with transaction.atomic(durable=True):
+        if provider.config.exclusive:
+            take_turns(provider.alias)
+        _refuse_identity(provider, row, identity)
+        if not provider.revokes_whole_authorization:
+            queue_replaced(row.owner_key, row.provider, identity.subject, at=at)
         account, created = ConnectedAccount.objects.mark_connected(
             user=None if row.owner_key == SITE_OWNER else row.user,
             owner=row.owner_key,
@@ -63,17 +88,22 @@ def store_connection(
             subject=identity.subject,
             values=values,
         )
-        Event.record(Kind.CONNECTED if created else Kind.RECONNECTED, account, at=sent_at)
-    signals.account_connected.send_robust(ConnectedAccount, account=account, created=created)
+        Event.record(Kind.CONNECTED if created else Kind.RECONNECTED, account, at=at)
     return account, created
 
 
-def _refused_identity(provider: Provider, row: AuthorizationRequest, identity: Identity) -> str:
-    """Why this identity may not be stored here, or an empty text."""
+def _as_known(row: AuthorizationRequest, identity: Identity) -> Identity:
+    """On a reconnect, the identity under the spelling that the account has."""
+    if row.account is not None and row.account.subject in identity.also:
+        return replace(identity, subject=row.account.subject)
+    return identity
+
+
+def _refuse_identity(provider: Provider, row: AuthorizationRequest, identity: Identity) -> None:
+    """Raise AuthorizationDenied where this identity may not be stored for this owner."""
     subject_digest = digest(identity.subject)
     if row.account is not None and row.account.subject_digest != subject_digest:
-        return "other_account"
+        raise AuthorizationDenied("other_account")
     others = ConnectedAccount.objects.at(provider.alias).filter(subject_digest=subject_digest)
     if provider.config.exclusive and others.exclude(owner_key=row.owner_key).exists():
-        return "account_in_use"
-    return ""
+        raise AuthorizationDenied("account_in_use")

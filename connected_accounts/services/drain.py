@@ -15,7 +15,7 @@ from django.db import DatabaseError, connection
 from django.utils import timezone
 
 from connected_accounts import conf
-from connected_accounts.exceptions import ClientRejected
+from connected_accounts.exceptions import ClientRejected, ProviderError
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.providers.base import Provider
 from connected_accounts.providers.registry import get_provider
@@ -43,7 +43,12 @@ def is_due(alias: str, now: datetime) -> bool:
     if not due.exists():
         return False
     state = pauses.provider_state(alias)
-    return pauses.belongs_here(state) and not pauses.is_paused(state, now)
+    if not pauses.belongs_here(state):
+        logger.warning(
+            "not refreshed: provider=%s is another site's; see manage.py confirm_site", alias
+        )
+        return False
+    return not pauses.is_paused(state, now)
 
 
 def drain(alias: str, *, now: datetime | None = None, seconds: float = MAX_SECONDS) -> Drained:
@@ -56,6 +61,11 @@ def drain(alias: str, *, now: datetime | None = None, seconds: float = MAX_SECON
     provider = get_provider(alias)
     drained = Drained()
     if not is_due(alias, now):
+        return drained
+    try:
+        provider.endpoints()  # what has to be discovered is, before any lease runs
+    except ProviderError as error:
+        logger.warning("cannot refresh: provider=%s code=%s", alias, error.code)
         return drained
     # A provider that refused us is probed with one account before it gets the rest.
     probing = bool(pauses.provider_state(alias).pause_reason)
@@ -115,8 +125,10 @@ def _finish(attempt: Attempt, outcome: Outcome, drained: Drained) -> bool:
     """Settle one attempt; True where the provider refuses the site itself."""
     try:
         error = settle(attempt, outcome)
-    except DatabaseError as failure:
-        _forgive(failure)  # the other answers must still be stored; this row's lease runs out
+    except (
+        Exception
+    ) as failure:  # the other answers must still be stored; this row's lease runs out
+        _forgive(failure)
         drained.failed += 1
         return False
     drained.refreshed += error is None
@@ -124,6 +136,6 @@ def _finish(attempt: Attempt, outcome: Outcome, drained: Drained) -> bool:
     return isinstance(error, ClientRejected)
 
 
-def _forgive(error: DatabaseError) -> None:
-    logger.error("database: %s", type(error).__name__)
+def _forgive(error: Exception) -> None:
+    logger.error("drain: %s", type(error).__name__)
     connection.close_if_unusable_or_obsolete()

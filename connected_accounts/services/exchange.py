@@ -3,10 +3,14 @@
 Safe to call from a pool thread. What an answer means is decided here, once, for every provider.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
+
+import requests
+from django.views.decorators.debug import sensitive_variables
 
 from connected_accounts.exceptions import (
     ConnectedAccountsError,
@@ -29,7 +33,10 @@ from connected_accounts.oauth2.transport import Answer
 from connected_accounts.providers.base import Endpoints, Identity, Provider
 from connected_accounts.secret import Secret
 
+logger = logging.getLogger("connected_accounts")
 
+
+@sensitive_variables()
 def exchange_code(
     provider: Provider, endpoints: Endpoints, *, code: str, redirect_uri: str, code_verifier: str
 ) -> TokenResponse:
@@ -40,6 +47,7 @@ def exchange_code(
     return request_token(provider, endpoints, data)
 
 
+@sensitive_variables()
 def exchange_refresh_token(
     provider: Provider, endpoints: Endpoints, document: Mapping[str, Any], scopes: list[str]
 ) -> TokenResponse:
@@ -53,6 +61,7 @@ def exchange_refresh_token(
     return request_token(provider, endpoints, data)
 
 
+@sensitive_variables()
 def request_token(provider: Provider, endpoints: Endpoints, data: dict[str, str]) -> TokenResponse:
     """POST to the token endpoint, and check the answer.
 
@@ -101,8 +110,9 @@ def _failure(
     if isinstance(error, ProviderError):
         error.status = answer.status
         error.retry_after = error.retry_after or answer.retry_after()
-        # A 4xx is a refusal. Behind a 5xx, or a 2xx, the token may have been rotated.
-        error.sent = not 400 <= answer.status < 500
+        # A 4xx is a refusal, and 503 says that nothing was done (RFC 9110 15.6.4). Behind another
+        # 5xx, or a 2xx, the token may have been rotated.
+        error.sent = not (400 <= answer.status < 500 or answer.status == 503)
     return error
 
 
@@ -182,17 +192,31 @@ def with_claims(
 
 def identify(provider: Provider, endpoints: Endpoints, token: TokenResponse) -> Identity:
     """Ask the provider who a fresh token belongs to. Raises ProviderError."""
+    session = session_for(provider, endpoints, access_token=lambda: token.access_token)
+    return identity_of(provider, session, token)
+
+
+def identity_of(
+    provider: Provider, session: ProviderSession | None, token: TokenResponse
+) -> Identity:
+    """What the backend's hook says, whatever it trips over: answers are not its to trust.
+
+    Raises ProviderError.
+    """
     try:
-        identity = provider.fetch_identity(
-            session_for(provider, endpoints, access_token=lambda: token.access_token), token
-        )
-    except ConnectedAccountsError:
+        identity = provider.fetch_identity(session, token)  # type: ignore[arg-type]
+    except ProviderError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError):
-        raise UnexpectedResponse("no_identity") from None
-    if not identity.subject or "\x00" in identity.subject + identity.label:
-        raise UnexpectedResponse("no_identity")
-    return identity
+    except requests.RequestException:
+        failure: ProviderError = ProviderUnavailable("connection_lost")
+    except Exception as error:  # its message may hold anything
+        logger.error("identity hook failed: %s", type(error).__name__)
+        failure = UnexpectedResponse("no_identity")
+    else:
+        if identity.subject:
+            return identity
+        failure = UnexpectedResponse("no_identity")
+    raise failure
 
 
 def session_for(

@@ -12,13 +12,17 @@ from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.providers.base import Provider
 
 JITTER: Final = 0.1  # share of the time to the refresh, either way
-MIN_INTERVAL: Final = 30.0  # seconds: a provider whose tokens live for less is not asked faster
 FIRST_BACKOFF: Final = 60.0
 MAX_BACKOFF: Final = 3600.0
 
 
 def refresh_time(
-    provider: Provider, token: TokenResponse, *, renewable: bool, sent_at: datetime
+    provider: Provider,
+    token: TokenResponse,
+    *,
+    renewable: bool,
+    ends_at: datetime | None,
+    sent_at: datetime,
 ) -> datetime | None:
     """When this grant is due: the same share of the life of whichever token dies first.
 
@@ -28,14 +32,14 @@ def refresh_time(
     """
     if not renewable:
         return None
-    lives = [token.refresh_token_expires_in]
+    lives = [None if ends_at is None else (ends_at - sent_at).total_seconds()]
     if provider.config.refresh_policy == "ahead":
         lives.append(token.expires_in)
-    known = [life for life in lives if life is not None]
+    known = [max(life, 0.0) for life in lives if life is not None]
     if not known:
         return None
     share = float(conf.get("REFRESH_AT")) * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311
-    return sent_at + timedelta(seconds=max(min(known) * share, MIN_INTERVAL))
+    return sent_at + timedelta(seconds=min(known) * min(share, 1.0))
 
 
 def backoff(failure_count: int, retry_after: float | None) -> timedelta:
@@ -55,12 +59,19 @@ def grant_values(
     *,
     seal_id: uuid.UUID,
     sent_at: datetime,
+    known_end: datetime | None = None,
 ) -> dict[str, Any]:
-    """The columns that a token answer sets, on connect and on refresh alike."""
+    """The columns that a token answer sets, on connect and on refresh alike. ``known_end`` is that
+    of the refresh token that is kept where the answer has none."""
     renewable = bool(document.get("refresh_token"))
+    ends_at = token.refresh_token_expires_at(sent_at)
+    if ends_at is None and token.refresh_token is None:
+        ends_at = known_end
     return {
         "token": seal_document(dict(document), seal_id),
         "expires_at": token.expires_at(sent_at),
-        "refresh_token_expires_at": token.refresh_token_expires_at(sent_at),
-        "refresh_at": refresh_time(provider, token, renewable=renewable, sent_at=sent_at),
+        "refresh_token_expires_at": ends_at,
+        "refresh_at": refresh_time(
+            provider, token, renewable=renewable, ends_at=ends_at, sent_at=sent_at
+        ),
     }

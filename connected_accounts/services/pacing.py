@@ -1,5 +1,6 @@
 """``MAX_REQUESTS_PER_SECOND``: places in one queue that all workers share, in the database."""
 
+import time
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -11,6 +12,8 @@ from connected_accounts.services.pauses import provider_state
 
 AHEAD: Final = timedelta(seconds=1)  # how far ahead places are given out
 TRIES: Final = 5
+PATIENCE: Final = 10.0  # seconds that a single request waits for its place
+POLL: Final = 0.1
 
 
 def reserve(provider: Provider, want: int, *, now: datetime | None = None) -> list[float]:
@@ -33,3 +36,14 @@ def reserve(provider: Provider, want: int, *, now: datetime | None = None) -> li
         if not places or rows.update(next_request_at=first + gap * len(places)):
             return places
     return []  # too many others at it; the next round tries again
+
+
+def place_of_one(provider: Provider) -> float:
+    """For a single request that somebody waits for: in how many seconds it may be sent."""
+    ends = time.monotonic() + PATIENCE
+    while time.monotonic() < ends:
+        places = reserve(provider, 1)
+        if places:
+            return places[0]
+        time.sleep(POLL)
+    return 0.0  # the limit is kept as well as can be, but nobody waits for ever

@@ -24,8 +24,19 @@ def provider_state(alias: str) -> ProviderState:
     return state
 
 
+def take_turns(alias: str) -> None:
+    """Let one transaction at a time go on from here, for this alias, until each commits."""
+    ProviderState.objects.filter(provider=alias).update(provider=alias)
+
+
 def is_paused(state: ProviderState, now: datetime) -> bool:
     return state.paused_until is not None and state.paused_until > now
+
+
+def pause_of(alias: str, now: datetime) -> str:
+    """Why the provider is paused at ``now``, or an empty text. Reads only."""
+    state = ProviderState.objects.filter(provider=alias).first()
+    return state.pause_reason if state is not None and is_paused(state, now) else ""
 
 
 def belongs_here(state: ProviderState) -> bool:
@@ -40,23 +51,27 @@ def confirm_site() -> int:
 
 
 def pause(alias: str, code: str, *, now: datetime | None = None) -> None:
-    """Stop calling a provider whose answers say that the site's credentials are wrong.
-
-    The first to notice tells the admins, once: an Event and a log line.
-    """
+    """Stop calling a provider whose answers say that the site's credentials are wrong."""
     now = now or timezone.now()
     state = provider_state(alias)
-    ProviderState.objects.filter(pk=state.pk).update(paused_until=now + PAUSE)
-    first = ProviderState.objects.filter(pk=state.pk, pause_reason="").update(
-        pause_reason=code[:64]
+    ProviderState.objects.filter(pk=state.pk).update(
+        paused_until=now + PAUSE, pause_reason=code[:64]
     )
-    if first:
-        Event.record(Kind.CLIENT_REJECTED, at=now, detail=code, provider=alias, owner=SITE_OWNER)
-        logger.error(
-            "client credentials rejected: provider=%s code=%s; check CLIENT_ID and CLIENT_SECRET",
-            alias,
-            code,
-        )
+    report(alias, code, now=now)
+
+
+def report(alias: str, code: str, *, now: datetime | None = None) -> None:
+    """Tell the admins of rejected credentials, by an Event and a log line; once in a while only."""
+    now = now or timezone.now()
+    told = Event.objects.filter(kind=Kind.CLIENT_REJECTED, provider=alias, at__gt=now - PAUSE)
+    if told.exists():
+        return
+    Event.record(Kind.CLIENT_REJECTED, at=now, detail=code, provider=alias, owner=SITE_OWNER)
+    logger.error(
+        "client credentials rejected: provider=%s code=%s; check CLIENT_ID and CLIENT_SECRET",
+        alias,
+        code,
+    )
 
 
 def resume(alias: str) -> None:

@@ -19,7 +19,7 @@ from connected_accounts.models import ConnectedAccount
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.services import pauses
 from connected_accounts.services.attempts import Attempt, claim, run
-from connected_accounts.services.pacing import reserve
+from connected_accounts.services.pacing import place_of_one
 from connected_accounts.services.storing import outside_transaction
 
 POLL: Final = 0.1  # seconds between looks at a row that somebody else refreshes
@@ -33,9 +33,8 @@ def refresh(account: ConnectedAccount) -> None:
     Raises exactly ReauthorizationRequired, ProviderUnavailable, ClientRejected, UnexpectedResponse
     or Undecryptable.
     """
-    before = look(account.pk)
     try:
-        outside_transaction(lambda: renew(before))
+        outside_transaction(lambda: renew(look(account.pk)))
     finally:
         with suppress(ConnectedAccount.DoesNotExist):
             account.refresh_from_db(using=router.db_for_write(ConnectedAccount))
@@ -64,8 +63,13 @@ def renew(before: ConnectedAccount) -> None:
     state = pauses.provider_state(before.provider)
     if not pauses.belongs_here(state):
         raise ProviderUnavailable("other_site", sent=False)
+    began = timezone.now()
+    paused = pauses.pause_of(before.provider, began)
     ends = time.monotonic() + float(conf.get("HTTP_DEADLINE")) + PATIENCE_FOR_OTHERS
     while not _is_newer(look(before.pk), before):
+        refused = "" if paused else pauses.pause_of(before.provider, began)
+        if refused:  # while we waited: one request with wrong credentials is enough
+            raise ClientRejected(refused, sent=False)
         attempts = claim([before.pk], provider, now=timezone.now())
         if attempts:
             _renew_claimed(attempts[0], before)
@@ -87,7 +91,7 @@ def _renew_claimed(attempt: Attempt, before: ConnectedAccount) -> None:
     if done:
         attempt.account.release(attempt_started_at=None)
         return
-    reserve(attempt.provider, 1)  # somebody is waiting for this one: the drains give way
+    attempt.not_before = time.monotonic() + place_of_one(attempt.provider)
     error = run(attempt)
     if error is not None:
         raise error

@@ -36,6 +36,7 @@ from connected_accounts.providers.registry import get_provider
 from connected_accounts.secret import Secret
 from connected_accounts.services import pauses
 from connected_accounts.services.grants import backoff
+from connected_accounts.services.pacing import place_of_one
 
 logger = logging.getLogger("connected_accounts")
 
@@ -49,6 +50,8 @@ def disconnect(account: ConnectedAccount) -> Revocation | None:
     Calls nobody: ``revoke_pending_tokens`` does. Returns what is owed to the provider, or None
     where there is nothing (no token was stored, or the account was gone already).
     """
+    if account._state.adding or account.pk is None:
+        return None  # this very object was disconnected before
     account.delete()
     return account.revocation
 
@@ -110,6 +113,21 @@ def _queue(
     return Revocation.objects.using(using).create(seal_id=seal_id, created_at=at, **state, **copied)
 
 
+def queue_replaced(owner: str, provider: str, subject: str, *, at: datetime) -> None:
+    """Before a new grant takes the place of an old one: queue the old one for revocation.
+
+    To be called where the provider ends nothing but the token that is revoked; inside the
+    transaction that stores the new grant.
+    """
+    same = ConnectedAccount.objects.filter(
+        owner_key=owner, provider=provider, subject_digest=digest(subject)
+    )
+    if same.update(generation=F("generation") + 1, **LEASE_RELEASED):
+        old = same.current().with_token().get()
+        if is_sealed(old.token):
+            _queue(old.token, old.seal_id, at=at, **{name: getattr(old, name) for name in _COPIED})
+
+
 def revoke_orphan(
     provider: Provider,
     endpoints: Endpoints,
@@ -121,11 +139,11 @@ def revoke_orphan(
 ) -> None:
     """Queue a grant for revocation that was given to us but is stored nowhere.
 
-    Not where an account with this subject exists: some providers withdraw everything that a person
-    granted to the site at once, and that account must go on working.
+    Not where an account with this subject exists, if the provider withdraws everything that a
+    person allowed the site at once: that account must go on working.
     """
     same = ConnectedAccount.objects.at(provider.alias).filter(subject_digest=digest(subject))
-    if subject and same.exists():
+    if provider.revokes_whole_authorization and subject and same.exists():
         return
     seal_id = uuid.uuid4()
     _queue(
@@ -172,6 +190,9 @@ def _attempt(row: Revocation, now: datetime) -> bool:
         outcome, error = Outcome.PENDING, "undecryptable"
     except ConnectedAccountsError as failure:
         outcome, error = Outcome.PENDING, failure.code
+    except Exception as failure:  # a backend's hook; its message may hold anything
+        logger.error("revocation hook failed: %s", type(failure).__name__)
+        outcome, error = Outcome.PENDING, "hook_failed"
     _settle(row, outcome, error, retry_after, now)
     return True
 
@@ -187,7 +208,9 @@ def _revoke(row: Revocation) -> Outcome:
         raise ConfigurationError("endpoints_changed")
     if provider.config.client_id != row.client_id:
         raise ConfigurationError("client_id_changed")
-    return revoke_token(provider, endpoints, open_document(row.token, row.seal_id))
+    document = open_document(row.token, row.seal_id)
+    time.sleep(place_of_one(provider))
+    return revoke_token(provider, endpoints, document)
 
 
 def _settle(

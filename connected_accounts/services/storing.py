@@ -48,15 +48,28 @@ def outside_transaction(work: Callable[[], T]) -> T:
     """
     if not in_sites_transaction() or connection.vendor == "sqlite":
         return work()
-
-    def work_apart() -> T:
-        try:
-            return work()
-        finally:
-            connection.close()
-
     with ThreadPoolExecutor(1, "connected-accounts-refresh") as pool:
-        return pool.submit(work_apart).result()
+        return pool.submit(_work_apart, work).result()
+
+
+_LOCK_WAIT: Final = {
+    "postgresql": "SET lock_timeout = '5s'",
+    "mysql": "SET innodb_lock_wait_timeout = 5",
+}
+
+
+def _work_apart(work: Callable[[], T]) -> T:
+    """On this thread's own connection. A row that the site's own transaction has locked cannot be
+    waited for: that transaction waits for us."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(_LOCK_WAIT[connection.vendor])
+        return work()
+    except OperationalError:
+        pass
+    finally:
+        connection.close()
+    raise ProviderUnavailable("busy", sent=False)
 
 
 def patiently(write: Callable[[], T]) -> T:
@@ -159,6 +172,7 @@ def store_sealed(account_id: int, generation: int, sealed: str) -> bool:
         document,
         seal_id=account.seal_id,
         sent_at=sent_at,
+        known_end=account.refresh_token_expires_at,
     )
     generation = account.generation + 1
     return bool(account.mark_refreshed(**values, refreshed_at=sent_at, generation=generation))

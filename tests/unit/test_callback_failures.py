@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+import requests
+from django.db import IntegrityError
 from django.test import Client
 
 from connected_accounts.models import (
@@ -12,6 +14,8 @@ from connected_accounts.models import (
     ProviderState,
     Revocation,
 )
+from connected_accounts.providers.badgr import Badgr
+from connected_accounts.services import authorization, disconnect
 from connected_accounts.testing import Answer, ConnectionRefused, FakeProvider, Timeout
 from tests.journeys import connect, finish, start
 
@@ -140,13 +144,77 @@ def test_a_reconnect_as_another_account_changes_nothing_and_says_so(
 
 
 def test_a_reconnect_as_another_account_that_is_connected_too_leaves_that_one_alone(
-    client_of_ada: Client, badgr: FakeProvider
+    client_of_ada: Client, bitbadges: FakeProvider
 ) -> None:
-    account = connect(client_of_ada, badgr, subject="one")
-    connect(client_of_ada, badgr, subject="two")
+    account = connect(client_of_ada, bitbadges, "bitbadges", subject="bb1one")
+    connect(client_of_ada, bitbadges, "bitbadges", subject="bb1two")
     url = client_of_ada.post(f"/connections/{account.pk}/reconnect/")["Location"]
-    page(client_of_ada, badgr.authorize(url, subject="two"), 409)
+    page(client_of_ada, bitbadges.authorize(url, subject="bb1two"), 409, "bitbadges")
     assert not Revocation.objects.exists()
+
+
+def test_an_account_disconnected_during_its_reconnect_is_connected_anew(
+    client_of_ada: Client, badgr: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = connect(client_of_ada, badgr)
+    url = client_of_ada.post(f"/connections/{account.pk}/reconnect/")["Location"]
+    params = badgr.authorize(url, subject="ada")
+    exchange = authorization.exchange_code
+
+    def exchange_and_disconnect(*args: Any, **kwargs: Any) -> Any:
+        disconnect(ConnectedAccount.objects.get(pk=account.pk))
+        return exchange(*args, **kwargs)
+
+    monkeypatch.setattr(authorization, "exchange_code", exchange_and_disconnect)
+    assert finish(client_of_ada, params).status_code == 303
+    assert ConnectedAccount.objects.get().pk != account.pk
+
+
+def test_a_user_deleted_meanwhile_leaves_no_grant_behind(
+    client_of_ada: Client, ada: Any, badgr: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = badgr.authorize(start(client_of_ada), subject="ada")
+    exchange = authorization.exchange_code
+
+    def exchange_and_delete(*args: Any, **kwargs: Any) -> Any:
+        token = exchange(*args, **kwargs)
+        type(ada).objects.filter(pk=ada.pk).delete()
+        return token
+
+    monkeypatch.setattr(authorization, "exchange_code", exchange_and_delete)
+    # Within a test's transaction the missing user shows at its end only; in life it is at once.
+    monkeypatch.setattr(authorization, "store_connection", refuse_to_store)
+    page(client_of_ada, params, 400)
+    assert Revocation.objects.get().outcome == "pending"
+
+
+def refuse_to_store(*args: Any) -> None:
+    raise IntegrityError("FOREIGN KEY constraint failed")
+
+
+def test_what_a_backends_hook_trips_over_is_a_page_and_the_grant_is_withdrawn(
+    client_of_ada: Client, badgr: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for trouble in (KeyError("uid"), requests.ReadTimeout("secret"), RuntimeError("secret")):
+
+        def fail(*args: Any, trouble: Exception = trouble) -> None:
+            raise trouble
+
+        monkeypatch.setattr(Badgr, "fetch_identity", fail)
+        params = badgr.authorize(start(client_of_ada), subject="ada")
+        assert "secret" not in page(client_of_ada, params, 502)
+    assert Revocation.objects.filter(outcome="pending").count() == 3
+
+
+def test_a_code_meant_for_another_client_does_not_pause_the_provider_for_all(
+    client_of_ada: Client, bitbadges: FakeProvider
+) -> None:
+    params = bitbadges.authorize(start(client_of_ada, "bitbadges"), subject="bb1")
+    answer = Answer(500, json={"errorMessage": "Invalid client ID or redirect URI."})
+    bitbadges.script("token", answer)
+    page(client_of_ada, params, 502, "bitbadges")
+    assert not ProviderState.objects.exclude(pause_reason="").exists()
+    assert Event.objects.filter(kind="client_rejected").count() == 1
 
 
 def test_reconnect_brings_an_account_back_to_life(

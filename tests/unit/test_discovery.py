@@ -1,7 +1,9 @@
 """What a server says of itself: where it is asked, whom it must name, and how long it is kept."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -141,7 +143,7 @@ def test_it_is_kept_as_long_as_it_allows_within_bounds(control: str, age: int) -
 
 def test_the_cache_has_a_bound() -> None:
     for number in range(discovery.MAX_DOCUMENTS + 10):
-        discovery.kept(str(number), lambda: ({}, 3600.0))
+        discovery.kept(str(number), lambda: ({"issuer": "x"}, 3600.0))
     assert len(discovery._kept) == discovery.MAX_DOCUMENTS
 
 
@@ -218,3 +220,42 @@ def test_an_issuer_alone_asks_for_openid_with_a_nonce(
     assert query["scope"] == ["openid"]
     assert len(query["nonce"][0]) == 43
     assert query["code_challenge_method"] == ["S256"]
+
+
+@pytest.mark.django_db
+def test_an_issuer_that_does_not_answer_is_502_and_is_left_alone_for_a_while(
+    server: Any, settings: Any, answering: Callable[..., bytes], client_of_ada: Any
+) -> None:
+    server.documents[OPENID] = answering(status=503)
+    configure(settings, server.url)
+    assert client_of_ada.get("/connections/login/connect/").status_code == 200
+    assert not server.requests
+    for _ in range(3):
+        assert client_of_ada.post("/connections/login/connect/").status_code == 502
+    assert [request.target for request in server.requests].count(OPENID) == 1
+
+
+@pytest.mark.django_db
+def test_a_drain_whose_issuer_does_not_answer_touches_no_account(
+    server: Any, settings: Any, answering: Callable[..., bytes], make_account: Any, now: Any
+) -> None:
+    from connected_accounts.services.drain import drain
+
+    server.documents[OPENID] = metadata(server.url)
+    configure(settings, server.url)
+    account = make_account(provider="login", refresh_at=now - timedelta(minutes=1))
+    server.documents[OPENID] = answering(status=503)
+    discovery.forget()
+    assert vars(drain("login")) == {"refreshed": 0, "failed": 0}
+    account.refresh_from_db()
+    assert (account.failure_count, account.lease_holder) == (0, None)
+
+
+def test_what_was_known_stays_good_while_the_server_is_away(
+    server: Any, answering: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.documents[OPENID] = metadata(server.url)
+    known = server_metadata(server.url)
+    server.documents[OPENID] = answering(status=503)
+    monkeypatch.setattr(discovery.time, "monotonic", lambda: time.time() + 10**6)
+    assert server_metadata(server.url) == known

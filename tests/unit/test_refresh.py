@@ -1,6 +1,7 @@
 """Keeping a grant fresh, one account at a time: get_access_token, get_session and refresh."""
 
 import asyncio
+import traceback
 from datetime import timedelta
 from typing import Any
 
@@ -11,21 +12,38 @@ from django.utils import timezone
 from connected_accounts import signals
 from connected_accounts.exceptions import (
     ClientRejected,
+    InvalidState,
     ProviderUnavailable,
     ReauthorizationRequired,
     Undecryptable,
     UnexpectedResponse,
 )
-from connected_accounts.models import ConnectedAccount, Event, ProviderState, Revocation
+from connected_accounts.models import (
+    ConnectedAccount,
+    Event,
+    ProviderState,
+    Revocation,
+    digest,
+)
 from connected_accounts.services import (
     aget_access_token,
     arefresh,
+    complete_authorization,
     disconnect,
     get_access_token,
     get_session,
     refresh,
+    start_authorization,
 )
-from connected_accounts.testing import Answer, ConnectionRefused, DropAnswer, FakeProvider, Timeout
+from connected_accounts.services.revocation import revoke_pending
+from connected_accounts.testing import (
+    OMITTED,
+    Answer,
+    ConnectionRefused,
+    DropAnswer,
+    FakeProvider,
+    Timeout,
+)
 from tests.journeys import connect, finish, start
 
 pytestmark = pytest.mark.django_db
@@ -303,7 +321,9 @@ def test_a_reconnect_wins_over_a_refresh_in_flight(
         refresh(account)
     newest = badgr.grants[-1]
     assert stored(account)["access_token"] == newest.access_token
-    assert not Revocation.objects.exists()
+    # The grant that was replaced, and the late answer to its refresh, are both withdrawn.
+    revoke_pending()
+    assert [grant.is_alive for grant in badgr.grants] == [False, True]
 
 
 def test_a_lost_key_changes_no_status_and_bringing_it_back_heals(
@@ -458,3 +478,86 @@ def test_the_asynchronous_forms_do_the_same(account: ConnectedAccount, badgr: Fa
         return await aget_access_token(account)
 
     assert asyncio.run(use()) == stored(account)["access_token"]
+
+
+@pytest.mark.parametrize("secret", ["my-browser-secret", "x" * 64, "é"])
+def test_any_browser_secret_binds_a_flow(ada: Any, badgr: FakeProvider, secret: str) -> None:
+    url = start_authorization(
+        user=ada,
+        provider="badgr",
+        redirect_uri="https://site.example/callback/",
+        browser_secret=secret,
+    )
+    params = badgr.authorize(url)
+    finishing = {"user": ada, "provider": "badgr", "params": params}
+    for wrong in ("", "another"):
+        with pytest.raises(InvalidState) as caught:
+            complete_authorization(browser_secret=wrong, **finishing)
+        assert caught.value.code == "other_browser"
+    assert complete_authorization(browser_secret=secret, **finishing).created
+
+
+def test_without_a_browser_secret_nothing_is_started(ada: Any) -> None:
+    with pytest.raises(ValueError, match="browser_secret"):
+        start_authorization(user=ada, provider="badgr", redirect_uri="x", browser_secret="")
+
+
+def test_a_known_end_of_the_refresh_token_is_kept_when_an_answer_has_none(
+    client_of_ada: Client, bitbadges: FakeProvider
+) -> None:
+    bitbadges.behaviour.refresh_token_expires_in = 7200
+    account = connect(client_of_ada, bitbadges, "bitbadges")
+    ends = account.refresh_token_expires_at
+    bitbadges.behaviour.omit_refresh_token = True
+    bitbadges.behaviour.refresh_token_expires_in = OMITTED
+    refresh(account)
+    assert account.refresh_token_expires_at == ends
+    assert account.refresh_at < ends
+
+
+def test_an_account_known_by_its_older_spelling_stays_connected(
+    client_of_ada: Client, bitbadges: FakeProvider
+) -> None:
+    account = connect(client_of_ada, bitbadges, "bitbadges")
+    set_row(account, subject="cosmos1abc", subject_digest=digest("cosmos1abc"))
+    both = {"bitbadgesAddress": "bb1new", "cosmosAddress": "cosmos1abc"}
+    bitbadges.script(
+        "token", Answer(200, json={"access_token": "new", "refresh_token": "newer", **both})
+    )
+    refresh(account)
+    assert (account.status, account.subject) == ("active", "cosmos1abc")
+
+
+def test_a_stale_copy_learns_why_its_refresh_is_refused(account: ConnectedAccount) -> None:
+    ConnectedAccount.objects.update(status="reconnect_required", reason="revoked")
+    assert account.status == "active"
+    with pytest.raises(ReauthorizationRequired):
+        refresh(account)
+    assert (account.status, account.reason) == ("reconnect_required", "revoked")
+
+
+def test_the_replaced_grant_is_withdrawn_where_that_ends_no_other(
+    client_of_ada: Client, badgr: FakeProvider, bitbadges: FakeProvider
+) -> None:
+    for fake, alias, alive in ((badgr, "badgr", [False, True]), (bitbadges, "bitbadges", None)):
+        connect(client_of_ada, fake, alias)
+        connect(client_of_ada, fake, alias)
+        revoke_pending()
+        assert [grant.is_alive for grant in fake.grants] == (alive or [True, True])
+
+
+def test_disconnecting_one_object_twice_is_once(account: ConnectedAccount) -> None:
+    assert disconnect(account) is not None
+    assert disconnect(account) is None
+
+
+def test_no_frame_of_a_failed_refresh_holds_a_token(
+    account: ConnectedAccount, badgr: FakeProvider
+) -> None:
+    expire(account)
+    badgr.script("token", Answer(503))
+    with pytest.raises(ProviderUnavailable) as caught:
+        get_access_token(account)
+    shown = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    text = "".join(shown.format())
+    assert not [secret for secret in badgr.secrets if secret in text]

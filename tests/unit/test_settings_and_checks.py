@@ -19,7 +19,7 @@ from connected_accounts.schedule import BEAT_SCHEDULE
 from connected_accounts.secret import Secret
 
 PACKAGE = Path(connected_accounts.__file__).parent
-ERRORS = [f"E{number:03}" for number in range(1, 16)]
+ERRORS = [f"E{number:03}" for number in range(1, 17)]
 WARNINGS = ["W001", "W002", "W003"]
 BADGR = "connected_accounts.providers.badgr.Badgr"
 GOOD = {"BACKEND": BADGR, "CLIENT_ID": "client", "CLIENT_SECRET": "client-secret"}
@@ -84,6 +84,8 @@ TOP: list[tuple[str, dict[str, Any], str]] = [
     ("E004", {"REDIRECT_BASE_URL": "app.example.org"}, "https://app.example.org"),
     ("E004", {"REDIRECT_BASE_URL": "https://"}, "https://app.example.org"),
     ("E004", {"REDIRECT_BASE_URL": "http://localhost.example.org"}, "https://app.example.org"),
+    ("E004", {"REDIRECT_BASE_URL": "https://x.example/?a=1"}, "https://app.example.org"),
+    ("E016", {"SITE_ID": "x" * 256}, "255"),
     ("E004", {"REDIRECT_BASE_URL": 5}, "https://app.example.org"),
     ("E005", {"PROVIDERS": [GOOD]}, "connected_accounts.providers.badgr.Badgr"),
     ("E005", {"PROVIDERS": None}, "connected_accounts.providers.badgr.Badgr"),
@@ -92,9 +94,7 @@ TOP: list[tuple[str, dict[str, Any], str]] = [
 NUMBERS = [name for name, value in conf.DEFAULTS.items() if isinstance(value, int | float)]
 TOP += [("E003", {name: "60"}, "Write a number") for name in NUMBERS]
 TOP += [("E003", {name: True}, "Write a number") for name in NUMBERS]
-TOP += [
-    ("E003", {name: value}, "from") for name in NUMBERS for value in (0, -1, 1e12, float("nan"))
-]
+TOP += [("E003", {name: value}, "from") for name in NUMBERS for value in (-1, 1e12, float("nan"))]
 TOP += [("E003", {name: None}, str(conf.DEFAULTS[name])) for name in NUMBERS]
 
 

@@ -1,0 +1,52 @@
+"""Reading what a provider sends the person back with, without trusting any of it."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from connected_accounts.exceptions import (
+    AuthorizationDenied,
+    InvalidState,
+    ProviderUnavailable,
+    UnexpectedResponse,
+)
+from connected_accounts.providers.base import Provider
+
+MAX_CODE: Final = 4096
+_SINGLE: Final = ("code", "state", "iss", "error", "error_description", "error_uri")
+
+
+def read_params(params: Mapping[str, Any]) -> dict[str, str]:
+    """The parameters we read, each at most once, short and printable. Others are ignored."""
+    getlist = getattr(params, "getlist", None)
+    answer: dict[str, str] = {}
+    for name in _SINGLE:
+        values = getlist(name) if getlist else [params[name]] if name in params else []
+        if len(values) > 1 or any(not isinstance(value, str) for value in values):
+            raise InvalidState("malformed")
+        if values:
+            answer[name] = values[0]
+    if "code" in answer and "error" in answer:
+        raise InvalidState("malformed")
+    for name in ("code", "state", "iss", "error"):
+        value = answer.get(name, "")
+        if len(value) > MAX_CODE or not value.isprintable():
+            raise InvalidState("malformed")
+    return answer
+
+
+def check_issuer(provider: Provider, iss: str | None) -> None:
+    """RFC 9207 2.4: compare ``iss`` as a plain string; demand it where the server promises it."""
+    issuer = provider.endpoints().issuer
+    if (iss is None and provider.iss_required) or (iss is not None and issuer and iss != issuer):
+        raise InvalidState("wrong_issuer")
+
+
+def refusal_of(error: str) -> Exception:
+    """What an error response means (RFC 6749 4.1.2.1). The provider's own words are not kept."""
+    if error == "access_denied":
+        return AuthorizationDenied("access_denied")
+    if error in ("server_error", "temporarily_unavailable"):
+        return ProviderUnavailable(error)
+    # Never ClientRejected, which pauses the provider: anybody can write this into the address.
+    known = ("invalid_request", "invalid_scope", "unauthorized_client", "unsupported_response_type")
+    return UnexpectedResponse(error if error in known else "authorization_error")
