@@ -1,85 +1,42 @@
 """The sandbox's authorization servers, run as the real process and walked over real HTTP."""
 
-import base64
-import hashlib
 import re
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
 
-ROOT = Path(__file__).resolve().parents[2]
-SITE = "http://127.0.0.1:8000"
+from tests.integration import sandbox_client
+from tests.integration.sandbox_client import (
+    S256,
+    SITE,
+    VERIFIER,
+    FirstForm,
+    callback_parameters,
+    wait_for,
+)
+
 BADGR_CALLBACK = f"{SITE}/connections/badgr/callback/"
 BITBADGES_CALLBACK = f"{SITE}/connections/bitbadges/callback/"
 BADGR_CLIENT = {"client_id": "badgr-demo", "client_secret": "badgr-demo-secret"}
 BITBADGES_CLIENT = {"client_id": "bitbadges-demo", "client_secret": "bitbadges-demo-secret"}
 API_KEY = "sandbox-key"
-DEADLINE = 20
 
 
-def wait_for(question: Callable[[], Any]) -> Any:
-    """Ask until the answer is true; the last answer is returned either way."""
-    end = time.monotonic() + DEADLINE
-    while not (answer := question()) and time.monotonic() < end:
-        time.sleep(0.05)
-    return answer
-
-
-class FirstForm(HTMLParser):
-    """The fields of the first form of a page, as a browser would send them back."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.fields: dict[str, str] = {}
-        self.choices: list[str] = []
-        self.open: bool | None = None
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        values = dict(attrs)
-        name = values.get("name")
-        if tag == "form" and self.open is None:
-            self.open = True
-        if tag != "input" or not self.open or name is None:
-            return
-        if values.get("type") == "checkbox":
-            self.choices.append(values.get("value") or "")
-        else:
-            self.fields[name] = values.get("value") or ""
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag == "form":
-            self.open = False
-
-
-@dataclass
-class Sandbox:
-    """A running sandbox, and what a client site asks of it."""
-
-    process: subprocess.Popen[bytes]
-    url: str
+class Sandbox(sandbox_client.Sandbox):
+    """With what a client site asks of Badgr and of BitBadges."""
 
     @property
     def api(self) -> str:
         return f"{self.url}/bitbadges/api/v0"
 
-    def state(self, dialect: str) -> dict[str, Any]:
-        answer: dict[str, Any] = requests.get(f"{self.url}/sandbox/state", timeout=5).json()
-        return answer[dialect]
-
-    def badgr_token(self, data: dict[str, str], **options: Any) -> requests.Response:
-        return requests.post(f"{self.url}/badgr/o/token", data=data, timeout=10, **options)
+    def badgr_token(self, data: dict[str, str]) -> requests.Response:
+        return self.post("/badgr/o/token", data)
 
     def badgr_refresh(self, token: str) -> requests.Response:
         data = {"grant_type": "refresh_token", "refresh_token": token}
@@ -87,10 +44,6 @@ class Sandbox:
 
     def badgr_self(self, token: str) -> requests.Response:
         return self.get("/badgr/v2/users/self", token)
-
-    def get(self, path: str, token: str) -> requests.Response:
-        headers = {"Authorization": f"Bearer {token}"}
-        return requests.get(self.url + path, headers=headers, timeout=5)
 
     def bitbadges(self, path: str, body: dict[str, Any], token: str = "") -> requests.Response:
         headers = {"x-api-key": API_KEY}
@@ -103,31 +56,10 @@ class Sandbox:
         return self.bitbadges(path, body | BITBADGES_CLIENT)
 
 
-class Person:
-    """Somebody at the provider, with a browser."""
+class Person(sandbox_client.Person):
+    """With accounts at Badgr and at BitBadges."""
 
-    def __init__(self, sandbox: Sandbox, name: str = "ada") -> None:
-        self.sandbox = sandbox
-        self.name = name
-        self.browser = requests.Session()
-
-    def open_consent(self, path: str, **query: str) -> requests.Response:
-        page = self.browser.get(self.sandbox.url + path, params=query, timeout=5)
-        if "/accounts/login/" in page.url:
-            form = FirstForm(page.text).fields
-            login = form | {"username": self.name, "password": self.name}
-            page = self.browser.post(page.url, data=login, timeout=5)
-        return page
-
-    def answer(self, page: requests.Response, **fields: Any) -> requests.Response:
-        data = FirstForm(page.text).fields | fields
-        return self.browser.post(page.url, data=data, allow_redirects=False, timeout=5)
-
-    def allow(self, path: str, **query: str) -> dict[str, str]:
-        """Sign in, say yes, and give the parameters that reach the callback."""
-        with self.browser:
-            page = self.open_consent(path, **query)
-            return callback_parameters(self.answer(page, allow="true"))
+    server: Sandbox
 
     def connect_badgr(self, scope: str = "r:profile r:backpack") -> dict[str, Any]:
         code = self.allow(
@@ -136,7 +68,7 @@ class Person:
             redirect_uri=BADGR_CALLBACK,
             scope=scope,
         )["code"]
-        token: dict[str, Any] = self.sandbox.badgr_token(badgr_exchange(code)).json()
+        token: dict[str, Any] = self.server.badgr_token(badgr_exchange(code)).json()
         return token
 
     def connect_bitbadges(self, scope: str = "readProfile,completeClaims") -> dict[str, Any]:
@@ -146,16 +78,10 @@ class Person:
             redirect_uri=BITBADGES_CALLBACK,
             scope=scope,
         )["code"]
-        token: dict[str, Any] = self.sandbox.bitbadges(
+        token: dict[str, Any] = self.server.bitbadges(
             "siwbb/token", bitbadges_exchange(code)
         ).json()
         return token
-
-
-def callback_parameters(response: requests.Response) -> dict[str, str]:
-    location = response.headers["Location"]
-    assert location.startswith(SITE), location
-    return {name: values[0] for name, values in parse_qs(urlsplit(location).query).items()}
 
 
 def badgr_exchange(code: str, **changes: str) -> dict[str, str]:
@@ -168,35 +94,11 @@ def bitbadges_exchange(code: str, **changes: str) -> dict[str, str]:
     return data | BITBADGES_CLIENT | changes
 
 
-def start(directory: Path, *arguments: str) -> Sandbox:
-    log = directory / "sandbox.log"
-    database = directory / "sandbox.sqlite3"
-    command = [sys.executable, "-m", "example_project.sandbox", "--port", "0"]
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [*command, "--database", str(database), *arguments],
-            cwd=ROOT,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    ready = re.compile(r"sandbox ready on (http://\S+)\n")
-    found = wait_for(lambda: ready.search(log.read_text()) or process.poll() is not None)
-    if not isinstance(found, re.Match):
-        stop(process)
-        pytest.fail(f"the sandbox did not start:\n{log.read_text()}")
-    return Sandbox(process, found[1])
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    process.kill()
-    process.wait(timeout=10)
-
-
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    running = start(tmp_path_factory.mktemp("sandbox"))
+    running = Sandbox.start(tmp_path_factory.mktemp("sandbox"))
     yield running
-    stop(running.process)
+    running.stop()
 
 
 @pytest.fixture(scope="module")
@@ -204,31 +106,31 @@ def strict_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox
     """Short lives, the throttle on, and an API key to be shown."""
     lives = ["--access-token-seconds", "1", "--refresh-token-seconds", "1"]
     options = ["--throttle", "--require-api-key", API_KEY]
-    running = start(tmp_path_factory.mktemp("strict"), *lives, *options)
+    running = Sandbox.start(tmp_path_factory.mktemp("strict"), *lives, *options)
     yield running
-    stop(running.process)
+    running.stop()
 
 
 # The process
 
 
 def test_it_stops_with_0_when_told_to_and_remembers_its_grants(tmp_path: Path) -> None:
-    first = start(tmp_path)
+    first = Sandbox.start(tmp_path)
     try:
         token = Person(first).connect_badgr()
         first.process.send_signal(signal.SIGTERM)
         assert first.process.wait(timeout=5) == 0
     finally:
-        stop(first.process)
+        first.stop()
 
-    second = start(tmp_path)
+    second = Sandbox.start(tmp_path)
     try:
         assert second.badgr_self(token["access_token"]).status_code == 200
         second.process.send_signal(signal.SIGINT)
         assert second.process.wait(timeout=5) == 0
     finally:
-        stop(second.process)
-    assert (tmp_path / "sandbox.log").read_text().splitlines() == [f"sandbox ready on {second.url}"]
+        second.stop()
+    assert (tmp_path / "server.log").read_text().splitlines() == [f"sandbox ready on {second.url}"]
 
 
 def test_the_state_tells_no_secrets(sandbox: Sandbox) -> None:
@@ -246,7 +148,7 @@ def test_badgr_from_login_to_revocation(sandbox: Sandbox) -> None:
     before = sandbox.state("badgr")
     query = {"client_id": "badgr-demo", "redirect_uri": BADGR_CALLBACK}
     ada = Person(sandbox)
-    page = ada.open_consent(
+    page = ada.open(
         "/badgr/auth/oauth2/authorize", **query, scope="r:profile r:backpack", state="s-1"
     )
     assert "<h1>Sandbox Badgr</h1>" in page.text
@@ -296,7 +198,7 @@ def test_badgr_from_login_to_revocation(sandbox: Sandbox) -> None:
 
 def test_a_refusal_at_badgr_comes_back_in_its_own_words(sandbox: Sandbox) -> None:
     ada = Person(sandbox)
-    page = ada.open_consent(
+    page = ada.open(
         "/badgr/auth/oauth2/authorize",
         client_id="badgr-demo",
         redirect_uri=BADGR_CALLBACK,
@@ -322,7 +224,7 @@ def test_a_refusal_at_badgr_comes_back_in_its_own_words(sandbox: Sandbox) -> Non
 def test_a_redirect_uri_that_is_not_registered_is_refused_on_the_page(
     sandbox: Sandbox, redirect_uri: str
 ) -> None:
-    page = Person(sandbox).open_consent(
+    page = Person(sandbox).open(
         "/badgr/auth/oauth2/authorize", client_id="badgr-demo", redirect_uri=redirect_uri
     )
     assert page.status_code == 400
@@ -368,19 +270,16 @@ def test_a_badgr_code_works_once(sandbox: Sandbox) -> None:
 
 
 def test_a_code_challenge_that_was_sent_is_verified(sandbox: Sandbox) -> None:
-    verifier = "v" * 64
-    digest = hashlib.sha256(verifier.encode()).digest()
     code = Person(sandbox).allow(
         "/badgr/auth/oauth2/authorize",
         client_id="badgr-demo",
         redirect_uri=BADGR_CALLBACK,
-        code_challenge=base64.urlsafe_b64encode(digest).decode().rstrip("="),
-        code_challenge_method="S256",
+        **S256,
     )["code"]
     assert sandbox.badgr_token(badgr_exchange(code)).status_code == 400
     wrong = sandbox.badgr_token(badgr_exchange(code, code_verifier="w" * 64))
     assert wrong.json() == {"error": "invalid_grant"}
-    assert sandbox.badgr_token(badgr_exchange(code, code_verifier=verifier)).status_code == 200
+    assert sandbox.badgr_token(badgr_exchange(code, code_verifier=VERIFIER)).status_code == 200
 
 
 def test_an_old_refresh_token_kills_the_whole_family(sandbox: Sandbox) -> None:
@@ -579,7 +478,7 @@ def test_the_throttle_locks_every_client_out_after_an_invalid_grant(
 def test_bitbadges_from_login_to_revocation(sandbox: Sandbox) -> None:
     before = sandbox.state("bitbadges")
     ada = Person(sandbox)
-    page = ada.open_consent(
+    page = ada.open(
         "/bitbadges/siwbb/authorize",
         client_id="bitbadges-demo",
         redirect_uri=BITBADGES_CALLBACK,
@@ -651,7 +550,7 @@ def test_bitbadges_of_may_2024_speaks_camel_case_and_labels(sandbox: Sandbox) ->
 
 def test_without_a_scope_the_person_ticks_them(sandbox: Sandbox) -> None:
     ada = Person(sandbox)
-    page = ada.open_consent(
+    page = ada.open(
         "/bitbadges/siwbb/authorize",
         client_id="bitbadges-demo",
         redirect_uri=BITBADGES_CALLBACK,

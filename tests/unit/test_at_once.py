@@ -86,3 +86,22 @@ def test_disconnecting_by_all_owes_one_revocation_and_makes_one_call(
     assert Revocation.objects.count() == 1
     at_once(revoke_pending, 4)
     assert len(badgr.sent_to("revocation")) == 1
+
+
+def test_an_exclusive_account_goes_to_one_of_two_users(
+    client_of_ada: Client, client_of_bob: Client, badgr: FakeProvider, provider_settings: Any
+) -> None:
+    provider_settings("badgr", EXCLUSIVE=True)
+    for number in range(5):
+        ways = iter(
+            [
+                (client, badgr.authorize(start(client), subject=f"shared-{number}"))
+                for client in (client_of_ada, client_of_bob)
+            ]
+        )
+
+        def come_back(ways: Any = ways) -> int:
+            return finish(*next(ways)).status_code
+
+        assert sorted(at_once(come_back, 2)) == [303, 409]
+    assert ConnectedAccount.objects.count() == 5

@@ -32,7 +32,9 @@ from connected_accounts.services import (
     disconnect,
     get_access_token,
     get_session,
+    pauses,
     refresh,
+    renewal,
     start_authorization,
 )
 from connected_accounts.services.revocation import revoke_pending
@@ -561,3 +563,17 @@ def test_no_frame_of_a_failed_refresh_holds_a_token(
     shown = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
     text = "".join(shown.format())
     assert not [secret for secret in badgr.secrets if secret in text]
+
+
+def test_who_waits_does_not_repeat_a_request_with_wrong_credentials(
+    account: ConnectedAccount, badgr: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def another_is_refused(*args: Any, **kwargs: Any) -> list[Any]:
+        pauses.pause("badgr", "invalid_client")
+        return []
+
+    monkeypatch.setattr(renewal, "claim", another_is_refused)
+    with pytest.raises(ClientRejected) as caught:
+        refresh(account)
+    assert caught.value.code == "invalid_client"
+    assert len(badgr.sent_to("token")) == 1

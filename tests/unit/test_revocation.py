@@ -1,11 +1,14 @@
 """Disconnecting, and the grant being withdrawn at the provider until that is true."""
 
+import socket
+import time
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from celery import Celery
 from django.contrib.messages import get_messages
-from django.test import Client
+from django.test import Client, TestCase
 from django.utils import timezone
 
 from connected_accounts import signals, tasks
@@ -301,3 +304,15 @@ def test_purge_deletes_what_has_served_and_keeps_what_is_owed(
     assert purge_old(later(days=91), timedelta(days=90)) == 8
     assert Revocation.objects.get().outcome == "pending"
     tasks.purge.apply().get()
+
+
+@pytest.mark.parametrize("scheme", ["amqp://guest:guest@", "redis://"])
+def test_nobody_waits_for_a_broker_that_refuses_connections(db: None, scheme: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    app = Celery("refused", broker=f"{scheme}127.0.0.1:{port}/", set_as_current=False)
+    task = app.task(name="nothing")(lambda: None)
+    began = time.monotonic()
+    with TestCase.captureOnCommitCallbacks(execute=True):
+        tasks.enqueue(task)
+    assert time.monotonic() - began < 2
