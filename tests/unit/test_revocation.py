@@ -311,7 +311,11 @@ def test_nobody_waits_for_a_broker_that_refuses_connections(db: None, scheme: st
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     app = Celery("refused", broker=f"{scheme}127.0.0.1:{port}/", set_as_current=False)
-    task = app.task(name="nothing")(lambda: None)
+
+    @app.task(name="nothing", lazy=False)
+    def task() -> None:
+        pass
+
     began = time.monotonic()
     with TestCase.captureOnCommitCallbacks(execute=True):
         tasks.enqueue(task)
