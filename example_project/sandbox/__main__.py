@@ -26,8 +26,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--access-token-seconds",
         type=int,
-        default=60,
-        help="life of an access token; the real providers say 86400 (default: 60)",
+        help="life of an access token (default: 60 at Badgr and BitBadges, else 3600 or 7200)",
     )
     parser.add_argument(
         "--refresh-token-seconds",
@@ -35,7 +34,14 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
         help="life of a BitBadges refresh token (default: 30 days, 60 days once rotated)",
     )
     parser.add_argument(
-        "--throttle", action="store_true", help="Badgr: lock an address out after invalid_grant"
+        "--client-secret-seconds",
+        type=int,
+        help="life of a secret that a site got by registering itself (default: for ever)",
+    )
+    parser.add_argument(
+        "--throttle",
+        action="store_true",
+        help="Badgr: lock an address out after invalid_grant; Bime: 10 requests in 10 seconds",
     )
     parser.add_argument(
         "--require-api-key", metavar="KEY", help="BitBadges: demand this x-api-key on API calls"
@@ -47,8 +53,9 @@ def export_settings(options: argparse.Namespace) -> None:
     os.environ["DJANGO_SETTINGS_MODULE"] = "example_project.sandbox.settings"
     os.environ["SANDBOX_HOST"] = options.host
     os.environ["SANDBOX_DATABASE"] = os.path.abspath(options.database)
-    os.environ["SANDBOX_ACCESS_TOKEN_SECONDS"] = str(options.access_token_seconds)
+    os.environ["SANDBOX_ACCESS_TOKEN_SECONDS"] = str(options.access_token_seconds or "")
     os.environ["SANDBOX_REFRESH_TOKEN_SECONDS"] = str(options.refresh_token_seconds or "")
+    os.environ["SANDBOX_CLIENT_SECRET_SECONDS"] = str(options.client_secret_seconds or "")
     os.environ["SANDBOX_THROTTLE"] = "1" if options.throttle else ""
     os.environ["SANDBOX_API_KEY"] = options.require_api_key or ""
 

@@ -6,7 +6,6 @@ badgr-ui (2020), where nothing else is said.
 
 import json
 from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse, QueryDict
@@ -54,14 +53,8 @@ class BadgrConsentView(ConsentView):
         # badgr-ui drops the scopes it does not know instead of refusing the request.
         return [name for name in super().asked_scopes(query) if name in BADGR.scopes]
 
-    def redirect(self, redirect_to: str, application: Any) -> HttpResponse:
-        response: HttpResponse = super().redirect(self.as_badgr_ui_does(redirect_to), application)
-        return response
-
-    def as_badgr_ui_does(self, redirect_to: str) -> str:
+    def word(self, answer: dict[str, list[str]]) -> None:
         """badgr-ui adds the granted scope, and words a refusal in a way of its own."""
-        parts = urlsplit(redirect_to)
-        answer = parse_qs(parts.query)
         if "code" in answer:
             answer["scope"] = [self.request.GET["scope"]]
         elif answer.get("error") == ["access_denied"]:
@@ -70,7 +63,6 @@ class BadgrConsentView(ConsentView):
                 "error_description": ["Permissions error"],
                 "error_reason": ["user_denied"],
             }
-        return urlunsplit(parts._replace(query=urlencode(answer, doseq=True)))
 
 
 class BadgrTokenView(DialectTokenView):

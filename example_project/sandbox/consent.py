@@ -1,6 +1,7 @@
 """The page where a person says yes or no, on top of the toolkit's authorization view."""
 
 from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from oauth2_provider.views import AuthorizationView
@@ -16,6 +17,9 @@ class ConsentView(AuthorizationView):  # type: ignore[misc]
     dialect: Dialect
     lets_choose = False
     """Whether a request without any scope lets the person tick them."""
+    knows_response_types = False
+    """Whether a request must say ``response_type=code``."""
+    page = ""
 
     def asked_scopes(self, query: QueryDict) -> list[str]:
         """The scopes of the request, in the toolkit's spelling."""
@@ -25,8 +29,9 @@ class ConsentView(AuthorizationView):  # type: ignore[misc]
         """Rewrite the query; tell whether the person is to choose the scopes."""
         self.page = request.get_full_path()
         query = request.GET.copy()
-        # Both providers' pages work without it and know no other (badgr-ui 2020, BitBadges docs).
-        query["response_type"] = "code"
+        if not self.knows_response_types:
+            # These pages work without it and know no other (badgr-ui 2020, BitBadges docs).
+            query["response_type"] = "code"
         asked = self.asked_scopes(query)
         self.choosing = self.lets_choose and not asked
         query["scope"] = " ".join(asked or self.dialect.default_scopes)
@@ -51,6 +56,19 @@ class ConsentView(AuthorizationView):  # type: ignore[misc]
         request.POST = form  # type: ignore[assignment]
         response: HttpResponse = super().post(request, *args, **kwargs)
         return response
+
+    def redirect(self, redirect_to: str, application: Any) -> HttpResponse:
+        parts = urlsplit(redirect_to)
+        answer = parse_qs(parts.query, keep_blank_values=True)
+        if not self.dialect.tells_issuer:
+            answer.pop("iss", None)
+        self.word(answer)
+        worded = urlunsplit(parts._replace(query=urlencode(answer, doseq=True)))
+        response: HttpResponse = super().redirect(worded, application)
+        return response
+
+    def word(self, answer: dict[str, list[str]]) -> None:
+        """Put what goes back to the site into the provider's words."""
 
     def render_to_response(self, context: dict[str, Any], **kwargs: Any) -> HttpResponse:
         texts = self.dialect.scopes

@@ -1,4 +1,4 @@
-"""What differs between the two providers and is a plain value. Imports nothing of Django."""
+"""What differs between the providers and is a plain value. Imports nothing of Django."""
 
 from dataclasses import dataclass
 
@@ -12,12 +12,24 @@ class Dialect:
     name: str
     title: str
     client_id: str
+    """Of the client site; empty where sites register themselves."""
     scopes: dict[str, str]
     """Scope to what it lets a site do, in a person's words."""
     default_scopes: tuple[str, ...]
     code_seconds: int
+    access_seconds: int = 60
+    """Short by default, so that a refresh can be watched: Badgr and BitBadges say 86400."""
     refresh_seconds: tuple[int, int] | None = None
     """Life of a refresh token: the first one, and one that came by rotation. None: for ever."""
+    rotates: bool = True
+    """Whether a refresh gives a new refresh token; if not, its answer holds none at all."""
+    requires_pkce: bool = False
+    tells_issuer: bool = False
+    """Whether the callback carries ``iss`` (RFC 9207)."""
+    grant: str = "authorization-code"
+    """What the toolkit lets the client site use."""
+    algorithm: str = ""
+    """With which an id_token is signed."""
 
     @property
     def client_secret(self) -> str:
@@ -77,4 +89,117 @@ BITBADGES = Dialect(
     refresh_seconds=(30 * DAY, 60 * DAY),
 )
 
-DIALECTS = {dialect.name: dialect for dialect in (BADGR, BITBADGES)}
+# docs.bits.bi; that several scopes are parted by a space is a guess, one is all that is shown.
+BITS = Dialect(
+    name="bits",
+    title="Sandbox Bits",
+    client_id="bits-demo",
+    scopes={
+        "application": "Create applications and read their data",
+        "application.read": "Read the data of applications",
+        "application.session": "Lead one person through one application",
+    },
+    default_scopes=("application",),
+    code_seconds=0,
+    access_seconds=3600,
+    grant="client-credentials",
+)
+
+# Bime knows no scopes. To the toolkit the account is the scope, and so a token keeps to it.
+BIME = Dialect(
+    name="bime",
+    title="Sandbox Bime",
+    client_id="bime-demo",
+    scopes={
+        "acme": "See and use the dashboards of acme",
+        "globex": "See and use the dashboards of globex",
+    },
+    default_scopes=(),
+    # Doorkeeper's time for a code; that Bime ran on Doorkeeper is inferred.
+    code_seconds=600,
+    access_seconds=7200,
+)
+
+OB2 = "https://purl.imsglobal.org/spec/ob/v2p1/scope/"
+OB3 = "https://purl.imsglobal.org/spec/ob/v3p0/scope/"
+OFFLINE = {"offline_access": "Stay connected while you are away"}
+
+# badgr-server 3.14.1, observed 2026: it offers these three, and refuses offline_access.
+BADGE_CONNECT_BADGR = Dialect(
+    name="badgeconnect-badgr",
+    title="Sandbox Badge Connect at Badgr",
+    client_id="",
+    scopes={
+        f"{OB2}assertion.readonly": "See the badges in your backpack",
+        f"{OB2}assertion.create": "Add badges to your backpack",
+        f"{OB2}profile.readonly": "See your name and your e-mail address",
+    },
+    default_scopes=(),
+    code_seconds=60,
+    access_seconds=3600,
+    requires_pkce=True,
+)
+
+BADGE_CONNECT = Dialect(
+    name="badgeconnect",
+    title="Sandbox Badge Connect",
+    client_id="",
+    scopes=BADGE_CONNECT_BADGR.scopes
+    | {f"{OB2}profile.update": "Change your name and your e-mail address"}
+    | OFFLINE,
+    default_scopes=(),
+    code_seconds=600,
+    access_seconds=3600,
+    requires_pkce=True,
+)
+
+BADGE_CONNECT_3 = Dialect(
+    name="badgeconnect3",
+    title="Sandbox Open Badges 3.0",
+    client_id="",
+    scopes={
+        f"{OB3}credential.readonly": "See your credentials",
+        f"{OB3}credential.upsert": "Add credentials and change them",
+        f"{OB3}profile.readonly": "See your name and your e-mail address",
+        f"{OB3}profile.update": "Change your name and your e-mail address",
+    }
+    | OFFLINE,
+    default_scopes=(),
+    # The Open Badges 3.0 specification recommends 600 seconds and 3600.
+    code_seconds=600,
+    access_seconds=3600,
+    # Open Badges 3.0 leaves it to the host whether a refresh gives a new refresh token.
+    rotates=False,
+    requires_pkce=True,
+)
+
+OIDC = Dialect(
+    name="oidc",
+    title="Sandbox OpenID provider",
+    client_id="oidc-demo",
+    scopes={
+        "openid": "Know who you are",
+        "profile": "See your name",
+        "email": "See your e-mail address",
+    },
+    default_scopes=("openid",),
+    code_seconds=60,
+    access_seconds=3600,
+    requires_pkce=True,
+    tells_issuer=True,
+    algorithm="RS256",
+)
+
+DIALECTS = {
+    dialect.name: dialect
+    for dialect in (
+        BADGR,
+        BITBADGES,
+        BITS,
+        BIME,
+        BADGE_CONNECT,
+        BADGE_CONNECT_BADGR,
+        BADGE_CONNECT_3,
+        OIDC,
+    )
+}

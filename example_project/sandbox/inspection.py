@@ -3,31 +3,31 @@
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.db.models import Count
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET, require_POST
 
 from .dialects import DIALECTS, Dialect
-from .grants import alive_grants, kill_grants
+from .grants import count_alive, kill_grants
 from .models import Tally
-from .oauth import GRANT_TYPES
+from .oauth import COUNTED_GRANT_TYPES
 
 
 def state_of(dialect: Dialect) -> dict[str, Any]:
     """All token requests count, refused ones too; a revocation counts when it found its token."""
-    alive = alive_grants(dialect)
-    by_user = alive.values("user__username").annotate(n=Count("pk")).order_by("user__username")
+    alive = count_alive(dialect)
     tallies = Tally.objects.filter(dialect=dialect.name).values_list("event", "count")
     counts: dict[str, int] = dict(tallies)
     return {
-        "alive_grants": alive.count(),
-        "alive_by_user": {row["user__username"]: row["n"] for row in by_user},
-        "token_requests": {name: counts.get(name, 0) for name in GRANT_TYPES},
+        "alive_grants": alive.total(),
+        "alive_by_user": {name: n for name, n in alive.items() if name is not None},
+        "token_requests": {name: counts.get(name, 0) for name in COUNTED_GRANT_TYPES},
         "failed_token_requests": counts.get("failed_token_request", 0),
         "revocations": counts.get("revocation", 0),
         "reuse_detected": counts.get("reuse_detected", 0),
+        "discoveries": counts.get("discovery", 0),
+        "registrations": counts.get("registration", 0),
     }
 
 

@@ -1,4 +1,4 @@
-"""The toolkit's hooks, shared by both dialects: validator, scopes, token alphabet, token view."""
+"""The toolkit's hooks, shared by all dialects: validator, scopes, token alphabet, token view."""
 
 import secrets
 from datetime import timedelta
@@ -13,26 +13,27 @@ from oauth2_provider.settings import oauth2_settings
 from oauth2_provider.views import TokenView
 from oauthlib.common import generate_token
 
-from .dialects import BITBADGES, DIALECTS, Dialect
+from .dialects import BITBADGES, DIALECTS, OIDC, Dialect
 from .grants import find_access_token, find_refresh_token, was_rotated
 from .models import Tally
 
 GRANT_TYPES = ("authorization_code", "refresh_token")
+COUNTED_GRANT_TYPES = (*GRANT_TYPES, "client_credentials")
 
 
 def generate_dialect_token(request: Any) -> str:
-    """64 hexadecimal digits at BitBadges, 30 letters and digits at Badgr."""
-    if request.client.client_id == BITBADGES.client_id:
+    """64 hexadecimal digits at BitBadges, 30 letters and digits elsewhere, as at Badgr."""
+    if request.client.registration.dialect == BITBADGES.name:
         return secrets.token_hex(32)
     token: str = generate_token()
     return token
 
 
 class DialectScopes(BaseScopes):  # type: ignore[misc]
-    """Each client may ask for the scopes of its own provider only."""
+    """Each client may ask for the scopes of its own provider only, or for fewer."""
 
     def dialect_of(self, application: Any) -> Dialect:
-        return next(d for d in DIALECTS.values() if d.client_id == application.client_id)
+        return DIALECTS[application.registration.dialect]
 
     def get_all_scopes(self) -> dict[str, str]:
         scopes: dict[str, str] = oauth2_settings.SCOPES
@@ -41,7 +42,10 @@ class DialectScopes(BaseScopes):  # type: ignore[misc]
     def get_available_scopes(
         self, application: Any = None, request: Any = None, *args: Any, **kwargs: Any
     ) -> list[str]:
-        return list(self.dialect_of(application).scopes)
+        if application is None:  # for the discovery documents
+            return list(OIDC.scopes)
+        registered: list[str] = application.registration.scope.split()
+        return registered or list(self.dialect_of(application).scopes)
 
     def get_default_scopes(
         self, application: Any = None, request: Any = None, *args: Any, **kwargs: Any
@@ -55,13 +59,21 @@ class DialectValidator(OAuth2Validator):  # type: ignore[misc]
     dialect: Dialect
 
     def is_ours(self, client: Any) -> bool:
-        return client is not None and client.client_id == self.dialect.client_id
+        return client is not None and client.registration.dialect == self.dialect.name
 
     def validate_client_id(self, client_id: str, request: Any, *args: Any, **kwargs: Any) -> bool:
         return super().validate_client_id(client_id, request) and self.is_ours(request.client)
 
     def authenticate_client(self, request: Any, *args: Any, **kwargs: Any) -> bool:
-        return super().authenticate_client(request) and self.is_ours(request.client)
+        if not super().authenticate_client(request) or not self.is_ours(request.client):
+            return False
+        return not request.client.registration.is_dead
+
+    def is_pkce_required(self, client_id: str, request: Any) -> bool:
+        return self.dialect.requires_pkce
+
+    def rotate_refresh_token(self, request: Any) -> bool:
+        return self.dialect.rotates
 
     def validate_bearer_token(self, token: str, scopes: list[str], request: Any) -> bool:
         return super().validate_bearer_token(token, scopes, request) and self.is_ours(
@@ -110,7 +122,7 @@ class DialectTokenView(TokenView):  # type: ignore[misc]
         with transaction.atomic():
             response = self.answer(request)
             grant_type = request.POST.get("grant_type")
-            if grant_type in GRANT_TYPES:
+            if grant_type in COUNTED_GRANT_TYPES:
                 Tally.add(self.dialect.name, grant_type)
             if response.status_code != 200:
                 Tally.add(self.dialect.name, "failed_token_request")

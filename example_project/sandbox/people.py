@@ -1,6 +1,7 @@
 """How each provider names a person. Derived from the user name, so it never changes."""
 
 import hashlib
+import uuid
 from typing import Any
 
 from django.contrib.auth.models import AbstractUser
@@ -9,7 +10,11 @@ BECH32_LETTERS = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 
 
 def digest(purpose: str, user: AbstractUser) -> bytes:
-    return hashlib.sha256(f"{purpose}:{user.get_username()}".encode()).digest()
+    return digest_of_name(purpose, user.get_username())
+
+
+def digest_of_name(purpose: str, name: str) -> bytes:
+    return hashlib.sha256(f"{purpose}:{name}".encode()).digest()
 
 
 def badgr_entity_id(user: AbstractUser) -> str:
@@ -33,3 +38,9 @@ def bitbadges_identity(user: AbstractUser) -> dict[str, Any]:
         "chain": "Ethereum",
         "bitbadgesAddress": bech32_address("bb", user),
     }
+
+
+def bits_customer_id(application: Any) -> str:
+    """Of whoever made the credentials: a person, or the site."""
+    owner = application.user.get_username() if application.user else application.client_id
+    return f"bits:customer::{uuid.UUID(bytes=digest_of_name('bits', owner)[:16], version=4)}"

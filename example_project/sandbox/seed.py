@@ -5,14 +5,21 @@ from collections.abc import Iterable
 from django.contrib.auth import get_user_model
 from oauth2_provider.models import get_application_model
 
-from .dialects import DIALECTS
+from .credentials import own_credentials
+from .dialects import BIME, DIALECTS, Dialect
+from .models import Registration
 
 PEOPLE = {"ada": ("Ada", "Lovelace"), "grace": ("Grace", "Hopper")}
+PERSONAL_TOKENS = "bime-personal-tokens"
+"""The client that Bime's personal tokens belong to, since the toolkit wants each to have one."""
+
+Application = get_application_model()
 
 
 def seed(redirect_bases: Iterable[str]) -> None:
     seed_people()
     seed_clients([base.rstrip("/") for base in redirect_bases])
+    own_credentials(get_user_model().objects.get(username="ada"), secret="ada-bits-secret")
 
 
 def seed_people() -> None:
@@ -30,18 +37,33 @@ def seed_people() -> None:
 
 
 def seed_clients(redirect_bases: list[str]) -> None:
-    application = get_application_model()
     for dialect in DIALECTS.values():
-        callbacks = [f"{base}/connections/{dialect.name}/callback/" for base in redirect_bases]
-        application.objects.update_or_create(
-            client_id=dialect.client_id,
-            defaults={
-                "name": "Connected accounts example",
-                "client_type": application.CLIENT_CONFIDENTIAL,
-                "authorization_grant_type": application.GRANT_AUTHORIZATION_CODE,
-                "redirect_uris": " ".join(callbacks),
-                "client_secret": dialect.client_secret,
-                # Published in the documents, and a slow hash would cap the load tests.
-                "hash_client_secret": False,
-            },
-        )
+        if dialect.client_id:
+            seed_client(dialect, redirect_bases)
+    personal, _ = Application.objects.get_or_create(
+        client_id=PERSONAL_TOKENS,
+        defaults={
+            "name": "Personal tokens",
+            "client_type": Application.CLIENT_CONFIDENTIAL,
+            "authorization_grant_type": Application.GRANT_CLIENT_CREDENTIALS,
+        },
+    )
+    Registration.objects.get_or_create(application=personal, defaults={"dialect": BIME.name})
+
+
+def seed_client(dialect: Dialect, redirect_bases: list[str]) -> None:
+    callbacks = [f"{base}/connections/{dialect.name}/callback/" for base in redirect_bases]
+    application, _ = Application.objects.update_or_create(
+        client_id=dialect.client_id,
+        defaults={
+            "name": "Connected accounts example",
+            "client_type": Application.CLIENT_CONFIDENTIAL,
+            "authorization_grant_type": dialect.grant,
+            "redirect_uris": " ".join(callbacks),
+            "client_secret": dialect.client_secret,
+            # Published in the documents, and a slow hash would cap the load tests.
+            "hash_client_secret": False,
+            "algorithm": dialect.algorithm,
+        },
+    )
+    Registration.objects.get_or_create(application=application, defaults={"dialect": dialect.name})

@@ -5,6 +5,10 @@ All that varies comes from SANDBOX_… variables, which ``__main__`` sets from i
 
 import os
 import secrets
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from .dialects import DIALECTS
 
@@ -21,7 +25,9 @@ ALLOWED_HOSTS = [
 
 SANDBOX_THROTTLE = bool(os.environ.get("SANDBOX_THROTTLE"))
 SANDBOX_API_KEY = os.environ.get("SANDBOX_API_KEY", "")
+SANDBOX_ACCESS_TOKEN_SECONDS = int(os.environ.get("SANDBOX_ACCESS_TOKEN_SECONDS") or 0)
 SANDBOX_REFRESH_TOKEN_SECONDS = int(os.environ.get("SANDBOX_REFRESH_TOKEN_SECONDS") or 0)
+SANDBOX_CLIENT_SECRET_SECONDS = int(os.environ.get("SANDBOX_CLIENT_SECRET_SECONDS") or 0)
 
 INSTALLED_APPS = [
     "django.contrib.auth",
@@ -81,17 +87,37 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
 TIME_ZONE = "UTC"
 
+
+def access_token_seconds(request: Any) -> int:
+    """For oauthlib: the life of the token that answers this request."""
+    dialect = DIALECTS[request.client.registration.dialect]
+    return SANDBOX_ACCESS_TOKEN_SECONDS or dialect.access_seconds
+
+
+def new_private_key() -> str:
+    """New with every start; a client fetches its public half when it needs it."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
 OAUTH2_PROVIDER = {
     "SCOPES": {name: text for d in DIALECTS.values() for name, text in d.scopes.items()},
     "SCOPES_BACKEND_CLASS": "example_project.sandbox.oauth.DialectScopes",
     "ACCESS_TOKEN_GENERATOR": "example_project.sandbox.oauth.generate_dialect_token",
     "REFRESH_TOKEN_GENERATOR": "example_project.sandbox.oauth.generate_dialect_token",
-    "ACCESS_TOKEN_EXPIRE_SECONDS": int(os.environ.get("SANDBOX_ACCESS_TOKEN_SECONDS") or 60),
+    "EXTRA_SERVER_KWARGS": {"token_expires_in": access_token_seconds},
     "ROTATE_REFRESH_TOKEN": True,
     "REFRESH_TOKEN_GRACE_PERIOD_SECONDS": 0,
     "REFRESH_TOKEN_REUSE_PROTECTION": True,
-    # Not demanded by either provider; a challenge that was sent is verified.
-    "PKCE_REQUIRED": False,
+    # With OIDC on, the toolkit would take an id_token for a bearer token at every provider.
+    "OAUTH2_SERVER_CLASS": "oauthlib.oauth2.Server",
+    # The discovery documents describe the OpenID provider, and so these are its own.
+    "OAUTH2_VALIDATOR_CLASS": "example_project.sandbox.oidc.OidcValidator",
+    "OIDC_ENABLED": True,
+    "OIDC_RSA_PRIVATE_KEY": new_private_key(),
+    "OIDC_RESPONSE_TYPES_SUPPORTED": ["code"],
+    "OAUTH2_RESPONSE_TYPES_SUPPORTED": ["code"],
+    "OAUTH2_GRANT_TYPES_SUPPORTED": ["authorization_code", "refresh_token"],
     # The client site runs on http at the loopback address.
     "ALLOWED_REDIRECT_URI_SCHEMES": ["http", "https"],
     "COMPLIANT_BCP_RFC9700_IMPLICIT_GRANT": True,
@@ -99,6 +125,7 @@ OAUTH2_PROVIDER = {
     "COMPLIANT_BCP_RFC9700_PKCE_METHOD": True,
     "COMPLIANT_BCP_RFC9700_ACCESS_TOKEN_TRANSPORT": True,
     "COMPLIANT_BCP_RFC9700_TOKEN_STORAGE": True,
+    "COMPLIANT_BCP_RFC9700_AUTHZ_RESPONSE_ISS": True,
 }
 
 LOGGING = {

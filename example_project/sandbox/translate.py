@@ -18,6 +18,21 @@ def replace_query(request: HttpRequest, query: QueryDict) -> None:
     request.META["QUERY_STRING"] = query.urlencode()
 
 
+def query_into_form(request: HttpRequest) -> None:
+    """As Rails does, which makes no difference between the two."""
+    fields = request.GET.dict() | request.POST.dict()
+    replace_query(request, QueryDict(mutable=True))
+    replace_form(request, fields)
+
+
+def query_token_into_header(request: HttpRequest) -> None:
+    """Move ``?access_token=`` to where the toolkit, by RFC 9700, alone takes it."""
+    query = request.GET.copy()
+    if token := query.pop("access_token", None):
+        replace_query(request, query)
+        request.META.setdefault("HTTP_AUTHORIZATION", f"Bearer {token[0]}")
+
+
 def replace_form(request: HttpRequest, fields: Mapping[str, str]) -> None:
     form = QueryDict(mutable=True)
     form.update(fields)

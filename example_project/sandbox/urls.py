@@ -3,7 +3,21 @@ from django.urls import include, path
 from django.views.decorators.csrf import csrf_exempt
 from django.views.generic import RedirectView
 
-from . import badgr, badgr_api, bitbadges, bitbadges_api, inspection
+from . import (
+    badge_connect_hosts,
+    badgr,
+    badgr_api,
+    bime,
+    bime_api,
+    bime_applications,
+    bitbadges,
+    bitbadges_api,
+    bits,
+    bits_api,
+    bits_developer,
+    inspection,
+    oidc,
+)
 
 badgr_urls = [
     path("auth/oauth2/authorize", badgr.BadgrConsentView.as_view()),
@@ -36,11 +50,46 @@ bitbadges_urls = [
     path("api/v0/", include(bitbadges_api_urls)),
 ]
 
+bits_urls = [
+    path("v1/oauth2/token", bits.BitsTokenView.as_view()),
+    # docs.bits.bi prints it without /v1, and all else with.
+    path("oauth2/userinfo", bits_api.UserinfoView.as_view()),
+    path("v1/oauth2/userinfo", bits_api.UserinfoView.as_view()),
+    path("v1/applications", bits_api.ApplicationsView.as_view()),
+    path("developer", bits_developer.DeveloperView.as_view()),
+]
+
+# Bime's accounts have a host name each, and the API one of its own. Here they are folders.
+bime_urls = [
+    path("api/v3/dashboards", bime_api.DashboardsView.as_view()),
+    path("<account>/oauth/authorize", bime.BimeConsentView.as_view()),
+    path("<account>/oauth/token", bime.BimeTokenView.as_view()),
+    path("<account>/oauth/applications", bime_applications.ApplicationsView.as_view()),
+    path("<account>/draft5/oauth/authorize", bime.Draft5ConsentView.as_view()),
+    path("<account>/draft5/oauth/token", bime.Draft5TokenView.as_view()),
+]
+
+# Where a real host, which has no folder, has them.
+root_urls = [
+    path(".well-known/badgeconnect.json", badge_connect_hosts.manifest),
+    path("ims/ob/v3p0/discovery", badge_connect_hosts.description),
+    # RFC 8414 puts the path of the issuer last.
+    path(".well-known/oauth-authorization-server/oidc", oidc.OidcMetadataView.as_view()),
+]
+
 urlpatterns = [
     path("accounts/login/", LoginView.as_view(template_name="sandbox/login.html"), name="login"),
     path("accounts/logout/", LogoutView.as_view(), name="logout"),
     path("badgr/", include(badgr_urls)),
     path("bitbadges/", include(bitbadges_urls)),
+    path("bits/", include(bits_urls)),
+    path("bime/", include(bime_urls)),
+    path("badgeconnect/", include(badge_connect_hosts.badge_connect_urls)),
+    path("badgeconnect-badgr/", include(badge_connect_hosts.badge_connect_badgr_urls)),
+    path("badgeconnect3/", include(badge_connect_hosts.badge_connect_3_urls)),
+    # The toolkit finds its own addresses by this name.
+    path("oidc/", include((oidc.urlpatterns, "oauth2_provider"))),
+    path("", include(root_urls)),
     path("sandbox/state", inspection.state),
     path("sandbox/users/<username>/revoke/<dialect_name>", inspection.revoke_user),
 ]
