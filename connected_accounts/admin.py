@@ -91,9 +91,10 @@ class ConnectedAccountAdmin(ReadOnlyAdmin):
             found |= queryset.filter(**{name: search_term})
         return found, distinct
 
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+    def get_actions(self, request: HttpRequest, action_location: Any = None) -> dict[str, Any]:
         # Django's own "delete selected" would say nothing of revocation.
-        actions = super().get_actions(request)
+        where = {} if action_location is None else {"action_location": action_location}  # 6.1
+        actions: dict[str, Any] = super().get_actions(request, **where)
         actions.pop("delete_selected", None)
         return actions
 
