@@ -62,6 +62,7 @@ def test_good_settings_give_no_message() -> None:
     assert found(deploy=True) == []
 
 
+@pytest.mark.django_db  # from Django 6.1 on the command asks the databases too
 def test_the_checks_run_with_the_command(set_top: Any) -> None:
     set_top(STATE_MAXAGE=60)
     with pytest.raises(Exception, match="STATE_MAXAGE") as caught:
