@@ -39,6 +39,7 @@ docs: $(VENV)/docs.stamp
 	$(VENV)/bin/mkdocs build --strict
 
 clean:
+	rm -rf .demo db.sqlite3 db.sqlite3-shm db.sqlite3-wal
 	rm -rf $(VENV) .tox build dist site htmlcov .coverage .coverage.*
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -19,6 +19,7 @@ NOT_FOR_A_CHECK = (
     "BITBADGES_",
     "DEBUG",
     "FIELD_ENCRYPTION_KEY",
+    "OIDC_",
     "REDIRECT_BASE_URL",
 )
 

@@ -146,6 +146,16 @@ CONNECTED_ACCOUNTS = {
                 "api_base": env.get("BITBADGES_API_BASE", BITBADGES_API),
             },
         },
+        # Any OpenID provider: its issuer is enough.
+        "oidc": {
+            "BACKEND": "connected_accounts.providers.generic.OAuth2",
+            "CLIENT_ID": env.get("OIDC_CLIENT_ID", "oidc-demo"),
+            "CLIENT_SECRET": env.get("OIDC_CLIENT_SECRET", "oidc-demo-secret"),
+            "OPTIONS": {
+                "issuer": env.get("OIDC_ISSUER", f"{SANDBOX_URL}/oidc"),
+                "name": "OpenID",
+            },
+        },
     },
 }
 

@@ -16,7 +16,11 @@ from connected_accounts.providers.registry import get_provider, get_providers
 from connected_accounts.services import get_session
 
 # A call that each provider's API answers without further ado.
-CALLS = {"badgr": ("GET", "v2/backpack/assertions"), "bitbadges": ("POST", "auth/status")}
+CALLS = {
+    "badgr": ("GET", "v2/backpack/assertions"),
+    "bitbadges": ("POST", "auth/status"),
+    "oidc": ("GET", "userinfo/"),
+}
 MAX_SHOWN = 20_000  # characters
 
 

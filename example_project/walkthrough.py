@@ -50,6 +50,7 @@ class Walkthrough:
         services = [
             Service("badgr", "Badgr", "Wheelwright"),
             Service("bitbadges", "BitBadges", "Signed in as bb1"),
+            Service("oidc", "OpenID", "sub"),
         ]
         self.sign_in()
         for service in services:
