@@ -1,8 +1,12 @@
 """A person's way through the pages, for tests: press Connect, agree at the fake, come back."""
 
+import asyncio
+from collections.abc import Awaitable
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from asgiref.sync import sync_to_async
+from django.db import connections
 from django.http import HttpResponse
 from django.test import Client
 
@@ -38,3 +42,15 @@ def query_of(url: str) -> dict[str, str]:
     found = parse_qs(urlsplit(url).query, keep_blank_values=True)
     assert all(len(values) == 1 for values in found.values()), found
     return {name: values[0] for name, values in found.items()}
+
+
+def run(work: Awaitable[Any]) -> Any:
+    """Run asynchronous code, and close the connection of the thread that it used."""
+
+    async def run_and_close() -> Any:
+        try:
+            return await work
+        finally:
+            await sync_to_async(connections.close_all)()
+
+    return asyncio.run(run_and_close())

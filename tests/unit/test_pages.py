@@ -14,7 +14,7 @@ from django.views import View
 from connected_accounts.decorators import ConnectionRequiredMixin, connection_required
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.testing import FakeProvider
-from tests.journeys import connect, finish, start
+from tests.journeys import connect, finish, run, start
 
 pytestmark = pytest.mark.django_db
 
@@ -248,17 +248,15 @@ def test_who_granted_too_little_is_told_and_not_sent_round(
 def test_asynchronous_views_are_guarded_too(
     account: ConnectedAccount, ada: Any, bob: Any, rf: RequestFactory
 ) -> None:
-    import asyncio
-
     @connection_required("badgr")
     async def view(request: Any) -> HttpResponse:
         return use(request)
 
     request = rf.get("/badges/")
     request.user = ada
-    assert asyncio.run(view(request)).content.decode() == str(account.pk)
+    assert run(view(request)).content.decode() == str(account.pk)
     request.user = bob
-    assert asyncio.run(view(request)).status_code == 303
+    assert run(view(request)).status_code == 303
 
     class Badges(ConnectionRequiredMixin, View):
         connection_provider = "badgr"
@@ -266,6 +264,6 @@ def test_asynchronous_views_are_guarded_too(
         async def get(self, request: Any) -> HttpResponse:
             return use(request)
 
-    assert asyncio.run(Badges.as_view()(request)).status_code == 303
+    assert run(Badges.as_view()(request)).status_code == 303
     request.user = ada
-    assert asyncio.run(Badges.as_view()(request)).content.decode() == str(account.pk)
+    assert run(Badges.as_view()(request)).content.decode() == str(account.pk)

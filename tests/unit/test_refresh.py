@@ -1,6 +1,5 @@
 """Keeping a grant fresh, one account at a time: get_access_token, get_session and refresh."""
 
-import asyncio
 import traceback
 from datetime import timedelta
 from typing import Any
@@ -46,7 +45,7 @@ from connected_accounts.testing import (
     FakeProvider,
     Timeout,
 )
-from tests.journeys import connect, finish, start
+from tests.journeys import connect, finish, run, start
 
 pytestmark = pytest.mark.django_db
 
@@ -479,7 +478,7 @@ def test_the_asynchronous_forms_do_the_same(account: ConnectedAccount, badgr: Fa
         await arefresh(account)
         return await aget_access_token(account)
 
-    assert asyncio.run(use()) == stored(account)["access_token"]
+    assert run(use()) == stored(account)["access_token"]
 
 
 @pytest.mark.parametrize("secret", ["my-browser-secret", "x" * 64, "é"])

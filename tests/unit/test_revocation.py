@@ -16,7 +16,7 @@ from connected_accounts.models import ConnectedAccount, Event, Revocation
 from connected_accounts.services import adisconnect, disconnect, refresh
 from connected_accounts.services.revocation import revoke_pending
 from connected_accounts.testing import Answer, ConnectionRefused, DropAnswer, FakeProvider, Timeout
-from tests.journeys import connect
+from tests.journeys import connect, run
 
 pytestmark = pytest.mark.django_db
 
@@ -284,9 +284,7 @@ def test_the_signal_tells_after_commit(
 
 @pytest.mark.django_db(transaction=True)
 def test_the_asynchronous_form_does_the_same(account: ConnectedAccount) -> None:
-    import asyncio
-
-    assert asyncio.run(adisconnect(account)) is not None
+    assert run(adisconnect(account)) is not None
     assert not ConnectedAccount.objects.exists()
 
 
