@@ -156,7 +156,14 @@ def test_the_endpoints_own_query_is_kept(client_of_ada: Client, provider_setting
     assert query["state"] != "fixed"
 
 
-def test_without_scopes_no_scope_parameter_is_sent(client_of_ada: Client) -> None:
+def test_an_empty_list_of_scopes_sends_none_and_an_absent_one_the_default(
+    client_of_ada: Client, provider_settings
+) -> None:
+    provider_settings("bitbadges", SCOPES=[])
+    assert "scope" not in query_of(start(client_of_ada, "bitbadges"))
+    page = client_of_ada.get("/connections/bitbadges/connect/").content.decode()
+    assert "At BitBadges you choose what this site may do." in page
+    provider_settings("bitbadges", SCOPES=None)
     assert query_of(start(client_of_ada, "bitbadges"))["scope"] == "readProfile"
 
 
