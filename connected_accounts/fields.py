@@ -106,6 +106,33 @@ def unseal(sealed: Secret | None, *, purpose: str, bound_to: object) -> str:
     return str(plaintext)
 
 
+def key_of(sealed: Secret) -> str:
+    """The id of the key that sealed a value, read without opening it; empty for a damaged one."""
+    found = _SEALED.fullmatch(sealed.reveal()) if is_sealed(sealed) else None
+    return found[1] if found else ""
+
+
+def reseal(sealed: Secret) -> Sealed:
+    """The same value for the same row and purpose, sealed with today's first key.
+
+    Raises Undecryptable (``not_sealed``, ``key_missing``, ``tampered``).
+    """
+    from cryptography.fernet import InvalidToken
+
+    ferns = _ferns(encryption_keys())
+    found = _SEALED.fullmatch(sealed.reveal()) if is_sealed(sealed) else None
+    if found is None:
+        raise Undecryptable("not_sealed")
+    if found[1] not in ferns:
+        raise Undecryptable("key_missing")
+    try:
+        document = ferns[found[1]].decrypt(found[2].encode())
+    except InvalidToken:
+        raise Undecryptable("tampered") from None
+    name, fernet = next(iter(ferns.items()))
+    return Sealed(f"v1.{name}.{fernet.encrypt(document).decode()}")
+
+
 def open_document(token: Secret | None, seal_id: uuid.UUID) -> dict[str, Any]:
     """Open a sealed token document. Raises Undecryptable."""
     document = json.loads(unseal(token, purpose=TOKEN_PURPOSE, bound_to=seal_id))

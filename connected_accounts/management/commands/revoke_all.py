@@ -1,0 +1,57 @@
+"""Disconnect many connections at once, for an incident."""
+
+from argparse import ArgumentParser
+from datetime import datetime
+from typing import Any, Final
+
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+
+from connected_accounts.models import ConnectedAccount
+from connected_accounts.services.revocation import disconnect
+
+BATCH: Final = 200
+
+
+class Command(BaseCommand):
+    help = (
+        "Disconnect all connections of a provider: each account is deleted and its grant queued "
+        "for revocation, which revoke_pending_tokens then carries out."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--provider", required=True, metavar="ALIAS")
+        parser.add_argument(
+            "--since",
+            type=_moment,
+            metavar="WHEN",
+            help="only those connected at or after this ISO date and time",
+        )
+        parser.add_argument("--no-input", action="store_true", help="do not ask")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        accounts = ConnectedAccount.objects.at(options["provider"])
+        if options["since"] is not None:
+            accounts = accounts.filter(connected_at__gte=options["since"])
+        count = accounts.count()
+        if not count:
+            raise CommandError(f"There are no such connections at {options['provider']!r}.")
+        if not options["no_input"]:
+            answer = input(f"Disconnect {count} connections at {options['provider']}? [y/N] ")
+            if answer.strip().lower() not in ("y", "yes"):
+                raise CommandError("Nothing was done.")
+        done = 0
+        while batch := list(accounts.order_by("pk")[:BATCH]):
+            for account in batch:
+                disconnect(account)
+            done += len(batch)
+            self.stdout.write(f"{done} of {count} disconnected")
+        self.stdout.write("Their grants are withdrawn by revoke_pending_tokens; see Revocations.")
+
+
+def _moment(text: str) -> datetime:
+    moment = parse_datetime(text if "T" in text or " " in text else f"{text}T00:00:00")
+    if moment is None:
+        raise ValueError(text)
+    return timezone.make_aware(moment) if timezone.is_naive(moment) else moment

@@ -1,0 +1,35 @@
+"""Seal everything that is stored with the first key of FIELD_ENCRYPTION_KEY."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from connected_accounts.services.rekeying import Rekeyed, rekey
+
+
+class Command(BaseCommand):
+    help = (
+        "Seal all stored tokens with the first key of FIELD_ENCRYPTION_KEY. Safe beside running "
+        "workers; may be interrupted and run again. Remove an old key from the setting when a run "
+        "counts nothing under it any more."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--dry-run", action="store_true", help="count, and change nothing")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        figures = Rekeyed()
+        for figures in rekey(dry_run=options["dry_run"]):
+            if options["verbosity"] > 1:
+                self.stdout.write(f"{sum(figures.by_key.values())} values seen")
+        for name, count in sorted(figures.by_key.items()):
+            self.stdout.write(f"key {name}: {count} values")
+        self.stdout.write(f"sealed anew: {figures.resealed}")
+        if figures.busy:
+            self.stdout.write(f"being refreshed just now, run again: {figures.busy}")
+        if figures.unreadable:
+            raise CommandError(
+                f"{figures.unreadable} values cannot be opened: their key is missing from "
+                "FIELD_ENCRYPTION_KEY, or they are damaged. Nothing was done to them."
+            )
