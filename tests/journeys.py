@@ -1,7 +1,8 @@
-"""A person's way through the pages, for tests: press Connect, agree at the fake, come back."""
+"""A person's way through the pages, for tests, and the stored account that it ends with."""
 
 import asyncio
 from collections.abc import Awaitable
+from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -9,6 +10,7 @@ from asgiref.sync import sync_to_async
 from django.db import connections
 from django.http import HttpResponse
 from django.test import Client
+from django.utils import timezone
 
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.testing import FakeProvider
@@ -35,6 +37,19 @@ def connect(
     assert response.status_code == 303, response.content
     account: ConnectedAccount = ConnectedAccount.objects.at(alias).latest("connected_at")
     return account
+
+
+def set_row(account: ConnectedAccount, **values: Any) -> None:
+    ConnectedAccount.objects.filter(pk=account.pk).update(**values)
+    account.refresh_from_db()
+
+
+def expire(account: ConnectedAccount, *, seconds: float = -1) -> None:
+    set_row(account, expires_at=timezone.now() + timedelta(seconds=seconds))
+
+
+def stored(account: ConnectedAccount) -> dict[str, Any]:
+    return ConnectedAccount.objects.get(pk=account.pk).open_token()
 
 
 def query_of(url: str) -> dict[str, str]:

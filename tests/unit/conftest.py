@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from connected_accounts.models import ConnectedAccount
 from connected_accounts.testing import FakeProvider
+from tests.journeys import connect
 
 
 @pytest.fixture
@@ -43,6 +45,12 @@ def badgr() -> Iterator[FakeProvider]:
 def bitbadges() -> Iterator[FakeProvider]:
     with FakeProvider("bitbadges") as fake:
         yield fake
+
+
+@pytest.fixture
+def account(client_of_ada: Client, badgr: FakeProvider) -> ConnectedAccount:
+    """Ada's at Badgr, connected just now."""
+    return connect(client_of_ada, badgr)
 
 
 @pytest.fixture

@@ -1,29 +1,20 @@
-"""Disconnecting, and the grant being withdrawn at the provider until that is true."""
+"""The outbox: a grant is withdrawn at the provider until that is true."""
 
-import socket
-import time
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from celery import Celery
-from django.contrib.messages import get_messages
-from django.test import Client, TestCase
+from django.test import Client
 from django.utils import timezone
 
-from connected_accounts import signals, tasks
+from connected_accounts import tasks
 from connected_accounts.models import ConnectedAccount, Event, Revocation
-from connected_accounts.services import adisconnect, disconnect, refresh
+from connected_accounts.services import disconnect, refresh
 from connected_accounts.services.revocation import revoke_pending
 from connected_accounts.testing import Answer, ConnectionRefused, DropAnswer, FakeProvider, Timeout
-from tests.journeys import connect, run
+from tests.journeys import connect
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def account(client_of_ada: Client, badgr: FakeProvider) -> ConnectedAccount:
-    return connect(client_of_ada, badgr)
 
 
 def later(**delta: Any) -> Any:
@@ -32,20 +23,6 @@ def later(**delta: Any) -> Any:
 
 def kinds() -> list[str]:
     return list(Event.objects.order_by("pk").values_list("kind", flat=True))
-
-
-def test_disconnect_writes_and_calls_nobody(account: ConnectedAccount, badgr: FakeProvider) -> None:
-    calls = len(badgr.requests)
-    revocation = disconnect(account)
-    assert revocation is not None
-    assert not ConnectedAccount.objects.exists()
-    assert (revocation.outcome, revocation.provider, revocation.subject) == (
-        "pending",
-        "badgr",
-        "ada",
-    )
-    assert len(badgr.requests) == calls
-    assert badgr.grants[0].is_alive
 
 
 def test_the_outbox_withdraws_the_grant_and_keeps_no_token(
@@ -59,50 +36,6 @@ def test_the_outbox_withdraws_the_grant_and_keeps_no_token(
     assert kinds() == ["connected", "disconnected", "revoked"]
     tasks.revoke_pending_tokens.apply().get()
     assert len(badgr.sent_to("revocation")) == 1
-
-
-def test_disconnecting_twice_owes_the_provider_one_revocation(account: ConnectedAccount) -> None:
-    again = ConnectedAccount.objects.get()
-    assert disconnect(account) is not None
-    assert disconnect(again) is None
-    assert Revocation.objects.count() == 1
-
-
-def test_the_page_asks_and_the_post_disconnects(
-    account: ConnectedAccount,
-    client_of_ada: Client,
-    badgr: FakeProvider,
-    django_capture_on_commit_callbacks: Any,
-) -> None:
-    address = f"/connections/{account.pk}/disconnect/"
-    assert "Disconnect Badgr?" in client_of_ada.get(address).content.decode()
-    assert ConnectedAccount.objects.exists()
-    sent: list[Any] = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tasks.revoke_pending_tokens, "apply_async", lambda *a, **k: sent.append(a))
-        with django_capture_on_commit_callbacks(execute=True):
-            response = client_of_ada.post(address)
-            assert not sent  # only once it is committed
-    assert len(sent) == 1
-    assert (response.status_code, response["Location"]) == (303, "/connections/")
-    assert str(list(get_messages(response.wsgi_request))[-1]) == "Badgr is disconnected."
-    assert client_of_ada.post(address).status_code == 404
-
-
-def test_a_broker_that_is_away_does_not_fail_the_disconnect(
-    account: ConnectedAccount,
-    client_of_ada: Client,
-    django_capture_on_commit_callbacks: Any,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def away(*args: Any, **kwargs: Any) -> None:
-        raise ConnectionRefusedError
-
-    monkeypatch.setattr(tasks.revoke_pending_tokens, "apply_async", away)
-    with django_capture_on_commit_callbacks(execute=True):
-        response = client_of_ada.post(f"/connections/{account.pk}/disconnect/")
-    assert response.status_code == 303
-    assert Revocation.objects.get().outcome == "pending"
 
 
 @pytest.mark.parametrize(
@@ -165,38 +98,6 @@ def test_it_gives_up_after_the_set_time_and_says_so(
     assert (row.outcome, row.last_error, row.next_attempt_at) == ("given_up", "status_503", None)
     assert kinds()[-1] == "given_up"
     assert "could not be withdrawn" in client_of_ada.get("/connections/").content.decode()
-
-
-def test_deleting_the_user_withdraws_the_grants(
-    account: ConnectedAccount, ada: Any, badgr: FakeProvider
-) -> None:
-    ada.delete()
-    revoke_pending()
-    assert Revocation.objects.get().outcome == "revoked"
-    assert not badgr.grants[0].is_alive
-
-
-def test_deleting_by_queryset_withdraws_the_grants(
-    account: ConnectedAccount, badgr: FakeProvider
-) -> None:
-    ConnectedAccount.objects.all().delete()
-    revoke_pending()
-    assert not badgr.grants[0].is_alive
-
-
-def test_a_damaged_token_does_not_stop_the_deletion(account: ConnectedAccount, ada: Any) -> None:
-    from django.db import connection
-
-    with connection.cursor() as cursor:
-        cursor.execute("UPDATE connected_accounts_connectedaccount SET token = 'damaged'")
-    ada.delete()
-    row = Revocation.objects.get()
-    assert (row.outcome, row.last_error) == ("given_up", "undecryptable")
-
-
-def test_an_account_without_a_token_owes_nothing(account: ConnectedAccount) -> None:
-    ConnectedAccount.objects.update(token=None)
-    assert disconnect(ConnectedAccount.objects.get()) is None
 
 
 def test_a_lost_key_keeps_the_revocation_waiting_for_it(
@@ -264,30 +165,6 @@ def test_bitbadges_gone_already_counts_as_withdrawn(
     assert Revocation.objects.get().outcome == "already_gone"
 
 
-def test_the_signal_tells_after_commit(
-    account: ConnectedAccount, ada: Any, django_capture_on_commit_callbacks: Any
-) -> None:
-    heard: list[Any] = []
-
-    def note(sender: Any, provider: str, subject: str, user: Any, **kwargs: Any) -> None:
-        heard.append((provider, subject, user))
-
-    signals.account_disconnected.connect(note)
-    try:
-        with django_capture_on_commit_callbacks(execute=True):
-            disconnect(account)
-            assert not heard
-        assert heard == [("badgr", "ada", ada)]
-    finally:
-        signals.account_disconnected.disconnect(note)
-
-
-@pytest.mark.django_db(transaction=True)
-def test_the_asynchronous_form_does_the_same(account: ConnectedAccount) -> None:
-    assert run(adisconnect(account)) is not None
-    assert not ConnectedAccount.objects.exists()
-
-
 def test_purge_deletes_what_has_served_and_keeps_what_is_owed(
     account: ConnectedAccount, badgr: FakeProvider, client_of_ada: Client
 ) -> None:
@@ -304,17 +181,11 @@ def test_purge_deletes_what_has_served_and_keeps_what_is_owed(
     tasks.purge.apply().get()
 
 
-@pytest.mark.parametrize("scheme", ["amqp://guest:guest@", "redis://"])
-def test_nobody_waits_for_a_broker_that_refuses_connections(db: None, scheme: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    app = Celery("refused", broker=f"{scheme}127.0.0.1:{port}/", set_as_current=False)
-
-    @app.task(name="nothing", lazy=False)
-    def task() -> None:
-        pass
-
-    began = time.monotonic()
-    with TestCase.captureOnCommitCallbacks(execute=True):
-        tasks.enqueue(task)
-    assert time.monotonic() - began < 2
+def test_the_replaced_grant_is_withdrawn_where_that_ends_no_other(
+    client_of_ada: Client, badgr: FakeProvider, bitbadges: FakeProvider
+) -> None:
+    for fake, alias, alive in ((badgr, "badgr", [False, True]), (bitbadges, "bitbadges", None)):
+        connect(client_of_ada, fake, alias)
+        connect(client_of_ada, fake, alias)
+        revoke_pending()
+        assert [grant.is_alive for grant in fake.grants] == (alive or [True, True])

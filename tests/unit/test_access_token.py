@@ -1,0 +1,169 @@
+"""An access token that is good for a while yet: get_access_token and get_session."""
+
+import traceback
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from connected_accounts.exceptions import ProviderUnavailable, ReauthorizationRequired
+from connected_accounts.models import ConnectedAccount
+from connected_accounts.services import (
+    aget_access_token,
+    arefresh,
+    get_access_token,
+    get_session,
+    refresh,
+)
+from connected_accounts.testing import Answer, FakeProvider
+from tests.journeys import connect, expire, run, set_row, stored
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_fresh_token_costs_one_query_and_no_request(
+    account: ConnectedAccount, badgr: FakeProvider, django_assert_num_queries: Any
+) -> None:
+    requests = len(badgr.requests)
+    with django_assert_num_queries(1):
+        token = get_access_token(account)
+    assert token == stored(account)["access_token"]
+    assert len(badgr.requests) == requests
+
+
+def test_within_a_minute_of_expiry_the_token_is_refreshed_first(
+    account: ConnectedAccount, badgr: FakeProvider
+) -> None:
+    old = stored(account)
+    expire(account, seconds=59)
+    token = get_access_token(account)
+    assert token not in (old["access_token"], "")
+    assert token == stored(account)["access_token"]
+    assert stored(account)["refresh_token"] != old["refresh_token"]
+    assert badgr.presentations[old["refresh_token"]] == 1
+
+
+def test_a_minute_and_more_before_expiry_nothing_is_asked(
+    account: ConnectedAccount, badgr: FakeProvider
+) -> None:
+    expire(account, seconds=65)
+    get_access_token(account)
+    assert len(badgr.sent_to("token")) == 1
+
+
+def test_an_unknown_expiry_never_refreshes(account: ConnectedAccount, badgr: FakeProvider) -> None:
+    set_row(account, expires_at=None)
+    get_access_token(account)
+    assert len(badgr.sent_to("token")) == 1
+
+
+def test_tokens_shorter_than_the_margin_are_not_refreshed_at_every_use(
+    client_of_ada: Client, badgr: FakeProvider
+) -> None:
+    badgr.behaviour.expires_in = 20
+    account = connect(client_of_ada, badgr)
+    for _ in range(5):
+        get_access_token(account)
+    assert len(badgr.sent_to("token")) == 2
+
+
+def test_a_refresh_that_fails_leaves_a_token_that_is_still_valid(
+    account: ConnectedAccount, badgr: FakeProvider
+) -> None:
+    expire(account, seconds=30)
+    badgr.unavailable()
+    assert get_access_token(account) == stored(account)["access_token"]
+    account.refresh_from_db()
+    assert (account.status, account.failure_count, account.last_error) == (
+        "active",
+        1,
+        "status_503",
+    )
+    assert timedelta(seconds=55) < account.refresh_at - timezone.now() < timedelta(seconds=75)
+
+
+def test_in_backoff_nothing_is_sent(account: ConnectedAccount, badgr: FakeProvider) -> None:
+    expire(account)
+    badgr.unavailable()
+    for _ in range(3):
+        with pytest.raises(ProviderUnavailable):
+            get_access_token(account)
+    assert len(badgr.sent_to("token")) == 2
+    badgr.available()
+    with pytest.raises(ProviderUnavailable):
+        get_access_token(account)
+    refresh(account)  # whatever the backoff says
+    assert account.failure_count == 0
+    assert get_access_token(account) == stored(account)["access_token"]
+
+
+def test_without_a_refresh_token_the_access_token_is_used_to_its_end(
+    client_of_ada: Client, badgr: FakeProvider
+) -> None:
+    badgr.behaviour.omit_refresh_token = True
+    account = connect(client_of_ada, badgr)
+    assert account.refresh_at is None
+    with pytest.raises(ReauthorizationRequired):
+        refresh(account)
+    assert account.status == "active"
+    expire(account, seconds=20)
+    assert get_access_token(account)
+    expire(account)
+    with pytest.raises(ReauthorizationRequired):
+        get_access_token(account)
+    account.refresh_from_db()
+    assert account.reason == "refresh_token_expired"
+
+
+def test_the_session_renews_a_refused_token_once_and_repeats_the_call(
+    account: ConnectedAccount, badgr: FakeProvider
+) -> None:
+    old = stored(account)["access_token"]
+    badgr.expire_access_tokens()
+    response = get_session(account).get("/v2/users/self")
+    assert response.status_code == 200
+    assert stored(account)["access_token"] != old
+    assert len(badgr.sent_to("token")) == 2
+
+
+def test_a_401_that_stays_is_given_to_the_caller(
+    account: ConnectedAccount, badgr: FakeProvider
+) -> None:
+    badgr.script("identity", Answer(401), Answer(401))
+    assert get_session(account).get("/v2/users/self").status_code == 401
+    assert len(badgr.sent_to("token")) == 2
+
+
+def test_a_session_whose_token_was_renewed_elsewhere_takes_that_one(
+    account: ConnectedAccount, badgr: FakeProvider
+) -> None:
+    from connected_accounts.secret import Secret
+    from connected_accounts.services.access import renewed_token
+
+    old = Secret(stored(account)["access_token"])
+    refresh(account)
+    assert renewed_token(account, old).reveal() == stored(account)["access_token"]
+    assert len(badgr.sent_to("token")) == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_asynchronous_forms_do_the_same(account: ConnectedAccount, badgr: FakeProvider) -> None:
+    async def use() -> str:
+        await arefresh(account)
+        return await aget_access_token(account)
+
+    assert run(use()) == stored(account)["access_token"]
+
+
+def test_no_frame_of_a_failed_refresh_holds_a_token(
+    account: ConnectedAccount, badgr: FakeProvider
+) -> None:
+    expire(account)
+    badgr.script("token", Answer(503))
+    with pytest.raises(ProviderUnavailable) as caught:
+        get_access_token(account)
+    shown = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    text = "".join(shown.format())
+    assert not [secret for secret in badgr.secrets if secret in text]
