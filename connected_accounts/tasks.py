@@ -16,7 +16,13 @@ logger = logging.getLogger("connected_accounts")
 
 DRAINS_PER_PROVIDER: Final = 2  # whatever the backlog: drains claim until nothing is due
 # For a person who waits for a page: one try at the broker.
-NO_PATIENCE: Final = {"max_retries": 0, "interval_start": 0, "interval_step": 0}
+NO_PATIENCE: Final = {
+    "max_retries": 0,
+    "interval_start": 0,
+    "interval_step": 0,
+    "socket_connect_timeout": 2,  # Redis
+    "socket_timeout": 2,
+}
 TASK_OPTIONS: Final[dict[str, Any]] = {"ignore_result": True, "serializer": "json"}
 
 

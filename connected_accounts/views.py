@@ -9,7 +9,7 @@ from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, render
-from django.urls import get_resolver, reverse
+from django.urls import get_resolver, get_urlconf, reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.http import urlencode
@@ -53,7 +53,7 @@ class Page(View):
         try:
             response = self.answer(request, *args, **kwargs)
         except Http404 as error:  # with our headers, too: the address may hold a code
-            not_found: Any = get_resolver().resolve_error_handler(404)
+            not_found: Any = get_resolver(get_urlconf()).resolve_error_handler(404)
             response = not_found(request, exception=error)
         return browser.guard(response, carries_code=self.carries_code)
 

@@ -99,11 +99,13 @@ def _fetch_all(issuer: str) -> tuple[Mapping[str, Any], float]:
         if document is None:
             continue
         if document.get("issuer") != issuer:
-            raise UnexpectedResponse("wrong_issuer", status=answer.status)
-        merged = {**document, **merged}
+            raise UnexpectedResponse("wrong_issuer", status=answer.status, sent=False)
+        told = {name: value for name, value in document.items() if value not in (None, "")}
+        merged = {**told, **merged}
         age = min(age, age_of(answer.headers))
     if not merged:
         if trouble:
             raise ProviderUnavailable("no_metadata", sent=False)
         raise UnexpectedResponse("no_metadata", sent=False)
-    return merged, age
+    # A document that could not be had now may name what the others do not.
+    return merged, RETRY_AFTER if trouble else age

@@ -14,14 +14,15 @@ from connected_accounts.exceptions import UnexpectedResponse
 from connected_accounts.oauth2.token import parse_json_object
 from connected_accounts.secret import Secret
 
-LEEWAY: Final = 120  # seconds by which the provider's clock may be behind ours
+LEEWAY: Final = 30  # seconds by which the provider's clock may be behind ours
 MAX_ID_TOKEN: Final = 32 * 1024
 
 
 def read_id_token(
-    id_token: Secret, *, issuer: str, client_id: str, nonce: str, now: datetime
+    id_token: Secret, *, issuer: str, client_id: str, nonce: str, now: datetime | None
 ) -> Mapping[str, Any]:
-    """The claims of a checked id_token. ``nonce`` empty: none was sent (a refresh).
+    """The claims of a checked id_token. ``nonce`` empty: none was sent. ``now`` None, on a refresh:
+    it may have expired, because some servers repeat the first one.
 
     Raises UnexpectedResponse; its code is ``id_token``, or ``id_token_`` and the claim at fault.
     """
@@ -35,7 +36,7 @@ def read_id_token(
         raise UnexpectedResponse("id_token_aud")
     if isinstance(expires, bool) or not isinstance(expires, int | float):
         raise UnexpectedResponse("id_token_exp")
-    if expires + LEEWAY <= now.timestamp():
+    if now is not None and expires + LEEWAY <= now.timestamp():
         raise UnexpectedResponse("id_token_exp")
     if nonce and claims.get("nonce") != nonce:
         raise UnexpectedResponse("id_token_nonce")

@@ -6,7 +6,7 @@ logging are never a provider's business.
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from connected_accounts.conf import Problem, ProviderConfig, is_safe_url
@@ -64,23 +64,30 @@ class Endpoints:
     userinfo_endpoint: str = ""
     api_base_url: str = ""
     issuer: str = ""
+    # The issuer itself named the others: it may move them, within what it is trusted with.
+    discovered: bool = False
 
     def token_hosts(self) -> str:
         """A fingerprint of the origins that tokens travel to; kept on the account."""
         urls = (self.token_endpoint, self.revocation_endpoint, *self.api_urls())
+        if self.discovered:
+            urls = (self.token_endpoint, self.issuer)
         origins = sorted({"/".join(url.split("/", 3)[:3]).lower() for url in urls if url})
         return hashlib.sha256(" ".join(origins).encode()).hexdigest()
 
     def exact(self) -> str:
-        """A fingerprint of every address; kept while an authorization is under way."""
-        return hashlib.sha256(repr(sorted(asdict(self).items())).encode()).hexdigest()
+        """A fingerprint of where an open authorization began and is to end."""
+        ends = (self.authorization_endpoint, self.token_endpoint, self.issuer)
+        return hashlib.sha256(repr(ends).encode()).hexdigest()
 
     def api_urls(self) -> tuple[str, ...]:
         """The addresses whose origins may be sent the bearer."""
         return tuple(u for u in (self.api_base_url, self.userinfo_endpoint, self.issuer) if u)
 
 
-ENDPOINT_NAMES: Final = tuple(field.name for field in fields(Endpoints))
+ENDPOINT_NAMES: Final = tuple(
+    field.name for field in fields(Endpoints) if field.name != "discovered"
+)
 
 
 class Provider:
@@ -201,8 +208,10 @@ class Provider:
                 f"{where}: authorization_params may not set {name!r}.",
                 "Remove it: this parameter is made by the flow itself.",
             )
-        named = [*asdict(self.known_endpoints()).items()]
-        for name, url in [*named, *(("api_hosts", host or "''") for host in self.api_hosts)]:
+        known = self.known_endpoints()
+        named = [(name, getattr(known, name)) for name in ENDPOINT_NAMES]
+        hosts = [("api_hosts", as_origin(host)) for host in self.api_hosts]
+        for name, url in [*named, *hosts]:
             if url and not is_safe_url(url):
                 yield Problem(
                     "E012",
@@ -266,6 +275,11 @@ _CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "code_challenge_method": ("S256", ""),
     "identity_source": ("userinfo", "token_response", "id_token"),
 }
+
+
+def as_origin(host: str) -> str:
+    """An entry of ``api_hosts`` as a URL: a bare host name means https."""
+    return host if "://" in host or not host else f"https://{host}"
 
 
 def _is_like(default: Any, value: Any) -> bool:

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import urlsplit
 
 from connected_accounts.conf import Problem, ProviderConfig, is_safe_url
-from connected_accounts.exceptions import UnexpectedResponse
+from connected_accounts.exceptions import ProviderError, UnexpectedResponse
 from connected_accounts.providers.base import ENDPOINT_NAMES, Endpoints, Identity, Provider
 
 if TYPE_CHECKING:
@@ -22,21 +23,24 @@ class OAuth2(Provider):
             return ("openid",)
         return super().scopes
 
-    @property
-    def discovers(self) -> bool:
-        return bool(self.issuer and not (self.authorization_endpoint and self.token_endpoint))
-
     @classmethod
     def problems(cls, config: ProviderConfig) -> Iterator[Problem]:
         where = f"CONNECTED_ACCOUNTS['PROVIDERS'][{config.alias!r}]['OPTIONS']"
         options = config.options
-        if "issuer" not in options and not (
+        issuer = options.get("issuer")
+        if not issuer and not (
             options.get("authorization_endpoint") and options.get("token_endpoint")
         ):
             yield Problem(
                 "E015",
                 f"{where} names neither an issuer nor both endpoints.",
                 "Write the server's issuer, or authorization_endpoint and token_endpoint.",
+            )
+        elif not issuer and options.get("identity_source") == "id_token":
+            yield Problem(
+                "E015",
+                f"{where} takes the identity from an id_token without naming its issuer.",
+                "Write the server's issuer: an id_token of another one is not to be believed.",
             )
         yield from super().problems(config)
 
@@ -45,30 +49,46 @@ class OAuth2(Provider):
 
     def resolve_endpoints(self, inputs: Mapping[str, str]) -> Endpoints:
         declared = super().resolve_endpoints(inputs)
-        if not self.discovers:
+        if not self.issuer:
             return declared
         from connected_accounts.oauth2.discovery import server_metadata  # loads requests
 
-        told = server_metadata(self.issuer)
+        enough = declared.authorization_endpoint and declared.token_endpoint
+        try:
+            told = server_metadata(self.issuer)
+        except ProviderError:
+            if not enough:
+                raise
+            return declared
         self._take_over(told)
         found = {
-            name: told.get(name, "")
+            name: getattr(declared, name) or self._endpoint(told.get(name))
             for name in ENDPOINT_NAMES
-            if name not in ("issuer", "api_base_url")
         }
-        for url in found.values():
-            if not isinstance(url, str) or (url and not is_safe_url(url)):
-                raise UnexpectedResponse("unsafe_endpoint", sent=False)
-        base = self.api_base_url or self.issuer
-        return Endpoints(**found, issuer=self.issuer, api_base_url=base)
+        if not (found["authorization_endpoint"] and found["token_endpoint"]):
+            raise UnexpectedResponse("no_metadata", sent=False)
+        found["issuer"] = self.issuer
+        found["api_base_url"] = self.api_base_url or self.issuer
+        return Endpoints(**found, discovered=not enough)
+
+    def _endpoint(self, url: Any) -> str:
+        """An endpoint out of metadata, or an empty text where it cannot be used: plain http is for
+        the host of an issuer that settings name so."""
+        if not isinstance(url, str) or not is_safe_url(url):
+            return ""
+        same_host = urlsplit(url).hostname == urlsplit(self.issuer).hostname
+        local = self.issuer.startswith("http:") and same_host
+        return url if url.startswith("https:") or local else ""
 
     def _take_over(self, told: Mapping[str, Any]) -> None:
         """Fill in what settings leave open from what the server says of itself (RFC 8414 2)."""
         options = self.config.options
-        methods = told.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
+        methods = told.get("token_endpoint_auth_methods_supported")
         if "token_endpoint_auth_method" not in options:
-            known = ("client_secret_basic", "client_secret_post", "none")
-            self.token_endpoint_auth_method = next((m for m in known if m in methods), known[0])
+            known = ["client_secret_basic", "client_secret_post", "none"]
+            offered = [m for m in known if m in methods] if isinstance(methods, list) else known
+            public = not self.config.client_secret.reveal()
+            self.token_endpoint_auth_method = "none" if public else (offered or known)[0]
         challenges = told.get("code_challenge_methods_supported")
         if "code_challenge_method" not in options and isinstance(challenges, list):
             self.code_challenge_method = "S256" if "S256" in challenges else ""
@@ -93,7 +113,8 @@ class OAuth2(Provider):
             return token.claims
         document = session.fetch("GET", endpoint)
         claimed = token.claims.get("sub")
-        if claimed is not None and isinstance(document, dict) and document.get("sub") != claimed:
+        told = document.get("sub") if isinstance(document, dict) else None
+        if claimed is not None and told is not None and told != claimed:
             # OpenID Connect Core 5.3.2: another person's answer must not be used.
             raise UnexpectedResponse("userinfo_sub")
         return document

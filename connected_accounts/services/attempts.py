@@ -8,7 +8,7 @@ import logging
 import time
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -27,6 +27,7 @@ from connected_accounts.exceptions import (
 from connected_accounts.models import ConnectedAccount, Event, Kind, Reason
 from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.providers.base import Endpoints, Identity, Provider
+from connected_accounts.secret import Secret
 from connected_accounts.services import pauses
 from connected_accounts.services.exchange import (
     exchange_refresh_token,
@@ -36,7 +37,7 @@ from connected_accounts.services.exchange import (
 )
 from connected_accounts.services.grants import backoff, grant_values
 from connected_accounts.services.revocation import revoke_orphan
-from connected_accounts.services.storing import store_grant
+from connected_accounts.services.storing import after_commit, store_grant
 
 logger = logging.getLogger("connected_accounts")
 
@@ -56,6 +57,7 @@ class Attempt:
     provider: Provider
     replay: bool
     send_before: float  # time.monotonic(): later, the lease could end before the answer is stored
+    lease_ends: float  # time.monotonic()
     sent_at: datetime
     not_before: float = 0.0  # time.monotonic(): its place under the provider's rate limit
     endpoints: Endpoints = field(default_factory=Endpoints)
@@ -70,7 +72,7 @@ def claim(pks: Iterable[int], provider: Provider, *, now: datetime) -> list[Atte
     """Take the lease of those accounts that are active and free, with their tokens, unopened."""
     holder = uuid.uuid4()
     lease = float(conf.get("HTTP_DEADLINE")) + LEASE_MARGIN
-    send_before = time.monotonic() + LEASE_MARGIN / 2
+    began = time.monotonic()
     if not ConnectedAccount.objects.all().claim(pks, holder=holder, seconds=lease, now=now):
         return []
     mine = ConnectedAccount.objects.current().filter(lease_holder=holder)
@@ -79,7 +81,8 @@ def claim(pks: Iterable[int], provider: Provider, *, now: datetime) -> list[Atte
             account=row,
             provider=provider,
             replay=row.attempt_started_at != now,
-            send_before=send_before,
+            send_before=began + LEASE_MARGIN / 2,
+            lease_ends=began + lease,
             sent_at=now,
         )
         for row in mine.with_token().order_by("refresh_at")
@@ -93,7 +96,8 @@ def prepare(attempt: Attempt) -> ConnectedAccountsError | None:
     try:
         attempt.endpoints = attempt.provider.endpoints(account.inputs)
     except ProviderError as error:
-        return error  # its metadata cannot be had at the moment
+        error.sent = False  # its metadata cannot be had at the moment
+        return error
     except ConnectedAccountsError as error:
         return UnexpectedResponse(error.code, sent=False)
     if account.endpoint_fingerprint != attempt.endpoints.token_hosts():
@@ -145,9 +149,10 @@ def settle(attempt: Attempt, outcome: Outcome) -> ConnectedAccountsError | None:
 
 def _settle_success(attempt: Attempt, token: TokenResponse) -> ConnectedAccountsError | None:
     account, provider = attempt.account, attempt.provider
+    token = _believable(attempt, token)
     document = token_document(token, previous=attempt.document)
-    named = _named_by(attempt, token)
-    if named is not None and account.subject not in {named.subject, *named.also}:
+    named = _is_somebody_else(attempt, token)
+    if named is not None:
         revoke_orphan(
             provider,
             attempt.endpoints,
@@ -178,20 +183,38 @@ def _settle_success(attempt: Attempt, token: TokenResponse) -> ConnectedAccounts
         return ProviderUnavailable("overtaken")
     if changed:
         Event.record(Kind.SCOPES_CHANGED, account, at=attempt.sent_at, detail=" ".join(scopes))
-    signals.account_refreshed.send_robust(ConnectedAccount, account=account)
+    after_commit(lambda: signals.account_refreshed.send_robust(ConnectedAccount, account=account))
     return None
 
 
-def _named_by(attempt: Attempt, token: TokenResponse) -> Identity | None:
-    """Whom the answer itself names, where the provider says so for free."""
-    provider = attempt.provider
+def _believable(attempt: Attempt, token: TokenResponse) -> TokenResponse:
+    """The answer with its id_token's claims; without the id_token where that is not this client's.
+
+    The tokens are kept all the same: they are the only ones there are.
+    """
     try:
-        named = with_claims(provider, attempt.endpoints, token, nonce="", now=attempt.sent_at)
-        if not named.claims and provider.identity_source != "token_response":
-            return None
-        return identity_of(provider, None, named)
+        return with_claims(attempt.provider, attempt.endpoints, token, nonce="", now=None)
+    except ProviderError as error:
+        logger.warning("id_token dropped: account=%s code=%s", attempt.account.pk, error.code)
+        return replace(token, id_token=None)
+
+
+def _is_somebody_else(attempt: Attempt, token: TokenResponse) -> Identity | None:
+    """Whom the answer names, where that is not the account's owner and the provider says so for
+    free: in an id_token, or in the token answer itself."""
+    provider, account = attempt.provider, attempt.account
+    if token.claims and attempt.document.get("id_token"):
+        before = replace(token, id_token=Secret(attempt.document["id_token"]))
+        known = _believable(attempt, before).claims.get("sub")
+        if known is not None and known != token.claims["sub"]:
+            return Identity(str(token.claims["sub"]))
+    if provider.identity_source != "token_response":
+        return None
+    try:
+        named = identity_of(provider, None, token)
     except ProviderError:
         return None
+    return None if account.subject in {named.subject, *named.also} else named
 
 
 def _settle_reauthorization(

@@ -41,6 +41,7 @@ from connected_accounts.services.exchange import (
     token_document,
     with_claims,
 )
+from connected_accounts.services.pauses import provider_state
 from connected_accounts.services.revocation import revoke_orphan
 from connected_accounts.services.storing import in_sites_transaction
 
@@ -84,6 +85,7 @@ def start_authorization(
     if account is not None and (account.owner_key, account.provider) != (owner_key(user), provider):
         raise InvalidState("other_user")
     endpoints = service.endpoints(inputs)
+    provider_state(provider)  # from the first connection on, the database is this deployment's
     nonce = state.new_secret()
     nonce_digest = digest(nonce)
     verifier = pkce.new_code_verifier() if service.code_challenge_method else ""
@@ -149,7 +151,8 @@ def _authorization_url(
         params["code_challenge_method"] = "S256"
     parts = urlsplit(endpoints.authorization_endpoint)
     # The endpoint may carry a query of its own, which is kept (RFC 6749 3.1).
-    query = {**dict(parse_qsl(parts.query, keep_blank_values=True)), **params}
+    own = parse_qsl(parts.query, keep_blank_values=True)
+    query = [(name, value) for name, value in own if name not in params] + [*params.items()]
     return urlunsplit(parts._replace(query=urlencode(query)))
 
 

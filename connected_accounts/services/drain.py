@@ -9,22 +9,30 @@ import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, OperationalError, connection, transaction
 from django.utils import timezone
 
 from connected_accounts import conf
-from connected_accounts.exceptions import ClientRejected, ProviderError
+from connected_accounts.exceptions import (
+    ClientRejected,
+    ConnectedAccountsError,
+    ProviderError,
+    ReauthorizationRequired,
+    UnexpectedResponse,
+)
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.providers.base import Provider
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.services import pauses
 from connected_accounts.services.attempts import Attempt, Outcome, ask, claim, prepare, settle
+from connected_accounts.services.locks import is_lock_timeout, short_lock_waits
 from connected_accounts.services.pacing import reserve
 
 logger = logging.getLogger("connected_accounts")
 
+LOCK_WAIT: Final = 1  # second
 MAX_WAIT: Final = 0.1  # seconds between looks for more work
 MAX_SECONDS: Final = 50.0  # a drain ends before the next beat starts one
 
@@ -70,36 +78,57 @@ def drain(alias: str, *, now: datetime | None = None, seconds: float = MAX_SECON
     # A provider that refused us is probed with one account before it gets the rest.
     probing = bool(pauses.provider_state(alias).pause_reason)
     width = 1 if probing else int(conf.get("REFRESH_CONCURRENCY"))
-    ends = time.monotonic() + seconds
+    with short_lock_waits(LOCK_WAIT):
+        accepted = _work_off(provider, drained, now, seconds, width, probing)
+    if probing and accepted:
+        pauses.resume(alias)
+    return drained
+
+
+def _work_off(
+    provider: Provider,
+    drained: Drained,
+    now: datetime,
+    seconds: float,
+    width: int,
+    probing: bool,
+) -> bool:
+    """The loop of a drain. Returns whether the provider took the site for what it is."""
+    ends, accepted, more = time.monotonic() + seconds, False, True
+    in_flight: dict[Future[Outcome], Attempt] = {}
+    locked: list[tuple[Attempt, Outcome]] = []  # settled last, so that the others need not wait
     with ThreadPoolExecutor(width, "connected-accounts-drain") as pool:
-        in_flight: dict[Future[Outcome], Attempt] = {}
-        more = True
-        while more or in_flight:
+        while more or in_flight or locked:
             more = more and time.monotonic() < ends
             if more and len(in_flight) <= width:
                 places = reserve(provider, 1 if probing else 2 * width - len(in_flight))
                 attempts = _claim_due(provider, places, now)
                 more = not probing and bool(attempts or not places)
                 for attempt in attempts:
-                    _start(attempt, pool, in_flight, drained)
+                    _start(attempt, pool, in_flight, drained, locked)
             done, _ = wait(in_flight, timeout=MAX_WAIT, return_when=FIRST_COMPLETED)
-            for future in done:
-                rejected = _finish(in_flight.pop(future), future.result(), drained)
-                more = more and not rejected
-            if more and not in_flight:
-                time.sleep(MAX_WAIT)  # every place of this second is taken
-    if probing and drained.refreshed:
-        pauses.resume(alias)
-    return drained
+            answers = [(in_flight.pop(future), future.result()) for future in done]
+            if not answers:
+                answers, locked = locked, []
+            for attempt, outcome in answers:
+                error = _finish(attempt, outcome, drained, locked)
+                more = more and not isinstance(error, ClientRejected)
+                accepted = accepted or error is None or isinstance(error, ReauthorizationRequired)
+            if (more or locked) and not in_flight:
+                time.sleep(MAX_WAIT)  # every place of this second is taken, or a row is locked
+    return accepted
 
 
 def _claim_due(provider: Provider, places: list[float], now: datetime) -> list[Attempt]:
     """Claim as many accounts as there are places to send from, and give each its place."""
     due = ConnectedAccount.objects.at(provider.alias).due_for_refresh(now)
     try:
-        # The ids first: MariaDB takes no LIMIT in a subquery.
-        pks = list(due.values_list("pk", flat=True)[: len(places)])
-        attempts = claim(pks, provider, now=now) if pks else []
+        if connection.features.has_select_for_update_skip_locked:
+            # Another drain's rows, and those that the site has locked, are passed over.
+            with transaction.atomic():
+                attempts = _claim(due.select_for_update(skip_locked=True), provider, places, now)
+        else:
+            attempts = _claim(due, provider, places, now)
     except DatabaseError as error:
         _forgive(error)  # what is in flight is finished; beat starts the next drain
         return []
@@ -108,32 +137,46 @@ def _claim_due(provider: Provider, places: list[float], now: datetime) -> list[A
     return attempts
 
 
+def _claim(due: Any, provider: Provider, places: list[float], now: datetime) -> list[Attempt]:
+    # The ids first: MariaDB takes no LIMIT in a subquery.
+    pks = list(due.values_list("pk", flat=True)[: len(places)])
+    return claim(pks, provider, now=now) if pks else []
+
+
 def _start(
     attempt: Attempt,
     pool: ThreadPoolExecutor,
     in_flight: dict[Future[Outcome], Attempt],
     drained: Drained,
+    locked: list[tuple[Attempt, Outcome]],
 ) -> None:
     blocked = prepare(attempt)
     if blocked is None:
         in_flight[pool.submit(ask, attempt)] = attempt
     else:
-        _finish(attempt, blocked, drained)
+        _finish(attempt, blocked, drained, locked)
 
 
-def _finish(attempt: Attempt, outcome: Outcome, drained: Drained) -> bool:
-    """Settle one attempt; True where the provider refuses the site itself."""
+def _finish(
+    attempt: Attempt,
+    outcome: Outcome,
+    drained: Drained,
+    locked: list[tuple[Attempt, Outcome]],
+) -> ConnectedAccountsError | None:
+    """Settle one attempt, or put it aside while its row is locked; return its error, if any."""
+    error: ConnectedAccountsError | None
     try:
         error = settle(attempt, outcome)
-    except (
-        Exception
-    ) as failure:  # the other answers must still be stored; this row's lease runs out
+    except Exception as failure:  # the other answers must still be stored
         _forgive(failure)
-        drained.failed += 1
-        return False
+        in_time = time.monotonic() < attempt.lease_ends
+        if isinstance(failure, OperationalError) and is_lock_timeout(failure) and in_time:
+            locked.append((attempt, outcome))
+            return None
+        error = UnexpectedResponse("not_settled")  # its lease runs out
     drained.refreshed += error is None
     drained.failed += error is not None
-    return isinstance(error, ClientRejected)
+    return error
 
 
 def _forgive(error: Exception) -> None:

@@ -30,7 +30,7 @@ from connected_accounts.oauth2.token import (
     read_token_response,
 )
 from connected_accounts.oauth2.transport import Answer
-from connected_accounts.providers.base import Endpoints, Identity, Provider
+from connected_accounts.providers.base import Endpoints, Identity, Provider, as_origin
 from connected_accounts.secret import Secret
 
 logger = logging.getLogger("connected_accounts")
@@ -172,11 +172,12 @@ def with_claims(
     token: TokenResponse,
     *,
     nonce: str,
-    now: datetime,
+    now: datetime | None,
 ) -> TokenResponse:
     """The token answer with what its id_token claims, checked; as it is where there is none.
 
-    ``nonce`` is the one that was sent, empty on a refresh. Raises UnexpectedResponse.
+    ``nonce`` is the one that was sent; on a refresh it is empty and ``now`` None. Raises
+    UnexpectedResponse.
     """
     if token.id_token is None or not endpoints.issuer:
         return token
@@ -226,7 +227,9 @@ def session_for(
     return ProviderSession(
         client_id=provider.config.client_id,
         base_url=endpoints.api_base_url,
-        origins={origin_of(url) for url in (*endpoints.api_urls(), *provider.api_hosts)},
+        origins={
+            origin_of(url) for url in (*endpoints.api_urls(), *map(as_origin, provider.api_hosts))
+        },
         access_token=access_token,
         renew=renew,
         headers=provider.request_headers(),

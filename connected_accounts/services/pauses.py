@@ -41,7 +41,7 @@ def pause_of(alias: str, now: datetime) -> str:
 
 def belongs_here(state: ProviderState) -> bool:
     """False for the database of another deployment: a copy must not spend its refresh tokens."""
-    return conf.site_id() in ("", state.site_id)
+    return state.site_id in ("", conf.site_id())
 
 
 def confirm_site() -> int:

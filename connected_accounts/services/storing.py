@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
-from django.db import InterfaceError, OperationalError, connection
+from django.db import InterfaceError, OperationalError, connection, connections, transaction
 from django.utils import timezone
 
 from connected_accounts.accounts import ConnectedAccount, Reason
@@ -18,12 +18,14 @@ from connected_accounts.providers.base import Endpoints, Provider
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.secret import Sealed, Secret
 from connected_accounts.services.grants import grant_values
+from connected_accounts.services.locks import is_lock_timeout, short_lock_waits
 from connected_accounts.services.revocation import revoke_orphan
 
 logger = logging.getLogger("connected_accounts")
 
 PATIENCE: Final = 20.0  # seconds; shorter than the lease outlives the call
 PAUSE: Final = 0.5
+LOCK_WAIT: Final = 5  # seconds
 T = TypeVar("T")
 
 
@@ -36,6 +38,14 @@ def in_sites_transaction() -> bool:
     """Whether a transaction is open here that is not a test case's own."""
     blocks = connection.atomic_blocks
     return bool(blocks) and not any(getattr(block, "_from_testcase", False) for block in blocks)
+
+
+def after_commit(send: Callable[[], Any]) -> None:
+    """Send a signal at once, or after the site's transaction where the refresh is part of it."""
+    if in_sites_transaction():
+        transaction.on_commit(send)
+    else:
+        send()
 
 
 def outside_transaction(work: Callable[[], T]) -> T:
@@ -52,23 +62,16 @@ def outside_transaction(work: Callable[[], T]) -> T:
         return pool.submit(_work_apart, work).result()
 
 
-_LOCK_WAIT: Final = {
-    "postgresql": "SET lock_timeout = '5s'",
-    "mysql": "SET innodb_lock_wait_timeout = 5",
-}
-
-
 def _work_apart(work: Callable[[], T]) -> T:
     """On this thread's own connection. A row that the site's own transaction has locked cannot be
     waited for: that transaction waits for us."""
     try:
-        with connection.cursor() as cursor:
-            cursor.execute(_LOCK_WAIT[connection.vendor])
-        return work()
+        with short_lock_waits(LOCK_WAIT):
+            return work()
     except OperationalError:
         pass
     finally:
-        connection.close()
+        connections.close_all()
     raise ProviderUnavailable("busy", sent=False)
 
 
@@ -78,8 +81,8 @@ def patiently(write: Callable[[], T]) -> T:
     while True:
         try:
             return write()
-        except (OperationalError, InterfaceError):
-            if connection.in_atomic_block or time.monotonic() > ends:
+        except (OperationalError, InterfaceError) as error:
+            if is_lock_timeout(error) or connection.in_atomic_block or time.monotonic() > ends:
                 raise
             connection.close()
             time.sleep(PAUSE)
@@ -95,6 +98,8 @@ def store_grant(
     """Store a refreshed grant while the row is ours. False: it is not, and the grant is withdrawn
     if a disconnect was faster.
 
+    Raises OperationalError where the row is locked for longer than the connection waits.
+
     When the database stays away the grant goes to the broker, sealed, and ProviderUnavailable
     (``database_away``) is raised.
     """
@@ -102,7 +107,9 @@ def store_grant(
         if patiently(lambda: account.mark_refreshed(**values)):
             return True
         return patiently(lambda: _after_losing(account, values, provider, endpoints, document))
-    except (OperationalError, InterfaceError):
+    except (OperationalError, InterfaceError) as error:
+        if is_lock_timeout(error):
+            raise
         _hand_over(account, {**document, "sent_at": values["refreshed_at"].isoformat()})
     # Outside the except block: the database's error would hold the statement.
     raise ProviderUnavailable("database_away")

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from connected_accounts.models import (
     Outcome,
     Revocation,
 )
+from connected_accounts.oauth2 import discovery
 from connected_accounts.providers.generic import OAuth2, value_at
 from connected_accounts.services import refresh
 from connected_accounts.testing import CANARY, Answer, FakeProvider
@@ -93,6 +95,13 @@ class TestIdToken(Harness):
     scopes = ["openid", "email"]
     options = with_issuer(identity_source="id_token")
 
+    @pytest.fixture(autouse=True)
+    def _discovered(self) -> Iterator[None]:
+        discovery.forget()
+        discovery.kept(f"issuer:{ISSUER}", lambda: ({"issuer": ISSUER}, 3600.0))
+        yield
+        discovery.forget()
+
     def connect_with(self, user: Any, fake: FakeProvider, **claims: Any) -> ConnectedAccount:
         finish = self.begin(user, fake)
         nonce = AuthorizationRequest.objects.latest("pk").oidc_nonce
@@ -160,9 +169,36 @@ class TestIdToken(Harness):
         self, user: Any, fake: FakeProvider
     ):
         account = self.connect_with(user, fake)
-        fake.script("token", self.recorded("token_refreshed", id_token=id_token(iss="x")))
+        first = self.stored(account).open_token()["id_token"]
+        for number, bad in enumerate([id_token(iss="x", sub="y"), id_token(aud="x"), "garbage"], 2):
+            answer = {"id_token": bad, "refresh_token": f"canary-refresh-{number}"}
+            fake.script("token", self.recorded("token_refreshed", **answer))
+            refresh(account)
+            document = self.stored(account).open_token()
+            assert document["refresh_token"] == f"canary-refresh-{number}"
+            assert document["id_token"] == first
+
+    def test_a_repeated_id_token_that_has_expired_is_no_fault(self, user: Any, fake: FakeProvider):
+        account = self.connect_with(user, fake)
+        again = {"id_token": id_token(exp=1)}
+        fake.script("token", self.recorded("token_refreshed", **again))
         refresh(account)
-        assert self.stored(account).open_token()["refresh_token"] == "canary-refresh-2"
+        assert account.status == "active"
+
+    def test_an_expired_id_token_that_names_another_ends_the_grant(
+        self, user: Any, fake: FakeProvider
+    ):
+        account = self.connect_with(user, fake)
+        other = {"id_token": id_token(exp=1, sub="somebody-else")}
+        fake.script("token", self.recorded("token_refreshed", **other))
+        assert self.raised_by(lambda: refresh(account)).code == "identity_changed"
+
+    def test_a_userinfo_endpoint_of_another_kind_need_not_name_the_sub(
+        self, user: Any, fake: FakeProvider
+    ):
+        self.configure(options=with_issuer(identity_source="userinfo", subject_path="id"))
+        fake.script("identity", Answer(200, json={"id": 77}))
+        assert self.connect_with(user, fake).subject == "77"
 
     def test_without_openid_no_nonce_is_sent(self, user: Any, fake: FakeProvider):
         self.configure(SCOPES=["profile"])

@@ -195,12 +195,117 @@ def test_what_settings_say_wins(server: Any, settings: Any) -> None:
     assert endpoints.revocation_endpoint == "https://elsewhere.example/revoke"
 
 
-@pytest.mark.parametrize("endpoint", ["http://login.example/token", "token", 5, "file:///etc"])
+UNUSABLE = ["http://login.example/token", "http://127.0.0.2/x", "token", 5, None, "", "file:///x"]
+
+
+@pytest.mark.parametrize("endpoint", UNUSABLE)
 def test_an_endpoint_without_tls_is_not_used(server: Any, settings: Any, endpoint: Any) -> None:
     server.documents[OPENID] = metadata(server.url, token_endpoint=endpoint)
     configure(settings, server.url)
+    with pytest.raises(UnexpectedResponse) as caught:
+        get_provider("login").endpoints()
+    assert (caught.value.code, caught.value.sent) == ("no_metadata", False)
+
+
+@pytest.mark.parametrize("endpoint", UNUSABLE)
+def test_an_optional_endpoint_that_cannot_be_used_is_none(
+    server: Any, settings: Any, endpoint: Any
+) -> None:
+    told = {"userinfo_endpoint": endpoint, "revocation_endpoint": endpoint}
+    server.documents[OPENID] = metadata(server.url, **told)
+    configure(settings, server.url, userinfo_endpoint="https://elsewhere.example/me")
+    endpoints = get_provider("login").endpoints()
+    assert endpoints.userinfo_endpoint == "https://elsewhere.example/me"
+    assert endpoints.revocation_endpoint == ""
+
+
+def test_plain_http_of_metadata_is_for_an_issuer_that_settings_name_so(settings: Any) -> None:
+    issuer = "https://login.example"
+    told = metadata(issuer, token_endpoint="http://127.0.0.1:9/token")
+    discovery.kept(f"issuer:{issuer}", lambda: (told, 60.0))
+    configure(settings, issuer)
     with pytest.raises(UnexpectedResponse):
         get_provider("login").endpoints()
+
+
+def test_a_null_in_one_document_leaves_the_value_of_the_other(server: Any) -> None:
+    server.documents[OPENID] = metadata(server.url, userinfo_endpoint=None)
+    server.documents[OAUTH] = metadata(server.url, userinfo_endpoint=f"{server.url}/me")
+    assert server_metadata(server.url)["userinfo_endpoint"] == f"{server.url}/me"
+
+
+def test_what_one_document_lacks_for_now_ends_no_account(
+    server: Any, settings: Any, answering: Callable[..., bytes]
+) -> None:
+    elsewhere = {"userinfo_endpoint": "https://api.example/me"}
+    server.documents[OPENID] = metadata(server.url, **elsewhere)
+    server.documents[OAUTH] = metadata(server.url)
+    configure(settings, server.url)
+    before = get_provider("login").endpoints()
+    discovery.forget()
+    server.documents[OPENID] = answering(status=503)
+    after = get_provider("login").endpoints()
+    assert after.userinfo_endpoint != before.userinfo_endpoint
+    assert (after.token_hosts(), after.exact()) == (before.token_hosts(), before.exact())
+
+
+def test_a_client_without_a_secret_authenticates_by_its_id_alone(
+    server: Any, settings: Any
+) -> None:
+    methods = {"token_endpoint_auth_methods_supported": ["client_secret_basic", "none"]}
+    server.documents[OPENID] = metadata(server.url, **methods)
+    configure(settings, server.url)
+    settings.CONNECTED_ACCOUNTS["PROVIDERS"]["login"]["CLIENT_SECRET"] = ""
+    provider = get_provider("login")
+    provider.endpoints()
+    assert provider.token_endpoint_auth_method == "none"
+
+
+@pytest.mark.parametrize("odd", [5, "client_secret_post", None, {}])
+def test_odd_lists_of_methods_are_passed_over(server: Any, settings: Any, odd: Any) -> None:
+    told = {"token_endpoint_auth_methods_supported": odd, "code_challenge_methods_supported": odd}
+    server.documents[OPENID] = metadata(server.url, **told)
+    configure(settings, server.url)
+    provider = get_provider("login")
+    provider.endpoints()
+    assert provider.token_endpoint_auth_method == "client_secret_basic"
+    assert provider.code_challenge_method == "S256"
+
+
+def test_endpoints_of_settings_do_without_an_issuer_that_is_away(
+    server: Any, settings: Any, answering: Callable[..., bytes]
+) -> None:
+    own = {
+        "authorization_endpoint": f"{server.url}/a",
+        "token_endpoint": f"{server.url}/t",
+    }
+    configure(settings, server.url, **own)
+    server.documents[OPENID] = answering(status=503)
+    assert get_provider("login").endpoints().token_endpoint == f"{server.url}/t"
+    discovery.forget()
+    server.documents[OPENID] = metadata(server.url, revocation_endpoint=f"{server.url}/r")
+    endpoints = get_provider("login").endpoints()
+    assert (endpoints.token_endpoint, endpoints.revocation_endpoint) == (
+        f"{server.url}/t",
+        f"{server.url}/r",
+    )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"issuer": ""},
+        {
+            "issuer": "",
+            "authorization_endpoint": "https://x.example/a",
+            "token_endpoint": "https://x.example/t",
+            "identity_source": "id_token",
+        },
+    ],
+)
+def test_settings_that_can_never_work_are_said_to(settings: Any, options: dict[str, Any]) -> None:
+    configure(settings, **options)
+    assert "E015" in {problem.id for problem in problems()}
 
 
 @pytest.mark.django_db

@@ -14,7 +14,7 @@ from connected_accounts.providers.registry import get_provider
 from connected_accounts.services.drain import drain
 from connected_accounts.services.grants import backoff
 from connected_accounts.services.pacing import reserve
-from connected_accounts.services.pauses import confirm_site
+from connected_accounts.services.pauses import confirm_site, pause
 from connected_accounts.testing import Answer, ConnectionRefused, FakeProvider
 from tests.journeys import connect
 
@@ -221,6 +221,29 @@ def test_a_copy_of_the_database_under_another_site_id_refreshes_nothing(
     assert refreshes(badgr) == 5
     assert confirm_site() == 1
     assert drain("badgr").refreshed == 5
+
+
+def test_a_copy_made_before_the_first_refresh_refreshes_nothing_either(
+    client_of_ada: Client, badgr: FakeProvider, app_settings: Any
+) -> None:
+    app_settings(SITE_ID="production")
+    connect(client_of_ada, badgr)
+    make_due()
+    for name in ("clone", None):
+        app_settings(SITE_ID=name)
+        assert drain("badgr").refreshed == 0
+    app_settings(SITE_ID="production")
+    assert drain("badgr").refreshed == 1
+
+
+def test_a_probe_that_ends_a_grant_shows_that_the_site_is_accepted(
+    accounts: list[ConnectedAccount], badgr: FakeProvider
+) -> None:
+    pause("badgr", "invalid_client")
+    ProviderState.objects.update(paused_until=timezone.now())
+    badgr.script("token", Answer(400, json={"error": "invalid_grant"}))
+    assert vars(drain("badgr")) == {"refreshed": 0, "failed": 1}
+    assert vars(drain("badgr")) == {"refreshed": 4, "failed": 0}
 
 
 def test_an_alias_that_left_the_settings_stops_nobody(

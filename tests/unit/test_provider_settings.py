@@ -88,7 +88,8 @@ ENTRY: list[tuple[str, dict[str, Any], str]] = [
     ("E012", endpoint("https://[::1/token"), "https"),
     ("E012", {"OPTIONS": {"api_base": "http://api.example.org"}}, "https"),
     ("E012", {"OPTIONS": {"api_hosts": ["http://api.example.org"]}}, "https"),
-    ("E012", {"OPTIONS": {"api_hosts": ["api.example.org"]}}, "https"),
+    ("E012", {"OPTIONS": {"api_hosts": ["ftp://api.example.org"]}}, "https"),
+    ("E012", {"OPTIONS": {"api_hosts": ["user@api.example.org"]}}, "https"),
     ("E014", {"EXCLUSIVE": "no"}, "True or False"),
     ("E014", {"EXCLUSIVE": 1}, "True or False"),
     ("E014", {"REFRESH_POLICY": "never"}, "on_use"),
@@ -158,6 +159,7 @@ def test_a_client_secret_that_the_environment_lacks_is_not_sent_as_none(set_entr
         {"OPTIONS": {"region": "eu", "brand": "parchment"}},
         {"OPTIONS": {"authorization_params": {"prompt": "consent"}, "reuse_window": 30}},
         {"OPTIONS": {"api_hosts": ["https://files.example.org", "http://127.0.0.1:9000"]}},
+        {"OPTIONS": {"api_hosts": ["files.example.org"]}},  # https
         endpoint("https://api.example.org/token?tenant=1"),
         endpoint("HTTPS://API.example.org:8443/token"),
         endpoint("http://127.0.0.1:9000/token"),

@@ -1,8 +1,9 @@
 """Refreshing inside a site's own transaction, on PostgreSQL: no hang, no stale token, no loss."""
 
+import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -12,7 +13,10 @@ from django.utils import timezone
 
 from connected_accounts.exceptions import ProviderUnavailable
 from connected_accounts.models import ConnectedAccount, ProviderState
+from connected_accounts.services import drain as drain_module
 from connected_accounts.services import get_access_token, refresh
+from connected_accounts.services.drain import drain
+from connected_accounts.services.locks import short_lock_waits
 from connected_accounts.testing import FakeProvider
 from tests.journeys import connect
 
@@ -68,3 +72,70 @@ def test_a_row_that_the_site_has_locked_is_not_waited_for_for_ever(
     assert time.monotonic() - began < 20
     assert len(badgr.sent_to("token")) == 1
     assert get_access_token(account) == badgr.grants[0].access_token
+
+
+@contextmanager
+def row_locked_elsewhere(pk: int) -> Iterator[None]:
+    """Another connection that has changed the row, and commits at the end."""
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        try:
+            with transaction.atomic():
+                ConnectedAccount.objects.filter(pk=pk).update(label="changed elsewhere")
+                held.set()
+                done.wait(30)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert held.wait(10)
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join(30)
+
+
+@pytest.mark.parametrize("locked_when", ["before", "after"])
+def test_one_locked_row_holds_up_no_other(
+    account: ConnectedAccount,
+    client_of_ada: Client,
+    badgr: FakeProvider,
+    monkeypatch: pytest.MonkeyPatch,
+    locked_when: str,
+) -> None:
+    for number in range(5):
+        connect(client_of_ada, badgr, subject=f"person-{number}")
+    ConnectedAccount.objects.update(refresh_at=timezone.now())
+    others = ConnectedAccount.objects.exclude(pk=account.pk)
+    if locked_when == "before":
+        with row_locked_elsewhere(account.pk):
+            assert drain("badgr").refreshed == 5
+        assert drain("badgr").refreshed == 1
+        return
+    # Locked while the provider is asked, and let go when the others are stored.
+    lock = row_locked_elsewhere(account.pk)
+    settle, settled = drain_module.settle, []
+
+    def lock_first(attempt: Any, outcome: Any) -> Any:
+        if not settled:
+            lock.__enter__()
+        settled.append(attempt.account.pk)
+        if not others.filter(refreshed_at=None).exists():
+            lock.__exit__(None, None, None)
+        return settle(attempt, outcome)
+
+    monkeypatch.setattr(drain_module, "settle", lock_first)
+    assert vars(drain("badgr")) == {"refreshed": 6, "failed": 0}
+    assert set(badgr.presentations.values()) == {1}
+
+
+def test_the_connections_own_lock_time_out_is_set_back(account: ConnectedAccount) -> None:
+    with connection.cursor() as cursor:
+        with short_lock_waits(3):
+            cursor.execute("SHOW lock_timeout")
+            assert cursor.fetchone() == ("3s",)
+        cursor.execute("SHOW lock_timeout")
+        assert cursor.fetchone() == ("0",)
