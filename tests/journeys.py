@@ -1,19 +1,23 @@
 """A person's way through the pages, for tests, and the stored account that it ends with."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from threading import Barrier
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from asgiref.sync import sync_to_async
-from django.db import connections
+from django.db import connection, connections
 from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
 
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.testing import FakeProvider
+
+THREADS = 12
 
 
 def start(client: Client, alias: str = "badgr", **data: Any) -> str:
@@ -69,3 +73,18 @@ def run(work: Awaitable[Any]) -> Any:
             await sync_to_async(connections.close_all)()
 
     return asyncio.run(run_and_close())
+
+
+def at_once(work: Callable[[], Any], threads: int = THREADS) -> list[Any]:
+    """Run ``work`` in all threads, released together; return what they returned."""
+    barrier = Barrier(threads)
+
+    def run() -> Any:
+        try:
+            barrier.wait(timeout=20)
+            return work()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(threads) as pool:
+        return [future.result() for future in [pool.submit(run) for _ in range(threads)]]

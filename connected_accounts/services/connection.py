@@ -20,6 +20,7 @@ from connected_accounts.models import (
 from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.providers.base import Endpoints, Identity, Provider
 from connected_accounts.services.grants import grant_values
+from connected_accounts.services.locks import retried
 from connected_accounts.services.pauses import provider_state, take_turns
 from connected_accounts.services.revocation import queue_replaced
 
@@ -51,7 +52,7 @@ def store_connection(
         "inputs": row.inputs,
     }
     try:
-        account, created = _write(provider, row, identity, values, sent_at)
+        account, created = retried(lambda: _write(provider, row, identity, values, sent_at))
     except AuthorizationDenied as refused:
         Event.record(
             Kind.REFUSED,

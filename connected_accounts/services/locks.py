@@ -1,9 +1,14 @@
-"""Not waiting for ever for a row that another transaction has locked."""
+"""Rows that other transactions have locked or changed: not waiting for ever, and trying again."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Final, TypeVar
 
-from django.db import DatabaseError, InterfaceError, connection
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
+
+TRIES: Final = 5
+NOT_IN_LINE: Final = ("40001", "40P01", 1213)  # serialization failure, deadlock; MySQL's deadlock
+T = TypeVar("T")
 
 
 @contextmanager
@@ -35,8 +40,25 @@ def _execute(statement: str) -> None:
         cursor.execute(statement)
 
 
+def retried(work: Callable[[], T]) -> T:
+    """Run a transaction, and again where the database could not bring it in line with another, as
+    it may at REPEATABLE READ and SERIALIZABLE."""
+    for _ in range(TRIES):
+        try:
+            return work()
+        except OperationalError as error:
+            if connection.in_atomic_block or _code(error) not in NOT_IN_LINE:
+                raise
+    return work()
+
+
 def is_lock_timeout(error: DatabaseError | InterfaceError) -> bool:
     """Whether a lock was waited for in vain: PostgreSQL's 55P03, MySQL's 1205."""
+    return _code(error) in ("55P03", 1205)
+
+
+def _code(error: DatabaseError | InterfaceError) -> object:
+    """PostgreSQL's SQLSTATE, or MySQL's number."""
     cause = error.__cause__
     number = cause.args[0] if cause is not None and cause.args else None
-    return getattr(cause, "sqlstate", None) == "55P03" or number == 1205
+    return getattr(cause, "sqlstate", None) or number

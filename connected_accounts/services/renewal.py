@@ -19,6 +19,7 @@ from connected_accounts.models import ConnectedAccount
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.services import pauses
 from connected_accounts.services.attempts import Attempt, claim, run
+from connected_accounts.services.locks import retried
 from connected_accounts.services.pacing import place_of_one
 from connected_accounts.services.storing import outside_transaction
 
@@ -70,7 +71,7 @@ def renew(before: ConnectedAccount) -> None:
         refused = "" if paused else pauses.pause_of(before.provider, began)
         if refused:  # while we waited: one request with wrong credentials is enough
             raise ClientRejected(refused, sent=False)
-        attempts = claim([before.pk], provider, now=timezone.now())
+        attempts = retried(lambda: claim([before.pk], provider, now=timezone.now()))
         if attempts:
             _renew_claimed(attempts[0], before)
             if state.pause_reason:

@@ -36,6 +36,7 @@ from connected_accounts.providers.registry import get_provider
 from connected_accounts.secret import Secret
 from connected_accounts.services import pauses
 from connected_accounts.services.grants import backoff
+from connected_accounts.services.locks import retried
 from connected_accounts.services.pacing import place_of_one
 
 logger = logging.getLogger("connected_accounts")
@@ -52,7 +53,7 @@ def disconnect(account: ConnectedAccount) -> Revocation | None:
     """
     if account._state.adding or account.pk is None:
         return None  # this very object was disconnected before
-    account.delete()
+    retried(account.delete)
     return account.revocation
 
 

@@ -1,12 +1,8 @@
 """The same thing done many times at the same moment, in threads with a connection each."""
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
@@ -14,26 +10,9 @@ from connected_accounts.models import AuthorizationRequest, ConnectedAccount, Re
 from connected_accounts.services import disconnect, get_access_token, refresh
 from connected_accounts.services.revocation import revoke_pending
 from connected_accounts.testing import FakeProvider
-from tests.journeys import connect, finish, start
+from tests.journeys import THREADS, at_once, connect, finish, start
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-THREADS = 12
-
-
-def at_once(work: Callable[[], Any], threads: int = THREADS) -> list[Any]:
-    """Run ``work`` in all threads, released together; return what they returned."""
-    barrier = Barrier(threads)
-
-    def run() -> Any:
-        try:
-            barrier.wait(timeout=20)
-            return work()
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(threads) as pool:
-        return [future.result() for future in [pool.submit(run) for _ in range(threads)]]
 
 
 def test_identical_callbacks_make_one_exchange(

@@ -13,12 +13,12 @@ from django.utils import timezone
 
 from connected_accounts.exceptions import ProviderUnavailable
 from connected_accounts.models import ConnectedAccount, ProviderState
+from connected_accounts.services import disconnect, get_access_token, refresh
 from connected_accounts.services import drain as drain_module
-from connected_accounts.services import get_access_token, refresh
 from connected_accounts.services.drain import drain
 from connected_accounts.services.locks import short_lock_waits
 from connected_accounts.testing import FakeProvider
-from tests.journeys import connect
+from tests.journeys import at_once, connect, finish, start
 
 pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
 
@@ -139,3 +139,30 @@ def test_the_connections_own_lock_time_out_is_set_back(account: ConnectedAccount
             assert cursor.fetchone() == ("3s",)
         cursor.execute("SHOW lock_timeout")
         assert cursor.fetchone() == ("0",)
+
+
+def test_the_same_thing_at_once_works_at_repeatable_read_too(
+    account: ConnectedAccount, client_of_ada: Client, badgr: FakeProvider
+) -> None:
+    def strictly(work: Callable[[], Any]) -> Callable[[], Any]:
+        def strict() -> Any:
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ"
+                )
+            return work()
+
+        return strict
+
+    ways = iter([badgr.authorize(start(client_of_ada), subject="new") for _ in range(6)])
+    cookies = {name: morsel.value for name, morsel in client_of_ada.cookies.items()}
+
+    def come_back() -> int:
+        client = Client()
+        client.cookies.load(cookies)
+        return finish(client, next(ways)).status_code
+
+    assert at_once(strictly(come_back), 6) == [303] * 6
+    copies = iter([ConnectedAccount.objects.get(subject="new") for _ in range(6)])
+    made = at_once(strictly(lambda: disconnect(next(copies))), 6)
+    assert sum(revocation is not None for revocation in made) == 1
