@@ -122,8 +122,10 @@ class ConnectedAccountQuerySet(models.QuerySet["ConnectedAccount"]):
             with transaction.atomic():
                 row = self.create(user=user, owner_key=owner, provider=provider, **values)
             return row, True
-        except IntegrityError:  # another tab of the same person was faster
-            same.update(**swap)
+        except IntegrityError:
+            # Another tab of the same person was faster; at REPEATABLE READ its row is not seen.
+            if not same.update(**swap):
+                raise
         return same.current().get(), False
 
 

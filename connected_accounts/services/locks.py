@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final, TypeVar
 
-from django.db import DatabaseError, InterfaceError, OperationalError, connection
+from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError, connection
 
 TRIES: Final = 5
 NOT_IN_LINE: Final = ("40001", "40P01", 1213)  # serialization failure, deadlock; MySQL's deadlock
@@ -42,12 +42,13 @@ def _execute(statement: str) -> None:
 
 def retried(work: Callable[[], T]) -> T:
     """Run a transaction, and again where the database could not bring it in line with another, as
-    it may at REPEATABLE READ and SERIALIZABLE."""
+    it may at REPEATABLE READ: a row that changed, or one that is there and was not seen."""
     for _ in range(TRIES):
         try:
             return work()
-        except OperationalError as error:
-            if connection.in_atomic_block or _code(error) not in NOT_IN_LINE:
+        except (OperationalError, IntegrityError) as error:
+            again = isinstance(error, IntegrityError) or _code(error) in NOT_IN_LINE
+            if connection.in_atomic_block or not again:
                 raise
     return work()
 
