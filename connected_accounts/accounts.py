@@ -5,7 +5,7 @@ import hashlib
 import uuid
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final, Self
 
 from django.conf import settings
 from django.db import IntegrityError, models, router, transaction
@@ -16,9 +16,6 @@ from django.utils.translation import gettext_lazy as _
 from connected_accounts.fields import SealedTextField, open_document
 from connected_accounts.history import Revocation
 
-if TYPE_CHECKING:
-    from django.contrib.auth.models import AbstractBaseUser
-
 SITE_OWNER: Final = "site"
 
 
@@ -27,7 +24,7 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def owner_key(user: "AbstractBaseUser | Any | None") -> str:
+def owner_key(user: Any) -> str:
     """The text that stands for an owner in unique constraints, where a NULL would not collide."""
     return SITE_OWNER if user is None else f"user:{user.pk}"
 

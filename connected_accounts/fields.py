@@ -80,36 +80,22 @@ def seal(plaintext: str, *, purpose: str, bound_to: object) -> Sealed:
     document = json.dumps([purpose, str(bound_to), plaintext]).encode()
     if len(document) > MAX_SEALED_BYTES:
         raise ValueError("The text is too large to seal.")
-    name, fernet = next(iter(_ferns(encryption_keys()).items()))
-    return Sealed(f"v1.{name}.{fernet.encrypt(document).decode()}")
+    return _encrypt(document)
 
 
 def unseal(sealed: Secret | None, *, purpose: str, bound_to: object) -> str:
     """Decrypt a sealed value. Raises Undecryptable; the reason is in its ``code``:
     ``empty``, ``not_sealed``, ``key_missing``, ``tampered`` or ``foreign``."""
-    from cryptography.fernet import InvalidToken
-
-    if not isinstance(sealed, Sealed):
-        raise Undecryptable("empty" if sealed is None else "not_sealed")
-    found = _SEALED.fullmatch(sealed.reveal()) if is_sealed(sealed) else None
-    if found is None:
-        raise Undecryptable("not_sealed")
-    fernet = _ferns(encryption_keys()).get(found[1])
-    if fernet is None:
-        raise Undecryptable("key_missing")
+    if sealed is None:
+        raise Undecryptable("empty")
+    document = _decrypt(sealed)
     try:
-        sealed_for, row, plaintext = json.loads(fernet.decrypt(found[2].encode()))
-    except (InvalidToken, ValueError, TypeError):
+        sealed_for, row, plaintext = json.loads(document)
+    except (ValueError, TypeError):
         raise Undecryptable("tampered") from None
     if (sealed_for, row) != (purpose, str(bound_to)):
         raise Undecryptable("foreign")
     return str(plaintext)
-
-
-def key_of(sealed: Secret) -> str:
-    """The id of the key that sealed a value, read without opening it; empty for a damaged one."""
-    found = _SEALED.fullmatch(sealed.reveal()) if is_sealed(sealed) else None
-    return found[1] if found else ""
 
 
 def reseal(sealed: Secret) -> Sealed:
@@ -117,20 +103,46 @@ def reseal(sealed: Secret) -> Sealed:
 
     Raises Undecryptable (``not_sealed``, ``key_missing``, ``tampered``).
     """
+    return _encrypt(_decrypt(sealed))
+
+
+def key_of(sealed: Secret) -> str:
+    """The id of the key that sealed a value, read without opening it; empty for a damaged one."""
+    parts = _parts(sealed)
+    return parts[1] if parts else ""
+
+
+def is_sealed(value: Secret | None) -> bool:
+    """Whether a loaded value has the form of sealed text, so that it may be copied unopened."""
+    return _parts(value) is not None
+
+
+def _parts(value: Secret | None) -> re.Match[str] | None:
+    try:
+        return _SEALED.fullmatch(value.reveal()) if isinstance(value, Sealed) else None
+    except ValueError:
+        return None  # it went through pickle
+
+
+def _encrypt(document: bytes) -> Sealed:
+    name, fernet = next(iter(_ferns(encryption_keys()).items()))
+    return Sealed(f"v1.{name}.{fernet.encrypt(document).decode()}")
+
+
+def _decrypt(sealed: Secret) -> bytes:
     from cryptography.fernet import InvalidToken
 
-    ferns = _ferns(encryption_keys())
-    found = _SEALED.fullmatch(sealed.reveal()) if is_sealed(sealed) else None
-    if found is None:
+    parts = _parts(sealed)
+    if parts is None:
         raise Undecryptable("not_sealed")
-    if found[1] not in ferns:
+    fernet = _ferns(encryption_keys()).get(parts[1])
+    if fernet is None:
         raise Undecryptable("key_missing")
     try:
-        document = ferns[found[1]].decrypt(found[2].encode())
+        document: bytes = fernet.decrypt(parts[2].encode())
     except InvalidToken:
         raise Undecryptable("tampered") from None
-    name, fernet = next(iter(ferns.items()))
-    return Sealed(f"v1.{name}.{fernet.encrypt(document).decode()}")
+    return document
 
 
 def open_document(token: Secret | None, seal_id: uuid.UUID) -> dict[str, Any]:
@@ -144,14 +156,6 @@ def open_document(token: Secret | None, seal_id: uuid.UUID) -> dict[str, Any]:
 def seal_document(document: dict[str, Any], seal_id: uuid.UUID) -> Sealed:
     """Seal a token document for the row that carries ``seal_id``."""
     return seal(json.dumps(document), purpose=TOKEN_PURPOSE, bound_to=seal_id)
-
-
-def is_sealed(value: Secret | None) -> bool:
-    """Whether a loaded value has the form of sealed text, so that it may be copied unopened."""
-    try:
-        return isinstance(value, Sealed) and _SEALED.fullmatch(value.reveal()) is not None
-    except ValueError:
-        return False  # it went through pickle
 
 
 class SealedTextField(EncryptedTextField):  # type: ignore[misc]  # the library has no types

@@ -2,17 +2,13 @@
 
 import base64
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import quote_plus
 
 import requests
 
 from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.secret import Secret
-
-BodyFormat = Literal["form", "json"]
-AuthMethod = Literal["client_secret_post", "client_secret_basic", "none"]
-BasicEncoding = Literal["form", "raw"]
 
 
 def build_request(

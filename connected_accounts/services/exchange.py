@@ -68,17 +68,12 @@ def request_token(provider: Provider, endpoints: Endpoints, data: dict[str, str]
     Raises ReauthorizationRequired, ClientRejected, ProviderUnavailable or UnexpectedResponse;
     ``sent`` of the last two says whether the provider may have acted all the same.
     """
-    answer = transport.fetch(
-        build_request(
-            endpoints.token_endpoint,
-            provider.prepare_token_request(data),
-            body_format=provider.token_request_format,
-            auth_method=provider.token_endpoint_auth_method,
-            basic_auth_encoding=provider.basic_auth_encoding,
-            client_id=provider.config.client_id,
-            client_secret=provider.config.client_secret,
-            headers=provider.request_headers(),
-        )
+    answer = _post(
+        provider,
+        endpoints.token_endpoint,
+        provider.prepare_token_request(data),
+        body_format=provider.token_request_format,
+        auth_method=provider.token_endpoint_auth_method,
     )
     payload = parse_json_object(answer.body)
     if 200 <= answer.status < 300 and payload is not None:
@@ -96,6 +91,24 @@ def request_token(provider: Provider, endpoints: Endpoints, data: dict[str, str]
             error.status = answer.status
             raise
     raise _failure(provider, answer, payload)
+
+
+@sensitive_variables()
+def _post(
+    provider: Provider, url: str, data: dict[str, str], *, body_format: str, auth_method: str
+) -> Answer:
+    return transport.fetch(
+        build_request(
+            url,
+            data,
+            body_format=body_format,
+            auth_method=auth_method,
+            basic_auth_encoding=provider.basic_auth_encoding,
+            client_id=provider.config.client_id,
+            client_secret=provider.config.client_secret,
+            headers=provider.request_headers(),
+        )
+    )
 
 
 def _failure(
@@ -138,17 +151,12 @@ def _revoke_one(provider: Provider, endpoints: Endpoints, hint: str, token: str)
     data = {"token": token}
     if provider.revocation_request_format == "form":
         data["token_type_hint"] = hint
-    answer = transport.fetch(
-        build_request(
-            endpoints.revocation_endpoint,
-            data,
-            body_format=provider.revocation_request_format,
-            auth_method=provider.revocation_auth_method or provider.token_endpoint_auth_method,
-            basic_auth_encoding=provider.basic_auth_encoding,
-            client_id=provider.config.client_id,
-            client_secret=provider.config.client_secret,
-            headers=provider.request_headers(),
-        )
+    answer = _post(
+        provider,
+        endpoints.revocation_endpoint,
+        data,
+        body_format=provider.revocation_request_format,
+        auth_method=provider.revocation_auth_method or provider.token_endpoint_auth_method,
     )
     if 200 <= answer.status < 300:
         return Outcome.REVOKED  # whatever the body says (RFC 7009 2.2)
