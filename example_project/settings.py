@@ -80,8 +80,8 @@ if DATABASES["default"]["ENGINE"] == SQLITE:
 
 # --- Celery -----------------------------------------------------------------------------------
 
-CELERY_BROKER_URL = env.get("CELERY_BROKER_URL") or "filesystem://localhost//"
-if CELERY_BROKER_URL.startswith("filesystem:"):
+CELERY_BROKER_URL = env.get("CELERY_BROKER_URL") or "folder://localhost//"
+if CELERY_BROKER_URL.startswith("folder:"):
     # Messages are files in a folder that the site, the worker and beat share: nothing to install.
     BROKER_FOLDER = Path(env.get("BROKER_FOLDER") or BASE_DIR / ".demo" / "broker")
     (BROKER_FOLDER / "messages").mkdir(parents=True, exist_ok=True)
