@@ -41,7 +41,7 @@ class InvalidState(ConnectedAccountsError):
 
     ``code`` is one of ``malformed``, ``unknown``, ``expired``, ``replayed``, ``other_user``,
     ``other_browser``, ``other_provider``, ``wrong_issuer``, ``settings_changed``, ``code_missing``,
-    ``code_rejected``.
+    ``code_rejected``, ``not_permitted``.
     """
 
 

@@ -74,6 +74,7 @@ class Kind(models.TextChoices):
     SCOPES_CHANGED = "scopes_changed", _("permissions changed")
     REFRESH_FAILED = "refresh_failed", _("refresh failed")
     RECONNECT_REQUIRED = "reconnect_required", _("must be connected again")
+    CLIENT_REGISTERED = "client_registered", _("registered as a client")
     CLIENT_REJECTED = "client_rejected", _("the site's credentials were rejected")
     DISCONNECTED = "disconnected", _("disconnected")
     REVOKED = "revoked", _("permission withdrawn at the service")

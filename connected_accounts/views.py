@@ -30,11 +30,8 @@ from connected_accounts.models import ConnectedAccount
 from connected_accounts.oauth2.state import new_secret
 from connected_accounts.providers.base import Provider
 from connected_accounts.providers.registry import get_provider, get_providers
-from connected_accounts.services.authorization import (
-    complete_authorization,
-    requested_scopes,
-    start_authorization,
-)
+from connected_accounts.services.authorization import requested_scopes, start_authorization
+from connected_accounts.services.completion import complete_authorization
 from connected_accounts.services.pauses import report
 from connected_accounts.services.revocation import disconnect
 

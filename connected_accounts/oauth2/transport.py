@@ -19,8 +19,20 @@ from requests.adapters import BaseAdapter, HTTPAdapter
 from requests.utils import get_environ_proxies
 
 from connected_accounts import conf
-from connected_accounts.exceptions import ProviderUnavailable, UnexpectedResponse
-from connected_accounts.oauth2.wire import Call, HTTPPool, HTTPSPool, Watchdog, current
+from connected_accounts.exceptions import (
+    ProviderError,
+    ProviderUnavailable,
+    UnexpectedResponse,
+)
+from connected_accounts.oauth2.wire import (
+    Call,
+    HTTPPool,
+    HTTPSPool,
+    PrivateAddress,
+    Watchdog,
+    current,
+    public_only,
+)
 
 MAX_BODY: Final = 1024 * 1024
 POOL_SIZE: Final = 128
@@ -104,7 +116,7 @@ def ca_bundle() -> str | bool:
     return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
 
 
-def fetch(request: requests.Request) -> Answer:
+def fetch(request: requests.Request, *, public: bool = False) -> Answer:
     """Send one request and read its answer, whatever its status; a redirect is not followed.
 
     Raises ProviderUnavailable when no complete answer came within ``HTTP_DEADLINE`` (its ``sent``
@@ -121,13 +133,16 @@ def fetch(request: requests.Request) -> Answer:
     call = Call(float(conf.get("HTTP_DEADLINE")))
     current.call = call
     _watchdog.add(call)
-    failure: ProviderUnavailable | None = None
+    failure: ProviderError | None = None
     try:
-        return _exchange(request.prepare(), call)
+        with public_only(public):
+            return _exchange(request.prepare(), call)
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
         call.sent = call.sent and not _never_connected(error)
         # Built here, raised below: these errors hold the request, its body and its URL.
         failure = ProviderUnavailable(_failure_code(error, call), sent=call.sent)
+        if _is_private(error):
+            failure = UnexpectedResponse("private_address", sent=False)
     finally:
         current.call = None
         _watchdog.remove(call)
@@ -162,6 +177,12 @@ def _exchange(request: requests.PreparedRequest, call: Call) -> Answer:
 def _never_connected(error: BaseException) -> bool:
     reason = getattr(error.args[0], "reason", None) if error.args else None
     return isinstance(reason, urllib3.exceptions.NewConnectionError)
+
+
+def _is_private(error: BaseException | None) -> bool:
+    while error is not None and not isinstance(error, PrivateAddress):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _failure_code(error: BaseException, call: Call) -> str:

@@ -13,20 +13,17 @@ if TYPE_CHECKING:
         get_access_token,
         get_session,
     )
-    from connected_accounts.services.authorization import (
-        Completed,
-        complete_authorization,
-        start_authorization,
-    )
+    from connected_accounts.services.authorization import start_authorization
+    from connected_accounts.services.completion import Completed, complete_authorization
     from connected_accounts.services.renewal import arefresh, refresh
     from connected_accounts.services.revocation import adisconnect, disconnect
 
 _HOMES = {
-    "Completed": "authorization",
+    "Completed": "completion",
     "adisconnect": "revocation",
     "aget_access_token": "access",
     "arefresh": "renewal",
-    "complete_authorization": "authorization",
+    "complete_authorization": "completion",
     "disconnect": "revocation",
     "get_access_token": "access",
     "get_session": "access",

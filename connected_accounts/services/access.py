@@ -18,6 +18,7 @@ from connected_accounts.providers.registry import get_provider
 from connected_accounts.secret import Secret
 from connected_accounts.services import pauses
 from connected_accounts.services.exchange import session_for
+from connected_accounts.services.probing import end_if_dead
 from connected_accounts.services.renewal import renew
 from connected_accounts.services.storing import outside_transaction
 
@@ -46,10 +47,10 @@ def get_session(account: ConnectedAccount) -> ProviderSession:
     other URL raises ConfigurationError and is not sent. After a 401 the token is renewed and the
     call repeated, once, if its body can be sent again.
     """
-    provider = get_provider(account.provider)
+    provider = get_provider(account.provider).bound(inputs=account.inputs)
     return session_for(
         provider,
-        provider.endpoints(account.inputs),
+        provider.endpoints(),
         access_token=lambda: current_token(account),
         renew=lambda failed: renewed_token(account, failed),
     )
@@ -75,7 +76,14 @@ def renewed_token(account: ConnectedAccount, failed: Secret) -> Secret:
     """A token other than the one a provider just refused: the stored one, if it is newer."""
     row = _read(account)
     stored = _access_token(row)
-    return stored if stored != failed else outside_transaction(lambda: _renewed(row))
+    if stored != failed:
+        return stored
+    try:
+        return outside_transaction(lambda: _renewed(row))
+    except ReauthorizationRequired as error:
+        if error.code == "no_refresh_token" and outside_transaction(lambda: end_if_dead(row)):
+            raise ReauthorizationRequired(row.reason) from None
+        raise
 
 
 def _renewed(row: ConnectedAccount) -> Secret:

@@ -18,7 +18,8 @@ from connected_accounts.models import (
     digest,
 )
 from connected_accounts.oauth2.token import TokenResponse
-from connected_accounts.providers.base import Endpoints, Identity, Provider
+from connected_accounts.providers.base import Client, Endpoints, Identity, Provider
+from connected_accounts.services.clients import store_own_client
 from connected_accounts.services.grants import grant_values
 from connected_accounts.services.locks import retried
 from connected_accounts.services.pauses import provider_state, take_turns
@@ -33,8 +34,12 @@ def store_connection(
     document: dict[str, Any],
     identity: Identity,
     sent_at: datetime,
+    *,
+    own_client: Client | None = None,
 ) -> tuple[ConnectedAccount, bool]:
     """Create the account, or swap its grant, in one transaction that begins with its write.
+
+    ``own_client`` are the person's own credentials, to be kept with it.
 
     Raises AuthorizationDenied (``other_account``, ``account_in_use``) where the identity may not be
     stored for this owner; nothing is changed then.
@@ -52,7 +57,9 @@ def store_connection(
         "inputs": row.inputs,
     }
     try:
-        account, created = retried(lambda: _write(provider, row, identity, values, sent_at))
+        account, created = retried(
+            lambda: _write(provider, row, identity, values, sent_at, own_client)
+        )
     except AuthorizationDenied as refused:
         Event.record(
             Kind.REFUSED,
@@ -72,6 +79,7 @@ def _write(
     identity: Identity,
     values: dict[str, Any],
     at: datetime,
+    own_client: Client | None,
 ) -> tuple[ConnectedAccount, bool]:
     if provider.config.exclusive:
         provider_state(provider.alias)
@@ -89,6 +97,8 @@ def _write(
             subject=identity.subject,
             values=values,
         )
+        if own_client is not None:
+            store_own_client(own_client, provider=row.provider, owner=row.owner_key, at=at)
         Event.record(Kind.CONNECTED if created else Kind.RECONNECTED, account, at=at)
     return account, created
 

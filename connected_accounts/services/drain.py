@@ -26,9 +26,10 @@ from connected_accounts.models import ConnectedAccount
 from connected_accounts.providers.base import Provider
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.services import pauses
-from connected_accounts.services.attempts import Attempt, Outcome, ask, claim, prepare, settle
+from connected_accounts.services.attempts import Attempt, Outcome, ask, claim, prepare
 from connected_accounts.services.locks import is_lock_timeout, short_lock_waits
 from connected_accounts.services.pacing import reserve
+from connected_accounts.services.settling import settle
 
 logger = logging.getLogger("connected_accounts")
 
@@ -71,7 +72,8 @@ def drain(alias: str, *, now: datetime | None = None, seconds: float = MAX_SECON
     if not is_due(alias, now):
         return drained
     try:
-        provider.endpoints()  # what has to be discovered is, before any lease runs
+        if not provider.connect_fields:  # else each account has its own
+            provider.endpoints()  # what has to be discovered is, before any lease runs
     except ProviderError as error:
         logger.warning("cannot refresh: provider=%s code=%s", alias, error.code)
         return drained

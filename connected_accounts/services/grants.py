@@ -33,7 +33,7 @@ def refresh_time(
     if not renewable:
         return None
     lives = [None if ends_at is None else (ends_at - sent_at).total_seconds()]
-    if provider.config.refresh_policy == "ahead":
+    if provider.refresh_policy == "ahead":
         lives.append(token.expires_in)
     known = [max(life, 0.0) for life in lives if life is not None]
     if not known:
@@ -63,7 +63,8 @@ def grant_values(
 ) -> dict[str, Any]:
     """The columns that a token answer sets, on connect and on refresh alike. ``known_end`` is that
     of the refresh token that is kept where the answer has none."""
-    renewable = bool(document.get("refresh_token"))
+    # Client credentials are asked for another token; there is nothing to refresh with (4.4.3).
+    renewable = bool(document.get("refresh_token")) or provider.grant_type == "client_credentials"
     ends_at = token.refresh_token_expires_at(sent_at)
     if ends_at is None and token.refresh_token is None:
         ends_at = known_end

@@ -18,9 +18,10 @@ from connected_accounts.exceptions import (
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.services import pauses
-from connected_accounts.services.attempts import Attempt, claim, run
+from connected_accounts.services.attempts import Attempt, claim
 from connected_accounts.services.locks import retried
 from connected_accounts.services.pacing import place_of_one
+from connected_accounts.services.settling import run
 from connected_accounts.services.storing import outside_transaction
 
 POLL: Final = 0.1  # seconds between looks at a row that somebody else refreshes

@@ -4,6 +4,7 @@ import logging
 import time
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
@@ -15,6 +16,7 @@ from django.utils import timezone
 
 from connected_accounts import conf, signals
 from connected_accounts.exceptions import (
+    ClientRejected,
     ConfigurationError,
     ConnectedAccountsError,
     ProviderError,
@@ -35,6 +37,7 @@ from connected_accounts.providers.base import Endpoints, Provider
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.secret import Secret
 from connected_accounts.services import pauses
+from connected_accounts.services.clients import clients_of, orphaned_clients
 from connected_accounts.services.grants import backoff
 from connected_accounts.services.locks import retried
 from connected_accounts.services.pacing import place_of_one
@@ -204,14 +207,22 @@ def _revoke(row: Revocation) -> Outcome:
     provider = get_provider(row.provider)
     if not pauses.belongs_here(pauses.provider_state(row.provider)):
         raise ConfigurationError("other_site")  # in a copy it would end the original's grant
-    endpoints = provider.endpoints(row.inputs)
+    provider = provider.bound(inputs=row.inputs)
+    endpoints = provider.endpoints()
     if endpoints.token_hosts() != row.endpoint_fingerprint:
         raise ConfigurationError("endpoints_changed")
-    if provider.config.client_id != row.client_id:
+    clients = clients_of(provider, row.client_id, row.owner_key)
+    needs_client = provider.grant_type != "personal_token" and endpoints.revocation_endpoint
+    if needs_client and not clients:
         raise ConfigurationError("client_id_changed")
     document = open_document(row.token, row.seal_id)
+    for client in clients[:-1]:
+        time.sleep(place_of_one(provider))
+        with suppress(ClientRejected):  # an older pair of the same client may do
+            return revoke_token(provider.bound(client=client), endpoints, document)
     time.sleep(place_of_one(provider))
-    return revoke_token(provider, endpoints, document)
+    last = provider.bound(client=clients[-1]) if clients else provider
+    return revoke_token(last, endpoints, document)
 
 
 def _settle(
@@ -230,6 +241,7 @@ def _settle(
     mine = Revocation.objects.filter(pk=row.pk, attempts=row.attempts, outcome=Outcome.PENDING)
     if not mine.update(**values) or outcome is Outcome.PENDING:
         return
+    orphaned_clients().filter(provider=row.provider, owner_key=row.owner_key).delete()
     kind = Kind.GIVEN_UP if outcome is Outcome.GIVEN_UP else Kind.REVOKED
     Event.record(kind, row, at=now, detail=outcome.value)
     logger.info("revocation settled: provider=%s outcome=%s", row.provider, outcome.value)

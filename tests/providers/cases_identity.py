@@ -6,7 +6,7 @@ from connected_accounts.exceptions import UnexpectedResponse
 from connected_accounts.models import ConnectedAccount, Revocation
 from connected_accounts.oauth2.token import read_token_response
 from connected_accounts.providers.registry import get_provider
-from connected_accounts.services.exchange import identify
+from connected_accounts.services.identity import identify
 from connected_accounts.testing import Answer, FakeProvider
 from tests.providers.cases_tokens import TokenCases
 from tests.providers.harness import assert_hidden

@@ -163,17 +163,17 @@ def test_an_authorization_is_not_completed_inside_a_transaction(
 def test_no_transaction_is_open_while_the_provider_is_asked(
     account: ConnectedAccount, badgr: FakeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from connected_accounts.services import attempts
+    from connected_accounts.services import settling
 
     outermost = len(connection.atomic_blocks)
     seen: list[int] = []
-    ask = attempts.ask
+    ask = settling.ask
 
     def look(attempt: Any) -> Any:
         seen.append(len(connection.atomic_blocks))
         return ask(attempt)
 
-    monkeypatch.setattr(attempts, "ask", look)
+    monkeypatch.setattr(settling, "ask", look)
     refresh(account)
     assert seen == [outermost]
     assert ConnectedAccount.objects.get().refreshed_at <= timezone.now()
