@@ -91,7 +91,7 @@ def _card(row: ConnectedAccount, service: Provider | None, now: datetime) -> Car
         scopes=scope_lines(service, row.scopes_granted),
         connected_at=row.connected_at,
         refreshed_at=row.refreshed_at,
-        can_reconnect=service is not None and service.grant_type == "authorization_code",
+        can_reconnect=service is not None,
         manage_url=service.manage_url if service else "",
     )
 

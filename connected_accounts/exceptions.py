@@ -12,6 +12,7 @@ class ConnectedAccountsError(Exception):
     # the account to be connected again, so that the page can offer to try again.
     next: str = ""
     reconnect: int | None = None
+    for_site: bool = False
 
     def __init__(self, code: str = "", message: str = "") -> None:
         code = str(code)  # a member of an enumeration would print its name

@@ -16,7 +16,7 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.views import View
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
-from django.views.decorators.debug import sensitive_variables
+from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 
 from connected_accounts import browser, tasks
 from connected_accounts.cards import account_card, account_cards, open_revocations, scope_lines
@@ -26,12 +26,16 @@ from connected_accounts.exceptions import (
     ConnectedAccountsError,
 )
 from connected_accounts.failures import failure_for
+from connected_accounts.forms import NOT_ACCEPTED, ConnectForm
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.oauth2.state import new_secret
 from connected_accounts.providers.base import Provider
+from connected_accounts.providers.inputs import CREDENTIALS
 from connected_accounts.providers.registry import get_provider, get_providers
 from connected_accounts.services.authorization import requested_scopes, start_authorization
+from connected_accounts.services.clients import connectable
 from connected_accounts.services.completion import complete_authorization
+from connected_accounts.services.direct import connect_directly
 from connected_accounts.services.pauses import report
 from connected_accounts.services.revocation import disconnect
 
@@ -88,15 +92,17 @@ class ListView(Page):
     def get(self, request: HttpRequest) -> HttpResponse:
         context = {
             "cards": account_cards(request.user, timezone.now()),
-            "providers": [p for p in get_providers() if p.grant_type == "authorization_code"],
+            "providers": connectable(get_providers()),
             "revocations": open_revocations(request.user, timezone.now()),
         }
         return render(request, "connected_accounts/list.html", context)
 
 
+@method_decorator(sensitive_post_parameters(*CREDENTIALS), name="dispatch")
 @method_decorator(csrf_protect, name="dispatch")
 class ConnectView(Page):
-    """GET asks; POST opens an authorization and leaves for the provider."""
+    """GET asks; POST opens an authorization and leaves for the provider, or connects at once with
+    what was entered."""
 
     def way_back(self, request: HttpRequest) -> str:
         fields = [(n, v) for n in ("next", "scope") for v in browser.form_values(request, n)]
@@ -109,16 +115,23 @@ class ConnectView(Page):
         return self.start(request, self.service(provider))
 
     def ask(
-        self, request: HttpRequest, service: Provider, account: ConnectedAccount | None = None
+        self,
+        request: HttpRequest,
+        service: Provider,
+        account: ConnectedAccount | None = None,
+        form: ConnectForm | None = None,
     ) -> HttpResponse:
         extra = browser.form_values(request, "scope")
         try:
             scopes = requested_scopes(service, extra, account)
+            if not connectable([service]):
+                raise ConfigurationError("no_client")
         except ConfigurationError as error:
             return failure_page(request, service, error)
         context = {
             "provider": service,
             "card": account_card(account, timezone.now()) if account else None,
+            "form": form or connect_form(service, None, account),
             "next": self.next(request),
             "extra_scopes": extra,
             "scopes": scope_lines(service, scopes),
@@ -128,6 +141,13 @@ class ConnectView(Page):
     def start(
         self, request: HttpRequest, service: Provider, account: ConnectedAccount | None = None
     ) -> HttpResponse:
+        form = connect_form(service, request.POST, account)
+        # A button elsewhere knows nothing of fields: they are asked for here.
+        if form.asked and not (form.was_sent and form.is_valid()):
+            return self.ask(request, service, account, form if form.was_sent else None)
+        form.is_valid()
+        if service.grant_type != "authorization_code":
+            return self.connect(request, service, account, form)
         secret = browser.browser_secret(request) or new_secret()
         try:
             url = start_authorization(
@@ -138,13 +158,34 @@ class ConnectView(Page):
                 next=self.next(request),
                 scopes=browser.form_values(request, "scope"),
                 account=account,
-                inputs=account.inputs if account else None,
+                inputs=form.values,
             )
         except ConnectedAccountsError as error:
             return failure_page(request, service, error)
         response = browser.SeeOther(url)
         browser.set_browser_secret(request, response, secret)
         return response
+
+    @method_decorator(sensitive_variables())
+    def connect(
+        self,
+        request: HttpRequest,
+        service: Provider,
+        account: ConnectedAccount | None,
+        form: ConnectForm,
+    ) -> HttpResponse:
+        """At once, without a redirect: what was entered is tried, and stored if it is good."""
+        try:
+            _account, created = connect_directly(
+                user=request.user, provider=service.alias, values=form.values, account=account
+            )
+        except ConnectedAccountsError as error:
+            if isinstance(error, ClientRejected) and error.code == "credentials":
+                form.add_error(None, NOT_ACCEPTED)
+                return self.ask(request, service, account, form)
+            return failure_page(request, service, error)
+        tell_connected(request, service, created)
+        return browser.SeeOther(self.next(request) or reverse("connected_accounts:list"))
 
     def next(self, request: HttpRequest) -> str:
         return browser.safe_next(request, (browser.form_values(request, "next") or [""])[0])
@@ -191,12 +232,7 @@ class CallbackView(Page):
                 # No pause: a person can bring about some of these answers.
                 report(service.alias, error.code)
             return failure_page(request, service, error)
-        said = (
-            _("%(service)s is connected.")
-            if completed.created
-            else _("%(service)s is connected again.")
-        )
-        messages.success(request, said % {"service": service.name}, fail_silently=True)
+        tell_connected(request, service, completed.created)
         target = browser.safe_next(request, completed.next)
         return browser.SeeOther(target or reverse("connected_accounts:list"))
 
@@ -221,6 +257,17 @@ class DisconnectView(Page):
         return browser.SeeOther(reverse("connected_accounts:list"))
 
 
+def connect_form(
+    service: Provider, data: Any, account: ConnectedAccount | None = None
+) -> ConnectForm:
+    return ConnectForm(service, data, known=account.inputs if account else None)
+
+
+def tell_connected(request: HttpRequest, service: Provider, created: bool) -> None:
+    said = _("%(service)s is connected.") if created else _("%(service)s is connected again.")
+    messages.success(request, said % {"service": service.name}, fail_silently=True)
+
+
 def failure_page(
     request: HttpRequest, service: Provider | None, error: ConnectedAccountsError
 ) -> HttpResponse:
@@ -231,7 +278,9 @@ def failure_page(
         again = reverse("connected_accounts:connect", args=[service.alias])
     if error.reconnect is not None:
         again = reverse("connected_accounts:reconnect", args=[error.reconnect])
-    if error.next:
+    if error.for_site:
+        again = error.next or again
+    elif error.next:
         again += "?" + urlencode({"next": error.next})
     context = {"provider": service, "failure": failure, "try_again": again}
     return render(request, "connected_accounts/failure.html", context, status=failure.status)

@@ -81,8 +81,9 @@ def renewed_token(account: ConnectedAccount, failed: Secret) -> Secret:
     try:
         return outside_transaction(lambda: _renewed(row))
     except ReauthorizationRequired as error:
-        if error.code == "no_refresh_token" and outside_transaction(lambda: end_if_dead(row)):
-            raise ReauthorizationRequired(row.reason) from None
+        if error.code == "no_refresh_token":
+            outside_transaction(lambda: end_if_dead(_read(account)))
+            _read(account)  # raises with the reason, if it has ended
         raise
 
 

@@ -116,6 +116,36 @@ def retire(pk: int | None, at: datetime) -> None:
     ProviderClient.objects.filter(pk=pk, retired_at__isnull=True).update(retired_at=at)
 
 
+def connectable(providers: Iterable[Provider]) -> list[Provider]:
+    """Those that somebody can connect now: that have a client, or need none beforehand. At most one
+    query."""
+    found = list(providers)
+    missing = [p.alias for p in found if not _has_client(p)]
+    rows = ProviderClient.objects.entered().filter(retired_at__isnull=True, provider__in=missing)
+    entered = set(rows.values_list("provider", flat=True)) if missing else set()
+    return [p for p in found if p.alias not in missing or p.alias in entered]
+
+
+def _has_client(provider: Provider) -> bool:
+    if provider.config.client_id or provider.grant_type != "authorization_code":
+        return True
+    return bool(provider.known_endpoints().registration_endpoint)
+
+
+def dependents_of(row: ProviderClient) -> int:
+    """How many accounts still need this pair: all that were made with its client id; where a newer
+    pair with the same id is in use, and accepted, those that have not had a token since."""
+    newer = ProviderClient.objects.filter(
+        provider=row.provider,
+        owner_key=row.owner_key,
+        client_id=row.client_id,
+        pk__gt=row.pk,
+        retired_at__isnull=True,
+        refused_at__isnull=True,
+    ).first()
+    return dependents(row.provider, row.client_id, since=newer.created_at if newer else None)
+
+
 def dependents(provider: str, client_id: str, *, since: datetime | None = None) -> int:
     """How many accounts of the site and its users were made with this client id; with ``since``,
     only those that have not got a token since."""

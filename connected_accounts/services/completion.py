@@ -87,6 +87,7 @@ def complete_authorization(
         account, created = _finish(service, row, answer, now)
     except ConnectedAccountsError as error:
         error.next, error.reconnect = row.next, row.account_id
+        error.for_site = row.owner_key == SITE_OWNER
         raise
     return Completed(account, created, row.next)
 
@@ -154,6 +155,7 @@ def _consume(
     error = InvalidState(cause)
     if row is not None and cause == "expired":
         error.next, error.reconnect = row.next, row.account_id
+        error.for_site = row.owner_key == SITE_OWNER
     raise error
 
 

@@ -14,30 +14,26 @@ from connected_accounts.services.identity import identify
 logger = logging.getLogger("connected_accounts")
 
 
-def end_if_dead(row: ConnectedAccount) -> bool:
+def end_if_dead(row: ConnectedAccount) -> None:
     """Ask the provider, once, whose the token is; end the grant where it says that it is nobody's.
 
     For a token without an end and without anything to refresh it with (a personal token), after an
     API has refused it: one call alone may be refused for reasons of its own. ``row`` has its token
-    loaded. Returns whether the grant has ended.
+    loaded.
     """
     provider = get_provider(row.provider).bound(inputs=row.inputs)
     if provider.identity_source != "userinfo":
-        return False
+        return
     token = read_token_response({"access_token": row.open_token()["access_token"]})
     try:
         identify(provider, provider.endpoints(), token)
-    except ProviderError as error:
-        if error.status != 401:
-            return False
-    except ConnectedAccountsError:
-        return False
-    else:
-        return False
+        return  # alive
+    except ConnectedAccountsError as error:
+        if not isinstance(error, ProviderError) or error.status != 401:
+            return
     personal = provider.grant_type == "personal_token"
     reason = Reason.CREDENTIALS_REJECTED if personal else Reason.REVOKED
     if row.mark_reconnect_required(reason):
         Event.record(Kind.RECONNECT_REQUIRED, row, at=timezone.now(), detail=reason)
         logger.warning("reconnect required: account=%s reason=%s", row.pk, reason.value)
         signals.reconnect_required.send_robust(ConnectedAccount, account=row, reason=reason.value)
-    return True
