@@ -86,6 +86,19 @@ def rest() -> int:
     return ConnectedAccount.objects.active().update(refresh_at=later, expires_at=later)
 
 
+def rest_settled() -> int:
+    """The same for those of which no answer is outstanding; return how many are left."""
+    from django.utils import timezone
+
+    from connected_accounts.models import ConnectedAccount
+
+    later = timezone.now() + timedelta(hours=1)
+    active = ConnectedAccount.objects.active()
+    settled = active.filter(attempt_started_at__isnull=True, failure_count=0)
+    settled.filter(refresh_at__lt=later - timedelta(minutes=10)).update(refresh_at=later)
+    return active.filter(refresh_at__lt=later - timedelta(minutes=10)).count()
+
+
 def report() -> dict[str, Any]:
     """How the accounts are."""
     from django.utils import timezone
@@ -220,7 +233,9 @@ def worker(name: str, *options: str) -> int:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
-    log = os.open(f"{os.environ['BENCH_FOLDER']}/{name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    log = os.open(
+        f"{os.environ['BENCH_FOLDER']}/{name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    )
     os.dup2(log, 1)
     os.dup2(log, 2)
     from example_project.celery import app
@@ -238,7 +253,19 @@ def worker(name: str, *options: str) -> int:
 
 VERBS: dict[str, Callable[..., Any]] = {
     function.__name__: function
-    for function in (seed, due, rest, report, working, ask, send, forget, command, drain)
+    for function in (
+        seed,
+        due,
+        rest,
+        rest_settled,
+        report,
+        working,
+        ask,
+        send,
+        forget,
+        command,
+        drain,
+    )
 }
 
 

@@ -19,7 +19,11 @@ def changes(before: dict[str, Any], after: dict[str, Any]) -> dict[str, int]:
     names = ("failed_token_requests", "reuse_detected", "sent_while_pending", "revocations")
     counted = {name: after[name] - before[name] for name in names}
     refreshes = after["token_requests"]["refresh_token"] - before["token_requests"]["refresh_token"]
-    return {"refreshes": refreshes, **counted, "grants_ended": before["alive_grants"] - after["alive_grants"]}
+    return {
+        "refreshes": refreshes,
+        **counted,
+        "grants_ended": before["alive_grants"] - after["alive_grants"],
+    }
 
 
 def one_account(site: Site, sandbox: Sandbox, processes: int) -> dict[str, Any]:
