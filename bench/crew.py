@@ -14,7 +14,9 @@ import uuid
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
+from importlib import import_module
 from typing import Any
 
 ALIAS = "badgr"
@@ -252,20 +254,17 @@ def worker(name: str, *options: str) -> int:
 
 
 VERBS: dict[str, Callable[..., Any]] = {
-    function.__name__: function
-    for function in (
-        seed,
-        due,
-        rest,
-        rest_settled,
-        report,
-        working,
-        ask,
-        send,
-        forget,
-        command,
-        drain,
-    )
+    "seed": seed,
+    "due": due,
+    "rest": rest,
+    "rest_settled": rest_settled,
+    "report": report,
+    "working": working,
+    "ask": ask,
+    "send": send,
+    "forget": forget,
+    "command": command,
+    "drain": drain,
 }
 
 
@@ -293,40 +292,45 @@ def main() -> None:
 
     django.setup()
     # What the forks need is loaded here, once.
-    import celery.bin.worker
-    import celery.concurrency.prefork
-    import celery.concurrency.solo  # noqa: F401
-    import kombu.transport.pyamqp
-    import kombu.transport.redis  # noqa: F401
-
-    import connected_accounts.services.access
-    import connected_accounts.services.drain
-    import connected_accounts.services.revocation
-    import connected_accounts.tasks
-    import example_project.celery  # noqa: F401
+    for name in (
+        "celery.bin.worker",
+        "celery.concurrency.prefork",
+        "celery.concurrency.solo",
+        "connected_accounts.services.access",
+        "connected_accounts.services.drain",
+        "connected_accounts.services.revocation",
+        "connected_accounts.tasks",
+        "example_project.celery",
+        "kombu.transport.pyamqp",
+        "kombu.transport.redis",
+    ):
+        import_module(name)
 
     running: set[int] = set()
     sys.stdout.write("ready\n")
     sys.stdout.flush()
-    for line in sys.stdin:
-        verb, *arguments = json.loads(line)
-        for pid in list(running):
-            if os.waitpid(pid, os.WNOHANG)[0]:
-                running.discard(pid)
-        if verb == "worker":
-            pid = worker(*arguments)
-            running.add(pid)
-            answer: Any = {"answer": pid}
-        elif verb == "wait":
-            _, status = os.waitpid(arguments[0], 0)
-            running.discard(arguments[0])
-            answer = {"answer": os.waitstatus_to_exitcode(status)}
-        else:
-            answer = in_a_fork(VERBS[verb], arguments)
-        sys.stdout.write(json.dumps(answer) + "\n")
-        sys.stdout.flush()
-    for pid in running:  # whoever asked is gone
-        os.kill(pid, signal.SIGKILL)
+    try:
+        for line in sys.stdin:
+            verb, *arguments = json.loads(line)
+            for pid in list(running):
+                if os.waitpid(pid, os.WNOHANG)[0]:
+                    running.discard(pid)
+            if verb == "worker":
+                pid = worker(*arguments)
+                running.add(pid)
+                answer: Any = {"answer": pid}
+            elif verb == "wait":
+                _, status = os.waitpid(arguments[0], 0)
+                running.discard(arguments[0])
+                answer = {"answer": os.waitstatus_to_exitcode(status)}
+            else:
+                answer = in_a_fork(VERBS[verb], arguments)
+            sys.stdout.write(json.dumps(answer) + "\n")
+            sys.stdout.flush()
+    finally:  # whoever asked is gone
+        for pid in running:
+            with suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
 
 
 if __name__ == "__main__":

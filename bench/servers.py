@@ -202,7 +202,7 @@ def program(name: str) -> str:
 
 @contextmanager
 def own_database(kind: str, folder: Path, server: str = "") -> Iterator[str]:
-    """The URL of an empty database (``postgresql``, ``mariadb`` or ``sqlite``), dropped at the end."""
+    """The URL of an empty database (postgresql, mariadb or sqlite), which is dropped at the end."""
     name = f"connected_accounts_{secrets.token_hex(6)}"
     if kind == "sqlite":
         yield f"sqlite:///{folder / name}.sqlite3"

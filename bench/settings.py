@@ -1,4 +1,4 @@
-"""Settings of the measured site: the example site's, with a few more things from the environment."""
+"""Settings of the measured site: the example site's, with more from the environment."""
 
 import sys
 from os import environ as env

@@ -36,7 +36,8 @@ def wait_until(question: Callable[[], T], seconds: float, pause: float = 0.2) ->
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A folder that is gone afterwards."""
+    """A folder that is gone afterwards. SIGTERM too lets everything be tidied up."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))
     folder = Path(tempfile.mkdtemp(prefix="connected-accounts-bench-"))
     try:
         yield folder
@@ -45,7 +46,7 @@ def scratch() -> Iterator[Path]:
 
 
 class Sandbox:
-    """The authorization server: it ends the whole grant when a rotated refresh token comes again."""
+    """The server. It ends the whole grant when a rotated refresh token comes again."""
 
     def __init__(self, folder: Path, access_token_seconds: int = 3600) -> None:
         self.database = str(folder / "sandbox.sqlite3")
