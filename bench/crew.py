@@ -101,6 +101,69 @@ def rest_settled() -> int:
     return active.filter(refresh_at__lt=later - timedelta(minutes=10)).count()
 
 
+def spread(hours: float) -> int:
+    """Let the accounts come due one by one over so many hours from now."""
+    from django.utils import timezone
+
+    from connected_accounts.models import ConnectedAccount
+
+    rows = list(ConnectedAccount.objects.order_by("pk"))
+    for number, row in enumerate(rows):
+        row.refresh_at = timezone.now() + timedelta(hours=hours * (number + 1) / len(rows))
+        row.expires_at = row.refresh_at + timedelta(hours=1)
+    ConnectedAccount.objects.bulk_update(rows, ["refresh_at", "expires_at"], batch_size=200)
+    return len(rows)
+
+
+def pass_time(hours: float) -> int:
+    """As if so many hours had passed for the accounts."""
+    from django.db.models import F
+
+    from connected_accounts.models import ConnectedAccount
+
+    gone = timedelta(hours=hours)
+    return ConnectedAccount.objects.active().update(
+        refresh_at=F("refresh_at") - gone, expires_at=F("expires_at") - gone
+    )
+
+
+def refresh_last(count: int) -> int:
+    """Refresh the accounts that come due last, by hand."""
+    from connected_accounts.models import ConnectedAccount
+    from connected_accounts.services import refresh
+
+    for account in ConnectedAccount.objects.active().order_by("-refresh_at")[:count]:
+        refresh(account)
+    return count
+
+
+def disconnect_one() -> str:
+    from connected_accounts.models import ConnectedAccount
+    from connected_accounts.services import disconnect
+
+    revocation = disconnect(ConnectedAccount.objects.order_by("-pk")[0])
+    return revocation.outcome if revocation else ""
+
+
+def revocations() -> list[list[str]]:
+    from connected_accounts.models import Revocation
+
+    return [list(row) for row in Revocation.objects.values_list("outcome", "last_error")]
+
+
+def backlog() -> dict[str, float]:
+    """How many are due, and for how long the oldest has been."""
+    from django.db.models import Min
+    from django.utils import timezone
+
+    from connected_accounts.models import ConnectedAccount
+
+    now = timezone.now()
+    due = ConnectedAccount.objects.active().filter(refresh_at__lte=now)
+    oldest = due.aggregate(oldest=Min("refresh_at"))["oldest"]
+    return {"due": due.count(), "seconds": (now - oldest).total_seconds() if oldest else 0.0}
+
+
 def report() -> dict[str, Any]:
     """How the accounts are."""
     from django.utils import timezone
@@ -258,6 +321,12 @@ VERBS: dict[str, Callable[..., Any]] = {
     "due": due,
     "rest": rest,
     "rest_settled": rest_settled,
+    "spread": spread,
+    "pass_time": pass_time,
+    "refresh_last": refresh_last,
+    "disconnect_one": disconnect_one,
+    "revocations": revocations,
+    "backlog": backlog,
     "report": report,
     "working": working,
     "ask": ask,

@@ -1,4 +1,4 @@
-"""After a backup was restored: what was refreshed since it was made is lost, its tokens are spent."""
+"""After a backup was restored: what was refreshed since is lost, and its tokens are spent."""
 
 import logging
 from collections.abc import Iterable, Iterator

@@ -1,4 +1,4 @@
-"""``confirm_site --restored``: what may have been spent since a backup was made is not spent again."""
+"""``confirm_site --restored``: what may have been spent since the backup is not spent again."""
 
 from datetime import datetime, timedelta
 from io import StringIO

@@ -1,4 +1,4 @@
-"""Say that this deployment owns the database's grants, after a copy, a move or a restored backup."""
+"""Say that this deployment owns the grants in its database: after a move, or a restored backup."""
 
 from argparse import ArgumentParser
 from typing import Any
