@@ -12,6 +12,7 @@ from bench.servers import RABBITMQ, Redis, own_database
 from bench.stage import Sandbox, Site, machine, scratch, stage, table, tell, wait_until
 
 WORKER_PROCESSES = 8
+HTTP_TIMEOUT = 30  # seconds: a slow machine is not what this is about
 IN_FLIGHT = 4  # calls of one worker: the sandbox is one small process, and must not be too slow
 
 
@@ -79,6 +80,7 @@ def prove(folder: Path, kind: str, broker: str, processes: int, accounts: int) -
             broker,
             accounts,
             REFRESH_CONCURRENCY=IN_FLIGHT,
+            HTTP_TIMEOUT=HTTP_TIMEOUT,
         ) as (site, sandbox),
     ):
         one = one_account(site, sandbox, processes)

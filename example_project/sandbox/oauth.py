@@ -114,8 +114,10 @@ class DialectValidator(OAuth2Validator):  # type: ignore[misc]
         super().revoke_token(token, token_type_hint, request)
 
 
-# The refresh tokens of the requests that are being answered; the sandbox is one process.
-_answering: set[str] = set()
+# The sandbox is one process. Its threads wait for their turn here: of those that wait for SQLite's
+# write lock some may starve, for as long as there are others.
+_turn = threading.Lock()
+_answering: set[str] = set()  # refresh tokens, of the requests that are being answered
 _guard = threading.Lock()
 
 
@@ -145,7 +147,7 @@ class DialectTokenView(TokenView):  # type: ignore[misc]
         # Two requests with one refresh token come one after the other. Left alone, the toolkit
         # 3.4.1 lets both pass its check and gives the second what the first was given.
         pending = answering(self.dialect, request.POST.get("refresh_token", ""))
-        with pending, transaction.atomic():
+        with pending, _turn, transaction.atomic():
             response = self.answer(request)
             grant_type = request.POST.get("grant_type")
             if grant_type in COUNTED_GRANT_TYPES:

@@ -277,7 +277,7 @@ def test_what_is_due_is_found_by_the_index(accounts: Any, database: str, now: da
     with connection.cursor() as cursor:
         cursor.execute(f"ANALYZE {'TABLE ' * (database == 'mariadb')}{table}")
     due = accounts.at("badgr").due_for_refresh(now)
-    for query in (due.values_list("pk", flat=True)[:32], due.order_by().values("pk")[:1]):
+    for query in (due.values_list("pk", flat=True)[:32], due.values_list("pk")[:1]):
         plan = query.explain()
         assert "connected_accounts_due" in plan, plan
         assert "Seq Scan" not in plan
