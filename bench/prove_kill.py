@@ -17,7 +17,7 @@ from bench.stage import Sandbox, Site, machine, scratch, stage, table, tell, wai
 WORKERS = 4
 IN_FLIGHT = 4  # calls of one worker
 ACCESS_TOKEN_SECONDS = 20
-HTTP_DEADLINE = 5
+HTTP_DEADLINE = 15  # seconds; 30 more, and the lease of a dead worker is over
 WORKER = ("--pool=solo", "--prefetch-multiplier=1")
 
 
@@ -38,6 +38,7 @@ def prove(
         "access_token_seconds": ACCESS_TOKEN_SECONDS,
         "REFRESH_CONCURRENCY": IN_FLIGHT,
         "HTTP_DEADLINE": HTTP_DEADLINE,
+        "HTTP_TIMEOUT": HTTP_DEADLINE,
     }
     with stage(folder / "kill", database, broker, accounts, **options) as (site, sandbox):  # type: ignore[arg-type]
         for number in range(WORKERS):

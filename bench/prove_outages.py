@@ -107,7 +107,7 @@ def verdict(site: Site, sandbox: Sandbox, accounts: int) -> dict[str, Any]:
         "active, refreshed once more": accounts,
         "lost": 0,
         "answers that waited for the broker": logs.count("broker away: account="),
-        "answers that went through the broker": logs.count("store_refresh"),
+        "tasks that carried an answer": logs.count("store_refresh["),
         "answers given up": logs.count("refreshed grant lost"),
     }
 
