@@ -88,9 +88,6 @@ def main() -> None:
     try:
         for line in sys.stdin:
             verb, *arguments = json.loads(line)
-            for pid in list(running):
-                if os.waitpid(pid, os.WNOHANG)[0]:
-                    running.discard(pid)
             if verb == "worker":
                 pid = worker(*arguments)
                 running.add(pid)

@@ -95,16 +95,29 @@ class Sandbox:
 class Site:
     """One deployment: a database, a broker, and what its crew does."""
 
-    def __init__(self, folder: Path, database: str, broker: str, sandbox: str, **settings: Any):
+    def __init__(
+        self,
+        folder: Path,
+        database: str,
+        broker: str,
+        sandbox: str,
+        *,
+        code: Path = ROOT,
+        queue: str = "",
+        **settings: Any,
+    ) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.database = database
+        self.code = code
         self.environment = {
             **os.environ,
             "DJANGO_SETTINGS_MODULE": "bench.settings",
             "DATABASE_URL": database,
             "CELERY_BROKER_URL": broker,
-            "CELERY_TASK_DEFAULT_QUEUE": f"bench-{secrets.token_hex(6)}",
+            "CELERY_TASK_DEFAULT_QUEUE": queue or f"bench-{secrets.token_hex(6)}",
+            # Another version of the code is found first; what measures it is always this one.
+            "PYTHONPATH": f"{code}:{ROOT}",
             "SANDBOX_URL": sandbox,
             "BENCH_FOLDER": str(folder),
             **{f"BENCH_{name}": str(value) for name, value in settings.items()},
@@ -117,7 +130,7 @@ class Site:
         with (self.folder / "crew.log").open("ab") as log:
             self.crew = subprocess.Popen(
                 [sys.executable, "-m", "bench.crew"],
-                cwd=ROOT,
+                cwd=self.code,
                 env=self.environment,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -166,7 +179,7 @@ class Site:
                     f"--schedule={self.folder / 'celerybeat-schedule'}",
                     "--pidfile=",
                 ],
-                cwd=ROOT,
+                cwd=self.code,
                 env={**self.environment, "DEMO_BEAT_SECONDS": str(seconds)},
                 stdout=log,
                 stderr=log,
@@ -181,8 +194,8 @@ class Site:
     def close(self) -> None:
         self.stop_beat()
         for pid in list(self.workers):
-            # A worker and the pool processes that it has: a session of its own.
-            os.killpg(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)  # a worker and its pool: a session of its own
         self.workers.clear()
         if self.crew is not None:
             if self.environment["CELERY_BROKER_URL"].startswith("amqp"):
