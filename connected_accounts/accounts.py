@@ -95,6 +95,11 @@ class ConnectedAccountQuerySet(models.QuerySet["ConnectedAccount"]):
             )
         )
 
+    def mark_unresolved(self, *, since: datetime) -> int:
+        """Note that the refresh token of each may have been spent; return how many they are."""
+        self.filter(attempt_started_at__isnull=True).update(attempt_started_at=since)
+        return self.count()
+
     def mark_connected(
         self, *, user: Any, owner: str, provider: str, subject: str, values: dict[str, Any]
     ) -> "tuple[ConnectedAccount, bool]":

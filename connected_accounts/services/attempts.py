@@ -74,9 +74,11 @@ def claim(pks: Iterable[int], provider: Provider, *, now: datetime) -> list[Atte
     holder = uuid.uuid4()
     lease = float(conf.get("HTTP_DEADLINE")) + LEASE_MARGIN
     began = time.monotonic()
+    pks = list(pks)
     if not ConnectedAccount.objects.all().claim(pks, holder=holder, seconds=lease, now=now):
         return []
-    mine = ConnectedAccount.objects.current().filter(lease_holder=holder)
+    # By primary key: there is no index on the holder.
+    mine = ConnectedAccount.objects.current().filter(pk__in=pks, lease_holder=holder)
     rows = list(mine.with_token().order_by("refresh_at"))
     known = known_clients(provider, {row.client_id for row in rows})
     return [

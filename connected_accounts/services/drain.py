@@ -6,12 +6,13 @@ it arrives.
 
 import logging
 import time
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from django.db import DatabaseError, OperationalError, connection, transaction
+from django.db import Error, OperationalError, connection, transaction
 from django.utils import timezone
 
 from connected_accounts import conf
@@ -48,8 +49,10 @@ class Drained:
 
 def is_due(alias: str, now: datetime) -> bool:
     """Whether a drain of this provider would find work."""
-    due = ConnectedAccount.objects.at(alias).due_for_refresh(now).order_by()
-    if not due.exists():
+    due = ConnectedAccount.objects.at(alias).due_for_refresh(now)
+    # In order, for an EXISTS has none: where much is due, PostgreSQL then reads the table from its
+    # beginning and not the index, however far away the first row that is due may be.
+    if not due.values_list("pk", flat=True)[:1]:
         return False
     state = pauses.provider_state(alias)
     if not pauses.belongs_here(state):
@@ -60,8 +63,15 @@ def is_due(alias: str, now: datetime) -> bool:
     return not pauses.is_paused(state, now)
 
 
-def drain(alias: str, *, now: datetime | None = None, seconds: float = MAX_SECONDS) -> Drained:
-    """Refresh what is due at one provider until nothing is, or ``seconds`` are up.
+def drain(
+    alias: str,
+    *,
+    now: datetime | None = None,
+    seconds: float = MAX_SECONDS,
+    stop: Callable[[], bool] = bool,  # False
+) -> Drained:
+    """Refresh what is due at one provider until nothing is, ``seconds`` are up, or ``stop`` says
+    so: then what is in flight is finished, and nothing more is taken.
 
     ``now`` stands still during a drain: an account that fails is not due again within it. Raises
     ConfigurationError for an alias that settings do not have.
@@ -81,7 +91,7 @@ def drain(alias: str, *, now: datetime | None = None, seconds: float = MAX_SECON
     probing = bool(pauses.provider_state(alias).pause_reason)
     width = 1 if probing else int(conf.get("REFRESH_CONCURRENCY"))
     with short_lock_waits(LOCK_WAIT):
-        accepted = _work_off(provider, drained, now, seconds, width, probing)
+        accepted = _work_off(provider, drained, now, seconds, width, probing, stop)
     if probing and accepted:
         pauses.resume(alias)
     return drained
@@ -94,6 +104,7 @@ def _work_off(
     seconds: float,
     width: int,
     probing: bool,
+    stop: Callable[[], bool],
 ) -> bool:
     """The loop of a drain. Returns whether the provider took the site for what it is."""
     ends, accepted, more = time.monotonic() + seconds, False, True
@@ -101,12 +112,12 @@ def _work_off(
     locked: list[tuple[Attempt, Outcome]] = []  # settled last, so that the others need not wait
     with ThreadPoolExecutor(width, "connected-accounts-drain") as pool:
         while more or in_flight or locked:
-            more = more and time.monotonic() < ends
+            more = more and time.monotonic() < ends and not stop()
             if more and len(in_flight) <= width:
-                places = reserve(provider, 1 if probing else 2 * width - len(in_flight))
-                attempts = _claim_due(provider, places, now)
-                more = not probing and bool(attempts or not places)
-                for attempt in attempts:
+                wanted = 1 if probing else 2 * width - len(in_flight)
+                attempts = _claim_due(provider, wanted, now)
+                more = not probing and attempts != []
+                for attempt in attempts or ():
                     _start(attempt, pool, in_flight, drained, locked)
             done, _ = wait(in_flight, timeout=MAX_WAIT, return_when=FIRST_COMPLETED)
             answers = [(in_flight.pop(future), future.result()) for future in done]
@@ -121,17 +132,21 @@ def _work_off(
     return accepted
 
 
-def _claim_due(provider: Provider, places: list[float], now: datetime) -> list[Attempt]:
-    """Claim as many accounts as there are places to send from, and give each its place."""
+def _claim_due(provider: Provider, wanted: int, now: datetime) -> list[Attempt] | None:
+    """Claim as many accounts as there are places to send from, and give each its place. None: every
+    place of this second is taken."""
     due = ConnectedAccount.objects.at(provider.alias).due_for_refresh(now)
     try:
+        places = reserve(provider, wanted)
+        if not places:
+            return None
         if connection.features.has_select_for_update_skip_locked:
             # Another drain's rows, and those that the site has locked, are passed over.
             with transaction.atomic():
                 attempts = _claim(due.select_for_update(skip_locked=True), provider, places, now)
         else:
             attempts = _claim(due, provider, places, now)
-    except DatabaseError as error:
+    except Error as error:
         _forgive(error)  # what is in flight is finished; beat starts the next drain
         return []
     for attempt, place in zip(attempts, places, strict=False):

@@ -95,7 +95,12 @@ def _settle_success(attempt: Attempt, token: TokenResponse) -> ConnectedAccounts
     changed = set(scopes) != set(account.scopes_granted)
     try:
         stored = store_grant(
-            account, values | {"scopes_granted": scopes}, provider, attempt.endpoints, document
+            account,
+            values | {"scopes_granted": scopes},
+            provider,
+            attempt.endpoints,
+            document,
+            lease_ends=attempt.lease_ends,
         )
     except ProviderUnavailable as error:
         return error
