@@ -144,10 +144,11 @@ def bare_session(threads: int) -> Any:
 
 
 def delete_rows() -> None:
-    from bench.plain.models import PlainAccount
-    from connected_accounts.models import ConnectedAccount
     from django.contrib.auth import get_user_model
     from social_django.models import UserSocialAuth
+
+    from bench.plain.models import PlainAccount
+    from connected_accounts.models import ConnectedAccount
 
     for model in (ConnectedAccount, UserSocialAuth, PlainAccount, get_user_model()):
         model.objects.all()._raw_delete("default")

@@ -91,7 +91,9 @@ class Line(asyncio.Protocol):
 
     def send(self, document: dict[str, object]) -> None:
         content = json.dumps(document).encode()
-        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(content)}"
+        head = (
+            f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(content)}"
+        )
         self.transport.write(head.encode() + b"\r\n\r\n" + content)
 
 
