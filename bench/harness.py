@@ -73,6 +73,9 @@ class Figures:
         return asdict(goal) | told | {"met": met}
 
 
+median = statistics.median
+
+
 def rounded(number: float) -> float:
     """Four significant digits: more would pretend."""
     return 0.0 if not number else round(number, 3 - math.floor(math.log10(abs(number))))

@@ -143,17 +143,6 @@ def bare_session(threads: int) -> Any:
     return session
 
 
-def delete_rows() -> None:
-    from django.contrib.auth import get_user_model
-    from social_django.models import UserSocialAuth
-
-    from bench.plain.models import PlainAccount
-    from connected_accounts.models import ConnectedAccount
-
-    for model in (ConnectedAccount, UserSocialAuth, PlainAccount, get_user_model()):
-        model.objects.all()._raw_delete("default")
-
-
 def at(latency: float, scale: float) -> Bench:
     from bench import rows
 
@@ -162,7 +151,7 @@ def at(latency: float, scale: float) -> Bench:
 
         move_stub(settings, provider.url)
         bench = Bench(provider, latency, scale)
-        delete_rows()
+        rows.delete_rows()
         users = rows.make_users(bench.many)
         rows.make_ours(users)
         rows.make_social(users)

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from allauth.socialaccount.models import SocialAccount, SocialToken
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
 from django.db import connection
 from django.utils import timezone
@@ -14,10 +15,25 @@ from bench.harness import expect
 from bench.plain.models import PlainAccount
 from bench.stub import LIFE, token
 from connected_accounts.fields import seal_document
-from connected_accounts.models import ConnectedAccount, digest, owner_key
+from connected_accounts.models import (
+    AuthorizationRequest,
+    ConnectedAccount,
+    Event,
+    Revocation,
+    digest,
+    owner_key,
+)
 from connected_accounts.providers.registry import get_provider
 
 BATCH = 2000
+
+
+def delete_rows() -> None:
+    """An empty start; straight to the database, with no signal sent."""
+    models = (AuthorizationRequest, Event, Revocation, ConnectedAccount, SocialToken)
+    for model in (*models, SocialAccount, UserSocialAuth, PlainAccount, LogEntry):
+        model.objects.all()._raw_delete("default")
+    get_user_model().objects.all()._raw_delete("default")
 
 
 def make_users(count: int, prefix: str = "person") -> list[Any]:
