@@ -95,7 +95,7 @@ class Bench:
         from requests_oauthlib import OAuth2Session
 
         from bench.plain.models import PlainAccount
-        from bench.settings import CLIENT
+        from bench.peers_settings import CLIENT
 
         secret = {"client_id": CLIENT["client_id"], "client_secret": CLIENT["secret"]}
         for row in self.some(PlainAccount.objects.order_by("pk")):
@@ -124,7 +124,7 @@ class Bench:
 
 
 def body(number: int) -> dict[str, str]:
-    from bench.settings import CLIENT
+    from bench.peers_settings import CLIENT
 
     return {
         "grant_type": "refresh_token",

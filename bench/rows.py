@@ -79,17 +79,17 @@ def our_row(number: int, user: Any) -> ConnectedAccount:
     )
 
 
-def make_ours(users: list[Any]) -> None:
-    rows = [our_row(number, user) for number, user in enumerate(users)]
+def make_ours(users: list[Any], first: int = 0) -> None:
+    rows = [our_row(number, user) for number, user in enumerate(users, first)]
     ConnectedAccount.objects.bulk_create(rows, batch_size=BATCH)
 
 
-def make_allauth(users: list[Any]) -> None:
+def make_allauth(users: list[Any], first: int = 0) -> None:
     ends = timezone.now() + timedelta(seconds=LIFE)
     accounts = SocialAccount.objects.bulk_create(
         [
             SocialAccount(user=user, provider="gitea", uid=str(n), extra_data=profile(n))
-            for n, user in enumerate(users)
+            for n, user in enumerate(users, first)
         ],
         batch_size=BATCH,
     )
@@ -101,7 +101,7 @@ def make_allauth(users: list[Any]) -> None:
                 token_secret=token("r", n, 0),
                 expires_at=ends,
             )
-            for n, account in enumerate(accounts)
+            for n, account in enumerate(accounts, first)
         ],
         batch_size=BATCH,
     )
@@ -112,7 +112,12 @@ def profile(number: int) -> dict[str, Any]:
 
 
 def make_social(users: list[Any]) -> None:
-    kept = {"id": 0, "expires_in": LIFE, "token_type": "Bearer", "auth_time": 1_700_000_000}
+    kept = {
+        "id": 0,
+        "expires_in": LIFE,
+        "token_type": "Bearer",
+        "auth_time": int(timezone.now().timestamp()),
+    }
     UserSocialAuth.objects.bulk_create(
         [
             UserSocialAuth(

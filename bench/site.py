@@ -7,7 +7,7 @@ def start(stub_url: str, *, concurrency: int = 64) -> None:
     """Configure Django for a stub that runs, and make the tables where they are missing."""
     os.environ["BENCH_STUB_URL"] = stub_url
     os.environ["BENCH_CONCURRENCY"] = str(concurrency)
-    os.environ["DJANGO_SETTINGS_MODULE"] = "bench.settings"
+    os.environ["DJANGO_SETTINGS_MODULE"] = "bench.peers_settings"
     os.environ["OAUTHLIB_INSECURE_TRANSPORT"] = "1"  # the stub is on the loopback address
     import django  # needs the variables above
 

@@ -9,7 +9,6 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from connected_accounts import tasks
 from connected_accounts.models import ConnectedAccount, Event, ProviderState, Revocation
 from connected_accounts.services.revocation import disconnect
 
@@ -100,6 +99,8 @@ class ConnectedAccountAdmin(ReadOnlyAdmin):
 
     @admin.action(description=_("Refresh now"), permissions=["refresh"])
     def refresh_now(self, request: HttpRequest, queryset: QuerySet[ConnectedAccount]) -> None:
+        from connected_accounts import tasks  # loads Celery
+
         accounts = list(queryset.values_list("pk", flat=True))
         for pk in accounts:
             tasks.enqueue(tasks.refresh_account, pk)
@@ -117,6 +118,8 @@ class ConnectedAccountAdmin(ReadOnlyAdmin):
     def disconnect_and_revoke(
         self, request: HttpRequest, queryset: QuerySet[ConnectedAccount]
     ) -> None:
+        from connected_accounts import tasks  # loads Celery
+
         accounts = list(queryset)
         for account in accounts:
             self.log_deletions(request, [account])  # type: ignore[arg-type]

@@ -18,7 +18,7 @@ from django.views import View
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.debug import sensitive_variables
 
-from connected_accounts import browser, tasks
+from connected_accounts import browser, services
 from connected_accounts.cards import account_card, account_cards, open_revocations, scope_lines
 from connected_accounts.exceptions import (
     ClientRejected,
@@ -31,7 +31,6 @@ from connected_accounts.oauth2.state import new_secret
 from connected_accounts.providers.base import Provider
 from connected_accounts.providers.registry import get_provider, get_providers
 from connected_accounts.services.authorization import requested_scopes, start_authorization
-from connected_accounts.services.completion import complete_authorization
 from connected_accounts.services.pauses import report
 from connected_accounts.services.revocation import disconnect
 
@@ -180,7 +179,7 @@ class CallbackView(Page):
     def get(self, request: HttpRequest, provider: str) -> HttpResponse:
         service = self.service(provider)
         try:
-            completed = complete_authorization(
+            completed = services.complete_authorization(
                 user=request.user,
                 provider=provider,
                 browser_secret=browser.browser_secret(request),
@@ -214,6 +213,8 @@ class DisconnectView(Page):
         account = self.account(request, pk)
         name = account_card(account, timezone.now()).service
         if disconnect(account) is not None:
+            from connected_accounts import tasks  # loads Celery
+
             tasks.enqueue(tasks.revoke_pending_tokens)
         messages.success(
             request, _("%(service)s is disconnected.") % {"service": name}, fail_silently=True

@@ -148,10 +148,11 @@ settings.configure(
     SECRET_KEY="x",
     FIELD_ENCRYPTION_KEY=["b25seS1mb3ItdGhlLXRlc3RzLTAxMjM0NTY3ODktYWI="],
     INSTALLED_APPS=[
-        "django.contrib.auth", "django.contrib.contenttypes", "connected_accounts",
+        "django.contrib.admin", "django.contrib.auth", "django.contrib.contenttypes",
+        "django.contrib.messages", "django.contrib.sessions", "connected_accounts",
     ],
 )
-django.setup()
+django.setup()  # which loads each app's admin module, too
 import connected_accounts.services
 print([m for m in ("celery", "requests", "requests_oauthlib", "urllib3") if m in sys.modules])
 """
