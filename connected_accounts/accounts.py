@@ -3,7 +3,7 @@
 
 import hashlib
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, Self
 
@@ -13,6 +13,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Coalesce, Now
 from django.utils.translation import gettext_lazy as _
 
+from connected_accounts.bulk import update_all
 from connected_accounts.fields import SealedTextField, open_document
 from connected_accounts.history import Revocation
 
@@ -107,14 +108,10 @@ class ConnectedAccountQuerySet(models.QuerySet["ConnectedAccount"]):
         new. The new generation makes a refresh in flight come too late."""
         values = {
             **values,
-            **LEASE_RELEASED,
+            **SETTLED,
             "subject": subject,
             "status": Status.ACTIVE,
-            "reason": "",
-            "failure_count": 0,
-            "last_error": "",
             "refreshed_at": None,
-            "attempt_started_at": None,
         }
         same = self.filter(owner_key=owner, provider=provider, subject_digest=digest(subject))
         swap = {**values, "generation": F("generation") + 1}
@@ -130,10 +127,29 @@ class ConnectedAccountQuerySet(models.QuerySet["ConnectedAccount"]):
                 raise
         return same.current().get(), False
 
+    def mark_all_refreshed(
+        self, grants: "Sequence[tuple[ConnectedAccount, dict[str, Any]]]"
+    ) -> bool:
+        """``mark_refreshed`` for several accounts in one transaction: all of them, or none where
+        one is no longer ours. The same columns for each."""
+        rows = [({"status": Status.ACTIVE, **SETTLED, **values}, row) for row, values in grants]
+        won = update_all(self.model, [(values, row.fence()) for values, row in rows])
+        for values, row in rows if won else ():
+            row.take_over(values)
+        return won
+
 
 FREE: Final = Q(lease_until__isnull=True) | Q(lease_until__lt=DatabaseNow())
 
 LEASE_RELEASED: Final[dict[str, Any]] = {"lease_holder": None, "lease_until": None}
+# What an attempt leaves behind that went well, besides the status.
+SETTLED: Final[dict[str, Any]] = {
+    **LEASE_RELEASED,
+    "reason": "",
+    "failure_count": 0,
+    "last_error": "",
+    "attempt_started_at": None,
+}
 
 
 class TokenlessManager(models.Manager.from_queryset(ConnectedAccountQuerySet)):  # type: ignore[misc]
@@ -219,24 +235,20 @@ class ConnectedAccount(models.Model):
     def needs_reconnect(self) -> bool:
         return self.status == Status.RECONNECT_REQUIRED
 
-    # Transitions. ``_held`` is the fence: it holds only while nobody took the row from us.
+    # Transitions.
 
-    def _held(self) -> ConnectedAccountQuerySet:
-        held: ConnectedAccountQuerySet = ConnectedAccount.objects.filter(
-            pk=self.pk, generation=self.generation, lease_holder=self.lease_holder
-        )
-        return held
+    def fence(self) -> dict[str, Any]:
+        """What a row must still be to be written: it holds only while nobody took it from us."""
+        return {"id": self.pk, "generation": self.generation, "lease_holder": self.lease_holder}
+
+    def take_over(self, values: Mapping[str, Any]) -> None:
+        """Be what was just stored."""
+        for name, value in values.items():
+            setattr(self, name, value)
 
     def mark_refreshed(self, **values: Any) -> bool:
         """Store a refreshed grant and release the lease. False: the row is no longer ours."""
-        return self._transition(
-            status=Status.ACTIVE,
-            reason="",
-            failure_count=0,
-            last_error="",
-            attempt_started_at=None,
-            **values,
-        )
+        return self._transition(status=Status.ACTIVE, **SETTLED, **values)
 
     def mark_failed(
         self, error: str, *, retry_at: datetime | None, attempt_started_at: datetime | None
@@ -269,8 +281,8 @@ class ConnectedAccount(models.Model):
         return self._transition(attempt_started_at=attempt_started_at)
 
     def _transition(self, **values: Any) -> bool:
-        won = self._held().update(**values, **LEASE_RELEASED) == 1
+        values |= LEASE_RELEASED
+        won = bool(ConnectedAccount.objects.filter(**self.fence()).update(**values) == 1)
         if won:
-            for name, value in (values | LEASE_RELEASED).items():
-                setattr(self, name, value)
+            self.take_over(values)
         return won

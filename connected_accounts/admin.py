@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 from django.views.decorators.debug import sensitive_post_parameters
 
-from connected_accounts import client_admin, staff, tasks
+from connected_accounts import client_admin, staff
 from connected_accounts.models import (
     SITE_OWNER,
     ConnectedAccount,
@@ -170,6 +170,8 @@ class ConnectedAccountAdmin(ReadOnlyAdmin):
 
     @admin.action(description=_("Refresh now"), permissions=["refresh"])
     def refresh_now(self, request: HttpRequest, queryset: QuerySet[ConnectedAccount]) -> None:
+        from connected_accounts import tasks  # loads Celery
+
         accounts = list(queryset.values_list("pk", flat=True))
         for pk in accounts:
             tasks.enqueue(tasks.refresh_account, pk)
@@ -187,6 +189,8 @@ class ConnectedAccountAdmin(ReadOnlyAdmin):
     def disconnect_and_revoke(
         self, request: HttpRequest, queryset: QuerySet[ConnectedAccount]
     ) -> None:
+        from connected_accounts import tasks  # loads Celery
+
         accounts = list(queryset)
         for account in accounts:
             self.log_deletions(request, [account])  # type: ignore[arg-type]

@@ -23,7 +23,6 @@ from connected_accounts.providers.base import Provider
 from connected_accounts.providers.registry import get_provider, get_providers
 from connected_accounts.services.authorization import start_authorization
 from connected_accounts.services.clients import connectable
-from connected_accounts.services.direct import connect_directly
 
 PERMISSION: Final = "connected_accounts.add_connectedaccount"
 LIST: Final = "admin:connected_accounts_connectedaccount_changelist"
@@ -83,6 +82,8 @@ def _connect(
     try:
         if service.grant_type == "authorization_code":
             return _leave(request, service, form, account)
+        from connected_accounts.services.direct import connect_directly  # loads requests
+
         connected, _created = connect_directly(
             user=None, provider=service.alias, values=form.values, account=account
         )

@@ -18,7 +18,7 @@ from django.views import View
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 
-from connected_accounts import browser, tasks
+from connected_accounts import browser, services
 from connected_accounts.cards import account_card, account_cards, open_revocations, scope_lines
 from connected_accounts.exceptions import (
     ClientRejected,
@@ -34,8 +34,6 @@ from connected_accounts.providers.inputs import CREDENTIALS
 from connected_accounts.providers.registry import get_provider, get_providers
 from connected_accounts.services.authorization import requested_scopes, start_authorization
 from connected_accounts.services.clients import connectable
-from connected_accounts.services.completion import complete_authorization
-from connected_accounts.services.direct import connect_directly
 from connected_accounts.services.pauses import report
 from connected_accounts.services.revocation import disconnect
 
@@ -175,6 +173,8 @@ class ConnectView(Page):
         form: ConnectForm,
     ) -> HttpResponse:
         """At once, without a redirect: what was entered is tried, and stored if it is good."""
+        from connected_accounts.services.direct import connect_directly  # loads requests
+
         try:
             _account, created = connect_directly(
                 user=request.user, provider=service.alias, values=form.values, account=account
@@ -221,7 +221,7 @@ class CallbackView(Page):
     def get(self, request: HttpRequest, provider: str) -> HttpResponse:
         service = self.service(provider)
         try:
-            completed = complete_authorization(
+            completed = services.complete_authorization(
                 user=request.user,
                 provider=provider,
                 browser_secret=browser.browser_secret(request),
@@ -250,6 +250,8 @@ class DisconnectView(Page):
         account = self.account(request, pk)
         name = account_card(account, timezone.now()).service
         if disconnect(account) is not None:
+            from connected_accounts import tasks  # loads Celery
+
             tasks.enqueue(tasks.revoke_pending_tokens)
         messages.success(
             request, _("%(service)s is disconnected.") % {"service": name}, fail_silently=True

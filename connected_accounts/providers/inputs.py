@@ -1,6 +1,6 @@
 """What is asked of a person before a connection: Bime's account, Bits' credentials, a token."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from django.utils.translation import gettext_lazy as _
 
 from connected_accounts.conf import is_dns_label
+from connected_accounts.exceptions import ConfigurationError
 
 MAX_INPUT: Final = 4096
 
@@ -39,6 +40,18 @@ class ConnectField:
         if self.kind == "url" and urlsplit(value).scheme != "https":
             return _("Please enter an https address.")
         return None
+
+
+def checked_inputs(fields: Iterable[ConnectField], inputs: Mapping[str, str]) -> dict[str, str]:
+    """What was entered, each field in order and no other. Raises ConfigurationError (``inputs``)
+    otherwise."""
+    known = list(fields)
+    if set(inputs) != {field.name for field in known}:
+        raise ConfigurationError("inputs", "The provider's fields are not those that were given.")
+    for field in known:
+        if field.fault(inputs[field.name]) is not None:
+            raise ConfigurationError("inputs", f"The field {field.name} cannot be used.")
+    return dict(inputs)
 
 
 # The names that mean the same at every provider. Any other name is part of an address.

@@ -7,7 +7,7 @@ The one path to the token endpoint's refresh grant. ``claim`` and ``settle`` tal
 import logging
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -69,7 +69,7 @@ class Attempt:
         return self.account.attempt_started_at if self.replay else None
 
 
-def claim(pks: Iterable[int], provider: Provider, *, now: datetime) -> list[Attempt]:
+def claim(pks: Collection[int], provider: Provider, *, now: datetime) -> list[Attempt]:
     """Take the lease of those accounts that are active and free, with their tokens, unopened."""
     holder = uuid.uuid4()
     lease = float(conf.get("HTTP_DEADLINE")) + LEASE_MARGIN
@@ -77,7 +77,7 @@ def claim(pks: Iterable[int], provider: Provider, *, now: datetime) -> list[Atte
     pks = list(pks)
     if not ConnectedAccount.objects.all().claim(pks, holder=holder, seconds=lease, now=now):
         return []
-    # By primary key: there is no index on the holder.
+    # By their keys: there is no index on the holder, and the table may be large.
     mine = ConnectedAccount.objects.current().filter(pk__in=pks, lease_holder=holder)
     rows = list(mine.with_token().order_by("refresh_at"))
     known = known_clients(provider, {row.client_id for row in rows})

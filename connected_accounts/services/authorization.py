@@ -23,11 +23,10 @@ from connected_accounts.models import (
 )
 from connected_accounts.oauth2 import pkce, state
 from connected_accounts.providers.base import Endpoints, Provider
+from connected_accounts.providers.inputs import checked_inputs
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.services.clients import with_client_in_use
-from connected_accounts.services.direct import checked_inputs
 from connected_accounts.services.pauses import provider_state
-from connected_accounts.services.registration import registered_client
 
 logger = logging.getLogger("connected_accounts")
 
@@ -66,12 +65,14 @@ def start_authorization(
     owner = SITE_OWNER if for_site else owner_key(user)
     if account is not None and (account.owner_key, account.provider) != (owner, provider):
         raise InvalidState("other_user")
-    inputs = checked_inputs(service, inputs or {}, for_site=owner == SITE_OWNER)
+    inputs = checked_inputs(service.asked_fields(for_site=owner == SITE_OWNER), inputs or {})
     provider_state(provider)  # from the first connection on, the database is this deployment's
     service = service.bound(inputs=inputs)
     endpoints = service.endpoints()
     wanted = service.scopes_to_ask(wanted)
     if endpoints.registration_endpoint and not service.config.client_id:
+        from connected_accounts.services.registration import registered_client  # loads requests
+
         client = registered_client(service, endpoints, redirect_uri=redirect_uri, scopes=wanted)
         service = service.bound(client=client)
     else:

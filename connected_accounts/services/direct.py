@@ -20,7 +20,7 @@ from connected_accounts.exceptions import (
 from connected_accounts.models import AuthorizationRequest, ConnectedAccount, owner_key
 from connected_accounts.oauth2.token import TokenResponse, read_token_response
 from connected_accounts.providers.base import Client, Endpoints, Provider
-from connected_accounts.providers.inputs import CREDENTIALS
+from connected_accounts.providers.inputs import CREDENTIALS, checked_inputs
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.secret import Secret
 from connected_accounts.services.clients import with_client_in_use
@@ -59,7 +59,7 @@ def connect_directly(
     if service.grant_type == "authorization_code":
         raise ConfigurationError("grant_type", "This provider is connected by authorization code.")
     texts = {name: _text(value) for name, value in values.items()}
-    checked_inputs(service, texts, for_site=user is None)
+    checked_inputs(service.asked_fields(for_site=user is None), texts)
     inputs = {name: text for name, text in texts.items() if name not in CREDENTIALS}
     service = _with_credentials(service.bound(inputs=inputs), texts, for_site=user is None)
     endpoints = service.endpoints()
@@ -84,19 +84,6 @@ def connect_directly(
     return store_connection(
         service, endpoints, row, token, document, identity, sent_at, own_client=own
     )
-
-
-def checked_inputs(
-    provider: Provider, inputs: Mapping[str, str], *, for_site: bool = False
-) -> dict[str, str]:
-    """What was entered, each field in order. Raises ConfigurationError (``inputs``) otherwise."""
-    fields = provider.asked_fields(for_site=for_site)
-    if set(inputs) != {field.name for field in fields}:
-        raise ConfigurationError("inputs", "The provider's fields are not those that were given.")
-    for field in fields:
-        if field.fault(inputs[field.name]) is not None:
-            raise ConfigurationError("inputs", f"The field {field.name} cannot be used.")
-    return dict(inputs)
 
 
 def _text(value: Any) -> str:

@@ -1,15 +1,18 @@
 """Working off the accounts that are due, many at a time. The database is the queue.
 
-One thread talks to the database; the pool's threads only to the network. Each answer is stored as
-it arrives.
+One thread talks to the database; the pool's threads only to the network. Answers are stored as
+they arrive: what has come while the last ones were stored goes into one transaction, and nothing
+waits for more.
 """
 
 import logging
 import time
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 from django.db import Error, OperationalError, connection, transaction
@@ -30,12 +33,13 @@ from connected_accounts.services import pauses
 from connected_accounts.services.attempts import Attempt, Outcome, ask, claim, prepare
 from connected_accounts.services.locks import is_lock_timeout, short_lock_waits
 from connected_accounts.services.pacing import reserve
-from connected_accounts.services.settling import settle
+from connected_accounts.services.settling import settle, settle_together
 
 logger = logging.getLogger("connected_accounts")
 
 LOCK_WAIT: Final = 1  # second
 MAX_WAIT: Final = 0.1  # seconds between looks for more work
+MAX_TOGETHER: Final = 50  # answers stored in one transaction
 MAX_SECONDS: Final = 50.0  # a drain ends before the next beat starts one
 
 
@@ -109,6 +113,7 @@ def _work_off(
     """The loop of a drain. Returns whether the provider took the site for what it is."""
     ends, accepted, more = time.monotonic() + seconds, False, True
     in_flight: dict[Future[Outcome], Attempt] = {}
+    arrived: SimpleQueue[Future[Outcome]] = SimpleQueue()
     locked: list[tuple[Attempt, Outcome]] = []  # settled last, so that the others need not wait
     with ThreadPoolExecutor(width, "connected-accounts-drain") as pool:
         while more or in_flight or locked:
@@ -118,12 +123,17 @@ def _work_off(
                 attempts = _claim_due(provider, wanted, now)
                 more = not probing and attempts != []
                 for attempt in attempts or ():
-                    _start(attempt, pool, in_flight, drained, locked)
-            done, _ = wait(in_flight, timeout=MAX_WAIT, return_when=FIRST_COMPLETED)
-            answers = [(in_flight.pop(future), future.result()) for future in done]
+                    future = _start(attempt, pool, drained, locked)
+                    if future is not None:
+                        in_flight[future] = attempt
+                        future.add_done_callback(arrived.put)
+            answers = [(in_flight.pop(f), f.result()) for f in _ready(arrived, bool(in_flight))]
             if not answers:
                 answers, locked = locked, []
-            for attempt, outcome in answers:
+            left = settle_together(answers)
+            drained.refreshed += len(answers) - len(left)
+            accepted = accepted or len(left) < len(answers)
+            for attempt, outcome in left:
                 error = _finish(attempt, outcome, drained, locked)
                 more = more and not isinstance(error, ClientRejected)
                 accepted = accepted or error is None or isinstance(error, ReauthorizationRequired)
@@ -163,15 +173,24 @@ def _claim(due: Any, provider: Provider, places: list[float], now: datetime) -> 
 def _start(
     attempt: Attempt,
     pool: ThreadPoolExecutor,
-    in_flight: dict[Future[Outcome], Attempt],
     drained: Drained,
     locked: list[tuple[Attempt, Outcome]],
-) -> None:
+) -> Future[Outcome] | None:
     blocked = prepare(attempt)
     if blocked is None:
-        in_flight[pool.submit(ask, attempt)] = attempt
-    else:
-        _finish(attempt, blocked, drained, locked)
+        return pool.submit(ask, attempt)
+    _finish(attempt, blocked, drained, locked)
+    return None
+
+
+def _ready(arrived: SimpleQueue[Future[Outcome]], wait: bool) -> list[Future[Outcome]]:
+    """The answers that are there, after waiting a moment for the first."""
+    found: list[Future[Outcome]] = []
+    with suppress(Empty):
+        found.append(arrived.get(timeout=MAX_WAIT if wait else 0))
+        while len(found) < MAX_TOGETHER:
+            found.append(arrived.get_nowait())
+    return found
 
 
 def _finish(

@@ -1,7 +1,11 @@
 """What came of an attempt to refresh an account, written down behind the fence."""
 
 import logging
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from django.db import DatabaseError, InterfaceError, connection
 
 from connected_accounts import signals
 from connected_accounts.exceptions import (
@@ -69,19 +73,49 @@ def _settle_rejection(attempt: Attempt, error: ClientRejected) -> ConnectedAccou
 
 def _settle_success(attempt: Attempt, token: TokenResponse) -> ConnectedAccountsError | None:
     account, provider = attempt.account, attempt.provider
-    token = _believable(attempt, token)
-    document = token_document(token, previous=attempt.document)
-    named = _is_somebody_else(attempt, token)
-    if named is not None:
+    grant = _grant(attempt, token)
+    if grant.named is not None:
         revoke_orphan(
             provider,
             attempt.endpoints,
             account,
-            document,
-            subject=named.subject,
+            grant.document,
+            subject=grant.named.subject,
             at=attempt.sent_at,
         )
         return _settle_reauthorization(attempt, ReauthorizationRequired(Reason.IDENTITY_CHANGED))
+    known = set(account.scopes_granted)
+    try:
+        stored = store_grant(
+            account,
+            grant.values,
+            provider,
+            attempt.endpoints,
+            grant.document,
+            lease_ends=attempt.lease_ends,
+        )
+    except ProviderUnavailable as error:
+        return error
+    if not stored:
+        return ProviderUnavailable("overtaken")
+    _tell(attempt, grant, known)
+    return None
+
+
+@dataclass(frozen=True)
+class _Grant:
+    """What an answer means for the row: its columns, and the document that is sealed in them.
+    ``named``: whom it is about, where that is somebody else."""
+
+    values: dict[str, Any] = field(repr=False)
+    document: dict[str, Any] = field(repr=False)
+    named: Identity | None = None
+
+
+def _grant(attempt: Attempt, token: TokenResponse) -> _Grant:
+    account, provider = attempt.account, attempt.provider
+    token = _believable(attempt, token)
+    document = token_document(token, previous=attempt.document)
     values = grant_values(
         provider,
         token,
@@ -91,25 +125,51 @@ def _settle_success(attempt: Attempt, token: TokenResponse) -> ConnectedAccounts
         known_end=account.refresh_token_expires_at,
     )
     values["refreshed_at"] = attempt.sent_at
-    scopes = account.scopes_granted if token.scope is None else list(token.scope)
-    changed = set(scopes) != set(account.scopes_granted)
-    try:
-        stored = store_grant(
-            account,
-            values | {"scopes_granted": scopes},
-            provider,
-            attempt.endpoints,
-            document,
-            lease_ends=attempt.lease_ends,
-        )
-    except ProviderUnavailable as error:
-        return error
-    if not stored:
-        return ProviderUnavailable("overtaken")
-    if changed:
+    values["scopes_granted"] = account.scopes_granted if token.scope is None else list(token.scope)
+    return _Grant(values, document, _is_somebody_else(attempt, token))
+
+
+def _tell(attempt: Attempt, grant: _Grant, known: set[str]) -> None:
+    """Say that an account was refreshed, and whether its scopes are others than those ``known``."""
+    account, scopes = attempt.account, grant.values["scopes_granted"]
+    if set(scopes) != known:
         Event.record(Kind.SCOPES_CHANGED, account, at=attempt.sent_at, detail=" ".join(scopes))
     after_commit(lambda: signals.account_refreshed.send_robust(ConnectedAccount, account=account))
-    return None
+
+
+Answers = list[tuple[Attempt, Outcome]]
+
+
+def settle_together(answers: Answers) -> Answers:
+    """Store the grants among answers in one transaction; return those that are not settled by that.
+
+    Only what went well for all of them is done here. Where a row is locked or no longer ours, or
+    the database is away, nothing is stored and each is to be settled by itself.
+    """
+    grants = []
+    for attempt, outcome in answers:
+        if isinstance(outcome, TokenResponse) and not attempt.refused:
+            with suppress(Exception):  # settled by itself, it will say what is wrong
+                grant = _grant(attempt, outcome)
+                if grant.named is None:
+                    grants.append((attempt, grant, set(attempt.account.scopes_granted)))
+    if len(grants) < 2:
+        return answers
+    # In one order everywhere, so that two transactions do not wait for each other.
+    grants.sort(key=lambda found: found[0].account.pk)
+    try:
+        stored = ConnectedAccount.objects.all().mark_all_refreshed(
+            [(attempt.account, grant.values) for attempt, grant, _ in grants]
+        )
+    except (DatabaseError, InterfaceError):
+        connection.close_if_unusable_or_obsolete()
+        return answers
+    if not stored:
+        return answers
+    for attempt, grant, known in grants:
+        _tell(attempt, grant, known)
+    settled = {id(attempt) for attempt, _, _ in grants}
+    return [answer for answer in answers if id(answer[0]) not in settled]
 
 
 def _believable(attempt: Attempt, token: TokenResponse) -> TokenResponse:
