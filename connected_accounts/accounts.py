@@ -13,6 +13,8 @@ from django.db.models import F, Q
 from django.db.models.functions import Coalesce, Now
 from django.utils.translation import gettext_lazy as _
 
+from connected_accounts import security
+from connected_accounts.exceptions import Undecryptable
 from connected_accounts.fields import SealedTextField, open_document
 from connected_accounts.history import Revocation
 
@@ -125,6 +127,19 @@ class ConnectedAccountQuerySet(models.QuerySet["ConnectedAccount"]):
                 raise
         return same.current().get(), False
 
+    def mark_endpoints_confirmed(self, before: str, after: str, *, now: datetime) -> int:
+        """Let tokens go to other hosts, as an operator said. What had ended for it is due again."""
+        known = self.filter(endpoint_fingerprint=before)
+        ended = known.filter(reason=Reason.ENDPOINTS_CHANGED).update(
+            endpoint_fingerprint=after,
+            status=Status.ACTIVE,
+            reason="",
+            last_error="",
+            failure_count=0,
+            refresh_at=now,
+        )
+        return ended + known.active().update(endpoint_fingerprint=after)
+
 
 FREE: Final = Q(lease_until__isnull=True) | Q(lease_until__lt=DatabaseNow())
 
@@ -208,7 +223,17 @@ class ConnectedAccount(models.Model):
 
     def open_token(self) -> dict[str, Any]:
         """Decrypt the token document. The only way to it. Raises Undecryptable."""
-        return open_document(self.token, self.seal_id)
+        try:
+            return open_document(self.token, self.seal_id)
+        except Undecryptable as error:
+            security.log(
+                security.SecurityEvent.UNDECRYPTABLE,
+                provider=self.provider,
+                owner=self.owner_key,
+                account=self.pk,
+                reason=error.code,
+            )
+            raise
 
     @property
     def needs_reconnect(self) -> bool:

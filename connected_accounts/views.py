@@ -18,14 +18,14 @@ from django.views import View
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.debug import sensitive_variables
 
-from connected_accounts import browser, tasks
+from connected_accounts import browser, tasks, throttle
 from connected_accounts.cards import account_card, account_cards, open_revocations, scope_lines
 from connected_accounts.exceptions import (
     ClientRejected,
     ConfigurationError,
     ConnectedAccountsError,
 )
-from connected_accounts.failures import failure_for
+from connected_accounts.failures import TOO_MANY, failure_for
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.oauth2.state import new_secret
 from connected_accounts.providers.base import Provider
@@ -128,6 +128,8 @@ class ConnectView(Page):
     def start(
         self, request: HttpRequest, service: Provider, account: ConnectedAccount | None = None
     ) -> HttpResponse:
+        if wait := throttle.wait_for(request, throttle.STARTS):
+            return too_many_page(request, service, wait)
         secret = browser.browser_secret(request) or new_secret()
         try:
             url = start_authorization(
@@ -187,6 +189,9 @@ class CallbackView(Page):
                 params=request.GET,
             )
         except ConnectedAccountsError as error:
+            failed = throttle.is_failed_callback(error)
+            if failed and (wait := throttle.wait_for(request, throttle.FAILED_CALLBACKS)):
+                return too_many_page(request, service, wait)
             if isinstance(error, ClientRejected):
                 # No pause: a person can bring about some of these answers.
                 report(service.alias, error.code)
@@ -235,3 +240,12 @@ def failure_page(
         again += "?" + urlencode({"next": error.next})
     context = {"provider": service, "failure": failure, "try_again": again}
     return render(request, "connected_accounts/failure.html", context, status=failure.status)
+
+
+def too_many_page(request: HttpRequest, service: Provider, wait: int) -> HttpResponse:
+    """Say when to go on, to the person and to the program that may be one."""
+    again = reverse("connected_accounts:connect", args=[service.alias])
+    context = {"provider": service, "failure": TOO_MANY, "try_again": again}
+    response = render(request, "connected_accounts/failure.html", context, status=TOO_MANY.status)
+    response.headers["Retry-After"] = str(wait)
+    return response
