@@ -5,11 +5,13 @@ from typing import Any, ClassVar
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
+from django.core.exceptions import SuspiciousOperation
+from django.core.handlers.exception import response_for_exception
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, render
-from django.urls import get_resolver, get_urlconf, reverse
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.http import urlencode
@@ -49,9 +51,9 @@ class Page(View):
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
             response = self.answer(request, *args, **kwargs)
-        except Http404 as error:  # with our headers, too: the address may hold a code
-            not_found: Any = get_resolver(get_urlconf()).resolve_error_handler(404)
-            response = not_found(request, exception=error)
+        except (Http404, SuspiciousOperation) as error:
+            # With our headers, too: the address may hold a code.
+            response = response_for_exception(request, error)
         return browser.guard(response, carries_code=self.carries_code)
 
     def answer(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
