@@ -1,5 +1,5 @@
-"""Who may what: a row for every page, page of the admin, action and command, with what those get who
-may not. One that is new and has no row here fails ``test_census.py``."""
+"""Who may what: a row for every page, page of the admin, action and command, with what those get
+who may not. One that is new and has no row here fails ``test_census.py``."""
 
 from typing import NamedTuple
 
