@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from connected_accounts import security
-from connected_accounts.exceptions import ProviderError
+from connected_accounts.exceptions import ConnectedAccountsError
 from connected_accounts.models import ConnectedAccount, Outcome, Reason, Revocation, Status
 from connected_accounts.providers.base import Provider
 from connected_accounts.providers.registry import get_provider
@@ -84,7 +84,7 @@ def _in_batches(rows: Any) -> Iterator[Any]:
 
 def _today(provider: Provider, inputs: dict[str, str]) -> tuple[str, str] | None:
     try:
-        endpoints = provider.endpoints(inputs)
-    except ProviderError:
+        endpoints = provider.bound(inputs=inputs).endpoints()
+    except ConnectedAccountsError:
         return None
     return ", ".join(endpoints.token_origins()), endpoints.token_hosts()
