@@ -17,6 +17,7 @@ class SecurityEvent(StrEnum):
     RATE_LIMITED = "rate_limited"
     RECONNECT_REQUIRED = "reconnect_required"
     DISCONNECTED = "disconnected"
+    CLIENT_STORED = "client_stored"
     CLIENT_REJECTED = "client_rejected"
     FOREIGN_HOST = "foreign_host"
     UNDECRYPTABLE = "undecryptable"
@@ -29,6 +30,7 @@ _LEVELS: Final = {
     SecurityEvent.CONNECTED: logging.INFO,
     SecurityEvent.RECONNECTED: logging.INFO,
     SecurityEvent.DISCONNECTED: logging.INFO,
+    SecurityEvent.CLIENT_STORED: logging.INFO,
     SecurityEvent.CLIENT_REJECTED: logging.ERROR,
     SecurityEvent.FOREIGN_HOST: logging.ERROR,
     SecurityEvent.UNDECRYPTABLE: logging.ERROR,

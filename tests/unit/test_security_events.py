@@ -6,12 +6,15 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.test import Client
+from django.test import Client as Jar
 
 from connected_accounts.exceptions import ConfigurationError, ConnectedAccountsError
 from connected_accounts.models import ConnectedAccount
+from connected_accounts.providers.base import Client
+from connected_accounts.secret import Secret
 from connected_accounts.security import SecurityEvent, level_of, log, logger
 from connected_accounts.services import disconnect, get_session, refresh
+from connected_accounts.services.clients import store_own_client
 from connected_accounts.services.revocation import revoke_pending
 from connected_accounts.testing import Answer, FakeProvider
 from tests.journeys import connect, finish, start
@@ -42,7 +45,7 @@ def owner(user: Any) -> str:
 
 
 def test_connecting_again_and_disconnecting(
-    client_of_ada: Client,
+    client_of_ada: Jar,
     ada: Any,
     badgr: FakeProvider,
     said: Any,
@@ -61,7 +64,12 @@ def test_connecting_again_and_disconnecting(
 
 
 def test_each_refused_callback_is_one_event_with_its_reason(
-    client_of_ada: Client, client_of_bob: Client, ada: Any, bob: Any, badgr: FakeProvider, said: Any
+    client_of_ada: Jar,
+    client_of_bob: Jar,
+    ada: Any,
+    bob: Any,
+    badgr: FakeProvider,
+    said: Any,
 ) -> None:
     params = badgr.authorize(start(client_of_ada), subject="ada")
     state = params["state"]
@@ -82,7 +90,7 @@ def test_each_refused_callback_is_one_event_with_its_reason(
 
 
 def test_a_reconnect_as_another_account_is_a_refusal_and_saying_no_is_none(
-    client_of_ada: Client, ada: Any, badgr: FakeProvider, said: Any
+    client_of_ada: Jar, ada: Any, badgr: FakeProvider, said: Any
 ) -> None:
     account = connect(client_of_ada, badgr, subject="one")
     url = client_of_ada.post(f"/connections/{account.pk}/reconnect/")["Location"]
@@ -94,8 +102,8 @@ def test_a_reconnect_as_another_account_is_a_refusal_and_saying_no_is_none(
 
 
 def test_an_account_of_somebody_else_is_a_refusal(
-    client_of_ada: Client,
-    client_of_bob: Client,
+    client_of_ada: Jar,
+    client_of_bob: Jar,
     bob: Any,
     badgr: FakeProvider,
     said: Any,
@@ -131,7 +139,7 @@ def test_a_url_of_another_host(account: ConnectedAccount, said: Any) -> None:
 
 
 def test_what_cannot_be_opened_wherever_it_is_needed(
-    client_of_ada: Client,
+    client_of_ada: Jar,
     account: ConnectedAccount,
     ada: Any,
     badgr: FakeProvider,
@@ -166,6 +174,13 @@ def test_what_operators_did(account: ConnectedAccount, said: Any, settings: Any)
     ConnectedAccount.objects.update(endpoint_fingerprint="elsewhere")
     call_command("confirm_site", "--endpoints", "badgr", "--no-input")
     assert said() == [("endpoints_confirmed", "badgr", "", None, "")]
+
+
+def test_credentials_that_were_entered_or_replaced(ada: Any, said: Any, now: Any) -> None:
+    own = Client("an-id", Secret("a-secret"), owned=True)
+    for _ in range(2):
+        store_own_client(own, provider="badgr", owner=owner(ada), at=now)
+    assert said() == [("client_stored", "badgr", owner(ada), None, "")] * 2
 
 
 # --- The form -----------------------------------------------------------------------------------
