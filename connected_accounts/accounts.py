@@ -1,7 +1,6 @@
 """The connected account, and every transition of it. The ``mark_…`` methods are the only writers of
 ``status``; each is one conditional UPDATE that says whether it won."""
 
-import hashlib
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -10,45 +9,33 @@ from typing import Any, Final, Self
 from django.conf import settings
 from django.db import IntegrityError, models, router, transaction
 from django.db.models import F, Q
-from django.db.models.functions import Coalesce, Now
+from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy as _
 
+from connected_accounts import security
 from connected_accounts.bulk import update_all
+from connected_accounts.exceptions import Undecryptable
 from connected_accounts.fields import SealedTextField, open_document
 from connected_accounts.history import Revocation
+from connected_accounts.terms import (
+    SITE_OWNER,
+    DatabaseNow,
+    Reason,
+    Status,
+    digest,
+    owner_key,
+)
 
-SITE_OWNER: Final = "site"
-
-
-def digest(text: str) -> str:
-    """SHA-256 of ``text`` in hex: the same length and collation on every database."""
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def owner_key(user: Any) -> str:
-    """The text that stands for an owner in unique constraints, where a NULL would not collide."""
-    return SITE_OWNER if user is None else f"user:{user.pk}"
-
-
-class DatabaseNow(Now):
-    """The database's clock; on MySQL and MariaDB in UTC, whatever the connection's time zone."""
-
-    def as_mysql(self, compiler: Any, connection: Any, **extra: Any) -> Any:
-        return self.as_sql(compiler, connection, template="UTC_TIMESTAMP(6)", **extra)
-
-
-class Status(models.TextChoices):
-    ACTIVE = "active", _("connected")
-    RECONNECT_REQUIRED = "reconnect_required", _("needs to be connected again")
-
-
-class Reason(models.TextChoices):
-    REVOKED = "revoked", _("the permission was withdrawn at the service")
-    ROTATION_LOST = "rotation_lost", _("an answer of the service was lost on its way")
-    REFRESH_TOKEN_EXPIRED = "refresh_token_expired", _("the permission has run out")
-    IDENTITY_CHANGED = "identity_changed", _("the service answered for another account")
-    ENDPOINTS_CHANGED = "endpoints_changed", _("the address of the service was changed")
-    CREDENTIALS_REJECTED = "credentials_rejected", _("the credentials no longer work")
+__all__ = [
+    "LEASE_RELEASED",
+    "SITE_OWNER",
+    "ConnectedAccount",
+    "DatabaseNow",
+    "Reason",
+    "Status",
+    "digest",
+    "owner_key",
+]
 
 
 class ConnectedAccountQuerySet(models.QuerySet["ConnectedAccount"]):
@@ -137,6 +124,19 @@ class ConnectedAccountQuerySet(models.QuerySet["ConnectedAccount"]):
         for values, row in rows if won else ():
             row.take_over(values)
         return won
+
+    def mark_endpoints_confirmed(self, before: str, after: str, *, now: datetime) -> int:
+        """Let tokens go to other hosts, as an operator said. What had ended for it is due again."""
+        known = self.filter(endpoint_fingerprint=before)
+        ended = known.filter(reason=Reason.ENDPOINTS_CHANGED).update(
+            endpoint_fingerprint=after,
+            status=Status.ACTIVE,
+            reason="",
+            last_error="",
+            failure_count=0,
+            refresh_at=now,
+        )
+        return ended + known.active().update(endpoint_fingerprint=after)
 
 
 FREE: Final = Q(lease_until__isnull=True) | Q(lease_until__lt=DatabaseNow())
@@ -229,7 +229,17 @@ class ConnectedAccount(models.Model):
 
     def open_token(self) -> dict[str, Any]:
         """Decrypt the token document. The only way to it. Raises Undecryptable."""
-        return open_document(self.token, self.seal_id)
+        try:
+            return open_document(self.token, self.seal_id)
+        except Undecryptable as error:
+            security.log(
+                security.SecurityEvent.UNDECRYPTABLE,
+                provider=self.provider,
+                owner=self.owner_key,
+                account=self.pk,
+                reason=error.code,
+            )
+            raise
 
     @property
     def needs_reconnect(self) -> bool:

@@ -21,6 +21,7 @@ def register() -> None:
     checks.register(check_settings, "connected_accounts")
     checks.register(check_beat, "connected_accounts")
     checks.register(check_sqlite, "connected_accounts")
+    checks.register(check_issuers, "connected_accounts")
     checks.register(check_loopback, "connected_accounts", deploy=True)
 
 
@@ -76,6 +77,29 @@ def check_sqlite(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[check
         and str(database.get("OPTIONS", {}).get("transaction_mode", "")).upper()
         not in ("IMMEDIATE", "EXCLUSIVE")
     ]
+
+
+def check_issuers(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[checks.CheckMessage]:
+    """W006: what tells two servers apart, ``iss``, would be the same (RFC 9207 4)."""
+    known: dict[str, tuple[str, tuple[str, str]]] = {}
+    found: list[checks.CheckMessage] = []
+    for alias in conf.provider_aliases():
+        try:
+            endpoints = registry.get_provider(alias).known_endpoints()
+        except ConfigurationError:
+            continue
+        ends = (endpoints.authorization_endpoint, endpoints.token_endpoint)
+        other, others = known.setdefault(endpoints.issuer, (alias, ends))
+        if endpoints.issuer and ends != others:
+            found.append(
+                checks.Warning(
+                    f"The providers {other!r} and {alias!r} have the same issuer, but other "
+                    "endpoints.",
+                    hint="Each server has an issuer of its own; correct the one that is wrong.",
+                    id="connected_accounts.W006",
+                )
+            )
+    return found
 
 
 def check_loopback(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[checks.CheckMessage]:

@@ -143,6 +143,11 @@ _CONFIGURATION: Final = Failure(
     _("That is for the people who run this site to mend."),
     try_again=False,
 )
+TOO_MANY: Final = Failure(
+    429,
+    _("That was a little too often"),
+    _("Wait for a minute, and then go on."),
+)
 _UNKNOWN_SCOPE: Final = Failure(
     400,
     _("This permission cannot be asked for"),

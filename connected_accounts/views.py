@@ -1,87 +1,39 @@
 """The pages. Each works without JavaScript, and none shows or logs a secret."""
 
 import logging
-from typing import Any, ClassVar
+from typing import Any
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_not_required
-from django.db import transaction
-from django.http import Http404, HttpRequest, HttpResponse
-from django.http.response import HttpResponseBase
-from django.shortcuts import get_object_or_404, render
-from django.urls import get_resolver, get_urlconf, reverse
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
-from django.views import View
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 
-from connected_accounts import browser, services
+from connected_accounts import browser, services, throttle
 from connected_accounts.cards import account_card, account_cards, open_revocations, scope_lines
 from connected_accounts.exceptions import (
     ClientRejected,
     ConfigurationError,
     ConnectedAccountsError,
 )
-from connected_accounts.failures import failure_for
 from connected_accounts.forms import NOT_ACCEPTED, ConnectForm
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.oauth2.state import new_secret
+from connected_accounts.pages import Page, failure_page, too_many_page
 from connected_accounts.providers.base import Provider
 from connected_accounts.providers.inputs import CREDENTIALS
-from connected_accounts.providers.registry import get_provider, get_providers
+from connected_accounts.providers.registry import get_providers
 from connected_accounts.services.authorization import requested_scopes, start_authorization
 from connected_accounts.services.clients import connectable
 from connected_accounts.services.pauses import report
 from connected_accounts.services.revocation import disconnect
 
 logger = logging.getLogger("connected_accounts")
-
-
-# A spent code must not be rolled back by the site's ATOMIC_REQUESTS.
-@method_decorator(transaction.non_atomic_requests, name="dispatch")
-@method_decorator(login_not_required, name="dispatch")  # each page asks for it itself, with 303
-class Page(View):
-    """Base of our pages: for a signed-in person, and with our headers on every answer."""
-
-    carries_code: ClassVar[bool] = False
-
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        try:
-            response = self.answer(request, *args, **kwargs)
-        except Http404 as error:  # with our headers, too: the address may hold a code
-            not_found: Any = get_resolver(get_urlconf()).resolve_error_handler(404)
-            response = not_found(request, exception=error)
-        return browser.guard(response, carries_code=self.carries_code)
-
-    def answer(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        if not request.user.is_authenticated:
-            return browser.to_login(request, self.way_back(request))
-        try:
-            return super().dispatch(request, *args, **kwargs)  # type: ignore[return-value]
-        except ConfigurationError as error:
-            logger.error("settings: %s", error)
-            return failure_page(request, None, error)
-
-    def way_back(self, request: HttpRequest) -> str:
-        """Where to return to after signing in. A form's answers are asked for again."""
-        return request.get_full_path()
-
-    def account(self, request: HttpRequest, pk: int) -> ConnectedAccount:
-        """One of this person's own accounts; anybody else's is as unknown as one that is not."""
-        accounts = ConnectedAccount.objects.for_user(request.user)
-        account: ConnectedAccount = get_object_or_404(accounts, pk=pk)
-        return account
-
-    def service(self, alias: str) -> Provider:
-        try:
-            return get_provider(alias)
-        except ConfigurationError as error:
-            if error.code == "unknown_provider":
-                raise Http404(_("There is no such service here.")) from None
-            raise
 
 
 class ListView(Page):
@@ -144,6 +96,8 @@ class ConnectView(Page):
         if form.asked and not (form.was_sent and form.is_valid()):
             return self.ask(request, service, account, form if form.was_sent else None)
         form.is_valid()
+        if wait := throttle.wait_for(request, throttle.STARTS):
+            return too_many_page(request, service, wait)
         if service.grant_type != "authorization_code":
             return self.connect(request, service, account, form)
         secret = browser.browser_secret(request) or new_secret()
@@ -228,6 +182,9 @@ class CallbackView(Page):
                 params=request.GET,
             )
         except ConnectedAccountsError as error:
+            failed = throttle.is_failed_callback(error)
+            if failed and (wait := throttle.wait_for(request, throttle.FAILED_CALLBACKS)):
+                return too_many_page(request, service, wait)
             if isinstance(error, ClientRejected):
                 # No pause: a person can bring about some of these answers.
                 report(service.alias, error.code)
@@ -268,21 +225,3 @@ def connect_form(
 def tell_connected(request: HttpRequest, service: Provider, created: bool) -> None:
     said = _("%(service)s is connected.") if created else _("%(service)s is connected again.")
     messages.success(request, said % {"service": service.name}, fail_silently=True)
-
-
-def failure_page(
-    request: HttpRequest, service: Provider | None, error: ConnectedAccountsError
-) -> HttpResponse:
-    """Say what happened in a person's words, and offer the way on."""
-    failure = failure_for(error)
-    again = reverse("connected_accounts:list")
-    if service is not None:
-        again = reverse("connected_accounts:connect", args=[service.alias])
-    if error.reconnect is not None:
-        again = reverse("connected_accounts:reconnect", args=[error.reconnect])
-    if error.for_site:
-        again = error.next or again
-    elif error.next:
-        again += "?" + urlencode({"next": error.next})
-    context = {"provider": service, "failure": failure, "try_again": again}
-    return render(request, "connected_accounts/failure.html", context, status=failure.status)

@@ -9,7 +9,7 @@ import requests
 from requests_oauthlib import OAuth2Session
 from urllib3.util import parse_url
 
-from connected_accounts import conf
+from connected_accounts import conf, security
 from connected_accounts.exceptions import (
     ConfigurationError,
     ProviderUnavailable,
@@ -62,8 +62,10 @@ class ProviderSession(OAuth2Session):
         headers: Mapping[str, str] | None = None,
         bearer_method: str = "header",
         public_only: bool = False,
+        provider: str = "",
     ) -> None:
         super().__init__(client_id=client_id)
+        self._provider = provider
         self._base_url = base_url
         self._origins = frozenset(origins)
         self._access_token = access_token
@@ -109,6 +111,8 @@ class ProviderSession(OAuth2Session):
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         """Every hop passes here, redirects too: check the host, add the bearer, renew after 401."""
         self._check(request.url or "")
+        if not kwargs.get("verify", self.verify):
+            raise ConfigurationError("insecure", "A token is not sent past a certificate.")
         token = self._access_token()
         response = self._send_with(request, token, kwargs)
         replayable = request.body is None or isinstance(request.body, bytes | str)
@@ -151,6 +155,7 @@ class ProviderSession(OAuth2Session):
 
     def _check(self, url: str) -> None:
         if origin_of(url) not in self._origins:
+            security.log(security.SecurityEvent.FOREIGN_HOST, provider=self._provider)
             raise ConfigurationError(
                 "foreign_host",
                 "This URL is not on the provider's API host, so no token is sent there. "

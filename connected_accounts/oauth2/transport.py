@@ -120,9 +120,11 @@ def fetch(request: requests.Request, *, public: bool = False) -> Answer:
     """Send one request and read its answer, whatever its status; a redirect is not followed.
 
     Raises ProviderUnavailable when no complete answer came within ``HTTP_DEADLINE`` (its ``sent``
-    says whether the provider may have acted), UnexpectedResponse when the body is over 1 MiB, and
-    ConfigurationError is the caller's to raise before for a URL that is not https.
+    says whether the provider may have acted), or was asked for: a URL that is neither https nor on
+    a loopback address is not called. UnexpectedResponse when the body is over 1 MiB.
     """
+    if not conf.is_safe_url(request.url):
+        raise ProviderUnavailable("bad_request", sent=False)
     request.headers = {
         "User-Agent": USER_AGENT,
         "Accept": "application/json",

@@ -173,16 +173,21 @@ class _Watched:
 
     def _new_conn(self) -> socket.socket:
         sock: socket.socket = super()._new_conn()  # type: ignore[misc]
-        # Behind a proxy the address is the proxy's, and what it reaches is its own affair.
-        if getattr(current, "public_only", False) and not self.proxy:  # type: ignore[attr-defined]
-            _check_peer(sock)
+        self._check_public(sock)
         self._last_used = time.monotonic()
         call = getattr(current, "call", None)
         if call is not None:
             call.hold(sock)
         return sock
 
+    def _check_public(self, sock: Any) -> None:
+        # Behind a proxy the address is the proxy's, and what it reaches is its own affair.
+        if getattr(current, "public_only", False) and not self.proxy:  # type: ignore[attr-defined]
+            _check_peer(sock)
+
     def send(self, data: Any) -> None:
+        if self.sock is not None:  # it may have been opened by a call that was free to
+            self._check_public(self.sock)
         call = getattr(current, "call", None)
         if call is not None and not call.sent:
             if self.sock is None:

@@ -41,13 +41,16 @@ class Endpoints:
     # A document of the provider's named them: nothing is sent to a private address (RFC 9728 7.7).
     public_only: bool = False
 
-    def token_hosts(self) -> str:
-        """A fingerprint of the origins that tokens travel to; kept on the account."""
+    def token_origins(self) -> list[str]:
+        """The origins that tokens travel to."""
         urls = (self.token_endpoint, self.revocation_endpoint, *self.api_urls())
         if self.discovered:
             urls = (self.token_endpoint, self.issuer)
-        origins = sorted({"/".join(url.split("/", 3)[:3]).lower() for url in urls if url})
-        return hashlib.sha256(" ".join(origins).encode()).hexdigest()
+        return sorted({"/".join(url.split("/", 3)[:3]).lower() for url in urls if url})
+
+    def token_hosts(self) -> str:
+        """A fingerprint of ``token_origins``; kept on the account."""
+        return hashlib.sha256(" ".join(self.token_origins()).encode()).hexdigest()
 
     def exact(self) -> str:
         """A fingerprint of where an open authorization began and is to end."""

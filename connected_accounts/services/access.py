@@ -12,7 +12,7 @@ from connected_accounts.exceptions import (
     ProviderUnavailable,
     ReauthorizationRequired,
 )
-from connected_accounts.models import ConnectedAccount
+from connected_accounts.models import ConnectedAccount, Reason
 from connected_accounts.oauth2.session import ProviderSession
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.secret import Secret
@@ -48,18 +48,21 @@ def get_session(account: ConnectedAccount) -> ProviderSession:
     call repeated, once, if its body can be sent again.
     """
     provider = get_provider(account.provider).bound(inputs=account.inputs)
+    endpoints = provider.endpoints()
+    hosts = endpoints.token_hosts()
     return session_for(
         provider,
-        provider.endpoints(),
-        access_token=lambda: current_token(account),
-        renew=lambda failed: renewed_token(account, failed),
+        endpoints,
+        access_token=lambda: current_token(account, hosts=hosts),
+        renew=lambda failed: renewed_token(account, failed, hosts=hosts),
     )
 
 
 @sensitive_variables()
-def current_token(account: ConnectedAccount) -> Secret:
-    """``get_access_token``, hidden from logs and tracebacks."""
-    row = _read(account)
+def current_token(account: ConnectedAccount, *, hosts: str | None = None) -> Secret:
+    """``get_access_token``, hidden from logs and tracebacks. ``hosts`` is the fingerprint of where
+    the token is to be sent: it must be what the account was connected at."""
+    row = _read(account, hosts)
     if not _is_stale(row, timezone.now()):
         return _access_token(row)
     try:
@@ -72,9 +75,9 @@ def current_token(account: ConnectedAccount) -> Secret:
 
 
 @sensitive_variables()
-def renewed_token(account: ConnectedAccount, failed: Secret) -> Secret:
+def renewed_token(account: ConnectedAccount, failed: Secret, *, hosts: str | None = None) -> Secret:
     """A token other than the one a provider just refused: the stored one, if it is newer."""
-    row = _read(account)
+    row = _read(account, hosts)
     stored = _access_token(row)
     if stored != failed:
         return stored
@@ -97,13 +100,15 @@ def _access_token(row: ConnectedAccount) -> Secret:
     return Secret(row.open_token()["access_token"])
 
 
-def _read(account: ConnectedAccount) -> ConnectedAccount:
+def _read(account: ConnectedAccount, hosts: str | None = None) -> ConnectedAccount:
     rows = ConnectedAccount.objects.current().with_token()
     row: ConnectedAccount | None = rows.filter(pk=account.pk).first()
     if row is None:
         raise ReauthorizationRequired("disconnected")
     if row.needs_reconnect:
         raise ReauthorizationRequired(row.reason)
+    if hosts is not None and row.endpoint_fingerprint != hosts:
+        raise ReauthorizationRequired(Reason.ENDPOINTS_CHANGED)
     return row
 
 

@@ -16,7 +16,8 @@ _SINGLE: Final = ("code", "state", "iss", "error", "error_description", "error_u
 
 
 def read_params(params: Mapping[str, Any]) -> dict[str, str]:
-    """The parameters we read, each at most once, short and printable. Others are ignored."""
+    """The parameters we read, each at most once, short, and visible ASCII as RFC 6749 A has them.
+    Others are ignored."""
     getlist = getattr(params, "getlist", None)
     answer: dict[str, str] = {}
     for name in _SINGLE:
@@ -29,7 +30,7 @@ def read_params(params: Mapping[str, Any]) -> dict[str, str]:
         raise InvalidState("malformed")
     for name in ("code", "state", "iss", "error"):
         value = answer.get(name, "")
-        if len(value) > MAX_CODE or not value.isprintable():
+        if len(value) > MAX_CODE or not (value.isascii() and value.isprintable()):
             raise InvalidState("malformed")
     return answer
 

@@ -13,11 +13,13 @@ from typing import Any, Final
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.views.decorators.debug import sensitive_variables
 
+from connected_accounts import security
 from connected_accounts.exceptions import ConfigurationError, Undecryptable
 from connected_accounts.fields import seal, unseal
 from connected_accounts.models import SITE_OWNER, ConnectedAccount, ProviderClient, Revocation
 from connected_accounts.providers.base import Client, Provider
 from connected_accounts.secret import Sealed, Secret
+from connected_accounts.security import SecurityEvent
 
 CLIENT_PURPOSE: Final = "connected_accounts.client_secret"
 
@@ -161,6 +163,7 @@ def store_own_client(
     client: Client, *, provider: str, owner: str, at: datetime, **extra: Any
 ) -> ProviderClient:
     """Keep a person's own credentials, sealed; a new secret for the same id takes the old place."""
+    security.log(SecurityEvent.CLIENT_STORED, provider=provider, owner=owner)
     seal_id = uuid.uuid4()
     values = {
         "client_secret": seal_client_secret(client.client_secret, seal_id),

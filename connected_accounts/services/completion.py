@@ -1,6 +1,5 @@
 """Connect, second half: from the callback to a stored grant (RFC 6749 4.1.2, RFC 9207)."""
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,6 +10,7 @@ from django.db import IntegrityError, router
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
+from connected_accounts import security
 from connected_accounts.exceptions import (
     ClientRejected,
     ConnectedAccountsError,
@@ -23,14 +23,13 @@ from connected_accounts.models import (
     SITE_OWNER,
     AuthorizationRequest,
     ConnectedAccount,
-    Event,
-    Kind,
     digest,
 )
 from connected_accounts.oauth2 import state
 from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.providers.base import Endpoints, Provider
 from connected_accounts.providers.registry import get_provider
+from connected_accounts.security import SecurityEvent
 from connected_accounts.services.answers import check_issuer, read_params, refusal_of
 from connected_accounts.services.authorization import VERIFIER_PURPOSE
 from connected_accounts.services.clients import clients_of, retire
@@ -40,10 +39,9 @@ from connected_accounts.services.exchange import (
     token_document,
 )
 from connected_accounts.services.identity import identify, with_claims
+from connected_accounts.services.refusals import record_refusal, refusals_told
 from connected_accounts.services.revocation import revoke_orphan
 from connected_accounts.services.storing import in_sites_transaction
-
-logger = logging.getLogger("connected_accounts")
 
 
 @dataclass(frozen=True)
@@ -55,6 +53,7 @@ class Completed:
     next: str
 
 
+@refusals_told
 @sensitive_variables()
 def complete_authorization(
     *,
@@ -150,8 +149,7 @@ def _consume(
     cause = "unknown"
     if row is not None:
         cause = _cause(row, user=user, provider=provider, browser_secret=browser_secret, now=now)
-        Event.record(Kind.REFUSED, at=now, detail=cause, provider=row.provider, owner=row.owner_key)
-    logger.warning("authorization refused: provider=%s cause=%s", provider, cause)
+        record_refusal(row, cause, at=now)
     error = InvalidState(cause)
     if row is not None and cause == "expired":
         error.next, error.reconnect = row.next, row.account_id
@@ -182,7 +180,8 @@ def _exchange(
 ) -> TokenResponse:
     try:
         verifier = unseal(row.code_verifier, purpose=VERIFIER_PURPOSE, bound_to=row.nonce_digest)
-    except Undecryptable:
+    except Undecryptable as error:
+        security.log(SecurityEvent.UNDECRYPTABLE, provider=provider.alias, reason=error.code)
         raise InvalidState("settings_changed") from None  # its key went meanwhile
     try:
         return exchange_code(

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import transaction
 
-from connected_accounts import signals
+from connected_accounts import security, signals
 from connected_accounts.exceptions import AuthorizationDenied
 from connected_accounts.models import (
     SITE_OWNER,
@@ -19,6 +19,7 @@ from connected_accounts.models import (
 )
 from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.providers.base import Client, Endpoints, Identity, Provider
+from connected_accounts.security import SecurityEvent
 from connected_accounts.services.clients import store_own_client
 from connected_accounts.services.grants import grant_values
 from connected_accounts.services.locks import retried
@@ -69,6 +70,12 @@ def store_connection(
             owner=row.owner_key,
         )
         raise
+    security.log(
+        SecurityEvent.CONNECTED if created else SecurityEvent.RECONNECTED,
+        provider=account.provider,
+        owner=account.owner_key,
+        account=account.pk,
+    )
     signals.account_connected.send_robust(ConnectedAccount, account=account, created=created)
     return account, created
 

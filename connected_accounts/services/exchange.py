@@ -219,6 +219,7 @@ def session_for(
         headers=provider.request_headers(),
         bearer_method=provider.bearer_method,
         public_only=endpoints.public_only,
+        provider=provider.alias,
     )
 
 

@@ -6,8 +6,9 @@ from typing import Final
 
 from django.utils import timezone
 
-from connected_accounts import conf
+from connected_accounts import conf, security
 from connected_accounts.models import SITE_OWNER, Event, Kind, ProviderState
+from connected_accounts.security import SecurityEvent
 
 logger = logging.getLogger("connected_accounts")
 
@@ -47,7 +48,9 @@ def belongs_here(state: ProviderState) -> bool:
 def confirm_site() -> int:
     """Make this deployment the owner of the database's grants; return how many aliases changed."""
     here = conf.site_id()
-    return ProviderState.objects.exclude(site_id=here).update(site_id=here)
+    changed = ProviderState.objects.exclude(site_id=here).update(site_id=here)
+    security.log(SecurityEvent.SITE_CONFIRMED)
+    return changed
 
 
 def pause(alias: str, code: str, *, now: datetime | None = None) -> None:
@@ -72,6 +75,7 @@ def report(alias: str, code: str, *, now: datetime | None = None) -> None:
         alias,
         code,
     )
+    security.log(SecurityEvent.CLIENT_REJECTED, provider=alias, reason=code)
 
 
 def resume(alias: str) -> None:

@@ -1,17 +1,14 @@
 """Finding out whether a grant that cannot be renewed is still alive."""
 
-import logging
-
 from django.utils import timezone
 
-from connected_accounts import signals
+from connected_accounts import security, signals
 from connected_accounts.exceptions import ConnectedAccountsError, ProviderError
 from connected_accounts.models import ConnectedAccount, Event, Kind, Reason
 from connected_accounts.oauth2.token import read_token_response
 from connected_accounts.providers.registry import get_provider
+from connected_accounts.security import SecurityEvent
 from connected_accounts.services.identity import identify
-
-logger = logging.getLogger("connected_accounts")
 
 
 def end_if_dead(row: ConnectedAccount) -> None:
@@ -35,5 +32,11 @@ def end_if_dead(row: ConnectedAccount) -> None:
     reason = Reason.CREDENTIALS_REJECTED if personal else Reason.REVOKED
     if row.mark_reconnect_required(reason):
         Event.record(Kind.RECONNECT_REQUIRED, row, at=timezone.now(), detail=reason)
-        logger.warning("reconnect required: account=%s reason=%s", row.pk, reason.value)
+        security.log(
+            SecurityEvent.RECONNECT_REQUIRED,
+            provider=row.provider,
+            owner=row.owner_key,
+            account=row.pk,
+            reason=reason.value,
+        )
         signals.reconnect_required.send_robust(ConnectedAccount, account=row, reason=reason.value)

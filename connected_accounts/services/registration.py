@@ -10,7 +10,7 @@ from django.db.models import Q
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
-from connected_accounts import conf
+from connected_accounts import conf, security
 from connected_accounts.accounts import DatabaseNow
 from connected_accounts.exceptions import ClientRejected, ProviderUnavailable, UnexpectedResponse
 from connected_accounts.models import Event, Kind, ProviderClient, ProviderState
@@ -18,6 +18,7 @@ from connected_accounts.oauth2 import transport
 from connected_accounts.oauth2.token import parse_json_object
 from connected_accounts.providers.base import Client, Endpoints, Provider
 from connected_accounts.secret import Secret
+from connected_accounts.security import SecurityEvent
 from connected_accounts.services.clients import client_in_use, open_client, seal_client_secret
 from connected_accounts.services.pauses import provider_state
 
@@ -99,6 +100,7 @@ def _store(
     Event.record(
         Kind.CLIENT_REGISTERED, at=now, detail=row.host, provider=row.provider, owner=row.owner_key
     )
+    security.log(SecurityEvent.CLIENT_STORED, provider=row.provider, owner=row.owner_key)
     return row
 
 

@@ -14,7 +14,7 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
-from connected_accounts import conf, signals
+from connected_accounts import conf, security, signals
 from connected_accounts.exceptions import (
     ClientRejected,
     ConfigurationError,
@@ -36,6 +36,7 @@ from connected_accounts.models import (
 from connected_accounts.providers.base import Endpoints, Provider
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.secret import Secret
+from connected_accounts.security import SecurityEvent
 from connected_accounts.services import pauses
 from connected_accounts.services.clients import clients_of, orphaned_clients
 from connected_accounts.services.grants import backoff
@@ -84,6 +85,14 @@ def revoke_before_delete(
             **{name: getattr(instance, name) for name in _COPIED},
         )
     event = Event.record(Kind.DISCONNECTED, instance, at=now, using=using)
+    tell = partial(
+        security.log,
+        SecurityEvent.DISCONNECTED,
+        provider=event.provider,
+        owner=event.owner_key,
+        account=instance.pk,
+    )
+    transaction.on_commit(tell, using=using)
     user = instance.user if instance.user_id else None
     send = partial(
         signals.account_disconnected.send_robust,
@@ -190,8 +199,14 @@ def _attempt(row: Revocation, now: datetime) -> bool:
         outcome, error = _revoke(row), ""
     except ProviderError as failure:
         outcome, error, retry_after = Outcome.PENDING, failure.code, failure.retry_after
-    except Undecryptable:
+    except Undecryptable as failure:
         outcome, error = Outcome.PENDING, "undecryptable"
+        security.log(
+            SecurityEvent.UNDECRYPTABLE,
+            provider=row.provider,
+            owner=row.owner_key,
+            reason=failure.code,
+        )
     except ConnectedAccountsError as failure:
         outcome, error = Outcome.PENDING, failure.code
     except Exception as failure:  # a backend's hook; its message may hold anything

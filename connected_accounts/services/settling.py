@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import DatabaseError, InterfaceError, connection
 
-from connected_accounts import signals
+from connected_accounts import security, signals
 from connected_accounts.exceptions import (
     ClientRejected,
     ConnectedAccountsError,
@@ -20,6 +20,7 @@ from connected_accounts.models import ConnectedAccount, Event, Kind, Reason
 from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.providers.base import Identity
 from connected_accounts.secret import Secret
+from connected_accounts.security import SecurityEvent
 from connected_accounts.services import pauses
 from connected_accounts.services.attempts import LEASE_TOO_OLD, Attempt, Outcome, ask, prepare
 from connected_accounts.services.clients import note_refused, retire
@@ -223,7 +224,13 @@ def _settle_reauthorization(
     if not account.mark_reconnect_required(reason):
         return ProviderUnavailable("overtaken")
     Event.record(Kind.RECONNECT_REQUIRED, account, at=attempt.sent_at, detail=reason)
-    logger.warning("reconnect required: account=%s reason=%s", account.pk, reason.value)
+    security.log(
+        SecurityEvent.RECONNECT_REQUIRED,
+        provider=account.provider,
+        owner=account.owner_key,
+        account=account.pk,
+        reason=reason.value,
+    )
     signals.reconnect_required.send_robust(ConnectedAccount, account=account, reason=reason.value)
     return ReauthorizationRequired(reason)
 

@@ -39,7 +39,9 @@ def test_every_failure_is_documented_with_its_status() -> None:
     }
     classes = ["ProviderUnavailable", "UnexpectedResponse", "ClientRejected", "ConfigurationError"]
     rows = {names(row["Code"])[0]: row for row in table("reference/urls.md", "Failures")}
-    assert sorted(rows) == sorted([*kinds, *classes])
+    assert sorted(rows) == sorted([*kinds, *classes, "too_many"])
+    too_many = rows.pop("too_many")
+    assert int(too_many["Status"]) == failures.TOO_MANY.status
     for code, row in rows.items():
         error = kinds[code](code) if code in kinds else getattr(exceptions, code)()
         failure = failures.failure_for(error)

@@ -205,7 +205,13 @@ def test_only_the_marks_of_the_account_write_its_status() -> None:
             if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
                 name = f"{path.name}:{function.name}"
                 found |= {name for node in ast.walk(function) if writes_status(node)}
-    marks = ["mark_all_refreshed", "mark_connected", "mark_reconnect_required", "mark_refreshed"]
+    marks = [
+        "mark_all_refreshed",
+        "mark_connected",
+        "mark_endpoints_confirmed",
+        "mark_reconnect_required",
+        "mark_refreshed",
+    ]
     assert sorted(found) == [f"accounts.py:{name}" for name in marks]
 
 
