@@ -196,7 +196,13 @@ class ConnectedAccount(models.Model):
                 name="connected_accounts_one_row_per_account",
             ),
         )
-        indexes = (models.Index(fields=["provider", "refresh_at"], name="connected_accounts_due"),)
+        indexes = (
+            models.Index(fields=["provider", "refresh_at"], name="connected_accounts_due"),
+            # For the figures of connections_status and the admin, counted in the index alone.
+            models.Index(
+                fields=["provider", "status", "failure_count"], name="connected_accounts_health"
+            ),
+        )
 
     def __str__(self) -> str:
         return f"{self.provider}: {self.label or self.subject}"

@@ -6,11 +6,13 @@ from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from connected_accounts import tasks
 from connected_accounts.models import ConnectedAccount, Event, ProviderState, Revocation
+from connected_accounts.services.health import health
 from connected_accounts.services.revocation import disconnect
 
 if TYPE_CHECKING:
@@ -54,6 +56,7 @@ class ConnectedAccountAdmin(ReadOnlyAdmin):
     search_help_text = _("The beginning of a label or subject, or a whole user name.")
     ordering = ("-pk",)
     actions = ("refresh_now", "disconnect_and_revoke")
+    change_list_template = "admin/connected_accounts/connectedaccount/change_list.html"
     fieldsets: ClassVar[Any] = (
         (None, {"fields": ("provider", "user", "label", "subject", "connected_at")}),
         (
@@ -81,6 +84,13 @@ class ConnectedAccountAdmin(ReadOnlyAdmin):
     def has_refresh_permission(self, request: HttpRequest) -> bool:
         """Refreshing changes the account, so it asks for the permission to change."""
         return request.user.has_perm("connected_accounts.change_connectedaccount")
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> Any:
+        """The list, with each provider's figures above it."""
+        figures = {"health": health(timezone.now())}
+        return super().changelist_view(request, {**figures, **(extra_context or {})})
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
