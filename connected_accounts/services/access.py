@@ -112,6 +112,8 @@ def _is_stale(row: ConnectedAccount, now: datetime) -> bool:
     life = row.open_token().get("expires_in")
     if life is None or life > MARGIN.total_seconds() or row.refreshed_at is None:
         return True
+    if life == 0:  # of no use to anybody, so it is not believed: else each use would refresh
+        return now - row.refreshed_at > MARGIN
     # Tokens that live for less than the margin would be refreshed at every use: once half is gone.
     return row.expires_at <= now or now - row.refreshed_at > timedelta(seconds=life / 2)
 

@@ -6,13 +6,14 @@ it arrives.
 
 import logging
 import time
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from django.db import DatabaseError, OperationalError, connection, transaction
+from django.db import Error, OperationalError, connection, transaction
 from django.utils import timezone
 
 from connected_accounts import conf
@@ -52,8 +53,10 @@ class Drained:
 
 def is_due(alias: str, now: datetime) -> bool:
     """Whether a drain of this provider would find work."""
-    due = ConnectedAccount.objects.at(alias).due_for_refresh(now).order_by()
-    if not due.exists():
+    due = ConnectedAccount.objects.at(alias).due_for_refresh(now)
+    # In order, for an EXISTS has none: where much is due, PostgreSQL then reads the table from its
+    # beginning and not the index, however far away the first row that is due may be.
+    if not due.values_list("pk", flat=True)[:1]:
         return False
     state = pauses.provider_state(alias)
     if not pauses.belongs_here(state):
@@ -64,8 +67,15 @@ def is_due(alias: str, now: datetime) -> bool:
     return not pauses.is_paused(state, now)
 
 
-def drain(alias: str, *, now: datetime | None = None, seconds: float = MAX_SECONDS) -> Drained:
-    """Refresh what is due at one provider until nothing is, or ``seconds`` are up.
+def drain(
+    alias: str,
+    *,
+    now: datetime | None = None,
+    seconds: float = MAX_SECONDS,
+    stop: Callable[[], bool] = bool,  # False
+) -> Drained:
+    """Refresh what is due at one provider until nothing is, ``seconds`` are up, or ``stop`` says
+    so: then what is in flight is finished, and nothing more is taken.
 
     ``now`` stands still for what is due: an account that fails is not due again within a drain.
     Raises ConfigurationError for an alias that settings do not have.
@@ -84,7 +94,7 @@ def drain(alias: str, *, now: datetime | None = None, seconds: float = MAX_SECON
         return Drained()
     work = _Drain(provider, now, seconds, probe)
     with short_lock_waits(LOCK_WAIT):
-        work.run()
+        work.run(stop)
     if probe is not None and not work.asked:
         outages.give_back_probe(probe)
     return work.drained
@@ -137,10 +147,10 @@ class _Drain:
         """``now``, and what has passed since."""
         return self.now + timedelta(seconds=time.monotonic() - self.began)
 
-    def run(self) -> None:
+    def run(self, stop: Callable[[], bool]) -> None:
         with ThreadPoolExecutor(self.width, "connected-accounts-drain") as pool:
             while self.more or self.in_flight or self.locked:
-                self.more = self.more and time.monotonic() < self.ends
+                self.more = self.more and time.monotonic() < self.ends and not stop()
                 if self.more and (wanted := self.wanted()):
                     self.take(wanted, pool)
                 self.settle_what_arrived()
@@ -158,10 +168,14 @@ class _Drain:
 
     def take(self, wanted: int, pool: ThreadPoolExecutor) -> None:
         """Claim as many accounts as there are places to send from, and start them."""
-        places = reserve(self.provider, wanted)
-        if not places:
+        try:
+            places = reserve(self.provider, wanted)
+            attempts = self.claim(len(places)) if places else []
+        except Error as error:
+            _forgive(error)
+            self.more = False  # what is in flight is finished; beat starts the next drain
             return
-        for attempt, place in zip(self.claim(len(places)), places, strict=False):
+        for attempt, place in zip(attempts, places, strict=False):
             attempt.not_before = time.monotonic() + place
             blocked = prepare(attempt)
             if blocked is None:
@@ -174,16 +188,11 @@ class _Drain:
         skips_locked = connection.features.has_select_for_update_skip_locked
         due = ConnectedAccount.objects.at(self.alias).due_for_refresh(self.now)
         whole: AbstractContextManager[Any] = transaction.atomic() if skips_locked else nullcontext()
-        try:
-            with whole:
-                # Another drain's rows, and those that the site has locked, are passed over.
-                rows = due.select_for_update(skip_locked=True) if skips_locked else due
-                pks = self.choose(rows, wanted)
-                return claim(pks, self.provider, now=self.moment) if pks else []
-        except DatabaseError as error:
-            _forgive(error)
-            self.more = False  # what is in flight is finished; beat starts the next drain
-            return []
+        with whole:
+            # Another drain's rows, and those that the site has locked, are passed over.
+            rows = due.select_for_update(skip_locked=True) if skips_locked else due
+            pks = self.choose(rows, wanted)
+            return claim(pks, self.provider, now=self.moment) if pks else []
 
     def choose(self, due: Any, wanted: int) -> list[int]:
         """The oldest due; of those that failed before, no more than half of what may be in flight,
@@ -227,7 +236,7 @@ class _Drain:
         self.drained.failed += error is not None
         try:
             self.learn(attempt, outcome, error)
-        except DatabaseError as failure:
+        except Error as failure:
             _forgive(failure)
 
     def learn(
@@ -237,18 +246,18 @@ class _Drain:
         if isinstance(outcome, ClientRejected):
             # A person's own credentials are that person's trouble, and pause nobody.
             if isinstance(error, ClientRejected) and pauses.pause_of(self.alias, self.moment):
-                self.stop()
+                self.leave()
         elif not attempt.asked or not isinstance(outcome, TokenResponse | ReauthorizationRequired):
             self.doubtful = True
             if outages.note(attempt):
-                self.stop()
+                self.leave()
         elif self.probe is not None:
             pauses.resume(self.alias)
         elif self.doubtful or time.monotonic() > self.told_at + LOOK_AGAIN:
             outages.answered(self.alias)
             self.doubtful, self.told_at = False, time.monotonic()
 
-    def stop(self) -> None:
+    def leave(self) -> None:
         """Claim no more, and give back what was not sent yet."""
         self.more = False
         for future in [future for future in self.in_flight if future.cancel()]:

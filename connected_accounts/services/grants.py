@@ -11,6 +11,7 @@ from connected_accounts.fields import seal_document
 from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.providers.base import Provider
 
+SOONEST: Final = 20.0  # seconds from one refresh to the next, however short a token is said to live
 FIRST_BACKOFF: Final = 60.0
 MAX_BACKOFF: Final = 3600.0
 
@@ -38,7 +39,7 @@ def refresh_time(
     if not known:
         return None
     share = float(conf.get("REFRESH_AT")) * random.uniform(1 - conf.JITTER, 1 + conf.JITTER)  # noqa: S311
-    return sent_at + timedelta(seconds=min(known) * min(share, 1.0))
+    return sent_at + timedelta(seconds=max(min(known) * min(share, 1.0), SOONEST))
 
 
 def backoff(failure_count: int, retry_after: float | None) -> timedelta:
