@@ -8,6 +8,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
+from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
@@ -22,6 +23,7 @@ from connected_accounts.models import (
     Revocation,
 )
 from connected_accounts.providers.inputs import CREDENTIALS
+from connected_accounts.services.health import health
 from connected_accounts.services.revocation import disconnect
 
 if TYPE_CHECKING:
@@ -83,6 +85,7 @@ class ConnectedAccountAdmin(ReadOnlyAdmin):
     search_help_text = _("The beginning of a label or subject, or a whole user name.")
     ordering = ("-pk",)
     actions = ("refresh_now", "disconnect_and_revoke")
+    change_list_template = "admin/connected_accounts/connectedaccount/change_list.html"
     fieldsets: ClassVar[Any] = (
         (None, {"fields": ("provider", "user", "label", "subject", "connected_at")}),
         (
@@ -132,12 +135,6 @@ class ConnectedAccountAdmin(ReadOnlyAdmin):
     def _context(self, request: HttpRequest, title: Any) -> dict[str, Any]:
         return {**self.admin_site.each_context(request), "title": title, "opts": self.opts}
 
-    def changelist_view(
-        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        may = {"may_connect_the_site": request.user.has_perm(staff.PERMISSION)}
-        return super().changelist_view(request, {**(extra_context or {}), **may})
-
     def change_view(
         self,
         request: HttpRequest,
@@ -151,6 +148,16 @@ class ConnectedAccountAdmin(ReadOnlyAdmin):
     def has_refresh_permission(self, request: HttpRequest) -> bool:
         """Refreshing changes the account, so it asks for the permission to change."""
         return request.user.has_perm("connected_accounts.change_connectedaccount")
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> Any:
+        """The list, with each provider's figures above it."""
+        figures = {
+            "health": health(timezone.now()),
+            "may_connect_the_site": request.user.has_perm(staff.PERMISSION),
+        }
+        return super().changelist_view(request, {**figures, **(extra_context or {})})
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

@@ -36,6 +36,7 @@ PROVIDER_DEFAULTS: dict[str, Any] = {
     "MAX_REQUESTS_PER_SECOND": None,
 }
 MAX_SITE_ID: Final = 255
+JITTER: Final = 0.1  # share of the time to a refresh, either way
 _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?", re.ASCII)
 _ALIAS = re.compile(r"[-a-zA-Z0-9_]{1,64}")
 

@@ -16,7 +16,7 @@ from connected_accounts.models import ConnectedAccount, Reason
 from connected_accounts.oauth2.session import ProviderSession
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.secret import Secret
-from connected_accounts.services import pauses
+from connected_accounts.services import outages
 from connected_accounts.services.exchange import session_for
 from connected_accounts.services.probing import end_if_dead
 from connected_accounts.services.renewal import renew
@@ -118,6 +118,8 @@ def _is_stale(row: ConnectedAccount, now: datetime) -> bool:
     life = row.open_token().get("expires_in")
     if life is None or life > MARGIN.total_seconds() or row.refreshed_at is None:
         return True
+    if life == 0:  # of no use to anybody, so it is not believed: else each use would refresh
+        return now - row.refreshed_at > MARGIN
     # Tokens that live for less than the margin would be refreshed at every use: once half is gone.
     return row.expires_at <= now or now - row.refreshed_at > timedelta(seconds=life / 2)
 
@@ -125,5 +127,5 @@ def _is_stale(row: ConnectedAccount, now: datetime) -> bool:
 def _refuse_in_backoff(row: ConnectedAccount, now: datetime) -> None:
     if row.failure_count and row.refresh_at is not None and row.refresh_at > now:
         raise ProviderUnavailable(row.last_error, sent=False)
-    if pauses.pause_of(row.provider, now):
+    if not outages.may_ask(row.provider, now):
         raise ProviderUnavailable("paused", sent=False)

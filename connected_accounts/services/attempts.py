@@ -9,10 +9,8 @@ import time
 import uuid
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
-
-from django.utils import timezone
 
 from connected_accounts import conf
 from connected_accounts.exceptions import (
@@ -41,6 +39,7 @@ logger = logging.getLogger("connected_accounts")
 LEASE_MARGIN: Final = 30.0  # seconds to store in, after the deadline of the call
 
 LEASE_TOO_OLD: Final = "lease_too_old"
+REPLAY_PAUSE: Final = 1.0  # seconds until a lost answer is asked for again, in a reuse window
 
 Outcome = TokenResponse | ConnectedAccountsError
 
@@ -57,7 +56,10 @@ class Attempt:
     replay: bool
     send_before: float  # time.monotonic(): later, the lease could end before the answer is stored
     lease_ends: float  # time.monotonic()
+    counted_from: float  # time.monotonic(), when it was ``sent_at`` by the caller's ``now``
     sent_at: datetime
+    asked: bool = False  # the provider was
+    outcome: "Outcome | None" = None  # once settled
     not_before: float = 0.0  # time.monotonic(): its place under the provider's rate limit
     endpoints: Endpoints = field(default_factory=Endpoints)
     clients: list[Client] = field(default_factory=list)
@@ -67,6 +69,13 @@ class Attempt:
     @property
     def unresolved_since(self) -> datetime | None:
         return self.account.attempt_started_at if self.replay else None
+
+    @property
+    def in_reuse_window(self) -> bool:
+        """Whether the provider takes a refresh token once more that it may have rotated out."""
+        began = self.account.attempt_started_at or self.sent_at
+        age = (self.sent_at - began).total_seconds() + time.monotonic() - self.counted_from
+        return age < self.provider.reuse_window
 
 
 def claim(pks: Collection[int], provider: Provider, *, now: datetime) -> list[Attempt]:
@@ -89,6 +98,7 @@ def claim(pks: Collection[int], provider: Provider, *, now: datetime) -> list[At
             replay=row.attempt_started_at != now,
             send_before=began + LEASE_MARGIN / 2,
             lease_ends=began + lease,
+            counted_from=began,
             sent_at=now,
         )
         for row in rows
@@ -99,6 +109,8 @@ def prepare(attempt: Attempt) -> ConnectedAccountsError | None:
     """Open the token and check that it may be sent where settings now point. An error is an outcome
     to settle without asking the provider."""
     account = attempt.account
+    scopes = account.scopes_granted if isinstance(account.scopes_granted, list) else []
+    account.scopes_granted = [scope for scope in scopes if isinstance(scope, str)]
     try:
         attempt.provider = attempt.provider.bound(inputs=account.inputs)
         attempt.endpoints = attempt.provider.endpoints()
@@ -107,6 +119,9 @@ def prepare(attempt: Attempt) -> ConnectedAccountsError | None:
         return error
     except ConnectedAccountsError as error:
         return UnexpectedResponse(error.code, sent=False)
+    except Exception as error:  # a backend's hook, or inputs of a shape that it did not expect
+        logger.error("refresh hook failed: %s", type(error).__name__)
+        return UnexpectedResponse("hook_failed", sent=False)
     if account.endpoint_fingerprint != attempt.endpoints.token_hosts():
         return ReauthorizationRequired(Reason.ENDPOINTS_CHANGED)
     try:
@@ -125,11 +140,13 @@ def prepare(attempt: Attempt) -> ConnectedAccountsError | None:
 
 
 def ask(attempt: Attempt) -> Outcome:
-    """Call the provider. Network only, safe in any thread; an error is returned, not raised."""
+    """Call the provider. Network only, safe in any thread; an error is returned, not raised.
+
+    Where the provider declares a reuse window, an answer that was lost is asked for once more.
+    """
     time.sleep(max(attempt.not_before - time.monotonic(), 0))
     if time.monotonic() > attempt.send_before:
         return ProviderUnavailable(LEASE_TOO_OLD, sent=False)
-    attempt.sent_at = timezone.now()
     outcome: Outcome = ClientRejected("no_client", sent=False)
     for client in attempt.clients:
         attempt.provider = attempt.provider.bound(client=client)
@@ -140,11 +157,20 @@ def ask(attempt: Attempt) -> Outcome:
         attempt.refused.append(client)
         if time.monotonic() > attempt.send_before:
             break
+    lost = isinstance(outcome, ProviderError) and outcome.sent
+    # Under a rate limit a second request would have no place of its own.
+    free = attempt.provider.config.max_requests_per_second is None
+    if lost and free and attempt.in_reuse_window and time.monotonic() <= attempt.send_before:
+        attempt.replay = True
+        outcome = _ask_as(attempt)
     return outcome
 
 
 def _ask_as(attempt: Attempt) -> Outcome:
     provider, endpoints, account = attempt.provider, attempt.endpoints, attempt.account
+    moment = time.monotonic()
+    attempt.sent_at += timedelta(seconds=moment - attempt.counted_from)
+    attempt.asked, attempt.counted_from = True, moment
     try:
         if provider.grant_type == "client_credentials":
             return exchange_client_credentials(provider, endpoints, account.scopes_requested)

@@ -11,7 +11,7 @@ from connected_accounts.fields import seal_document
 from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.providers.base import Provider
 
-JITTER: Final = 0.1  # share of the time to the refresh, either way
+SOONEST: Final = 20.0  # seconds from one refresh to the next, however short a token is said to live
 FIRST_BACKOFF: Final = 60.0
 MAX_BACKOFF: Final = 3600.0
 
@@ -38,8 +38,8 @@ def refresh_time(
     known = [max(life, 0.0) for life in lives if life is not None]
     if not known:
         return None
-    share = float(conf.get("REFRESH_AT")) * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311
-    return sent_at + timedelta(seconds=min(known) * min(share, 1.0))
+    share = float(conf.get("REFRESH_AT")) * random.uniform(1 - conf.JITTER, 1 + conf.JITTER)  # noqa: S311
+    return sent_at + timedelta(seconds=max(min(known) * min(share, 1.0), SOONEST))
 
 
 def backoff(failure_count: int, retry_after: float | None) -> timedelta:
@@ -48,8 +48,8 @@ def backoff(failure_count: int, retry_after: float | None) -> timedelta:
     wait = min(FIRST_BACKOFF * 2 ** min(max(failure_count - 1, 0), 10), MAX_BACKOFF)
     if retry_after is not None:
         wait = max(wait, min(retry_after, MAX_BACKOFF))
-    wait *= random.uniform(1, 1 + 2 * JITTER)  # noqa: S311
-    return timedelta(seconds=min(wait, MAX_BACKOFF * (1 + 2 * JITTER)))
+    wait *= random.uniform(1, 1 + 2 * conf.JITTER)  # noqa: S311
+    return timedelta(seconds=min(wait, MAX_BACKOFF * (1 + 2 * conf.JITTER)))
 
 
 def grant_values(

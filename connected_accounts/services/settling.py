@@ -3,6 +3,7 @@
 import logging
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError, connection
@@ -22,7 +23,14 @@ from connected_accounts.providers.base import Identity
 from connected_accounts.secret import Secret
 from connected_accounts.security import SecurityEvent
 from connected_accounts.services import pauses
-from connected_accounts.services.attempts import LEASE_TOO_OLD, Attempt, Outcome, ask, prepare
+from connected_accounts.services.attempts import (
+    LEASE_TOO_OLD,
+    REPLAY_PAUSE,
+    Attempt,
+    Outcome,
+    ask,
+    prepare,
+)
 from connected_accounts.services.clients import note_refused, retire
 from connected_accounts.services.exchange import token_document
 from connected_accounts.services.grants import backoff, grant_values
@@ -35,12 +43,15 @@ logger = logging.getLogger("connected_accounts")
 
 def settle(attempt: Attempt, outcome: Outcome) -> ConnectedAccountsError | None:
     """Store what came of an attempt, if the row is still ours. Returns the error, if it is one."""
+    attempt.outcome = outcome
     if attempt.refused:
         note_refused([client.pk for client in attempt.refused], attempt.sent_at)
     if isinstance(outcome, ClientRejected):
         return _settle_rejection(attempt, outcome)
     if attempt.refused:
-        pauses.report(attempt.provider.alias, "client_rejected")  # a fall-back served
+        pauses.report(
+            attempt.provider.alias, "client_rejected", now=attempt.sent_at
+        )  # a fall-back served
     if isinstance(outcome, TokenResponse):
         return _settle_success(attempt, outcome)
     if isinstance(outcome, ReauthorizationRequired):
@@ -64,10 +75,10 @@ def _settle_rejection(attempt: Attempt, error: ClientRejected) -> ConnectedAccou
         )
     if attempt.provider.grant_type == "client_credentials":
         # The site's one account; those of people, with their own credentials, are not stopped.
-        pauses.report(alias, error.code)
+        pauses.report(alias, error.code, now=attempt.sent_at)
         return _settle_failure(attempt, error)
     # Nothing is wrong with the account: it stays due, and the provider is paused.
-    pauses.pause(alias, error.code)
+    pauses.pause(alias, error.code, now=attempt.sent_at)
     attempt.account.release(attempt_started_at=attempt.unresolved_since)
     return error
 
@@ -242,9 +253,12 @@ def _settle_failure(attempt: Attempt, error: ConnectedAccountsError) -> Connecte
     retry_after = error.retry_after if isinstance(error, ProviderError) else None
     code = "undecryptable" if isinstance(error, Undecryptable) else error.code
     first = account.failure_count == 0
+    wait = backoff(account.failure_count + 1, retry_after)
+    if unknown and retry_after is None and attempt.in_reuse_window:
+        wait = timedelta(seconds=REPLAY_PAUSE)
     if not account.mark_failed(
         code,
-        retry_at=attempt.sent_at + backoff(account.failure_count + 1, retry_after),
+        retry_at=attempt.sent_at + wait,
         attempt_started_at=account.attempt_started_at if unknown else None,
     ):
         return ProviderUnavailable("overtaken")

@@ -39,6 +39,7 @@ class Behaviour:
     expires_in: Any = 86400
     refresh_token_expires_in: Any = OMITTED
     code_lifetime: float = 60.0
+    reuse_window: float = 0.0
 
 
 @dataclass
@@ -52,6 +53,9 @@ class Grant:
     access_token: str | None = None
     refresh_token: str | None = None
     spent: set[str] = field(default_factory=set)
+    # The refresh token that was rotated out last, and until when it is taken once more.
+    previous: str = ""
+    previous_until: float = 0.0
 
     @property
     def is_alive(self) -> bool:
@@ -81,6 +85,7 @@ class AuthorizationServer:
         self.codes: dict[str, Code] = {}
         self.secrets: set[str] = set()
         self.presentations: Counter[str] = Counter()
+        self._owners: dict[str, Grant] = {}  # of every token that was ever handed out
         self.reuses = 0
 
     def new_secret(self, kind: str) -> str:
@@ -113,37 +118,48 @@ class AuthorizationServer:
         self.grants.append(code.grant)
         self._issue(code.grant)
         if not self.behaviour.omit_refresh_token:
-            code.grant.refresh_token = self.new_secret("refresh-token")
+            self._give_refresh_token(code.grant)
         return code.grant
 
     def refresh(self, value: str) -> Grant:
         """Renew a grant by its refresh token. One that was rotated out before ends the grant
         (RFC 9700 4.14.2). Raises Refused."""
-        for grant in self.grants:
-            if value in grant.spent:
-                self.reuses += grant.is_alive
-                grant.revoke()
-                raise Refused("refresh_token")
-        found = self.by_refresh_token(value)
+        found = self._owners.get(value)
         if found is None:
+            raise Refused("refresh_token")
+        again = value == found.previous and time.monotonic() < found.previous_until
+        if value in found.spent and not (again and found.is_alive):
+            self.reuses += found.is_alive
+            found.revoke()
+        if value != found.refresh_token and not (again and found.is_alive):
             raise Refused("refresh_token")
         if found.access_token is None:
             raise Refused("half_revoked")
         self._issue(found)
         if self.behaviour.rotates and not self.behaviour.omit_refresh_token:
-            found.spent.add(value)
-            found.refresh_token = self.new_secret("refresh-token")
+            found.spent |= {value, found.refresh_token or value}
+            if not again:
+                found.previous = value
+                found.previous_until = time.monotonic() + self.behaviour.reuse_window
+            self._give_refresh_token(found)
         return found
 
     def _issue(self, grant: Grant) -> None:
         # The access token of before is dead from now on, as at Badgr and BitBadges.
         grant.access_token = self.new_secret("access-token")
+        self._owners[grant.access_token] = grant
+
+    def _give_refresh_token(self, grant: Grant) -> None:
+        grant.refresh_token = self.new_secret("refresh-token")
+        self._owners[grant.refresh_token] = grant
 
     def by_access_token(self, value: str) -> Grant | None:
-        return next((g for g in self.grants if value and g.access_token == value), None)
+        grant = self._owners.get(value)
+        return grant if grant is not None and grant.access_token == value else None
 
     def by_refresh_token(self, value: str) -> Grant | None:
-        return next((g for g in self.grants if value and g.refresh_token == value), None)
+        grant = self._owners.get(value)
+        return grant if grant is not None and grant.refresh_token == value else None
 
     def expire_codes(self) -> None:
         for code in self.codes.values():

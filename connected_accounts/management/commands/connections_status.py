@@ -8,23 +8,28 @@ from typing import Any, Final
 from django.core.management.base import BaseCommand
 from django.utils import timezone
 
-from connected_accounts.services.health import Health, health
+from connected_accounts.services.health import MAX_OVERDUE, Health, health, troubles
 
-COLUMNS: Final = (
+COLUMNS: Final[tuple[str, ...]] = (
     "provider",
     "active",
     "due",
+    "overdue",
     "overdue_seconds",
     "failing",
     "reconnect_required",
     "revocations_waiting",
+    "paused_until",
+    "pause_reason",
 )
 
 
 class Command(BaseCommand):
     help = (
-        "Show for each provider how many connections are active, due, failing or ended, and how "
-        "long the oldest due one has been waiting. Exits 1 when something needs an operator."
+        "Show for each provider how many connections are active, due, overdue, failing or ended, "
+        "how long the oldest due one has been waiting, until when and why the provider is paused, "
+        "and how many revocations wait. Exits 0 when all is well, 1 when something needs an "
+        "operator, 2 for wrong arguments."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -32,41 +37,32 @@ class Command(BaseCommand):
         parser.add_argument(
             "--max-overdue",
             type=int,
-            default=900,
+            default=MAX_OVERDUE,
             metavar="SECONDS",
             help="a due refresh may wait for so long (default: %(default)s)",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        rows = health(timezone.now())
-        troubles = [trouble for row in rows for trouble in _troubles(row, options["max_overdue"])]
+        limit = options["max_overdue"]
+        rows = health(timezone.now(), max_overdue=limit)
+        found = troubles(rows, max_overdue=limit)
         if options["json"]:
-            document = {"providers": [row.as_dict() for row in rows], "troubles": troubles}
+            document = {"providers": [row.as_dict() for row in rows], "troubles": found}
             self.stdout.write(json.dumps(document, indent=2))
         else:
             self._write_table(rows)
-            for trouble in troubles:
+            for trouble in found:
                 self.stdout.write(self.style.ERROR(trouble))
-        if troubles:
+        if found:
             sys.exit(1)
 
     def _write_table(self, rows: list[Health]) -> None:
-        table = [COLUMNS, *(tuple(str(getattr(row, name)) for name in COLUMNS) for row in rows)]
+        table = [COLUMNS]
+        for row in rows:
+            values = row.as_dict()
+            cells = (values[name] for name in COLUMNS)
+            table.append(tuple("-" if cell in (None, "") else str(cell) for cell in cells))
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         for line in table:
-            cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-            self.stdout.write("  ".join(cells).rstrip())
-
-
-def _troubles(row: Health, max_overdue: int) -> list[str]:
-    """What an operator should look at, in words."""
-    found = []
-    if row.overdue_seconds > max_overdue:
-        found.append(f"{row.provider}: a refresh has been due for {row.overdue_seconds} seconds.")
-    if row.paused_until is not None:
-        found.append(f"{row.provider}: paused until {row.paused_until}: {row.pause_reason}.")
-    if row.other_site:
-        found.append(f"{row.provider}: belongs to another site; see manage.py confirm_site.")
-    if not row.configured and (row.active or row.revocations_waiting):
-        found.append(f"{row.provider}: has connections, but is not in settings.")
-    return found
+            padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+            self.stdout.write("  ".join(padded).rstrip())
