@@ -1,7 +1,7 @@
 """Any OAuth 2.0 server: endpoints and values from OPTIONS, or an ``issuer`` that tells them."""
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import urlsplit
 
 from connected_accounts.conf import Problem, ProviderConfig, is_safe_url
@@ -11,6 +11,13 @@ from connected_accounts.providers.base import ENDPOINT_NAMES, Endpoints, Identit
 if TYPE_CHECKING:
     from connected_accounts.oauth2.session import ProviderSession
     from connected_accounts.oauth2.token import TokenResponse
+
+# What must be known of a server, by grant type, where no issuer tells it.
+NEEDED: Final = {
+    "authorization_code": ("authorization_endpoint", "token_endpoint"),
+    "client_credentials": ("token_endpoint",),
+    "personal_token": ("userinfo_endpoint",),
+}
 
 
 class OAuth2(Provider):
@@ -28,13 +35,13 @@ class OAuth2(Provider):
         where = f"CONNECTED_ACCOUNTS['PROVIDERS'][{config.alias!r}]['OPTIONS']"
         options = config.options
         issuer = options.get("issuer")
-        if not issuer and not (
-            options.get("authorization_endpoint") and options.get("token_endpoint")
-        ):
+        # An unknown grant type is told by another check.
+        needed = NEEDED.get(str(options.get("grant_type", cls.grant_type)), ())
+        if not issuer and not all(map(options.get, needed)):
             yield Problem(
                 "E015",
-                f"{where} names neither an issuer nor both endpoints.",
-                "Write the server's issuer, or authorization_endpoint and token_endpoint.",
+                f"{where} names neither an issuer nor the server's endpoints.",
+                f"Write the server's issuer, or {' and '.join(needed)}.",
             )
         elif not issuer and options.get("identity_source") == "id_token":
             yield Problem(
@@ -53,7 +60,8 @@ class OAuth2(Provider):
             return declared
         from connected_accounts.oauth2.discovery import server_metadata  # loads requests
 
-        enough = declared.authorization_endpoint and declared.token_endpoint
+        needed = NEEDED[self.grant_type]
+        enough = all(getattr(declared, name) for name in needed)
         try:
             told = server_metadata(declared.issuer)
         except ProviderError:
@@ -67,7 +75,7 @@ class OAuth2(Provider):
             # A site registers itself only where its settings say so.
             if name != "registration_endpoint"
         }
-        if not (found["authorization_endpoint"] and found["token_endpoint"]):
+        if not all(found[name] for name in needed):
             raise UnexpectedResponse("no_metadata", sent=False)
         found["issuer"] = declared.issuer
         found["api_base_url"] = declared.api_base_url or declared.issuer

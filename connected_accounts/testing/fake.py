@@ -29,6 +29,7 @@ from connected_accounts.testing.server import (
     AuthorizationServer,
     Behaviour,
     Grant,
+    RegisteredClient,
 )
 
 DIALECTS: Final[tuple[tuple[type[Provider], type[Dialect]], ...]] = (
@@ -152,7 +153,7 @@ class FakeProvider:
         if twice:
             raise AuthorizationPageError(f"Given more than once: {', '.join(twice)}.")
         asked = {name: values[0] for name, values in query.items()}
-        if asked.get("client_id") != self._dialect.client_id:
+        if self._server.client(asked.get("client_id", ""), None) is None:
             raise AuthorizationPageError("client_id is not the site's.")
         self._check_redirect_uri(asked.get("redirect_uri", ""))
         return asked
@@ -172,6 +173,38 @@ class FakeProvider:
         if (wants_pkce or challenge or method) and (len(challenge or "") != 43 or method != "S256"):
             return "invalid_request"
         return ""
+
+    # Credentials.
+
+    def add_client(
+        self, client_id: str, client_secret: str, *, subject: str | None = None, label: str = ""
+    ) -> None:
+        """Take these credentials too, besides those that settings had when the fake was made. With
+        client credentials their tokens are ``subject``'s, by default one named as the client."""
+        with self._lock:
+            self._server.clients.append(
+                RegisteredClient(client_id, client_secret, subject or client_id, label)
+            )
+
+    def remove_client(self, client_id: str, client_secret: str | None = None) -> None:
+        """Refuse a client from now on, or one of its secrets. Its tokens stay good."""
+        with self._lock:
+            self._server.clients = [
+                client
+                for client in self._server.clients
+                if client.client_id != client_id
+                or client_secret not in (None, client.client_secret)
+            ]
+
+    def add_personal_token(
+        self, token: str, *, subject: str = "person-1", label: str | None = None
+    ) -> Grant:
+        """Let a token be good that a person made at the provider."""
+        shown = f"{subject}@example.org" if label is None else label
+        with self._lock:
+            grant = Grant(subject, shown, (), "", access_token=token)
+            self._server.grants.append(grant)
+        return grant
 
     # The script.
 
@@ -203,7 +236,7 @@ class FakeProvider:
 
     @property
     def grants(self) -> list[Grant]:
-        """Every grant whose code was exchanged; ``is_alive`` and ``revoke()`` are a grant's."""
+        """Every grant that tokens were given for; ``is_alive`` and ``revoke()`` are a grant's."""
         return self._server.grants
 
     @property

@@ -12,6 +12,10 @@ from connected_accounts.oauth2.pkce import code_challenge
 CANARY: Final = "canary-"
 
 
+def same_secret(given: str, wanted: str) -> bool:
+    return secrets.compare_digest(given.encode(), wanted.encode())
+
+
 class _Omitted:
     def __repr__(self) -> str:
         return "OMITTED"
@@ -22,8 +26,8 @@ OMITTED: Final = _Omitted()
 
 
 class Refused(Exception):
-    """The server says no. ``why`` is ``code``, ``code_expired``, ``redirect_uri``, ``verifier``,
-    ``refresh_token`` or ``half_revoked``."""
+    """The server says no. ``why`` is ``client``, ``code``, ``code_expired``, ``redirect_uri``,
+    ``verifier``, ``refresh_token`` or ``half_revoked``."""
 
     def __init__(self, why: str) -> None:
         super().__init__(why)
@@ -62,6 +66,16 @@ class Grant:
         self.access_token = self.refresh_token = None
 
 
+@dataclass(frozen=True)
+class RegisteredClient:
+    """A client of the server, and whose its own credentials are (RFC 6749 4.4)."""
+
+    client_id: str
+    client_secret: str
+    subject: str
+    label: str = ""
+
+
 @dataclass
 class Code:
     """An authorization code that was handed out, once to be spent."""
@@ -77,6 +91,7 @@ class AuthorizationServer:
 
     def __init__(self, behaviour: Behaviour) -> None:
         self.behaviour = behaviour
+        self.clients: list[RegisteredClient] = []
         self.grants: list[Grant] = []
         self.codes: dict[str, Code] = {}
         self.secrets: set[str] = set()
@@ -87,6 +102,15 @@ class AuthorizationServer:
         value = f"{CANARY}{kind}-{secrets.token_hex(16)}"
         self.secrets.add(value)
         return value
+
+    def client(self, client_id: str, secret: str | None) -> RegisteredClient | None:
+        """The client with these credentials; with ``secret`` None, with this id."""
+        for client in self.clients:
+            if client.client_id == client_id and (
+                secret is None or same_secret(secret, client.client_secret)
+            ):
+                return client
+        return None
 
     def authorize(self, grant: Grant, challenge: str) -> str:
         """Hand out a code for a grant; the grant counts from when the code is spent."""
@@ -115,6 +139,13 @@ class AuthorizationServer:
         if not self.behaviour.omit_refresh_token:
             code.grant.refresh_token = self.new_secret("refresh-token")
         return code.grant
+
+    def issue_to(self, client: RegisteredClient, scopes: tuple[str, ...]) -> Grant:
+        """A token for a client's own credentials; those that it got before stay good."""
+        grant = Grant(client.subject, client.label, scopes, "")
+        self._issue(grant)
+        self.grants.append(grant)
+        return grant
 
     def refresh(self, value: str) -> Grant:
         """Renew a grant by its refresh token. One that was rotated out before ends the grant
