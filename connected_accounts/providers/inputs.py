@@ -3,11 +3,10 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from django.utils.translation import gettext_lazy as _
 
-from connected_accounts.conf import is_dns_label
+from connected_accounts.conf import is_dns_label, is_safe_url
 from connected_accounts.exceptions import ConfigurationError
 
 MAX_INPUT: Final = 4096
@@ -37,7 +36,8 @@ class ConnectField:
             return _("Please choose one of the list.")
         if self.kind == "secret" and not (value.isascii() and " " not in value):
             return _("This contains characters that cannot be used. Please copy it again.")
-        if self.kind == "url" and urlsplit(value).scheme != "https":
+        https = value.lower().startswith("https://")
+        if self.kind == "url" and not (https and is_safe_url(value)):
             return _("Please enter an https address.")
         return None
 

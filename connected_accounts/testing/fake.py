@@ -13,6 +13,7 @@ from connected_accounts.oauth2 import transport
 from connected_accounts.providers.badgr import Badgr
 from connected_accounts.providers.base import Provider
 from connected_accounts.providers.bitbadges import BitBadges
+from connected_accounts.providers.bits import Bits
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.testing.adapter import (
     FakeAdapter,
@@ -22,6 +23,7 @@ from connected_accounts.testing.adapter import (
 )
 from connected_accounts.testing.badgr import BadgrDialect
 from connected_accounts.testing.bitbadges import BitBadgesDialect
+from connected_accounts.testing.bits import BitsDialect
 from connected_accounts.testing.dialect import Dialect
 from connected_accounts.testing.faults import Answer, Scripted
 from connected_accounts.testing.server import (
@@ -35,6 +37,7 @@ from connected_accounts.testing.server import (
 DIALECTS: Final[tuple[tuple[type[Provider], type[Dialect]], ...]] = (
     (Badgr, BadgrDialect),
     (BitBadges, BitBadgesDialect),
+    (Bits, BitsDialect),
     (Provider, Dialect),
 )
 ENDPOINTS: Final = ("token", "revocation", "identity", "api")
