@@ -92,7 +92,7 @@ def _card(row: ConnectedAccount, service: Provider | None, now: datetime) -> Car
         connected_at=row.connected_at,
         refreshed_at=row.refreshed_at,
         can_reconnect=service is not None,
-        manage_url=service.manage_url if service else "",
+        manage_url=service.manage_url_for(row.inputs) if service else "",
     )
 
 
@@ -130,7 +130,7 @@ def open_revocations(user: Any, now: datetime) -> list[RevocationLine]:
                 label=row.label or row.subject,
                 outcome=row.outcome,
                 words=_outcome_words(row.outcome),
-                manage_url=service.manage_url if service else "",
+                manage_url=service.manage_url_for(row.inputs) if service else "",
             )
         )
     return lines

@@ -151,8 +151,8 @@ class ProviderSession(OAuth2Session):
             raise failure
         response.request, response.url = request, request.url or ""
         response.raw.url = response.url
-        answer: requests.Response = dispatch_hook("response", request.hooks, response, **kwargs)
-        return answer
+        hooks = request.hooks
+        return dispatch_hook("response", hooks, response, **kwargs)  # type: ignore[no-untyped-call, no-any-return]
 
     def _check(self, url: str) -> None:
         if origin_of(url) not in self._origins:
