@@ -105,7 +105,7 @@ def _card(
         connected_at=row.connected_at,
         refreshed_at=row.refreshed_at,
         can_reconnect=service is not None,
-        manage_url=service.manage_url if service else "",
+        manage_url=service.manage_url_for(row.inputs) if service else "",
         note=note,
     )
 
@@ -141,7 +141,7 @@ def open_revocations(user: Any, now: datetime) -> list[RevocationLine]:
                 label=row.label or row.subject,
                 outcome=row.outcome,
                 words=_outcome_words(row.outcome),
-                manage_url=service.manage_url if service else "",
+                manage_url=service.manage_url_for(row.inputs) if service else "",
             )
         )
     return lines

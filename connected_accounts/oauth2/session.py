@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import requests
+from requests.hooks import default_hooks, dispatch_hook
 from requests_oauthlib import OAuth2Session
 from urllib3.util import parse_url
 
@@ -138,9 +139,11 @@ class ProviderSession(OAuth2Session):
     def _send_in_query(
         self, request: requests.PreparedRequest, token: Secret, kwargs: dict[str, Any]
     ) -> requests.Response:
-        """The token in the URL of the call, and of nothing that outlives it: neither the answer nor
-        an error shows it. Redirects are not followed, since they would repeat it."""
+        """The token in the URL of the call, and of nothing that outlives it: neither the answer,
+        which the caller's hooks see, nor an error shows it. Redirects are not followed, since they
+        would repeat it."""
         signed = request.copy()
+        signed.hooks = default_hooks()
         signed.prepare_url(_with_token(request.url or "", token), None)
         failure: requests.RequestException | None = None
         try:
@@ -151,7 +154,9 @@ class ProviderSession(OAuth2Session):
         if failure is not None:
             raise failure
         response.request, response.url = request, request.url or ""
-        return response
+        response.raw.url = response.url
+        hooks = request.hooks
+        return dispatch_hook("response", hooks, response, **kwargs)  # type: ignore[no-untyped-call, no-any-return]
 
     def _check(self, url: str) -> None:
         if origin_of(url) not in self._origins:
@@ -171,12 +176,13 @@ class ProviderSession(OAuth2Session):
         url = self.absolute_url(url)
         self._check(url)
         headers = {str(name): str(value) for name, value in self.headers.items()}
-        if self._in_query:
-            url = _with_token(url, self._access_token())
-        else:
-            headers |= {"Authorization": f"Bearer {self._access_token().reveal()}"}
         headers = {k: v for k, v in headers.items() if k not in ("Accept-Encoding", "Accept")}
         request = requests.Request(method, url, headers=headers, **kwargs)
+        # Into the request alone, not into a variable: those are shown on error pages.
+        if self._in_query:
+            request.url = _with_token(url, self._access_token())
+        else:
+            request.headers["Authorization"] = f"Bearer {self._access_token().reveal()}"
         answer = transport.fetch(request, public=self._public_only)
         if answer.status == 429 or answer.status >= 500:
             raise ProviderUnavailable(

@@ -155,13 +155,11 @@ def fetch(request: requests.Request, *, public: bool = False) -> Answer:
 def _exchange(request: requests.PreparedRequest, call: Call) -> Answer:
     timeout = float(conf.get("HTTP_TIMEOUT"))
     via = adapter()
-    url = request.url or ""
     # Another adapter (a test's) does not tell when it sends: count the request as sent, unless its
     # error says that there was no connection to send on.
     call.sent = not isinstance(via, PooledAdapter)
-    response = via.send(
-        request, stream=True, timeout=timeout, verify=ca_bundle(), proxies=proxies_for(url)
-    )
+    proxies = proxies_for(request.url or "")
+    response = via.send(request, stream=True, timeout=timeout, verify=ca_bundle(), proxies=proxies)
     try:
         body = response.raw.read(MAX_BODY + 1, decode_content=True)
         if call.expired:

@@ -138,7 +138,8 @@ class _NoMangledHeaders(logging.Filter):
 
 
 class _NoTokenInUrl(logging.Filter):
-    """Masks a bearer in the query of a URL (RFC 6750 2.3), which urllib3 logs at DEBUG."""
+    """Masks a bearer in the query of a URL (RFC 6750 2.3), which urllib3 logs: at DEBUG each
+    call, and as a warning one whose headers it could not read."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple):
@@ -157,7 +158,8 @@ def without_token(url: str) -> str:
 
 
 logging.getLogger("urllib3.connection").addFilter(_NoMangledHeaders())
-logging.getLogger("urllib3.connectionpool").addFilter(_NoTokenInUrl())
+for _name in ("urllib3.connection", "urllib3.connectionpool"):
+    logging.getLogger(_name).addFilter(_NoTokenInUrl())
 
 
 class _Watched:

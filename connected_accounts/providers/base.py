@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 from connected_accounts.conf import Problem, ProviderConfig
 from connected_accounts.exceptions import (
     ClientRejected,
+    ConfigurationError,
     ConnectedAccountsError,
     ProviderUnavailable,
     ReauthorizationRequired,
@@ -91,7 +92,7 @@ class Provider:
     bearer_method: str = "header"  # or query (RFC 6750 2.3), for a server that takes nothing else
     default_refresh_policy: str = "ahead"  # where settings have no REFRESH_POLICY; or on_use
     docs_url: str = ""
-    manage_url: str = ""  # where a person can withdraw the permission by hand
+    manage_url: str = ""  # where a person can withdraw it by hand; "{account}" is filled in
 
     # OPTIONS of a subclass besides the declared values, with their defaults.
     own_options: ClassVar[Mapping[str, Any]] = {}
@@ -155,6 +156,13 @@ class Provider:
     def known_endpoints(self) -> Endpoints:
         """The addresses as far as settings tell them: for the checks, which call nobody."""
         return self.endpoints({name: name.replace("_", "-") for name in self.connect_fields})
+
+    def manage_url_for(self, inputs: Mapping[str, str]) -> str:
+        """``manage_url`` for one connection; empty where settings want more than was asked then."""
+        try:
+            return fill(self.manage_url, inputs)
+        except ConfigurationError:
+            return ""
 
     def scopes_to_ask(self, wanted: list[str]) -> list[str]:
         """Of what the site wants, what the provider offers; after ``endpoints``, which may ask."""

@@ -43,15 +43,16 @@ class ConnectField:
 
 
 def checked_inputs(fields: Iterable[ConnectField], inputs: Mapping[str, str]) -> dict[str, str]:
-    """What was entered, each field in order and no other. Raises ConfigurationError (``inputs``)
-    otherwise."""
+    """What was entered, each field in order and no other; parts of host names in lower case, as
+    hosts compare. Raises ConfigurationError (``inputs``) otherwise."""
     known = list(fields)
     if set(inputs) != {field.name for field in known}:
         raise ConfigurationError("inputs", "The provider's fields are not those that were given.")
     for field in known:
         if field.fault(inputs[field.name]) is not None:
             raise ConfigurationError("inputs", f"The field {field.name} cannot be used.")
-    return dict(inputs)
+    labels = {field.name for field in known if field.kind == "label"}
+    return {n: value.lower() if n in labels else value for n, value in inputs.items()}
 
 
 # The names that mean the same at every provider. Any other name is part of an address.

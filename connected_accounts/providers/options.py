@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from connected_accounts.conf import Problem, ProviderConfig, is_safe_url
+from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.providers.endpoints import ENDPOINT_NAMES, as_origin
 
 if TYPE_CHECKING:
@@ -89,7 +90,15 @@ def value_problems(provider: "Provider") -> Iterator[Problem]:
             f"{where}: authorization_params may not set {name!r}.",
             "Remove it: this parameter is made by the flow itself.",
         )
-    known = provider.known_endpoints()
+    try:
+        known = provider.known_endpoints()
+    except ConfigurationError:
+        yield Problem(
+            "E012",
+            f"{where}: an address holds a name in braces that nobody is asked for.",
+            "Known are those of connect_fields: " + (", ".join(provider.connect_fields) or "none"),
+        )
+        return
     named = [(name, getattr(known, name)) for name in ENDPOINT_NAMES]
     hosts = [("api_hosts", as_origin(host)) for host in provider.api_hosts]
     for name, url in [*named, *hosts]:

@@ -59,7 +59,7 @@ def connect_directly(
     if service.grant_type == "authorization_code":
         raise ConfigurationError("grant_type", "This provider is connected by authorization code.")
     texts = {name: _text(value) for name, value in values.items()}
-    checked_inputs(service.asked_fields(for_site=user is None), texts)
+    texts = checked_inputs(service.asked_fields(for_site=user is None), texts)
     inputs = {name: text for name, text in texts.items() if name not in CREDENTIALS}
     service = _with_credentials(service.bound(inputs=inputs), texts, for_site=user is None)
     endpoints = service.endpoints()

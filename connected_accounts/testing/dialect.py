@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from connected_accounts.providers.base import Endpoints, Provider
 from connected_accounts.testing.adapter import RecordedRequest
@@ -69,6 +69,16 @@ class Dialect:
     def _about(self, state: str | None) -> dict[str, str]:
         issuer = {"iss": self.endpoints.issuer} if self.endpoints.issuer else {}
         return issuer if state is None else {"state": state, **issuer}
+
+    def authorization_fault(self, asked: Mapping[str, str]) -> str:
+        """What is wrong with the parameters of an authorization request; empty: nothing."""
+        if asked.get("response_type") != "code":
+            return "unsupported_response_type" if asked.get("response_type") else "invalid_request"
+        wants_pkce = self.provider.code_challenge_method == "S256"
+        challenge, method = asked.get("code_challenge"), asked.get("code_challenge_method")
+        if (wants_pkce or challenge or method) and (len(challenge or "") != 43 or method != "S256"):
+            return "invalid_request"
+        return ""
 
     # The token endpoint.
 
@@ -173,15 +183,21 @@ class Dialect:
             grant.revoke()
         return Answer(200)
 
+    def bearer_of(self, request: RecordedRequest) -> str:
+        """The access token, from where this backend's settings have it travel."""
+        if self.provider.bearer_method == "query":
+            return parse_qs(urlsplit(request.url).query).get("access_token", [""])[0]
+        return request.bearer
+
     def identity(self, request: RecordedRequest) -> Answer:
-        grant = self.server.by_access_token(request.bearer)
+        grant = self.server.by_access_token(self.bearer_of(request))
         if grant is None:
             return self.bearer_refusal()
         return Answer(200, {"sub": grant.subject, "email": grant.label})
 
     def api(self, request: RecordedRequest) -> Answer:
         """The rest of the API is the test's to script; it knows only whom it refuses."""
-        if self.server.by_access_token(request.bearer) is None:
+        if self.server.by_access_token(self.bearer_of(request)) is None:
             return self.bearer_refusal()
         return Answer(404, {"error": "not_found"})
 

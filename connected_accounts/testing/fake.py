@@ -12,6 +12,7 @@ import requests
 from connected_accounts.oauth2 import transport
 from connected_accounts.providers.badgr import Badgr
 from connected_accounts.providers.base import Provider
+from connected_accounts.providers.bime import Bime
 from connected_accounts.providers.bitbadges import BitBadges
 from connected_accounts.providers.bits import Bits
 from connected_accounts.providers.registry import get_provider
@@ -22,6 +23,7 @@ from connected_accounts.testing.adapter import (
     record,
 )
 from connected_accounts.testing.badgr import BadgrDialect
+from connected_accounts.testing.bime import BimeDialect
 from connected_accounts.testing.bitbadges import BitBadgesDialect
 from connected_accounts.testing.bits import BitsDialect
 from connected_accounts.testing.dialect import Dialect
@@ -36,6 +38,7 @@ from connected_accounts.testing.server import (
 
 DIALECTS: Final[tuple[tuple[type[Provider], type[Dialect]], ...]] = (
     (Badgr, BadgrDialect),
+    (Bime, BimeDialect),
     (BitBadges, BitBadgesDialect),
     (Bits, BitsDialect),
     (Provider, Dialect),
@@ -142,7 +145,7 @@ class FakeProvider:
         asked = self._read_authorization_url(url)
         dialect = self._dialect
         state = asked.get("state")
-        fault = self._authorization_fault(asked)
+        fault = dialect.authorization_fault(asked)
         if fault or deny:
             return dialect.denial(fault or "access_denied", state)
         if scopes is None:
@@ -175,14 +178,37 @@ class FakeProvider:
         if self._redirect_uris is not None and uri not in self._redirect_uris:
             raise AuthorizationPageError("redirect_uri is not registered.")
 
-    def _authorization_fault(self, asked: Mapping[str, str]) -> str:
-        if asked.get("response_type") != "code":
-            return "unsupported_response_type" if asked.get("response_type") else "invalid_request"
-        wants_pkce = self._dialect.provider.code_challenge_method == "S256"
-        challenge, method = asked.get("code_challenge"), asked.get("code_challenge_method")
-        if (wants_pkce or challenge or method) and (len(challenge or "") != 43 or method != "S256"):
-            return "invalid_request"
-        return ""
+    # Credentials.
+
+    def add_client(
+        self, client_id: str, client_secret: str, *, subject: str | None = None, label: str = ""
+    ) -> None:
+        """Take these credentials too, besides those that settings had when the fake was made. With
+        client credentials their tokens are ``subject``'s, by default one named as the client."""
+        with self._lock:
+            self._server.clients.append(
+                RegisteredClient(client_id, client_secret, subject or client_id, label)
+            )
+
+    def remove_client(self, client_id: str, client_secret: str | None = None) -> None:
+        """Refuse a client from now on, or one of its secrets. Its tokens stay good."""
+        with self._lock:
+            self._server.clients = [
+                client
+                for client in self._server.clients
+                if client.client_id != client_id
+                or client_secret not in (None, client.client_secret)
+            ]
+
+    def add_personal_token(
+        self, token: str, *, subject: str = "person-1", label: str | None = None
+    ) -> Grant:
+        """Let a token be good that a person made at the provider."""
+        shown = f"{subject}@example.org" if label is None else label
+        with self._lock:
+            grant = Grant(subject, shown, (), "", access_token=token)
+            self._server.grants.append(grant)
+        return grant
 
     # Credentials.
 

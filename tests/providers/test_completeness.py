@@ -273,7 +273,7 @@ def test_a_recording_says_where_it_is_from_and_holds_no_real_secret(file: Path):
 def assert_only_canaries(content: dict[str, Any]) -> None:
     public = {content.get(key) for key in ("address", "bitbadgesAddress")}
     for key in ("access_token", "refresh_token", "accessToken", "refreshToken", "_docId"):
-        value = content.get(key, "")
+        value = content.get(key) or ""
         assert value == "" or value.startswith(CANARY) or value in public
 
 

@@ -57,6 +57,7 @@ ENTRY: list[tuple[str, dict[str, Any], str]] = [
     ("E011", {"OPTIONS": ["region"]}, "dict"),
     ("E011", {"OPTIONS": {"regoin": "eu"}}, "region"),
     ("E011", {"OPTIONS": {"region": "mars"}}, "us, eu"),
+    ("E012", {"OPTIONS": {"token_endpoint": "https://{shop}.example/token"}}, "connect_fields"),
     ("E011", {"OPTIONS": {"scope_separator": 5}}, "str"),
     ("E011", {"OPTIONS": {"iss_required": 1}}, "bool"),
     ("E011", {"OPTIONS": {"reuse_window": True}}, "int"),
