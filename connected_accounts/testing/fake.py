@@ -69,8 +69,7 @@ class FakeProvider:
     - ``omit_refresh_token``: answers have none, and a refresh leaves the old one good;
     - ``expires_in``, ``refresh_token_expires_in``: any JSON value, or ``OMITTED``. BitBadges, which
       tells moments, gets the moment that many seconds ahead, as a number or a text like the value;
-    - ``code_lifetime``: seconds;
-    - ``reuse_window``: seconds in which the refresh token that was rotated out last is taken again.
+    - ``code_lifetime``: seconds.
 
     No token expires by the clock: see ``expire_access_tokens`` and ``expire_codes``.
     """
@@ -86,15 +85,9 @@ class FakeProvider:
         expires_in: Any = 86400,
         refresh_token_expires_in: Any = OMITTED,
         code_lifetime: float = 60.0,
-        reuse_window: float = 0.0,
     ) -> None:
         self.behaviour = Behaviour(
-            rotates,
-            omit_refresh_token,
-            expires_in,
-            refresh_token_expires_in,
-            code_lifetime,
-            reuse_window,
+            rotates, omit_refresh_token, expires_in, refresh_token_expires_in, code_lifetime
         )
         self.requests: list[RecordedRequest] = []
         self.unexpected: list[str] = []
@@ -177,38 +170,6 @@ class FakeProvider:
             raise AuthorizationPageError("redirect_uri is not an absolute web address.")
         if self._redirect_uris is not None and uri not in self._redirect_uris:
             raise AuthorizationPageError("redirect_uri is not registered.")
-
-    # Credentials.
-
-    def add_client(
-        self, client_id: str, client_secret: str, *, subject: str | None = None, label: str = ""
-    ) -> None:
-        """Take these credentials too, besides those that settings had when the fake was made. With
-        client credentials their tokens are ``subject``'s, by default one named as the client."""
-        with self._lock:
-            self._server.clients.append(
-                RegisteredClient(client_id, client_secret, subject or client_id, label)
-            )
-
-    def remove_client(self, client_id: str, client_secret: str | None = None) -> None:
-        """Refuse a client from now on, or one of its secrets. Its tokens stay good."""
-        with self._lock:
-            self._server.clients = [
-                client
-                for client in self._server.clients
-                if client.client_id != client_id
-                or client_secret not in (None, client.client_secret)
-            ]
-
-    def add_personal_token(
-        self, token: str, *, subject: str = "person-1", label: str | None = None
-    ) -> Grant:
-        """Let a token be good that a person made at the provider."""
-        shown = f"{subject}@example.org" if label is None else label
-        with self._lock:
-            grant = Grant(subject, shown, (), "", access_token=token)
-            self._server.grants.append(grant)
-        return grant
 
     # Credentials.
 
