@@ -69,7 +69,8 @@ class FakeProvider:
     - ``omit_refresh_token``: answers have none, and a refresh leaves the old one good;
     - ``expires_in``, ``refresh_token_expires_in``: any JSON value, or ``OMITTED``. BitBadges, which
       tells moments, gets the moment that many seconds ahead, as a number or a text like the value;
-    - ``code_lifetime``: seconds.
+    - ``code_lifetime``: seconds;
+    - ``reuse_window``: seconds in which the refresh token that was rotated out last is taken again.
 
     No token expires by the clock: see ``expire_access_tokens`` and ``expire_codes``.
     """
@@ -85,9 +86,15 @@ class FakeProvider:
         expires_in: Any = 86400,
         refresh_token_expires_in: Any = OMITTED,
         code_lifetime: float = 60.0,
+        reuse_window: float = 0.0,
     ) -> None:
         self.behaviour = Behaviour(
-            rotates, omit_refresh_token, expires_in, refresh_token_expires_in, code_lifetime
+            rotates,
+            omit_refresh_token,
+            expires_in,
+            refresh_token_expires_in,
+            code_lifetime,
+            reuse_window,
         )
         self.requests: list[RecordedRequest] = []
         self.unexpected: list[str] = []
@@ -199,9 +206,7 @@ class FakeProvider:
         """Let a token be good that a person made at the provider."""
         shown = f"{subject}@example.org" if label is None else label
         with self._lock:
-            grant = Grant(subject, shown, (), "", access_token=token)
-            self._server.grants.append(grant)
-        return grant
+            return self._server.add_token(Grant(subject, shown, (), ""), token)
 
     # The script.
 
