@@ -191,9 +191,6 @@ class _Watched:
         if self.sock is not None:  # it may have been opened by a call that was free to
             self._check_public(self.sock)
         call = getattr(current, "call", None)
-        checked = getattr(current, "public_only", False) and not self.proxy  # type: ignore[attr-defined]
-        if checked and self.sock is not None:
-            _check_peer(self.sock)  # a kept connection, made when any address would do
         if call is not None and not call.sent:
             if self.sock is None:
                 self.connect()  # type: ignore[attr-defined]
