@@ -1,6 +1,6 @@
 """What the pages show of an account: plain values, never the row itself."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy
 
 from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.history import Outcome, Revocation
+from connected_accounts.marks import Mark, mark_of
 from connected_accounts.models import ConnectedAccount, Reason, owner_key
 from connected_accounts.providers.base import Provider
 from connected_accounts.providers.registry import get_provider
@@ -38,6 +39,7 @@ class Card:
     pk: int
     provider: str
     service: str
+    mark: Mark
     label: str
     state: str
     state_words: str
@@ -50,6 +52,15 @@ class Card:
 
 
 @dataclass(frozen=True)
+class Offer:
+    """A service that can be connected; ``connected``: the person has an account there already."""
+
+    provider: Provider
+    mark: Mark
+    connected: bool
+
+
+@dataclass(frozen=True)
 class RevocationLine:
     """What became of a grant after disconnecting."""
 
@@ -57,14 +68,23 @@ class RevocationLine:
     label: str
     outcome: str
     words: str
+    by_hand: bool
     manage_url: str
 
 
 def account_cards(user: Any, now: datetime) -> list[Card]:
-    """The cards of a user's accounts, by provider, oldest first. Two queries."""
+    """The cards of a user's accounts: those that need the person first, then by provider, oldest
+    first. Two queries."""
     rows = ConnectedAccount.objects.for_user(user).order_by("provider", "connected_at")
     services, away = _services(), pauses.away()
-    return [_card(row, services(row.provider), now, away) for row in rows]
+    cards = [_card(row, services(row.provider), now, away) for row in rows]
+    return sorted(cards, key=lambda card: card.state != "needs_you")
+
+
+def offers(providers: Iterable[Provider], cards: Collection[Card]) -> list[Offer]:
+    """The services below the cards. No query."""
+    known = {card.provider for card in cards}
+    return [Offer(p, mark_of(p.alias, p.name), p.alias in known) for p in providers]
 
 
 def account_card(row: ConnectedAccount, now: datetime) -> Card:
@@ -98,6 +118,7 @@ def _card(
         pk=row.pk,
         provider=row.provider,
         service=service.name if service else row.provider,
+        mark=mark_of(row.provider, service.name if service else row.provider),
         label=row.label or row.subject,
         state=state,
         state_words=words,
@@ -108,6 +129,17 @@ def _card(
         manage_url=service.manage_url_for(row.inputs) if service else "",
         note=note,
     )
+
+
+def is_revocable(row: ConnectedAccount) -> bool:
+    """Whether the grant can be withdrawn from here, as far as settings tell: what a server says of
+    itself is not asked for."""
+    try:
+        service = get_provider(row.provider)
+        described = bool(service.issuer) or "host" in service.connect_fields
+        return described or bool(service.known_endpoints().revocation_endpoint)
+    except ConfigurationError:
+        return False
 
 
 def _state(row: ConnectedAccount, now: datetime) -> tuple[str, str]:
@@ -140,14 +172,20 @@ def open_revocations(user: Any, now: datetime) -> list[RevocationLine]:
                 service=service.name if service else row.provider,
                 label=row.label or row.subject,
                 outcome=row.outcome,
-                words=_outcome_words(row.outcome),
+                words=_outcome_words(row.outcome, row.attempts),
+                by_hand=row.outcome in (Outcome.UNSUPPORTED, Outcome.GIVEN_UP),
                 manage_url=service.manage_url_for(row.inputs) if service else "",
             )
         )
     return lines
 
 
-def _outcome_words(outcome: str) -> str:
+def _outcome_words(outcome: str, attempts: int) -> str:
+    if outcome == Outcome.PENDING and attempts:
+        return _(
+            "The permission could not be withdrawn at the service yet. It is tried again until it "
+            "is; there is nothing for you to do."
+        )
     return {
         Outcome.PENDING.value: _("The permission is being withdrawn at the service."),
         Outcome.REVOKED.value: _("The permission was withdrawn at the service."),

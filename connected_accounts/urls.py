@@ -12,4 +12,5 @@ urlpatterns = [
     path("<slug:provider>/callback/", views.CallbackView.as_view(), name="callback"),
     path("<int:pk>/reconnect/", views.ReconnectView.as_view(), name="reconnect"),
     path("<int:pk>/disconnect/", views.DisconnectView.as_view(), name="disconnect"),
+    path("<int:pk>/history/", views.HistoryView.as_view(), name="history"),
 ]

@@ -15,7 +15,14 @@ from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 
 from connected_accounts import browser, services, throttle
-from connected_accounts.cards import account_card, account_cards, open_revocations, scope_lines
+from connected_accounts.cards import (
+    account_card,
+    account_cards,
+    is_revocable,
+    offers,
+    open_revocations,
+    scope_lines,
+)
 from connected_accounts.exceptions import (
     ClientRejected,
     ConfigurationError,
@@ -32,6 +39,7 @@ from connected_accounts.services.authorization import requested_scopes, start_au
 from connected_accounts.services.clients import connectable
 from connected_accounts.services.pauses import report
 from connected_accounts.services.revocation import disconnect
+from connected_accounts.timeline import timeline
 
 logger = logging.getLogger("connected_accounts")
 
@@ -40,9 +48,11 @@ class ListView(Page):
     """What is connected, and what can be."""
 
     def get(self, request: HttpRequest) -> HttpResponse:
+        cards = account_cards(request.user, timezone.now())
         context = {
-            "cards": account_cards(request.user, timezone.now()),
-            "providers": connectable(get_providers()),
+            "cards": cards,
+            "needing": [card for card in cards if card.state == "needs_you"],
+            "offers": offers(connectable(get_providers()), cards),
             "revocations": open_revocations(request.user, timezone.now()),
         }
         return render(request, "connected_accounts/list.html", context)
@@ -200,7 +210,8 @@ class DisconnectView(Page):
 
     def get(self, request: HttpRequest, pk: int) -> HttpResponse:
         account = self.account(request, pk)
-        context = {"card": account_card(account, timezone.now())}
+        card = account_card(account, timezone.now())
+        context = {"card": card, "revocable": is_revocable(account)}
         return render(request, "connected_accounts/disconnect.html", context)
 
     def post(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -214,6 +225,15 @@ class DisconnectView(Page):
             request, _("%(service)s is disconnected.") % {"service": name}, fail_silently=True
         )
         return browser.SeeOther(reverse("connected_accounts:list"))
+
+
+class HistoryView(Page):
+    """What happened to one account."""
+
+    def get(self, request: HttpRequest, pk: int) -> HttpResponse:
+        account = self.account(request, pk)
+        context = {"card": account_card(account, timezone.now()), "lines": timeline(account)}
+        return render(request, "connected_accounts/history.html", context)
 
 
 def connect_form(

@@ -18,6 +18,7 @@ PAGES = {
     "callback": Page("badgr/callback/", 400, 405),
     "reconnect": Page("{pk}/reconnect/", 404, 404),
     "disconnect": Page("{pk}/disconnect/", 404, 404),
+    "history": Page("{pk}/history/", 404, 405),
 }
 
 

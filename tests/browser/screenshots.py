@@ -1,0 +1,109 @@
+"""``python -m tests.browser.screenshots [folder]``: a picture of every page, for the documentation.
+
+The example site is started with the sandbox, filled with accounts in every state, and looked at in
+Chromium: wide, narrow and dark.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from example_project.processes import ROOT
+from tests.browser.browsing import agree, chromium, running_site, sign_in
+
+FOLDER = ROOT / "docs" / "images"
+LOOKS: dict[str, dict[str, Any]] = {
+    "desktop": {"viewport": {"width": 1000, "height": 700}},
+    "mobile": {"viewport": {"width": 360, "height": 740}},
+    "dark": {"viewport": {"width": 1000, "height": 700}, "color_scheme": "dark"},
+}
+FILL = """
+from datetime import timedelta
+from django.utils import timezone
+from connected_accounts.models import ConnectedAccount, Event, Kind, Revocation
+import uuid
+now = timezone.now()
+rows = ConnectedAccount.objects
+badgr, bitbadges = rows.get(provider="badgr"), rows.get(provider="bitbadges")
+rows.filter(pk=badgr.pk).update(connected_at=now - timedelta(days=90), refreshed_at=now)
+rows.filter(pk=bitbadges.pk).update(status="reconnect_required", reason="revoked")
+copied = dict(user=badgr.user, owner_key=badgr.owner_key, connected_at=now - timedelta(days=20),
+              client_id="x", endpoint_fingerprint="x", refresh_at=now + timedelta(minutes=3))
+rows.create(provider="bime", subject="acme:1", label="acme", failure_count=2,
+            last_error="status_503", inputs={"account": "acme"}, **copied)
+for days, kind, detail in ((90, Kind.CONNECTED, ""), (41, Kind.REFRESH_FAILED, "status_503"),
+                           (40, Kind.RECONNECT_REQUIRED, "revoked"), (39, Kind.REFUSED, "expired"),
+                           (38, Kind.RECONNECTED, "")):
+    Event.record(kind, badgr, at=now - timedelta(days=days), detail=detail)
+gone = dict(owner_key=badgr.owner_key, client_id="x", endpoint_fingerprint="x", created_at=now)
+Revocation.objects.create(provider="oidc", subject="1", label="grace@example.org", attempts=2,
+    next_attempt_at=now + timedelta(hours=9), seal_id=uuid.uuid4(), **gone)
+Revocation.objects.create(provider="bits", subject="2", label="ada", outcome="revoked",
+    seal_id=uuid.uuid4(), **gone)
+"""
+
+
+@contextmanager
+def filled_site(folder: Path, settings: str = "") -> Iterator[tuple[str, Any]]:
+    """The site with accounts in every state, and the browser that made them."""
+    with running_site(folder, settings) as (port, family), chromium() as browser:
+        site = f"http://127.0.0.1:{port}"
+        page = browser.new_page()
+        sign_in(page, site)
+        for name in ("Badgr", "BitBadges"):
+            page.get_by_role("button", name=f"Connect to {name}").click()
+            agree(page, name)
+        page.close()
+        subprocess.run(
+            [sys.executable, "manage.py", "shell", "-v0", "-c", FILL],
+            cwd=ROOT,
+            env={**os.environ, **family.environment},
+            check=True,
+        )
+        yield site, browser
+
+
+def pages_of(page: Any, site: str) -> dict[str, str]:
+    """Name and address of every page that a person sees."""
+    page.goto(f"{site}/connections/")
+    ways = {}
+    for link in page.locator(".ca-card a, .ca-card form").all():
+        address = link.get_attribute("href") or link.get_attribute("action") or ""
+        ways.setdefault(address.rstrip("/").rsplit("/", 1)[-1], address)
+    return {
+        "connections": "/connections/",
+        "connect": "/connections/badgr/connect/",
+        "connect-bime": "/connections/bime/connect/",
+        "reconnect": ways["reconnect"],
+        "disconnect": ways["disconnect"],
+        "history": ways["history"].replace("/2/", "/1/"),
+        "failure": "/connections/badgr/callback/?state=x&code=y",
+    }
+
+
+def admin_pages(site: str) -> dict[str, str]:
+    base = "/admin/connected_accounts/connectedaccount/"
+    return {"admin": base, "admin-account": f"{base}1/change/"}
+
+
+def main(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch, filled_site(Path(scratch)) as (site, browser):
+        for look, options in LOOKS.items():
+            for who, found in (("demo", pages_of), ("admin", lambda page, site: admin_pages(site))):
+                context = browser.new_context(**options)
+                page = context.new_page()
+                sign_in(page, site, who)
+                for name, address in found(page, site).items():
+                    page.goto(site + address)
+                    page.screenshot(path=folder / f"{name}-{look}.png", full_page=True)
+                context.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER)
