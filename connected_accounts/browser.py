@@ -104,3 +104,8 @@ def form_values(request: HttpRequest, name: str) -> list[str]:
     """A parameter of the connect page, from the form or from the address."""
     values: list[Any] = [*request.POST.getlist(name), *request.GET.getlist(name)]
     return [str(value) for value in dict.fromkeys(values)]
+
+
+def next_page(request: HttpRequest) -> str:
+    """Where this request says to go afterwards, if that is a page of this site."""
+    return safe_next(request, (form_values(request, "next") or [""])[0])

@@ -22,6 +22,7 @@ from connected_accounts.exceptions import (
     ConnectedAccountsError,
 )
 from connected_accounts.failures import TOO_MANY, failure_for
+from connected_accounts.marks import mark_of
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.providers.base import Provider
 from connected_accounts.providers.registry import get_provider
@@ -78,23 +79,50 @@ def failure_page(
 ) -> HttpResponse:
     """Say what happened in a person's words, and offer the way on."""
     failure = failure_for(error)
-    again = reverse("connected_accounts:list")
-    if service is not None:
-        again = reverse("connected_accounts:connect", args=[service.alias])
-    if error.reconnect is not None:
-        again = reverse("connected_accounts:reconnect", args=[error.reconnect])
-    if error.for_site:
-        again = error.next or again
-    elif error.next:
-        again += "?" + urlencode({"next": error.next})
-    context = {"provider": service, "failure": failure, "try_again": again}
+    again = error.next if error.for_site and error.next else way_on(request, service, error)
+    context = {
+        "provider": service,
+        "mark": mark_of(service.alias, service.name) if service else None,
+        "failure": failure,
+        "try_again": again,
+        "as_new": way_on(request, service) if error.code == "other_account" else "",
+    }
     return render(request, "connected_accounts/failure.html", context, status=failure.status)
 
 
-def too_many_page(request: HttpRequest, service: Provider, wait: int) -> HttpResponse:
+def way_on(
+    request: HttpRequest, service: Provider | None, error: ConnectedAccountsError | None = None
+) -> str:
+    """The page on which to begin again, going where the person was going: as the failed
+    authorization was to, or else as this request says."""
+    if error is not None and error.reconnect is not None:
+        address = reverse("connected_accounts:reconnect", args=[error.reconnect])
+    elif service is None:
+        return reverse("connected_accounts:list")
+    else:
+        address = reverse("connected_accounts:connect", args=[service.alias])
+    after, scopes = error.next if error else "", []
+    match = request.resolver_match
+    if match is not None and match.url_name != "callback":  # whose parameters are the provider's
+        known = {*service.scopes, *service.config.optional_scopes} if service else set()
+        scopes = [scope for scope in browser.form_values(request, "scope") if scope in known]
+        after = after or browser.next_page(request)
+    query = [("next", after)] * bool(after) + [("scope", scope) for scope in scopes]
+    return f"{address}?{urlencode(query)}" if query else address
+
+
+def too_many_page(
+    request: HttpRequest, service: Provider, wait: int, account: ConnectedAccount | None = None
+) -> HttpResponse:
     """Say when to go on, to the person and to the program that may be one."""
-    again = reverse("connected_accounts:connect", args=[service.alias])
-    context = {"provider": service, "failure": TOO_MANY, "try_again": again}
+    error = ConnectedAccountsError()
+    error.reconnect = account.pk if account else None
+    context = {
+        "provider": service,
+        "mark": mark_of(service.alias, service.name),
+        "failure": TOO_MANY,
+        "try_again": way_on(request, service, error),
+    }
     response = render(request, "connected_accounts/failure.html", context, status=TOO_MANY.status)
     response.headers["Retry-After"] = str(wait)
     return response

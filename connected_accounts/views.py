@@ -87,12 +87,12 @@ class ConnectView(Page):
             if not connectable([service]):
                 raise ConfigurationError("no_client")
         except ConfigurationError as error:
-            return failure_page(request, service, error)
+            return self.failed(request, service, account, error)
         context = {
             "provider": service,
             "card": account_card(account, timezone.now()) if account else None,
             "form": form or connect_form(service, None, account),
-            "next": self.next(request),
+            "next": browser.next_page(request),
             "extra_scopes": extra,
             "scopes": scope_lines(service, scopes),
         }
@@ -107,7 +107,7 @@ class ConnectView(Page):
             return self.ask(request, service, account, form if form.was_sent else None)
         form.is_valid()
         if wait := throttle.wait_for(request, throttle.STARTS):
-            return too_many_page(request, service, wait)
+            return too_many_page(request, service, wait, account)
         if service.grant_type != "authorization_code":
             return self.connect(request, service, account, form)
         secret = browser.browser_secret(request) or new_secret()
@@ -117,13 +117,13 @@ class ConnectView(Page):
                 provider=service.alias,
                 redirect_uri=browser.redirect_uri(request, service.alias),
                 browser_secret=secret,
-                next=self.next(request),
+                next=browser.next_page(request),
                 scopes=browser.form_values(request, "scope"),
                 account=account,
                 inputs=form.values,
             )
         except ConnectedAccountsError as error:
-            return failure_page(request, service, error)
+            return self.failed(request, service, account, error)
         response = browser.SeeOther(url)
         browser.set_browser_secret(request, response, secret)
         return response
@@ -147,12 +147,20 @@ class ConnectView(Page):
             if isinstance(error, ClientRejected) and error.code == "credentials":
                 form.add_error(None, NOT_ACCEPTED)
                 return self.ask(request, service, account, form)
-            return failure_page(request, service, error)
+            return self.failed(request, service, account, error)
         tell_connected(request, service, created)
-        return browser.SeeOther(self.next(request) or reverse("connected_accounts:list"))
+        return browser.SeeOther(browser.next_page(request) or reverse("connected_accounts:list"))
 
-    def next(self, request: HttpRequest) -> str:
-        return browser.safe_next(request, (browser.form_values(request, "next") or [""])[0])
+    def failed(
+        self,
+        request: HttpRequest,
+        service: Provider,
+        account: ConnectedAccount | None,
+        error: ConnectedAccountsError,
+    ) -> HttpResponse:
+        if account is not None:
+            error.reconnect = account.pk
+        return failure_page(request, service, error)
 
 
 class ReconnectView(ConnectView):

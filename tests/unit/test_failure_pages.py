@@ -1,0 +1,101 @@
+"""What a person is told when it fails, and that the way on leads where they were going."""
+
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+from django.test import Client
+
+from connected_accounts import throttle
+from connected_accounts.exceptions import (
+    AuthorizationDenied,
+    ClientRejected,
+    ConfigurationError,
+    InvalidState,
+    ProviderUnavailable,
+    UnexpectedResponse,
+)
+from connected_accounts.failures import failure_for
+from connected_accounts.models import ConnectedAccount
+from connected_accounts.testing import FakeProvider
+from tests.journeys import finish, start
+
+pytestmark = pytest.mark.django_db
+
+STATES = (InvalidState.__doc__ or "").split("``")[3::2]
+
+
+def test_each_cause_has_words_of_its_own() -> None:
+    own = {code for code in STATES if code not in ("malformed", "unknown", "other_provider")}
+    errors = [
+        *(InvalidState(code) for code in own),
+        *(AuthorizationDenied(c) for c in ("access_denied", "other_account", "account_in_use")),
+        InvalidState("malformed"),
+        ProviderUnavailable(),
+        UnexpectedResponse(),
+        ClientRejected(),
+        ClientRejected("credentials"),
+        ConfigurationError(),
+        ConfigurationError("unknown_scope"),
+        ConfigurationError("inputs"),
+    ]
+    pages = [failure_for(error) for error in errors]
+    assert len({str(page.title) for page in pages}) == len(pages)
+    assert all(len(str(page.text)) > 30 for page in pages)
+
+
+def test_a_refusal_names_the_service_and_leads_back_to_next(
+    client_of_ada: Client, badgr: FakeProvider
+) -> None:
+    params = badgr.authorize(start(client_of_ada, next="/badges/"), deny=True)
+    text = finish(client_of_ada, params).content.decode()
+    assert "You did not connect it – Badgr" in text
+    assert 'href="/connections/badgr/connect/?next=%2Fbadges%2F"' in text
+
+
+def test_who_came_back_as_another_account_may_connect_that_one_instead(
+    account: ConnectedAccount, client_of_ada: Client, badgr: FakeProvider
+) -> None:
+    url = client_of_ada.post(f"/connections/{account.pk}/reconnect/")["Location"]
+    text = finish(client_of_ada, badgr.authorize(url, subject="grace")).content.decode()
+    assert f'href="/connections/{account.pk}/reconnect/"' in text
+    assert 'href="/connections/badgr/connect/"' in text
+    assert "Connect the other account" in text
+
+
+def test_who_began_too_often_goes_on_with_next_and_the_same_account(
+    account: ConnectedAccount, client_of_ada: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache.clear()
+    monkeypatch.setattr(throttle, "STARTS", throttle.Limit("start", 0))
+    address = f"/connections/{account.pk}/reconnect/"
+    response = client_of_ada.post(address, {"next": "/badges/"})
+    assert response.status_code == 429
+    assert f'href="{address}?next=%2Fbadges%2F"' in response.content.decode()
+
+
+def test_a_service_away_at_the_start_is_tried_again_with_next_and_scopes(
+    client_of_ada: Client, monkeypatch: pytest.MonkeyPatch, provider_settings: Any
+) -> None:
+    def away(**kwargs: Any) -> str:
+        raise ProviderUnavailable("no_metadata", sent=False)
+
+    provider_settings("badgr", OPTIONAL_SCOPES=["rw:backpack"])
+    monkeypatch.setattr("connected_accounts.views.start_authorization", away)
+    data = {"next": "/badges/", "scope": "rw:backpack"}
+    response = client_of_ada.post("/connections/badgr/connect/", data)
+    assert response.status_code == 502
+    again = "/connections/badgr/connect/?next=%2Fbadges%2F&amp;scope=rw%3Abackpack"
+    assert f'href="{again}"' in response.content.decode()
+
+
+def test_the_way_on_never_leaves_the_site(
+    client_of_ada: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache.clear()
+    monkeypatch.setattr(throttle, "STARTS", throttle.Limit("start", 0))
+    data = {"next": "https://evil.example/", "scope": "no:such"}
+    response = client_of_ada.post("/connections/badgr/connect/", data)
+    text = response.content.decode()
+    assert "evil" not in text
+    assert "no:such" not in text
