@@ -13,4 +13,5 @@ urlpatterns = [
     path("<int:pk>/reconnect/", views.ReconnectView.as_view(), name="reconnect"),
     path("<int:pk>/disconnect/", views.DisconnectView.as_view(), name="disconnect"),
     path("<int:pk>/history/", views.HistoryView.as_view(), name="history"),
+    path("<int:pk>/test/", views.TestView.as_view(), name="test"),
 ]

@@ -29,6 +29,7 @@ from connected_accounts.exceptions import (
     ConnectedAccountsError,
 )
 from connected_accounts.forms import NOT_ACCEPTED, ConnectForm
+from connected_accounts.marks import mark_of
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.oauth2.state import new_secret
 from connected_accounts.pages import Page, failure_page, too_many_page
@@ -90,11 +91,11 @@ class ConnectView(Page):
             return self.failed(request, service, account, error)
         context = {
             "provider": service,
+            "mark": mark_of(service.alias, service.name),
             "card": account_card(account, timezone.now()) if account else None,
             "form": form or connect_form(service, None, account),
             "next": browser.next_page(request),
-            "extra_scopes": extra,
-            "scopes": scope_lines(service, scopes),
+            **asked(service, scopes, extra, account),
         }
         return render(request, "connected_accounts/connect.html", context)
 
@@ -242,6 +243,37 @@ class HistoryView(Page):
         account = self.account(request, pk)
         context = {"card": account_card(account, timezone.now()), "lines": timeline(account)}
         return render(request, "connected_accounts/history.html", context)
+
+
+@method_decorator(csrf_protect, name="dispatch")
+class TestView(Page):
+    """POST calls the provider once, with the account's token, and says what came back."""
+
+    def post(self, request: HttpRequest, pk: int) -> HttpResponse:
+        account = self.account(request, pk)
+        if wait := throttle.wait_for(request, throttle.TRIALS):
+            return too_many_page(request, self.service(account.provider), wait, account)
+        from connected_accounts.trials import result_of  # loads requests
+
+        result = result_of(account)
+        card = account_card(self.account(request, pk), timezone.now())
+        context = {"card": card, "result": result}
+        return render(request, "connected_accounts/test.html", context)
+
+
+def asked(
+    service: Provider, scopes: list[str], extra: list[str], account: ConnectedAccount | None
+) -> dict[str, Any]:
+    """What the page says of permissions: those that are asked for in any case, and those that the
+    person may choose, ticked where the address names them."""
+    had = account.scopes_requested if account else []
+    fixed = [s for s in scopes if s in service.scopes or s in had]
+    chosen = [s for s in service.config.optional_scopes if s not in fixed]
+    return {
+        "scopes": scope_lines(service, fixed),
+        "choices": scope_lines(service, chosen),
+        "ticked": extra,
+    }
 
 
 def connect_form(

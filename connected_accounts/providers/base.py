@@ -89,6 +89,10 @@ class Provider:
     connect_fields: tuple[str, ...] = ()  # what is asked of the person before
     iss_required: bool = False  # RFC 9207
     identity_source: str = "userinfo"  # or token_response: the token answer itself says who
+    # How userinfo_endpoint is asked whether a token works where it is not asked whose it is, and
+    # what must be true in its answer.
+    status_method: str = "GET"
+    status_field: str = ""
     reuse_window: int = 0  # seconds in which a spent refresh token may be replayed
     api_hosts: tuple[str, ...] = ()  # further origins that may be sent the bearer
     bearer_method: str = "header"  # or query (RFC 6750 2.3), for a server that takes nothing else

@@ -67,6 +67,8 @@ class BitBadges(Provider):
     revoke_token_type_hint = "access_token"
     already_revoked_text = "could not find"
     identity_source = "token_response"
+    status_method = "POST"
+    status_field = "signedIn"
     code_challenge_method = ""  # not a documented URL parameter: an option
     docs_url = "https://docs.bitbadges.io"
     manage_url = "https://bitbadges.io/connections"

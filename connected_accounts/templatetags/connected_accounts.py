@@ -5,8 +5,10 @@ from typing import Any
 
 from django import template
 from django.db.models import QuerySet
+from django.utils import timezone
 
-from connected_accounts.models import ConnectedAccount
+from connected_accounts.cards import account_card
+from connected_accounts.models import ConnectedAccount, Status
 from connected_accounts.providers.registry import get_provider
 
 register = template.Library()
@@ -14,10 +16,16 @@ register = template.Library()
 
 @register.inclusion_tag("connected_accounts/_connect_button.html", takes_context=True)
 def connect_button(
-    context: template.Context, alias: str, next: str | None = None, scopes: Iterable[str] = ()
+    context: template.Context,
+    alias: str,
+    next: str | None = None,
+    scopes: Iterable[str] = (),
+    ask: bool = False,
+    quiet: bool = False,
 ) -> dict[str, Any]:
     """A form with one button that starts connecting ``alias``. Afterwards the person comes back to
-    ``next``, or to this page. ``scopes`` is a list, or a text with spaces between."""
+    ``next``, or to this page. ``scopes`` is a list, or a text with spaces between. With ``ask`` it
+    leads to the page that says what will be asked for; with ``quiet`` it is less prominent."""
     request = context.get("request")
     if next is None:
         next = request.get_full_path() if request is not None else ""
@@ -26,7 +34,17 @@ def connect_button(
         "next": next,
         "scopes": scopes.split() if isinstance(scopes, str) else list(scopes),
         "csrf_token": context.get("csrf_token"),
+        "ask": ask,
+        "quiet": quiet,
     }
+
+
+@register.inclusion_tag("connected_accounts/_needs_you.html", takes_context=True)
+def needs_you_banner(context: template.Context) -> dict[str, Any]:
+    """The connections of the signed-in user that must be connected again, each with a link;
+    nothing where there is none."""
+    rows = user_connections(context).filter(status=Status.RECONNECT_REQUIRED)
+    return {"needing": [account_card(row, timezone.now()) for row in rows]}
 
 
 @register.simple_tag(takes_context=True)

@@ -1,0 +1,88 @@
+"""The page before a connection, and the tags that lead to it."""
+
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+from django.template import Context, Template
+from django.test import Client, RequestFactory
+
+from connected_accounts.models import ConnectedAccount
+from connected_accounts.testing import FakeProvider
+from tests.journeys import connect, query_of, set_row, start
+
+pytestmark = pytest.mark.django_db
+
+PAGE = "/connections/badgr/connect/"
+
+
+@pytest.fixture(autouse=True)
+def optional(provider_settings: Any) -> None:
+    provider_settings("badgr", OPTIONAL_SCOPES=["rw:backpack", "r:issuer"])
+
+
+def boxes(text: str) -> list[str]:
+    return [part.split(">")[0] for part in text.split('<input type="checkbox"')[1:]]
+
+
+def test_optional_permissions_are_for_the_person_to_choose(client_of_ada: Client) -> None:
+    text = client_of_ada.get(f"{PAGE}?scope=r:issuer").content.decode()
+    first, second = boxes(text)
+    assert 'value="rw:backpack"' in first
+    assert "checked" not in first
+    assert 'value="r:issuer"' in second
+    assert "checked" in second
+    assert 'type="hidden" name="scope"' not in text
+
+
+def test_what_is_ticked_is_asked_for_and_nothing_else(
+    client_of_ada: Client, badgr: FakeProvider
+) -> None:
+    asked = query_of(start(client_of_ada, scope=["rw:backpack"]))["scope"].split()
+    assert set(asked) == {"r:profile", "r:backpack", "rw:backpack"}
+    assert query_of(start(client_of_ada))["scope"].split() == ["r:profile", "r:backpack"]
+
+
+def test_a_reconnect_keeps_what_was_chosen_before_and_offers_the_rest(
+    client_of_ada: Client, badgr: FakeProvider
+) -> None:
+    account = connect(client_of_ada, badgr, scope=["rw:backpack"])
+    text = client_of_ada.get(f"/connections/{account.pk}/reconnect/").content.decode()
+    (left,) = boxes(text)
+    assert 'value="r:issuer"' in left
+    assert "<code>rw:backpack</code>" in text
+
+
+def test_without_scopes_the_person_chooses_at_the_provider(
+    client_of_ada: Client, provider_settings: Any
+) -> None:
+    provider_settings("bitbadges", SCOPES=[])
+    text = client_of_ada.get("/connections/bitbadges/connect/").content.decode()
+    assert "At BitBadges you choose what this site may do." in text
+
+
+def render(source: str, **context: Any) -> str:
+    return Template("{% load connected_accounts %}" + source).render(Context(context))
+
+
+def test_a_button_can_lead_to_the_page_first(client_of_ada: Client, rf: RequestFactory) -> None:
+    request = rf.get("/badges/")
+    text = render('{% connect_button "badgr" ask=True scopes="r:issuer" %}', request=request)
+    assert 'method="get"' in text
+    assert "csrf" not in text
+    answer = client_of_ada.get(PAGE, {"next": "/badges/", "scope": "r:issuer"})
+    assert 'name="next" value="/badges/"' in unquote(answer.content.decode())
+
+
+def test_the_banner_names_what_needs_the_person_and_nobody_elses(
+    account: ConnectedAccount, ada: Any, bob: Any, django_assert_num_queries: Any
+) -> None:
+    banner = "{% needs_you_banner %}"
+    assert render(banner, user=ada).strip() == ""
+    set_row(account, status="reconnect_required", reason="revoked")
+    with django_assert_num_queries(1):
+        text = render(banner, user=ada)
+    assert "1 connection needs you" in text
+    assert f"/connections/{account.pk}/reconnect/" in text
+    assert render(banner, user=bob).strip() == ""
+    assert render(banner).strip() == ""
