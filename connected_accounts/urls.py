@@ -8,6 +8,7 @@ app_name = "connected_accounts"
 
 urlpatterns = [
     path("", views.ListView.as_view(), name="list"),
+    path("done/", views.DoneView.as_view(), name="done"),
     path("<slug:provider>/connect/", views.ConnectView.as_view(), name="connect"),
     path("<slug:provider>/callback/", views.CallbackView.as_view(), name="callback"),
     path("<int:pk>/reconnect/", views.ReconnectView.as_view(), name="reconnect"),

@@ -59,6 +59,13 @@ class ListView(Page):
         return render(request, "connected_accounts/list.html", context)
 
 
+class DoneView(Page):
+    """Where a window of its own ends, for the optional script to close it."""
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        return render(request, "connected_accounts/done.html")
+
+
 @method_decorator(sensitive_post_parameters(*CREDENTIALS), name="dispatch")
 @method_decorator(csrf_protect, name="dispatch")
 class ConnectView(Page):

@@ -14,6 +14,7 @@ class Page(NamedTuple):
 
 PAGES = {
     "list": Page("", 200, 405),
+    "done": Page("done/", 200, 405),
     "connect": Page("badgr/connect/", 200, 303),
     "callback": Page("badgr/callback/", 400, 405),
     "reconnect": Page("{pk}/reconnect/", 404, 404),

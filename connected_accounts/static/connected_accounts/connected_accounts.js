@@ -1,0 +1,57 @@
+/* Optional: every page works without it. It keeps a button from being pressed twice, and lets a
+   connect button with data-ca-popup open the provider in a window of its own, where the browser
+   allows one; else the whole page goes there. */
+(() => {
+  "use strict";
+  const NAME = "connected_accounts";
+  const channel = "BroadcastChannel" in window ? new BroadcastChannel(NAME) : null;
+
+  // The window of its own has arrived at its end.
+  if (document.querySelector("[data-ca-done]")) {
+    channel?.postMessage("done");
+    window.close();
+    return;
+  }
+
+  function setPending(form, pending) {
+    form.classList.toggle("ca-pending", pending);
+    for (const button of form.querySelectorAll("button")) {
+      if (pending) button.setAttribute("aria-busy", "true");
+      else button.removeAttribute("aria-busy");
+    }
+  }
+
+  function openPopup(form) {
+    const popup = channel && window.open("", NAME, "popup,width=560,height=760");
+    if (!popup) return false;
+    const next = form.elements.namedItem("next");
+    const after = next?.value || window.location.href;
+    channel.onmessage = () => window.location.assign(after);
+    if (next) next.value = form.dataset.caPopup;
+    form.target = NAME;
+    popup.focus();
+    setTimeout(() => {
+      // For another press, should the window be closed before its end.
+      if (next) next.value = after;
+      form.removeAttribute("target");
+    });
+    return true;
+  }
+
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (form.method !== "post" || !form.closest(".ca-page, .ca-connect")) return;
+    if (form.classList.contains("ca-pending")) {
+      event.preventDefault();
+      return;
+    }
+    if (form.dataset.caPopup && openPopup(form)) return;
+    setPending(form, true);
+  });
+
+  // The page came back from the browser's memory: the button is for pressing again.
+  window.addEventListener("pageshow", (event) => {
+    if (!event.persisted) return;
+    for (const form of document.querySelectorAll(".ca-pending")) setPending(form, false);
+  });
+})();
