@@ -98,6 +98,18 @@ def revoke_pending_tokens() -> None:
     revoke_pending()
 
 
+@shared_task(bind=True, name="connected_accounts.mail_reconnect", **TASK_OPTIONS)
+def mail_reconnect(self: Any, account_id: int, generation: int) -> None:
+    """Tell an account's owner that it must be connected again; later, while its provider is away."""
+    from connected_accounts.services.notices import ServiceAway, mail_owner
+
+    try:
+        mail_owner(account_id, generation)
+    except ServiceAway:
+        if not self.request.is_eager:
+            raise self.retry(countdown=900, max_retries=96) from None
+
+
 @shared_task(name="connected_accounts.purge", **TASK_OPTIONS)
 def purge() -> None:
     """Delete what has served: old authorization requests, events and finished revocations."""

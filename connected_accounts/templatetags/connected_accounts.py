@@ -26,8 +26,8 @@ def connect_button(
 ) -> dict[str, Any]:
     """A form with one button that starts connecting ``alias``. Afterwards the person comes back to
     ``next``, or to this page. ``scopes`` is a list, or a text with spaces between. With ``ask`` it
-    leads to the page that says what will be asked for; with ``quiet`` it is less prominent. With ``popup``
-    the optional script opens the provider in a window of its own."""
+    leads to the page that says what will be asked for; with ``quiet`` it is less prominent; with
+    ``popup`` the optional script opens the provider in a window of its own."""
     request = context.get("request")
     if next is None:
         next = request.get_full_path() if request is not None else ""

@@ -34,5 +34,5 @@ def test_a_forged_task_message_does_nothing_that_the_row_forbids(
 
 def test_tasks_take_json_alone_and_keep_no_result() -> None:
     ours = [task for task in vars(tasks).values() if hasattr(task, "apply_async")]
-    assert len(ours) == 6
+    assert len(ours) == 7
     assert {(task.serializer, task.ignore_result) for task in ours} == {("json", True)}

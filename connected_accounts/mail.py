@@ -1,0 +1,17 @@
+"""An e-mail to the owner of an account that must be connected again, for a site that wants it:
+``reconnect_required.connect(send_reconnect_mail)``."""
+
+from typing import Any
+
+from connected_accounts.models import ConnectedAccount
+
+
+def send_reconnect_mail(
+    sender: type[ConnectedAccount], account: ConnectedAccount, **kwargs: Any
+) -> None:
+    """Receiver of ``reconnect_required``: have a worker send the mail. The site's own accounts have
+    nobody to write to."""
+    if account.user_id is not None:
+        from connected_accounts import tasks  # loads Celery
+
+        tasks.enqueue(tasks.mail_reconnect, account.pk, account.generation)

@@ -1,0 +1,77 @@
+"""Telling people, outside the site, that an account needs them."""
+
+import logging
+from datetime import timedelta
+from typing import Final
+
+from django.core.cache import cache
+from django.core.mail import EmailMultiAlternatives
+from django.template.loader import render_to_string
+from django.urls import reverse
+
+from connected_accounts import conf
+from connected_accounts.exceptions import ConfigurationError
+from connected_accounts.models import ConnectedAccount, Reason
+from connected_accounts.providers.registry import get_provider
+from connected_accounts.services import pauses
+
+logger = logging.getLogger("connected_accounts")
+
+ONCE_IN: Final = timedelta(days=7)  # a task may run twice; an incident is told of once
+FOLDER: Final = "connected_accounts/mail"
+
+
+class ServiceAway(Exception):
+    """The provider answers nobody: its page would not open either."""
+
+
+def mail_owner(account_id: int, generation: int) -> bool:
+    """Write to an account's owner, if it still needs to be connected again; return whether it was
+    done. ``generation`` is the account's at the time: another one is another incident.
+
+    Raises ServiceAway while the provider answers nobody.
+    """
+    rows = ConnectedAccount.objects.select_related("user").filter(pk=account_id)
+    account = rows.filter(generation=generation).first()
+    if account is None or account.user is None or not account.needs_reconnect:
+        return False  # connected again, or disconnected, meanwhile
+    address = getattr(account.user, account.user.get_email_field_name(), "")
+    base = conf.get("REDIRECT_BASE_URL")
+    if not address or not account.user.is_active:
+        return False
+    if not base:
+        logger.error("no mail: REDIRECT_BASE_URL is not set, and the mail must have a link")
+        return False
+    if account.provider in pauses.away():
+        raise ServiceAway
+    once = f"connected_accounts.mailed.{account_id}.{generation}"
+    if not cache.add(once, True, timeout=ONCE_IN.total_seconds()):
+        return False
+    try:
+        _message(account, address, str(base).rstrip("/")).send()
+    except Exception:
+        cache.delete(once)
+        raise
+    return True
+
+
+def _message(account: ConnectedAccount, address: str, base: str) -> EmailMultiAlternatives:
+    try:
+        service = get_provider(account.provider).name
+    except ConfigurationError:
+        service = account.provider
+    context = {
+        "user": account.user,
+        "service": service,
+        "label": account.label or account.subject,
+        "why": Reason(account.reason).label if account.reason in Reason else "",
+        "link": base + reverse("connected_accounts:reconnect", args=[account.pk]),
+        "list": base + reverse("connected_accounts:list"),
+    }
+    subject = " ".join(render_to_string(f"{FOLDER}/reconnect_subject.txt", context).split())
+    message = EmailMultiAlternatives(
+        subject, render_to_string(f"{FOLDER}/reconnect.txt", context), to=[address]
+    )
+    html = render_to_string(f"{FOLDER}/reconnect.html", context)
+    message.attach_alternative(html, "text/html")
+    return message

@@ -1,0 +1,114 @@
+"""The e-mail that says that a connection needs its owner."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.core import mail
+from django.core.cache import cache
+from django.test import Client
+
+from connected_accounts import tasks
+from connected_accounts.mail import send_reconnect_mail
+from connected_accounts.models import ConnectedAccount
+from connected_accounts.services import outages, refresh
+from connected_accounts.services.notices import ServiceAway, mail_owner
+from connected_accounts.services.pauses import provider_state, resume
+from connected_accounts.signals import reconnect_required
+from connected_accounts.testing import FakeProvider
+from tests.journeys import set_row
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def opted_in(app_settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The receiver is connected, and what it sends is done at once."""
+    cache.clear()
+    app_settings(REDIRECT_BASE_URL="https://site.example")
+    monkeypatch.setattr(tasks, "enqueue", lambda task, *args: task.apply(args))
+    reconnect_required.connect(send_reconnect_mail)
+    yield
+    reconnect_required.disconnect(send_reconnect_mail)
+
+
+def end(account: ConnectedAccount, badgr: FakeProvider) -> None:
+    badgr.withdraw()
+    with pytest.raises(Exception, match="connect"):
+        refresh(account)
+
+
+def test_the_owner_gets_one_mail_with_a_link_in_text_and_html(
+    account: ConnectedAccount, badgr: FakeProvider
+) -> None:
+    end(account, badgr)
+    (sent,) = mail.outbox
+    assert sent.to == ["ada@site.example"]
+    assert sent.subject == "Your Badgr connection needs you"
+    link = f"https://site.example/connections/{account.pk}/reconnect/"
+    assert link in sent.body
+    assert "the permission was withdrawn at the service" in sent.body
+    html, kind = sent.alternatives[0]
+    assert kind == "text/html"
+    assert f'href="{link}"' in str(html)
+    assert not [secret for secret in badgr.secrets if secret in f"{sent.body}{html}"]
+
+
+def test_the_same_incident_is_told_of_once(account: ConnectedAccount, badgr: FakeProvider) -> None:
+    end(account, badgr)
+    row = ConnectedAccount.objects.get()
+    tasks.mail_reconnect.apply((row.pk, row.generation))
+    assert len(mail.outbox) == 1
+    set_row(row, generation=row.generation + 1)
+    tasks.mail_reconnect.apply((row.pk, row.generation))
+    assert len(mail.outbox) == 2
+
+
+def test_an_outage_sends_none_and_a_mail_waits_for_its_end(
+    account: ConnectedAccount, badgr: FakeProvider, now: Any
+) -> None:
+    badgr.unavailable()
+    with pytest.raises(Exception, match="not answering"):
+        refresh(account)
+    assert mail.outbox == []
+    set_row(account, status="reconnect_required", reason="revoked")
+    provider_state("badgr")
+    outages.suspend("badgr", now=now)
+    with pytest.raises(ServiceAway):
+        mail_owner(account.pk, account.generation)
+    resume("badgr")
+    assert mail_owner(account.pk, account.generation)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"status": "active", "reason": ""},
+        {"user": None},
+    ],
+)
+def test_nobody_is_told_what_is_no_longer_so(account: ConnectedAccount, row: Any) -> None:
+    set_row(account, **{"status": "reconnect_required", "reason": "revoked", **row})
+    assert not mail_owner(account.pk, account.generation)
+    assert not mail_owner(account.pk, account.generation + 1)
+    assert mail.outbox == []
+
+
+def test_without_an_address_of_the_site_there_is_no_mail(
+    account: ConnectedAccount, app_settings: Any
+) -> None:
+    set_row(account, status="reconnect_required", reason="revoked")
+    app_settings(REDIRECT_BASE_URL=None)
+    assert not mail_owner(account.pk, account.generation)
+
+
+def test_a_mail_that_could_not_be_sent_may_be_tried_again(
+    account: ConnectedAccount, settings: Any, client_of_ada: Client
+) -> None:
+    set_row(account, status="reconnect_required", reason="revoked")
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_PORT = 1
+    with pytest.raises(OSError):
+        mail_owner(account.pk, account.generation)
+    settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+    assert mail_owner(account.pk, account.generation)
