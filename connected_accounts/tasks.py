@@ -100,7 +100,7 @@ def revoke_pending_tokens() -> None:
 
 @shared_task(bind=True, name="connected_accounts.mail_reconnect", **TASK_OPTIONS)
 def mail_reconnect(self: Any, account_id: int, generation: int) -> None:
-    """Tell an account's owner that it must be connected again; later, while its provider is away."""
+    """Tell an account's owner to connect it again; later, while its provider is away."""
     from connected_accounts.services.notices import ServiceAway, mail_owner
 
     try:

@@ -108,7 +108,7 @@ def test_a_mail_that_could_not_be_sent_may_be_tried_again(
     set_row(account, status="reconnect_required", reason="revoked")
     settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
     settings.EMAIL_PORT = 1
-    with pytest.raises(OSError):
+    with pytest.raises(ConnectionRefusedError):
         mail_owner(account.pk, account.generation)
     settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
     assert mail_owner(account.pk, account.generation)
