@@ -28,9 +28,9 @@ class ProviderClientForm(ModelForm):
     """A new pair. There is no changing one: a new one takes its place, and it stays as a fall-back
     until it is removed."""
 
-    provider = forms.ChoiceField(label=_("provider"))
+    provider = forms.ChoiceField(label=_("Provider"))
     new_secret = forms.CharField(
-        label=_("client secret"),
+        label=_("Client secret"),
         required=False,
         strip=True,
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
