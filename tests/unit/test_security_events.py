@@ -202,6 +202,12 @@ def test_a_record_has_the_documented_fields_and_says_them(caplog: pytest.LogCapt
     assert record.getMessage() == "refused provider=badgr owner=user:1 reason=expired"
 
 
+def test_a_value_cannot_look_like_another_field(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger=logger.name):
+        log(SecurityEvent.REFUSED, owner="user:eve\nconnected provider=badgr")
+    assert caplog.records[0].getMessage() == "refused owner=user:eve?connected?provider=badgr"
+
+
 def test_every_event_is_documented_with_its_level_and_brought_about_by_a_test() -> None:
     rows = table("reference/security-events.md", "Events")
     assert {names(row["Event"])[0]: row["Level"] for row in rows} == {
