@@ -14,7 +14,7 @@ from connected_accounts.providers.base import Client
 from connected_accounts.secret import Secret
 from connected_accounts.security import SecurityEvent, level_of, log, logger
 from connected_accounts.services import disconnect, get_session, refresh
-from connected_accounts.services.clients import store_own_client
+from connected_accounts.services.clients import open_client, store_own_client
 from connected_accounts.services.revocation import revoke_pending
 from connected_accounts.testing import Answer, FakeProvider
 from tests.journeys import connect, finish, start
@@ -181,6 +181,16 @@ def test_credentials_that_were_entered_or_replaced(ada: Any, said: Any, now: Any
     for _ in range(2):
         store_own_client(own, provider="badgr", owner=owner(ada), at=now)
     assert said() == [("client_stored", "badgr", owner(ada), None, "")] * 2
+
+
+def test_credentials_that_cannot_be_opened(ada: Any, said: Any, now: Any, settings: Any) -> None:
+    own = Client("an-id", Secret("a-secret"), owned=True)
+    row = store_own_client(own, provider="badgr", owner=owner(ada), at=now)
+    settings.FIELD_ENCRYPTION_KEY = [NEW_KEY]
+    said()
+    with pytest.raises(ConnectedAccountsError):
+        open_client(row)
+    assert said() == [("undecryptable", "badgr", owner(ada), None, "key_missing")]
 
 
 # --- The form -----------------------------------------------------------------------------------
