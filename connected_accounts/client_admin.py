@@ -10,6 +10,7 @@ from django.utils.decorators import method_decorator
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_post_parameters
 
+from connected_accounts import security
 from connected_accounts.models import SITE_OWNER, ProviderClient
 from connected_accounts.providers.inputs import KNOWN
 from connected_accounts.providers.registry import get_providers
@@ -114,6 +115,9 @@ class ProviderClientAdmin(ModelAdmin):
             sealed = seal_client_secret(Secret(secret), obj.seal_id)
             obj.client_secret = sealed  # type: ignore[assignment]
         super().save_model(request, obj, form, change)
+        security.log(
+            security.SecurityEvent.CLIENT_STORED, provider=obj.provider, owner=obj.owner_key
+        )
 
     @admin.display(description=_("state"))
     def state(self, obj: ProviderClient) -> str:

@@ -37,7 +37,16 @@ def open_client(row: ProviderClient) -> Client:
     """The pair of a row. Raises Undecryptable."""
     secret = ""
     if row.client_secret is not None:
-        secret = unseal(row.client_secret, purpose=CLIENT_PURPOSE, bound_to=row.seal_id)
+        try:
+            secret = unseal(row.client_secret, purpose=CLIENT_PURPOSE, bound_to=row.seal_id)
+        except Undecryptable as error:
+            security.log(
+                SecurityEvent.UNDECRYPTABLE,
+                provider=row.provider,
+                owner=row.owner_key,
+                reason=error.code,
+            )
+            raise
     return Client(
         row.client_id,
         Secret(secret),
