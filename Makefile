@@ -7,13 +7,14 @@ PYTEST_ARGS ?=
 python := $(VENV)/bin/python
 install := $(python) -m pip install --quiet --disable-pip-version-check --editable
 
-.PHONY: help demo test lint check docs clean
+.PHONY: help demo test prove lint check docs clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo    sandbox providers, site, worker and beat; prints the address and the logins"
 	@echo "make test    the whole test suite (PYTEST_ARGS='…' is passed on)"
 	@echo "make check   the demo driven by HTTP with nobody watching; exits 0 or 1"
+	@echo "make prove   single flight, kills, outages, copies, deploys and scale, with real processes"
 	@echo "make lint    ruff, mypy, import contracts, missing migrations"
 	@echo "make docs    the documentation, into site/"
 	@echo "make clean   removes what the other targets made"
@@ -27,6 +28,16 @@ check: $(VENV)/demo.stamp
 
 test: $(VENV)/test.stamp
 	$(python) -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
+
+# An hour or so. Needs PostgreSQL (DATABASE_URL), MariaDB and RabbitMQ on their usual ports, and
+# the programs of PostgreSQL, Redis and RabbitMQ, of which it starts servers of its own.
+prove: $(VENV)/test.stamp
+	$(python) -m bench.prove_single_flight
+	$(python) -m bench.prove_kill
+	$(python) -m bench.prove_outages
+	$(python) -m bench.prove_copies
+	$(python) -m bench.prove_deploy
+	$(python) -m bench.prove_scale
 
 lint: $(VENV)/dev.stamp
 	$(VENV)/bin/ruff check

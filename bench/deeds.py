@@ -6,7 +6,6 @@ import os
 import time
 import uuid
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -176,26 +175,17 @@ def report() -> dict[str, Any]:
     }
 
 
-def working() -> dict[str, int]:
-    """Call the API with each active account's stored access token."""
-    import requests
+def use(count: int) -> dict[str, int]:
+    """Call the API as so many of the active accounts, as a site would."""
     from django.conf import settings
-    from django.db import connection
 
     from connected_accounts.models import ConnectedAccount
+    from connected_accounts.services import get_session
 
-    tokens = [
-        row.open_token()["access_token"] for row in ConnectedAccount.objects.active().with_token()
-    ]
-    connection.close()
     url = f"{settings.SANDBOX_URL}/badgr/v2/users/self"
-
-    def status(token: str) -> int:
-        headers = {"Authorization": f"Bearer {token}"}
-        return requests.get(url, headers=headers, timeout=60).status_code
-
-    with ThreadPoolExecutor(8) as pool:
-        return {str(k): n for k, n in Counter(pool.map(status, tokens)).items()}
+    accounts = ConnectedAccount.objects.active().order_by("subject_digest")[:count]
+    answers = Counter(get_session(account).get(url).status_code for account in accounts)
+    return {str(status): number for status, number in answers.items()}
 
 
 def ask(processes: int) -> dict[str, Any]:
