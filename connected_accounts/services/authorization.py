@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from django.utils import timezone
 
 from connected_accounts import conf
+from connected_accounts.bulk import insert_one
 from connected_accounts.exceptions import (
     ConfigurationError,
     InvalidState,
@@ -101,7 +102,7 @@ def start_authorization(
     )
     if "openid" in wanted and endpoints.issuer:
         row.oidc_nonce = state.new_secret()  # OpenID Connect Core 3.1.2.1
-    row.save(force_insert=True)
+    insert_one(row)
     return _authorization_url(service, endpoints, row, state.sign(nonce), verifier)
 
 

@@ -6,11 +6,12 @@ from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import ObjectDoesNotExist
-from django.db import IntegrityError, router
+from django.db import IntegrityError
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from connected_accounts import security
+from connected_accounts.bulk import read_all
 from connected_accounts.exceptions import (
     ClientRejected,
     ConnectedAccountsError,
@@ -142,8 +143,9 @@ def _consume(
         consumed_at__isnull=True,
     ).update(consumed_at=now)
     # From the database that was written to, not from a replica that is behind.
-    using = router.db_for_write(AuthorizationRequest)
-    row = AuthorizationRequest.objects.using(using).filter(nonce_digest=digest(nonce)).first()
+    rows: list[AuthorizationRequest]
+    rows = read_all(AuthorizationRequest, {"nonce_digest": digest(nonce)})
+    row = rows[0] if rows else None
     if row is not None and won:
         row.user = user  # whom the UPDATE found
         if row.account_id is not None:
