@@ -1,7 +1,7 @@
 """Finding due work and claiming it, and the admin's list, with ten thousand rows to a million.
 
 Each size has tables of its own, in a schema that the connection is pointed to; all are asked in
-turn. Five thousand accounts are due in each, spread over the table.
+turn. A thousand accounts are due in each, spread over the table.
 """
 
 import time
@@ -13,7 +13,7 @@ from bench import harness, site
 from bench.harness import Figures, Goal, expect
 
 SIZES = (10_000, 100_000, 1_000_000)
-DUE = 5000
+DUE = 1000
 TABLE = "connected_accounts_connectedaccount"
 ADMIN_PATH = "/admin/connected_accounts/connectedaccount/"
 
@@ -36,6 +36,8 @@ def measure(scale: float) -> list[Figures]:
     claims = harness.interleaved({named(n): lambda n=n: claiming(n) for n in sizes}, runs=25)
     plans = {size: plan(size) for size in sizes}
     for size, text in plans.items():
+        if size < SIZES[0]:
+            continue  # a small table is read whole, and rightly
         expect("connected_accounts_due" in text, f"{size} rows: the index is not used:\n{text}")
     pages = harness.interleaved({named(n): opening(n, boss) for n in sizes}, runs=15)
     bytes_ = sizes_on_disk(sizes[-1])
@@ -83,7 +85,8 @@ def fill(size: int, owner: Any) -> None:
     harness.say(f"  filling {size} rows")
     one = rows.our_row(0, owner)
     values = {
-        f.column: f.get_db_prep_save(getattr(one, f.attname), connection) for f in fields(one)
+        f.column: f.get_db_prep_save(getattr(one, f.attname), connection)
+        for f in one._meta.concrete_fields
     }
     now = timezone.now()
     spread = {
@@ -111,10 +114,6 @@ def fill(size: int, owner: Any) -> None:
         *given,
     )
     execute(f"VACUUM ANALYZE {schema(size)}.{TABLE}")
-
-
-def fields(row: Any) -> Any:
-    return row._meta.concrete_fields
 
 
 def claiming(size: int) -> float:
@@ -171,9 +170,7 @@ def sizes_on_disk(size: int) -> dict[str, float]:
     [(indexes,)] = execute(f"SELECT pg_indexes_size({table})")
     [(due,)] = execute(
         "SELECT pg_relation_size(indexrelid) FROM pg_index "
-        f"WHERE indrelid = {table}::regclass AND pg_get_indexdef(indexrelid) LIKE '%%refresh_at%%'".replace(
-            "%%", "%"
-        )
+        f"WHERE indrelid = {table}::regclass AND pg_get_indexdef(indexrelid) ~ 'refresh_at'"
     )
     return {"table": heap / size, "all indexes": indexes / size, "index on due": due / size}
 
