@@ -9,6 +9,7 @@ from typing import Protocol, Self
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from connected_accounts.bulk import insert_one
 from connected_accounts.fields import SealedTextField
 
 
@@ -114,7 +115,7 @@ class Event(models.Model):
         using: str | None = None,
     ) -> "Event":
         """Write one event, copying what it is about."""
-        return cls.objects.using(using).create(
+        event = cls(
             kind=kind,
             at=at,
             detail=detail[:255],
@@ -123,3 +124,5 @@ class Event(models.Model):
             subject=about.subject if about else "",
             label=about.label if about else "",
         )
+        insert_one(event, using=using)
+        return event

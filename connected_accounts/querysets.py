@@ -9,7 +9,7 @@ from django.db import IntegrityError, models, router, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 
-from connected_accounts.bulk import update_all
+from connected_accounts.bulk import update_all, update_one
 from connected_accounts.terms import (
     DatabaseNow,
     Reason,
@@ -84,9 +84,9 @@ class ConnectedAccountQuerySet(models.QuerySet["ConnectedAccount"]):
             "status": Status.ACTIVE,
             "refreshed_at": None,
         }
-        same = self.filter(owner_key=owner, provider=provider, subject_digest=digest(subject))
-        swap = {**values, "generation": F("generation") + 1}
-        if same.update(**swap):
+        one = {"owner_key": owner, "provider": provider, "subject_digest": digest(subject)}
+        same = self.filter(**one)
+        if update_one(self.model, values, one, increment="generation"):
             return same.current().get(), False
         try:
             with transaction.atomic():
@@ -94,7 +94,7 @@ class ConnectedAccountQuerySet(models.QuerySet["ConnectedAccount"]):
             return row, True
         except IntegrityError:
             # Another tab of the same person was faster; at REPEATABLE READ its row is not seen.
-            if not same.update(**swap):
+            if not update_one(self.model, values, one, increment="generation"):
                 raise
         return same.current().get(), False
 

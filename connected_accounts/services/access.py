@@ -7,6 +7,7 @@ from asgiref.sync import sync_to_async
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
+from connected_accounts.bulk import read_one
 from connected_accounts.exceptions import (
     ConnectedAccountsError,
     ProviderUnavailable,
@@ -23,6 +24,19 @@ from connected_accounts.services.renewal import renew
 from connected_accounts.services.storing import outside_transaction
 
 MARGIN: Final = timedelta(seconds=60)
+USED: Final = (
+    "provider",
+    "status",
+    "reason",
+    "expires_at",
+    "refresh_at",
+    "refreshed_at",
+    "failure_count",
+    "last_error",
+    "token",
+    "seal_id",
+    "endpoint_fingerprint",  # compared with where a session sends it
+)
 
 
 def get_access_token(account: ConnectedAccount) -> str:
@@ -101,8 +115,8 @@ def _access_token(row: ConnectedAccount) -> Secret:
 
 
 def _read(account: ConnectedAccount, hosts: str | None = None) -> ConnectedAccount:
-    rows = ConnectedAccount.objects.current().with_token()
-    row: ConnectedAccount | None = rows.filter(pk=account.pk).first()
+    # By each use of a token: what is not needed for it stays in the database.
+    row: ConnectedAccount | None = read_one(ConnectedAccount, account.pk, USED)
     if row is None:
         raise ReauthorizationRequired("disconnected")
     if row.needs_reconnect:
