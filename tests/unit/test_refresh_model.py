@@ -45,7 +45,7 @@ from connected_accounts.testing import (
     Timeout,
 )
 
-EXAMPLES = int(os.environ.get("CONNECTED_ACCOUNTS_MODEL_EXAMPLES", "12"))
+EXAMPLES = int(os.environ.get("CONNECTED_ACCOUNTS_MODEL_EXAMPLES", "16"))
 # Seeds that failed once.
 REGRESSIONS: tuple[int, ...] = ()
 PAST = datetime(2000, 1, 1, tzinfo=UTC)
@@ -136,8 +136,10 @@ class RefreshModel(RuleBasedStateMachine):
     @rule(data=st.data(), fault=st.sampled_from(FAULTS))
     def send(self, data: st.DataObject, fault: tuple[Any, bool]) -> None:
         row = self.some_account(data)
-        if row is None:
-            return
+        if row is not None:
+            self.begin(row, fault)
+
+    def begin(self, row: ConnectedAccount, fault: tuple[Any, bool]) -> None:
         attempts = claim([row.pk], get_provider("badgr"), now=self.clock)
         free = row.lease_until is None or row.lease_until == PAST
         assert len(attempts) == (row.status == "active" and free)
@@ -157,7 +159,24 @@ class RefreshModel(RuleBasedStateMachine):
     @rule(data=st.data())
     def answer(self, data: st.DataObject) -> None:
         """Write down an answer, however late: the row may have been taken over meanwhile."""
-        attempt, outcome = self.pending.pop(data.draw(st.integers(0, len(self.pending) - 1)))
+        self.write_down(*self.some_pending(data))
+
+    @rule(data=st.data())
+    def stale_write(self, data: st.DataObject) -> None:
+        """A process comes back after another has taken its account over and finished."""
+        row = self.some_account(data)
+        if row is not None:
+            self.begin(row, FAULTS[0])
+        if not self.pending:
+            return
+        attempt, outcome = self.pending.pop()
+        self.end_leases(pk=attempt.account.pk)
+        self.lost.add(attempt.document.get("refresh_token", ""))
+        for other in claim([attempt.account.pk], attempt.provider, now=self.clock):
+            self.write_down(other, prepare(other) or ask(other))
+        self.write_down(attempt, outcome)
+
+    def write_down(self, attempt: Attempt, outcome: Outcome) -> None:
         before = ConnectedAccount.objects.filter(pk=attempt.account.pk).values().first()
         mine = before is not None and before["lease_holder"] == attempt.account.lease_holder
         settle(attempt, outcome)
@@ -170,7 +189,7 @@ class RefreshModel(RuleBasedStateMachine):
     @rule(data=st.data())
     def crash(self, data: st.DataObject) -> None:
         """The process dies with the answer in its hands; the lease runs out by itself."""
-        attempt, _ = self.pending.pop(data.draw(st.integers(0, len(self.pending) - 1)))
+        attempt, _ = self.some_pending(data)
         self.lost.add(attempt.document.get("refresh_token", ""))
 
     @rule(data=st.data())
@@ -260,6 +279,9 @@ class RefreshModel(RuleBasedStateMachine):
         assert not Revocation.objects.filter(outcome="pending").exists()
 
     # Looking.
+
+    def some_pending(self, data: st.DataObject) -> tuple[Attempt, Outcome]:
+        return self.pending.pop(data.draw(st.integers(0, len(self.pending) - 1)))
 
     def some_account(self, data: st.DataObject) -> ConnectedAccount | None:
         rows = list(ConnectedAccount.objects.order_by("pk"))
