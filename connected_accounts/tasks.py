@@ -124,13 +124,11 @@ def purge() -> None:
 )
 def store_refresh(self: Any, account_id: int, generation: int, sealed: str) -> None:
     """Store a sealed grant that could not be stored when it came; tried again until it can."""
-    from django.db import InterfaceError, OperationalError
-
-    from connected_accounts.services.storing import store_sealed
+    from connected_accounts.services.storing import AWAY, store_sealed
 
     try:
         store_sealed(account_id, generation, sealed)
-    except (OperationalError, InterfaceError):
+    except AWAY:
         if self.request.is_eager:
             raise  # a retry would be at once, and for ever
         # Seconds, far below any broker's visibility timeout.

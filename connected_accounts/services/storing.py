@@ -7,7 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
-from django.db import InterfaceError, OperationalError, connection, connections, transaction
+from django.db import (
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    connection,
+    connections,
+    transaction,
+)
 from django.utils import timezone
 
 from connected_accounts.accounts import ConnectedAccount, Reason
@@ -28,6 +35,8 @@ RESERVE: Final = 10.0  # seconds of the lease that are left to the broker, howev
 LAST_PATIENCE: Final = 300.0  # seconds behind the lease, while there is no broker either
 PAUSE: Final = 0.5
 LOCK_WAIT: Final = 5  # seconds
+# What a database raises that is not there, or takes no writes: an InternalError, at a fail-over.
+AWAY: Final = (OperationalError, InterfaceError, InternalError)
 T = TypeVar("T")
 
 
@@ -82,7 +91,7 @@ def patiently(write: Callable[[], T], ends: float) -> T:
     while True:
         try:
             return write()
-        except (OperationalError, InterfaceError) as error:
+        except AWAY as error:
             if is_lock_timeout(error) or connection.in_atomic_block or time.monotonic() > ends:
                 raise
             connection.close()
@@ -117,7 +126,7 @@ def store_grant(
     while True:
         try:
             return patiently(write, ends)
-        except (OperationalError, InterfaceError) as error:
+        except AWAY as error:
             if is_lock_timeout(error):
                 raise
         # Outside the except block: the database's error would hold the statement.
