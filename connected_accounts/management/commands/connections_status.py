@@ -8,7 +8,7 @@ from typing import Any, Final
 from django.core.management.base import BaseCommand
 from django.utils import timezone
 
-from connected_accounts.services.health import Health, health
+from connected_accounts.services.health import Health, KeyState, health, key_states
 
 COLUMNS: Final = (
     "provider",
@@ -18,13 +18,15 @@ COLUMNS: Final = (
     "failing",
     "reconnect_required",
     "revocations_waiting",
+    "revocations_given_up",
 )
 
 
 class Command(BaseCommand):
     help = (
-        "Show for each provider how many connections are active, due, failing or ended, and how "
-        "long the oldest due one has been waiting. Exits 1 when something needs an operator."
+        "Show for each provider how many connections are active, due, failing or ended, how long "
+        "the oldest due one has been waiting, and how many values each encryption key has sealed. "
+        "Exits 1 when something needs an operator."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -39,12 +41,24 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         rows = health(timezone.now())
+        keys = key_states()
         troubles = [trouble for row in rows for trouble in _troubles(row, options["max_overdue"])]
+        troubles += _lost_keys(keys)
         if options["json"]:
-            document = {"providers": [row.as_dict() for row in rows], "troubles": troubles}
+            document = {
+                "providers": [row.as_dict() for row in rows],
+                "keys": {
+                    name: {"values": state.values, "state": state.state}
+                    for name, state in keys.items()
+                },
+                "troubles": troubles,
+            }
             self.stdout.write(json.dumps(document, indent=2))
         else:
             self._write_table(rows)
+            for name, key in keys.items():
+                old = ", an old key: see rotate_token_keys" if key.state == "old" else ""
+                self.stdout.write(f"key {name}: {key.values} values{old}")
             for trouble in troubles:
                 self.stdout.write(self.style.ERROR(trouble))
         if troubles:
@@ -56,6 +70,16 @@ class Command(BaseCommand):
         for line in table:
             cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
             self.stdout.write("  ".join(cells).rstrip())
+
+
+def _lost_keys(keys: dict[str, KeyState]) -> list[str]:
+    lost = {name: key.values for name, key in keys.items() if key.state == "missing"}
+    if not lost:
+        return []
+    names = ", ".join(lost)
+    return [
+        f"{sum(lost.values())} stored values cannot be opened: FIELD_ENCRYPTION_KEY lacks {names}."
+    ]
 
 
 def _troubles(row: Health, max_overdue: int) -> list[str]:
