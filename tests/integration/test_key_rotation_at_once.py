@@ -36,7 +36,8 @@ def refresh_over_and_over(
                 if not accounts.all().claim([pk], holder=holder, seconds=60, now=timezone.now()):
                     continue
                 row = accounts.with_token().get(pk=pk)
-                number = row.open_token()["number"] + 1
+                assert row.open_token()["number"] == newest[pk], "a refresh was undone"
+                number = newest[pk] + 1
                 document = {"access_token": "x", "number": number}
                 if row.mark_refreshed(token=seal_document(document, row.seal_id)):
                     newest[pk] = number
