@@ -8,13 +8,15 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Self
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.exceptions import FieldDoesNotExist
 from django.db import IntegrityError, models, router, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Coalesce, Now
 from django.utils.translation import gettext_lazy as _
 
 from connected_accounts.fields import SealedTextField, open_document
-from connected_accounts.history import Revocation
+from connected_accounts.history import Event, Kind, Revocation
 
 SITE_OWNER: Final = "site"
 
@@ -74,6 +76,14 @@ class ConnectedAccountQuerySet(models.QuerySet["ConnectedAccount"]):
     def with_token(self) -> Self:
         """Load the sealed token too, which lists and cascades leave in the database."""
         return self.defer(None)
+
+    def with_owner_state(self) -> Self:
+        """``owner_is_active`` is read too; an account of the site's own counts as active."""
+        try:
+            get_user_model()._meta.get_field("is_active")
+        except FieldDoesNotExist:
+            return self  # a user model of the site's that knows no such thing
+        return self.annotate(owner_is_active=Coalesce("user__is_active", models.Value(True)))
 
     def claim(self, pks: Iterable[int], *, holder: uuid.UUID, seconds: float, now: datetime) -> int:
         """Take the lease of those that are active and free; return how many were taken.
@@ -183,6 +193,8 @@ class ConnectedAccount(models.Model):
 
     objects = TokenlessManager()
 
+    # Read by ``with_owner_state()``.
+    owner_is_active: bool = True
     # Set when the account is deleted: what is owed to the provider.
     revocation: Revocation | None = None
 
@@ -259,9 +271,18 @@ class ConnectedAccount(models.Model):
         """Note that there is nothing to refresh with; the access token is good to its end."""
         return self._transition(refresh_at=None, attempt_started_at=None)
 
-    def release(self, *, attempt_started_at: datetime | None) -> bool:
+    def release(self, *, attempt_started_at: datetime | None, **values: Any) -> bool:
         """Give the lease back without an attempt having been made."""
-        return self._transition(attempt_started_at=attempt_started_at)
+        return self._transition(attempt_started_at=attempt_started_at, **values)
+
+    def mark_undecryptable(self, code: str, *, at: datetime) -> bool:
+        """Note, once, that the token does not open. The status stays: a key that comes back heals
+        the row."""
+        rows = ConnectedAccount.objects.filter(pk=self.pk).exclude(last_error="undecryptable")
+        if not rows.update(last_error="undecryptable"):
+            return False
+        Event.record(Kind.UNDECRYPTABLE, self, at=at, detail=code)
+        return True
 
     def _transition(self, **values: Any) -> bool:
         won = self._held().update(**values, **LEASE_RELEASED) == 1

@@ -1,7 +1,7 @@
 """Using a connection: an access token that works now, and a session that keeps it so."""
 
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from asgiref.sync import sync_to_async
 from django.utils import timezone
@@ -11,12 +11,14 @@ from connected_accounts.exceptions import (
     ConnectedAccountsError,
     ProviderUnavailable,
     ReauthorizationRequired,
+    Undecryptable,
 )
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.oauth2.session import ProviderSession
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.secret import Secret
 from connected_accounts.services import pauses
+from connected_accounts.services.attempts import OWNER_INACTIVE
 from connected_accounts.services.exchange import session_for
 from connected_accounts.services.renewal import renew
 from connected_accounts.services.storing import outside_transaction
@@ -85,23 +87,33 @@ def _renewed(row: ConnectedAccount) -> Secret:
 
 
 def _access_token(row: ConnectedAccount) -> Secret:
-    return Secret(row.open_token()["access_token"])
+    return Secret(_open(row)["access_token"])
+
+
+def _open(row: ConnectedAccount) -> dict[str, Any]:
+    try:
+        return row.open_token()
+    except Undecryptable as error:
+        row.mark_undecryptable(error.code, at=timezone.now())
+        raise
 
 
 def _read(account: ConnectedAccount) -> ConnectedAccount:
-    rows = ConnectedAccount.objects.current().with_token()
+    rows = ConnectedAccount.objects.current().with_token().with_owner_state()
     row: ConnectedAccount | None = rows.filter(pk=account.pk).first()
     if row is None:
         raise ReauthorizationRequired("disconnected")
     if row.needs_reconnect:
         raise ReauthorizationRequired(row.reason)
+    if not row.owner_is_active:
+        raise ProviderUnavailable(OWNER_INACTIVE, sent=False)
     return row
 
 
 def _is_stale(row: ConnectedAccount, now: datetime) -> bool:
     if row.expires_at is None or row.expires_at - now > MARGIN:
         return False
-    life = row.open_token().get("expires_in")
+    life = _open(row).get("expires_in")
     if life is None or life > MARGIN.total_seconds() or row.refreshed_at is None:
         return True
     # Tokens that live for less than the margin would be refreshed at every use: once half is gone.

@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.utils import timezone
@@ -44,6 +44,8 @@ logger = logging.getLogger("connected_accounts")
 LEASE_MARGIN: Final = 30.0  # seconds to store in, after the deadline of the call
 
 LEASE_TOO_OLD: Final = "lease_too_old"
+OWNER_INACTIVE: Final = "owner_inactive"
+INACTIVE_AGAIN_IN: Final = timedelta(days=1)  # the owner may be let in again
 
 Outcome = TokenResponse | ConnectedAccountsError
 
@@ -85,7 +87,7 @@ def claim(pks: Iterable[int], provider: Provider, *, now: datetime) -> list[Atte
             lease_ends=began + lease,
             sent_at=now,
         )
-        for row in mine.with_token().order_by("refresh_at")
+        for row in mine.with_token().with_owner_state().order_by("refresh_at")
     ]
 
 
@@ -93,6 +95,8 @@ def prepare(attempt: Attempt) -> ConnectedAccountsError | None:
     """Open the token and check that it may be sent where settings now point. An error is an outcome
     to settle without asking the provider."""
     account = attempt.account
+    if not account.owner_is_active:
+        return ProviderUnavailable(OWNER_INACTIVE, sent=False)
     try:
         attempt.endpoints = attempt.provider.endpoints(account.inputs)
     except ProviderError as error:
@@ -143,6 +147,13 @@ def settle(attempt: Attempt, outcome: Outcome) -> ConnectedAccountsError | None:
     if outcome.code == LEASE_TOO_OLD:
         # It waited too long for its turn. Nothing happened, so nothing is counted against it.
         attempt.account.release(attempt_started_at=attempt.unresolved_since)
+        return outcome
+    if outcome.code == OWNER_INACTIVE:
+        attempt.account.release(
+            attempt_started_at=attempt.unresolved_since,
+            refresh_at=attempt.sent_at + INACTIVE_AGAIN_IN,
+            last_error=OWNER_INACTIVE,
+        )
         return outcome
     return _settle_failure(attempt, outcome)
 
@@ -248,16 +259,18 @@ def _settle_failure(attempt: Attempt, error: ConnectedAccountsError) -> Connecte
     # Behind an unknown answer the token may be spent; the next attempt is then a replay.
     unknown = attempt.replay or (isinstance(error, ProviderError) and error.sent)
     retry_after = error.retry_after if isinstance(error, ProviderError) else None
-    code = "undecryptable" if isinstance(error, Undecryptable) else error.code
-    first = account.failure_count == 0
+    closed = isinstance(error, Undecryptable)
+    code = "undecryptable" if closed else error.code
+    told = account.last_error == code if closed else account.failure_count > 0
     if not account.mark_failed(
         code,
         retry_at=attempt.sent_at + backoff(account.failure_count + 1, retry_after),
         attempt_started_at=account.attempt_started_at if unknown else None,
     ):
         return ProviderUnavailable("overtaken")
-    if first:
-        Event.record(Kind.REFRESH_FAILED, account, at=attempt.sent_at, detail=code)
+    if not told:
+        kind = Kind.UNDECRYPTABLE if closed else Kind.REFRESH_FAILED
+        Event.record(kind, account, at=attempt.sent_at, detail=error.code)
     logger.info("refresh failed: account=%s code=%s", account.pk, code)
     signals.refresh_failed.send_robust(ConnectedAccount, account=account, error=error)
     return error

@@ -263,8 +263,15 @@ def _exchange(
 ) -> TokenResponse:
     try:
         verifier = unseal(row.code_verifier, purpose=VERIFIER_PURPOSE, bound_to=row.nonce_digest)
-    except Undecryptable:
-        raise InvalidState("settings_changed") from None  # its key went meanwhile
+    except Undecryptable as error:  # its key went meanwhile, or somebody was at the database
+        Event.record(
+            Kind.UNDECRYPTABLE,
+            at=timezone.now(),
+            detail=error.code,
+            provider=row.provider,
+            owner=row.owner_key,
+        )
+        raise InvalidState("settings_changed") from None
     try:
         return exchange_code(
             provider, endpoints, code=code, redirect_uri=row.redirect_uri, code_verifier=verifier

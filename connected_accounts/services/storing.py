@@ -164,7 +164,10 @@ def store_sealed(account_id: int, generation: int, sealed: str) -> bool:
     try:
         document = open_document(Sealed(sealed), account.seal_id)
         sent_at = datetime.fromisoformat(document.pop("sent_at"))
-    except (Undecryptable, KeyError, ValueError):
+    except Undecryptable as error:
+        account.mark_undecryptable(error.code, at=timezone.now())
+        return False
+    except (KeyError, ValueError):
         return False
     if account.refreshed_at is not None and account.refreshed_at >= sent_at:
         return False

@@ -1,0 +1,145 @@
+"""One attempt to withdraw a grant at its provider: claim, plan, call, settle.
+
+``call`` is network only, and safe in any thread; the others talk to the database.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, Final
+
+from django.db.models import F
+from django.views.decorators.debug import sensitive_variables
+
+from connected_accounts import conf
+from connected_accounts.exceptions import (
+    ClientRejected,
+    ConfigurationError,
+    ConnectedAccountsError,
+    ProviderError,
+    ProviderUnavailable,
+    Undecryptable,
+)
+from connected_accounts.fields import open_document
+from connected_accounts.models import Event, Kind, Outcome, Revocation
+from connected_accounts.providers.base import Endpoints, Provider
+from connected_accounts.providers.registry import get_provider
+from connected_accounts.services import pauses
+from connected_accounts.services.grants import backoff
+
+logger = logging.getLogger("connected_accounts")
+
+CLAIM: Final = timedelta(minutes=5)  # longer than any one attempt can take
+REMAINDER_EVERY: Final = timedelta(days=1)
+UNDECRYPTABLE: Final = "undecryptable"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of an attempt; ``pending``: nothing yet. ``troubled``: the provider does not answer
+    or refuses the site, so that its other grants need not be tried at the moment."""
+
+    outcome: Outcome
+    error: str = ""
+    detail: str = ""
+    retry_after: float | None = None
+    troubled: bool = False
+
+
+def claim(row: Revocation, now: datetime) -> bool:
+    """Make the row ours for a while. False: another worker has it."""
+    mine = Revocation.objects.filter(pk=row.pk, attempts=row.attempts, outcome=row.outcome)
+    if not mine.update(attempts=F("attempts") + 1, next_attempt_at=now + CLAIM):
+        return False
+    row.attempts += 1
+    return True
+
+
+def plan(row: Revocation, wait: float = 0.0) -> Callable[[], Result] | Result:
+    """What to call, in ``wait`` seconds; or the result, where nothing can be called."""
+    try:
+        provider = get_provider(row.provider)
+        if not pauses.belongs_here(pauses.provider_state(row.provider)):
+            raise ConfigurationError("other_site")  # in a copy it would end the original's grant
+        endpoints = provider.endpoints(row.inputs)
+        if endpoints.token_hosts() != row.endpoint_fingerprint:
+            raise ConfigurationError("endpoints_changed")
+        if provider.config.client_id != row.client_id:
+            raise ConfigurationError("client_id_changed")
+        document = open_document(row.token, row.seal_id)
+    except ConnectedAccountsError as failure:
+        return _result_of(failure)
+    return partial(call, provider, endpoints, document, wait)
+
+
+@sensitive_variables()
+def call(
+    provider: Provider, endpoints: Endpoints, document: Mapping[str, Any], wait: float
+) -> Result:
+    """Ask the provider, once. Returns what came of it, and raises nothing."""
+    from connected_accounts.services.exchange import revoke_token  # loads requests
+
+    time.sleep(wait)
+    try:
+        return Result(revoke_token(provider, endpoints, document))
+    except ConnectedAccountsError as failure:
+        return _result_of(failure)
+    except Exception as failure:  # a backend's hook; its message may hold anything
+        logger.error("revocation hook failed: %s", type(failure).__name__)
+        return Result(Outcome.PENDING, "hook_failed")
+
+
+def _result_of(failure: ConnectedAccountsError) -> Result:
+    if isinstance(failure, Undecryptable):
+        return Result(Outcome.PENDING, UNDECRYPTABLE, detail=failure.code)
+    return Result(
+        Outcome.PENDING,
+        failure.code,
+        retry_after=failure.retry_after if isinstance(failure, ProviderError) else None,
+        troubled=isinstance(failure, ProviderUnavailable | ClientRejected),
+    )
+
+
+def settle(row: Revocation, result: Result, now: datetime) -> None:
+    """Write down what came of an attempt, and an event where it settles something."""
+    outcome = result.outcome
+    if outcome is Outcome.PENDING and (row.outcome == Outcome.GIVEN_UP or is_overdue(row, now)):
+        outcome = Outcome.GIVEN_UP
+    values: dict[str, Any] = {"outcome": outcome, "last_error": result.error[:64]}
+    if outcome is Outcome.PENDING:
+        values["next_attempt_at"] = now + backoff(row.attempts, result.retry_after)
+    elif outcome is Outcome.GIVEN_UP:
+        # The remainder: it keeps its token, and is tried once a day until it is purged.
+        values |= {
+            "next_attempt_at": now + REMAINDER_EVERY,
+            "finished_at": row.finished_at or now,
+        }
+    else:
+        # Nothing is kept that is of no more use.
+        values |= {"next_attempt_at": None, "finished_at": now, "token": None}
+    mine = Revocation.objects.filter(pk=row.pk, attempts=row.attempts, outcome=row.outcome)
+    if not mine.update(**values):
+        return
+    if result.error == UNDECRYPTABLE != row.last_error:
+        Event.record(Kind.UNDECRYPTABLE, row, at=now, detail=result.detail)
+    if outcome == row.outcome:
+        return
+    kind = Kind.GIVEN_UP if outcome is Outcome.GIVEN_UP else Kind.REVOKED
+    detail = result.error if outcome is Outcome.GIVEN_UP else outcome.value
+    Event.record(kind, row, at=now, detail=detail)
+    logger.info("revocation settled: provider=%s outcome=%s", row.provider, outcome.value)
+
+
+def is_overdue(row: Revocation, now: datetime) -> bool:
+    return (now - row.created_at).total_seconds() >= float(conf.get("REVOKE_GIVE_UP_AFTER"))
+
+
+def give_up_overdue(now: datetime, limit: int) -> None:
+    """Give up what was tried before, is over its time, and did not get a turn in this round."""
+    late = now - timedelta(seconds=float(conf.get("REVOKE_GIVE_UP_AFTER")))
+    rows = Revocation.objects.due(now).filter(outcome=Outcome.PENDING, attempts__gt=0)
+    for row in rows.filter(created_at__lte=late).order_by("next_attempt_at")[:limit]:
+        settle(row, Result(Outcome.PENDING, row.last_error), now)
