@@ -30,6 +30,7 @@ from connected_accounts.models import ConnectedAccount
 from connected_accounts.oauth2.state import new_secret
 from connected_accounts.providers.base import Provider
 from connected_accounts.providers.registry import get_provider, get_providers
+from connected_accounts.secret import forget_locals
 from connected_accounts.services.authorization import (
     complete_authorization,
     requested_scopes,
@@ -55,6 +56,12 @@ class Page(View):
         except Http404 as error:  # with our headers, too: the address may hold a code
             not_found: Any = get_resolver(get_urlconf()).resolve_error_handler(404)
             response = not_found(request, exception=error)
+        except Exception as error:  # for the site's error page, mail and tracker
+            browser.forget(request)
+            forget_locals(error)
+            raise
+        if self.carries_code:
+            browser.forget(request)  # what logs the answer, or mails it to admins, is given it too
         return browser.guard(response, carries_code=self.carries_code)
 
     def answer(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:

@@ -17,7 +17,7 @@ from connected_accounts.exceptions import (
 )
 from connected_accounts.oauth2 import transport
 from connected_accounts.oauth2.token import parse_json
-from connected_accounts.secret import Secret
+from connected_accounts.secret import Secret, forgetful
 
 Origin = tuple[str, str, int]
 BAD_URL = "This is not a URL that can be called."
@@ -64,6 +64,12 @@ class ProviderSession(OAuth2Session):
         for prefix in ("https://", "http://"):
             self.mount(prefix, transport.adapter())
 
+    def fetch_token(self, *args: Any, **kwargs: Any) -> Any:
+        """Not for us: it logs codes, secrets and tokens, and follows redirects with them."""
+        raise TypeError("Tokens are fetched by connected_accounts.services only.")
+
+    refresh_token = token_from_fragment = fetch_token
+
     @property
     def authorized(self) -> bool:
         return True
@@ -93,6 +99,7 @@ class ProviderSession(OAuth2Session):
         kwargs.pop("withhold_token", None)
         return requests.Session.request(self, method, url, *args, **kwargs)
 
+    @forgetful
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         """Every hop passes here, redirects too: check the host, add the bearer, renew after 401."""
         self._check(request.url or "")
@@ -123,6 +130,7 @@ class ProviderSession(OAuth2Session):
                 "Name further hosts in the provider's OPTIONS['api_hosts'].",
             )
 
+    @forgetful
     def fetch(self, method: str, url: str, **kwargs: Any) -> Any:
         """Call the API and return its JSON, within the deadline and size limit of all our calls.
 

@@ -16,7 +16,7 @@ from connected_accounts.exceptions import (
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.oauth2.session import ProviderSession
 from connected_accounts.providers.registry import get_provider
-from connected_accounts.secret import Secret
+from connected_accounts.secret import Secret, forgetful
 from connected_accounts.services import pauses
 from connected_accounts.services.attempts import OWNER_INACTIVE
 from connected_accounts.services.exchange import session_for
@@ -26,6 +26,7 @@ from connected_accounts.services.storing import outside_transaction
 MARGIN: Final = timedelta(seconds=60)
 
 
+@forgetful
 def get_access_token(account: ConnectedAccount) -> str:
     """The account's access token, refreshed first when it expires within 60 s.
 
@@ -57,6 +58,7 @@ def get_session(account: ConnectedAccount) -> ProviderSession:
     )
 
 
+@forgetful
 @sensitive_variables()
 def current_token(account: ConnectedAccount) -> Secret:
     """``get_access_token``, hidden from logs and tracebacks."""
@@ -72,6 +74,7 @@ def current_token(account: ConnectedAccount) -> Secret:
         raise
 
 
+@forgetful
 @sensitive_variables()
 def renewed_token(account: ConnectedAccount, failed: Secret) -> Secret:
     """A token other than the one a provider just refused: the stored one, if it is newer."""

@@ -33,6 +33,7 @@ from connected_accounts.oauth2 import pkce, state
 from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.providers.base import Endpoints, Provider
 from connected_accounts.providers.registry import get_provider
+from connected_accounts.secret import forgetful
 from connected_accounts.services.answers import check_issuer, read_params, refusal_of
 from connected_accounts.services.connection import store_connection
 from connected_accounts.services.exchange import (
@@ -59,6 +60,7 @@ class Completed:
     next: str
 
 
+@forgetful
 def start_authorization(
     *,
     user: Any,
@@ -156,6 +158,7 @@ def _authorization_url(
     return urlunsplit(parts._replace(query=urlencode(query)))
 
 
+@forgetful
 @sensitive_variables()
 def complete_authorization(
     *,

@@ -29,7 +29,7 @@ from connected_accounts.models import (
 )
 from connected_accounts.providers.base import Endpoints, Provider
 from connected_accounts.providers.registry import get_provider
-from connected_accounts.secret import Secret
+from connected_accounts.secret import Secret, forgetful
 from connected_accounts.services import withdrawal
 from connected_accounts.services.locks import retried
 from connected_accounts.services.pacing import reserve
@@ -208,6 +208,7 @@ def revoke_orphan(
     )
 
 
+@forgetful
 def revoke_pending(*, now: datetime | None = None, seconds: float = 50) -> int:
     """Work off what is due in the outbox for at most ``seconds``; return how many were tried.
 
@@ -239,7 +240,7 @@ def revoke_pending(*, now: datetime | None = None, seconds: float = 50) -> int:
                 if isinstance(planned, withdrawal.Result):
                     withdrawal.settle(row, planned, now)
                 else:
-                    in_flight[pool.submit(planned)] = row
+                    in_flight[pool.submit(withdrawal.ask, planned)] = row
             done, _ = wait(in_flight, timeout=POLL, return_when=FIRST_COMPLETED)
             for future in done:
                 row, result = in_flight.pop(future), future.result()

@@ -16,7 +16,7 @@ from connected_accounts.fields import open_document, seal_document
 from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.providers.base import Endpoints, Provider
 from connected_accounts.providers.registry import get_provider
-from connected_accounts.secret import Sealed, Secret
+from connected_accounts.secret import Sealed, Secret, forgetful
 from connected_accounts.services.grants import grant_values
 from connected_accounts.services.locks import is_lock_timeout, short_lock_waits
 from connected_accounts.services.revocation import revoke_orphan
@@ -151,6 +151,7 @@ def _after_losing(
     )
 
 
+@forgetful
 def store_sealed(account_id: int, generation: int, sealed: str) -> bool:
     """Store a grant that went through the broker, unless its account got a newer one meanwhile.
 

@@ -1,14 +1,13 @@
-"""One attempt to withdraw a grant at its provider: claim, plan, call, settle.
+"""One attempt to withdraw a grant at its provider: claim, plan, ask, settle.
 
-``call`` is network only, and safe in any thread; the others talk to the database.
+``ask`` is network only, and safe in any thread; the others talk to the database.
 """
 
 import logging
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any, Final
 
 from django.db.models import F
@@ -49,6 +48,16 @@ class Result:
     troubled: bool = False
 
 
+@dataclass(frozen=True)
+class Call:
+    """What is to be called, in ``wait`` seconds."""
+
+    provider: Provider
+    endpoints: Endpoints
+    document: Mapping[str, Any] = field(repr=False)
+    wait: float = 0.0
+
+
 def claim(row: Revocation, now: datetime) -> bool:
     """Make the row ours for a while. False: another worker has it."""
     mine = Revocation.objects.filter(pk=row.pk, attempts=row.attempts, outcome=row.outcome)
@@ -58,7 +67,7 @@ def claim(row: Revocation, now: datetime) -> bool:
     return True
 
 
-def plan(row: Revocation, wait: float = 0.0) -> Callable[[], Result] | Result:
+def plan(row: Revocation, wait: float = 0.0) -> Call | Result:
     """What to call, in ``wait`` seconds; or the result, where nothing can be called."""
     try:
         provider = get_provider(row.provider)
@@ -72,19 +81,17 @@ def plan(row: Revocation, wait: float = 0.0) -> Callable[[], Result] | Result:
         document = open_document(row.token, row.seal_id)
     except ConnectedAccountsError as failure:
         return _result_of(failure)
-    return partial(call, provider, endpoints, document, wait)
+    return Call(provider, endpoints, document, wait)
 
 
 @sensitive_variables()
-def call(
-    provider: Provider, endpoints: Endpoints, document: Mapping[str, Any], wait: float
-) -> Result:
+def ask(call: Call) -> Result:
     """Ask the provider, once. Returns what came of it, and raises nothing."""
     from connected_accounts.services.exchange import revoke_token  # loads requests
 
-    time.sleep(wait)
+    time.sleep(call.wait)
     try:
-        return Result(revoke_token(provider, endpoints, document))
+        return Result(revoke_token(call.provider, call.endpoints, call.document))
     except ConnectedAccountsError as failure:
         return _result_of(failure)
     except Exception as failure:  # a backend's hook; its message may hold anything
