@@ -93,11 +93,11 @@ def all_logs(sinks: Sinks) -> Iterator[None]:
     handler, root = Everything(sinks), logging.getLogger()
     # Django's templates log their whole context for each variable that is not there: that of an
     # error page would be the error page, a hundred times.
-    names = {"", *logging.Logger.manager.loggerDict} - {"django.template"}
+    names = {"", *logging.Logger.manager.loggerDict}
     before = {name: (logging.getLogger(name).level, logging.getLogger(name).disabled)
               for name in names}  # fmt: skip
     for name in names:
-        logging.getLogger(name).setLevel(1)
+        logging.getLogger(name).setLevel(20 if name == "django.template" else 1)
         logging.getLogger(name).disabled = False
     root.addHandler(handler)
     try:
@@ -177,8 +177,8 @@ def note_error(sinks: Sinks, error: BaseException, request: Any = None) -> None:
     sentry_sdk.capture_exception(error)
 
 
-def note_answer(sinks: Sinks, response: Any) -> None:
-    sinks.add("pages", response.content, dict(response.headers))
+def note_answer(sinks: Sinks, response: Any, sink: str = "pages") -> None:
+    sinks.add(sink, response.content, dict(response.headers))
     sinks.add("cookies", *(f"{key}={morsel.value}" for key, morsel in response.cookies.items()))
 
 

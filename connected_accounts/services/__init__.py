@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         complete_authorization,
         start_authorization,
     )
+    from connected_accounts.services.disclosure import export
     from connected_accounts.services.renewal import arefresh, refresh
     from connected_accounts.services.revocation import adisconnect, disconnect
 
@@ -28,6 +29,7 @@ _HOMES = {
     "arefresh": "renewal",
     "complete_authorization": "authorization",
     "disconnect": "revocation",
+    "export": "disclosure",
     "get_access_token": "access",
     "get_session": "access",
     "refresh": "renewal",
@@ -41,6 +43,7 @@ __all__ = [
     "arefresh",
     "complete_authorization",
     "disconnect",
+    "export",
     "get_access_token",
     "get_session",
     "refresh",
