@@ -1,4 +1,4 @@
-"""The lower bounds of the dependencies: the same in pyproject.toml, in the tests and in the docs."""
+"""Lower bounds of dependencies: the same in pyproject.toml, in the tests and in the docs."""
 
 import re
 import tomllib
