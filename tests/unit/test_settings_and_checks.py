@@ -20,7 +20,7 @@ from connected_accounts.secret import Secret
 
 PACKAGE = Path(connected_accounts.__file__).parent
 ERRORS = [f"E{number:03}" for number in range(1, 17)]
-WARNINGS = ["W001", "W002", "W003"]
+WARNINGS = ["W001", "W002", "W003", "W010", "W011"]
 BADGR = "connected_accounts.providers.badgr.Badgr"
 GOOD = {"BACKEND": BADGR, "CLIENT_ID": "client", "CLIENT_SECRET": "client-secret"}
 
