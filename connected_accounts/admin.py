@@ -4,19 +4,35 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
+from django.db import transaction
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
+from django.utils import timezone
+from django.utils.decorators import method_decorator
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
+from django.views.decorators.debug import sensitive_post_parameters
 
-from connected_accounts import tasks
-from connected_accounts.models import ConnectedAccount, Event, ProviderState, Revocation
+from connected_accounts import client_admin, staff
+from connected_accounts.models import (
+    SITE_OWNER,
+    ConnectedAccount,
+    Event,
+    ProviderState,
+    Revocation,
+)
+from connected_accounts.providers.inputs import CREDENTIALS
+from connected_accounts.services.health import health
 from connected_accounts.services.revocation import disconnect
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
 else:
     ModelAdmin = admin.ModelAdmin
+
+
+__all__ = ["client_admin"]  # which registers a page of its own
 
 
 class ReadOnlyAdmin(ModelAdmin):
@@ -35,6 +51,21 @@ class ReadOnlyAdmin(ModelAdmin):
         return False
 
 
+class OwnerFilter(admin.SimpleListFilter):
+    """Whose: the site's own accounts, or those of its users."""
+
+    title = _("owner")
+    parameter_name = "owner"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("site", _("the site")), ("users", _("users"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() == "site":
+            return queryset.filter(owner_key=SITE_OWNER)
+        return queryset.exclude(owner_key=SITE_OWNER) if self.value() == "users" else queryset
+
+
 @admin.register(ConnectedAccount)
 class ConnectedAccountAdmin(ReadOnlyAdmin):
     list_display = (
@@ -47,13 +78,14 @@ class ConnectedAccountAdmin(ReadOnlyAdmin):
         "last_error",
     )
     list_display_links = ("provider", "label")
-    list_filter = ("provider", "status", "reason")
+    list_filter = ("provider", "status", "reason", OwnerFilter)
     list_select_related = ("user",)
     # Exact and prefix search use an index; "contains" reads every row.
     search_fields = ("label__istartswith", "subject__startswith")
     search_help_text = _("The beginning of a label or subject, or a whole user name.")
     ordering = ("-pk",)
     actions = ("refresh_now", "disconnect_and_revoke")
+    change_list_template = "admin/connected_accounts/connectedaccount/change_list.html"
     fieldsets: ClassVar[Any] = (
         (None, {"fields": ("provider", "user", "label", "subject", "connected_at")}),
         (
@@ -78,9 +110,54 @@ class ConnectedAccountAdmin(ReadOnlyAdmin):
         # Deleting withdraws the grant at the provider as well.
         return ModelAdmin.has_delete_permission(self, request, obj)
 
+    def get_urls(self) -> list[Any]:
+        def page(view: Any) -> Any:
+            # What a provider gave in exchange must not be rolled back with the request.
+            return transaction.non_atomic_requests(self.admin_site.admin_view(view))
+
+        name = "connected_accounts_connectedaccount"
+        return [
+            path("connect/", page(self.connect_site), name=f"{name}_connect"),
+            path("<path:pk>/connect-again/", page(self.reconnect_site), name=f"{name}_reconnect"),
+            *super().get_urls(),
+        ]
+
+    @method_decorator(sensitive_post_parameters(*CREDENTIALS))
+    def connect_site(self, request: HttpRequest) -> HttpResponse:
+        """Connect an account that belongs to the site."""
+        return staff.connect_site(request, self._context(request, _("Connect an account")))
+
+    @method_decorator(sensitive_post_parameters(*CREDENTIALS))
+    def reconnect_site(self, request: HttpRequest, pk: str) -> HttpResponse:
+        """Connect an account that belongs to the site again."""
+        return staff.reconnect_site(request, self._context(request, _("Connect again")), pk)
+
+    def _context(self, request: HttpRequest, title: Any) -> dict[str, Any]:
+        return {**self.admin_site.each_context(request), "title": title, "opts": self.opts}
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        may = {"may_connect_the_site": request.user.has_perm(staff.PERMISSION)}
+        return super().change_view(request, object_id, form_url, {**(extra_context or {}), **may})
+
     def has_refresh_permission(self, request: HttpRequest) -> bool:
         """Refreshing changes the account, so it asks for the permission to change."""
         return request.user.has_perm("connected_accounts.change_connectedaccount")
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> Any:
+        """The list, with each provider's figures above it."""
+        figures = {
+            "health": health(timezone.now()),
+            "may_connect_the_site": request.user.has_perm(staff.PERMISSION),
+        }
+        return super().changelist_view(request, {**figures, **(extra_context or {})})
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -100,6 +177,8 @@ class ConnectedAccountAdmin(ReadOnlyAdmin):
 
     @admin.action(description=_("Refresh now"), permissions=["refresh"])
     def refresh_now(self, request: HttpRequest, queryset: QuerySet[ConnectedAccount]) -> None:
+        from connected_accounts import tasks  # loads Celery
+
         accounts = list(queryset.values_list("pk", flat=True))
         for pk in accounts:
             tasks.enqueue(tasks.refresh_account, pk)
@@ -117,6 +196,8 @@ class ConnectedAccountAdmin(ReadOnlyAdmin):
     def disconnect_and_revoke(
         self, request: HttpRequest, queryset: QuerySet[ConnectedAccount]
     ) -> None:
+        from connected_accounts import tasks  # loads Celery
+
         accounts = list(queryset)
         for account in accounts:
             self.log_deletions(request, [account])  # type: ignore[arg-type]

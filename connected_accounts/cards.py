@@ -1,19 +1,25 @@
 """What the pages show of an account: plain values, never the row itself."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.db.models import Q
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.history import Outcome, Revocation
 from connected_accounts.models import ConnectedAccount, Reason, owner_key
 from connected_accounts.providers.base import Provider
 from connected_accounts.providers.registry import get_provider
+from connected_accounts.services import pauses
 
 RECENT: Final = timedelta(days=7)
+_NOT_ANSWERING: Final = gettext_lazy(
+    "The service is not answering at the moment. There is nothing for you to do; it is tried again."
+)
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,8 @@ class ScopeLine:
 @dataclass(frozen=True)
 class Card:
     """One connected account, as its owner sees it. ``state`` is ``connected``, ``needs_you`` or
-    ``not_answering``; ``state_words`` says the same to a person."""
+    ``not_answering``; ``state_words`` says the same to a person. ``note``: that the service
+    answers nobody at the moment, which is no fault of the connection."""
 
     pk: int
     provider: str
@@ -40,6 +47,7 @@ class Card:
     refreshed_at: datetime | None
     can_reconnect: bool
     manage_url: str
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,10 +62,10 @@ class RevocationLine:
 
 
 def account_cards(user: Any, now: datetime) -> list[Card]:
-    """The cards of a user's accounts, by provider, oldest first. One query."""
+    """The cards of a user's accounts, by provider, oldest first. Two queries."""
     rows = ConnectedAccount.objects.for_user(user).order_by("provider", "connected_at")
-    services = _services()
-    return [_card(row, services(row.provider), now) for row in rows]
+    services, away = _services(), pauses.away()
+    return [_card(row, services(row.provider), now, away) for row in rows]
 
 
 def account_card(row: ConnectedAccount, now: datetime) -> Card:
@@ -80,8 +88,13 @@ def _services() -> Any:
     return look_up
 
 
-def _card(row: ConnectedAccount, service: Provider | None, now: datetime) -> Card:
+def _card(
+    row: ConnectedAccount, service: Provider | None, now: datetime, away: Collection[str] = ()
+) -> Card:
     state, words = _state(row, now)
+    note = ""
+    if row.provider in away and state != "needs_you":
+        state, words, note = "connected", _("Connected"), str(_NOT_ANSWERING)
     return Card(
         pk=row.pk,
         provider=row.provider,
@@ -92,8 +105,9 @@ def _card(row: ConnectedAccount, service: Provider | None, now: datetime) -> Car
         scopes=scope_lines(service, row.scopes_granted),
         connected_at=row.connected_at,
         refreshed_at=row.refreshed_at,
-        can_reconnect=service is not None and service.grant_type == "authorization_code",
-        manage_url=service.manage_url if service else "",
+        can_reconnect=service is not None,
+        manage_url=service.manage_url_for(row.inputs) if service else "",
+        note=note,
     )
 
 
@@ -105,10 +119,7 @@ def _state(row: ConnectedAccount, now: datetime) -> tuple[str, str]:
     if expired and row.refresh_at is None:
         return "needs_you", _("Needs you: the permission has run out. Please connect it again.")
     if row.failure_count:
-        return "not_answering", _(
-            "The service is not answering at the moment. There is nothing for you to do; it is "
-            "tried again."
-        )
+        return "not_answering", str(_NOT_ANSWERING)
     return "connected", _("Connected")
 
 
@@ -135,7 +146,7 @@ def open_revocations(user: Any, now: datetime) -> list[RevocationLine]:
                 label=row.label or row.subject,
                 outcome=row.outcome,
                 words=_outcome_words(row),
-                manage_url=service.manage_url if service else "",
+                manage_url=service.manage_url_for(row.inputs) if service else "",
             )
         )
     return lines

@@ -5,7 +5,8 @@ Touches no network. Only ``check_keys`` touches a database, where ``check --data
 """
 
 from collections.abc import Sequence
-from typing import Any
+from itertools import pairwise
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -19,41 +20,39 @@ from connected_accounts.fields import encryption_keys, key_id
 from connected_accounts.keys import SEALED, count_by_key, missing_keys
 from connected_accounts.providers import registry
 
+REFRESH: Final = "connected_accounts.refresh_due_accounts"
+USUAL_LIFE: Final = 3600.0  # seconds that access tokens live, as far as settings can know
+LAST_MINUTE: Final = 60.0  # seconds before its end in which a token is not counted on
+
 
 def register() -> None:
     """Called when the app is ready."""
     checks.register(check_settings, "connected_accounts")
     checks.register(check_beat, "connected_accounts")
+    checks.register(check_interval, "connected_accounts")
     checks.register(check_sqlite, "connected_accounts")
+    checks.register(check_issuers, "connected_accounts")
     checks.register(check_loopback, "connected_accounts", deploy=True)
     checks.register(check_keys, "connected_accounts", checks.Tags.database)
 
 
 def check_settings(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[checks.CheckMessage]:
-    """E001 to E014: everything in ``CONNECTED_ACCOUNTS`` that would fail when used."""
+    """E001 to E016, W004: everything in ``CONNECTED_ACCOUNTS`` that would fail when used."""
     found = list(conf.problems())
     if not any(problem.id in ("E001", "E005") for problem in found):
         found += registry.problems()
     return [
-        checks.Error(problem.message, hint=problem.hint, id=f"connected_accounts.{problem.id}")
+        (checks.Error if problem.id.startswith("E") else checks.Warning)(
+            problem.message, hint=problem.hint, id=f"connected_accounts.{problem.id}"
+        )
         for problem in found
     ]
 
 
 def check_beat(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[checks.CheckMessage]:
     """W001: nothing refreshes tokens on time."""
-    from celery import current_app  # loads Celery
-
-    schedulers = (getattr(settings, "CELERY_BEAT_SCHEDULER", ""), current_app.conf.beat_scheduler)
-    if any("DatabaseScheduler" in str(scheduler) for scheduler in schedulers):
-        return []  # django-celery-beat keeps its schedule in the database
-    entries = {
-        **(getattr(settings, "CELERY_BEAT_SCHEDULE", None) or {}),
-        **(current_app.conf.beat_schedule or {}),
-    }
-    planned = {entry.get("task") for entry in entries.values() if isinstance(entry, dict)}
-    needed = "connected_accounts.refresh_due_accounts"
-    if needed in planned or not conf.get("PROVIDERS"):
+    schedules = _refresh_schedules()
+    if schedules is None or schedules or not conf.get("PROVIDERS"):
         return []
     return [
         checks.Warning(
@@ -63,6 +62,63 @@ def check_beat(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[checks.
             id="connected_accounts.W001",
         )
     ]
+
+
+def check_interval(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[checks.CheckMessage]:
+    """W005: a token of an hour's life would end before beat looks for it."""
+    gaps = [_longest_gap(schedule) for schedule in _refresh_schedules() or ()]
+    known = [gap for gap in gaps if gap is not None]
+    share = conf.get("REFRESH_AT")
+    if not known or not isinstance(share, float) or not 0 < share < 1:  # E003 says so
+        return []
+    ahead = [provider.alias for provider in registry.get_providers() if _is_ahead(provider)]
+    margin = USUAL_LIFE * (1 - min(share * (1 + conf.JITTER), 1)) - LAST_MINUTE
+    if not ahead or min(known) <= margin:
+        return []
+    return [
+        checks.Warning(
+            f"Beat looks for due refreshes every {min(known):.0f} s at most, and with REFRESH_AT = "
+            f"{share} a token that lives for an hour is due {max(margin, 0):.0f} s before its last "
+            f"minute: it can expire first ({', '.join(ahead)}).",
+            hint=f"Schedule {REFRESH} each minute, or lower REFRESH_AT, or set REFRESH_POLICY to "
+            '"on_use" where tokens need not be fresh ahead.',
+            id="connected_accounts.W005",
+        )
+    ]
+
+
+def _is_ahead(provider: Any) -> bool:
+    return bool(provider.refresh_policy == "ahead" and provider.grant_type != "personal_token")
+
+
+def _refresh_schedules() -> list[Any] | None:
+    """When beat starts refreshes, by its settings; None where its schedule is in a database."""
+    from celery import current_app  # loads Celery
+
+    schedulers = (getattr(settings, "CELERY_BEAT_SCHEDULER", ""), current_app.conf.beat_scheduler)
+    if any("DatabaseScheduler" in str(scheduler) for scheduler in schedulers):
+        return None
+    entries = {
+        **(getattr(settings, "CELERY_BEAT_SCHEDULE", None) or {}),
+        **(current_app.conf.beat_schedule or {}),
+    }
+    ours = [e for e in entries.values() if isinstance(e, dict) and e.get("task") == REFRESH]
+    return [entry.get("schedule") for entry in ours]
+
+
+def _longest_gap(schedule: Any) -> float | None:
+    """The longest time between two runs, in seconds; None for a schedule of another kind."""
+    from celery.schedules import crontab, maybe_schedule  # loads Celery
+
+    plan: Any = maybe_schedule(schedule)
+    if not isinstance(plan, crontab):
+        every = getattr(plan, "run_every", None)
+        return None if every is None else float(every.total_seconds())
+    cron = vars(plan)  # sets of numbers
+    moments = sorted(60 * hour + minute for hour in cron["hour"] for minute in cron["minute"])
+    gaps = [later - earlier for earlier, later in pairwise([*moments, moments[0] + 1440])]
+    days = tuple(len(cron[name]) for name in ("day_of_week", "day_of_month", "month_of_year"))
+    return 60.0 * float(max(gaps)) + (0.0 if days == (7, 31, 12) else 86400.0)
 
 
 def check_sqlite(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[checks.CheckMessage]:
@@ -79,6 +135,29 @@ def check_sqlite(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[check
         and str(database.get("OPTIONS", {}).get("transaction_mode", "")).upper()
         not in ("IMMEDIATE", "EXCLUSIVE")
     ]
+
+
+def check_issuers(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[checks.CheckMessage]:
+    """W006: what tells two servers apart, ``iss``, would be the same (RFC 9207 4)."""
+    known: dict[str, tuple[str, tuple[str, str]]] = {}
+    found: list[checks.CheckMessage] = []
+    for alias in conf.provider_aliases():
+        try:
+            endpoints = registry.get_provider(alias).known_endpoints()
+        except ConfigurationError:
+            continue
+        ends = (endpoints.authorization_endpoint, endpoints.token_endpoint)
+        other, others = known.setdefault(endpoints.issuer, (alias, ends))
+        if endpoints.issuer and ends != others:
+            found.append(
+                checks.Warning(
+                    f"The providers {other!r} and {alias!r} have the same issuer, but other "
+                    "endpoints.",
+                    hint="Each server has an issuer of its own; correct the one that is wrong.",
+                    id="connected_accounts.W006",
+                )
+            )
+    return found
 
 
 def check_loopback(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[checks.CheckMessage]:

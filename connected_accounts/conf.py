@@ -32,15 +32,20 @@ PROVIDER_DEFAULTS: dict[str, Any] = {
     "OPTIONAL_SCOPES": (),
     "OPTIONS": {},
     "EXCLUSIVE": False,
-    "REFRESH_POLICY": "ahead",
+    "REFRESH_POLICY": None,
     "MAX_REQUESTS_PER_SECOND": None,
 }
 MAX_SITE_ID: Final = 255
+JITTER: Final = 0.1  # share of the time to a refresh, either way
+_LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?", re.ASCII)
 _ALIAS = re.compile(r"[-a-zA-Z0-9_]{1,64}")
 
 
 class Problem(NamedTuple):
-    """A bad setting: a check id without the app's prefix, what is wrong, what to write instead."""
+    """A bad setting: a check id without the app's prefix, what is wrong, what to write instead.
+
+    An id with a W is a warning: the provider can be used all the same.
+    """
 
     id: str
     message: str
@@ -49,7 +54,8 @@ class Problem(NamedTuple):
 
 @dataclass(frozen=True)
 class ProviderConfig:
-    """One entry of ``PROVIDERS``, as the site wrote it. ``scopes`` None: the backend's default."""
+    """One entry of ``PROVIDERS``, as the site wrote it. ``scopes`` and ``refresh_policy`` None: the
+    backend's default."""
 
     alias: str
     backend: str
@@ -59,7 +65,7 @@ class ProviderConfig:
     optional_scopes: tuple[str, ...]
     options: Mapping[str, Any] = field(repr=False)
     exclusive: bool
-    refresh_policy: str
+    refresh_policy: str | None
     max_requests_per_second: float | None
 
 
@@ -84,6 +90,11 @@ def is_loopback_literal(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def is_dns_label(text: str) -> bool:
+    """Whether ``text`` may be one label of a host name (RFC 1123 2.1), in ASCII."""
+    return _LABEL.fullmatch(text) is not None
 
 
 def _is_base_url(value: Any) -> bool:
@@ -254,7 +265,7 @@ def _entry_problems(where: str, entry: dict[str, Any]) -> Iterator[Problem]:
         )
     if not isinstance(entry["EXCLUSIVE"], bool):
         yield Problem("E014", f"{where}['EXCLUSIVE'] is not a bool.", "Write True or False.")
-    if entry["REFRESH_POLICY"] not in ("ahead", "on_use"):
+    if entry["REFRESH_POLICY"] not in (None, "ahead", "on_use"):
         yield Problem(
             "E014",
             f"{where}['REFRESH_POLICY'] is {entry['REFRESH_POLICY']!r}.",

@@ -22,7 +22,8 @@ View = Callable[..., Any]
 def connection_required(alias: str, scopes: Sequence[str] = ()) -> Callable[[View], View]:
     """Let a view run only for a user whose account at ``alias`` is connected and has ``scopes``.
 
-    Sets ``request.connected_account`` (the newest such account). Anybody else is sent to sign in,
+    Sets ``request.connected_account``: the one that ``?connection=<pk>`` names, if it is such an
+    account, else the newest. Anybody else is sent to sign in,
     or to connect and then back: to this page, or for a POST to the page it came from. Where the
     user was asked for the scopes already and granted fewer, a 403 page says so, so that nobody is
     sent round in circles. For function views, synchronous or not; for class-based views there is
@@ -79,7 +80,9 @@ def stop_unless_connected(
     optional = get_provider(alias).config.optional_scopes
     accounts = ConnectedAccount.objects.for_user(request.user).at(alias).active()
     newest = list(accounts.order_by("-connected_at"))
-    for account in newest:
+    meant = request.GET.get("connection", "")
+    # Sorting keeps the order of the others.
+    for account in sorted(newest, key=lambda account: str(account.pk) != meant):
         if set(scopes) <= set(account.scopes_granted):
             request.connected_account = account  # type: ignore[attr-defined]
             return None

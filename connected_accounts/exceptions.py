@@ -12,6 +12,7 @@ class ConnectedAccountsError(Exception):
     # the account to be connected again, so that the page can offer to try again.
     next: str = ""
     reconnect: int | None = None
+    for_site: bool = False
 
     def __init__(self, code: str = "", message: str = "") -> None:
         code = str(code)  # a member of an enumeration would print its name
@@ -41,7 +42,7 @@ class InvalidState(ConnectedAccountsError):
 
     ``code`` is one of ``malformed``, ``unknown``, ``expired``, ``replayed``, ``other_user``,
     ``other_browser``, ``other_provider``, ``wrong_issuer``, ``settings_changed``, ``code_missing``,
-    ``code_rejected``.
+    ``code_rejected``, ``not_permitted``.
     """
 
 

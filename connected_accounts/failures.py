@@ -75,6 +75,12 @@ _STATES: Final[dict[str, Failure]] = {
             "yourself, somebody may have sent you this address: then close this page."
         ),
     ),
+    "not_permitted": Failure(
+        403,
+        _("You may not connect this"),
+        _("It is an account of the site itself, which only some members of its staff may connect."),
+        try_again=False,
+    ),
 }
 _MALFORMED: Final = Failure(
     400,
@@ -121,11 +127,26 @@ _UNEXPECTED: Final = Failure(
     _("The service gave an answer we do not understand"),
     _("Please try again. If it happens again, tell the people who run this site."),
 )
+_NOT_ACCEPTED: Final = Failure(
+    400,
+    _("The service does not accept this"),
+    _("What you entered is not valid there. Please check it and try again."),
+)
+_UNUSABLE_INPUT: Final = Failure(
+    400,
+    _("This cannot be used"),
+    _("Something that is needed was not entered, or contains what cannot be used."),
+)
 _CONFIGURATION: Final = Failure(
     500,
     _("This service is not set up correctly"),
     _("That is for the people who run this site to mend."),
     try_again=False,
+)
+TOO_MANY: Final = Failure(
+    429,
+    _("That was a little too often"),
+    _("Wait for a minute, and then go on."),
 )
 _UNKNOWN_SCOPE: Final = Failure(
     400,
@@ -133,6 +154,7 @@ _UNKNOWN_SCOPE: Final = Failure(
     _("The address names a permission that this site does not use."),
     try_again=False,
 )
+_CONFIGURATIONS: Final = {"unknown_scope": _UNKNOWN_SCOPE, "inputs": _UNUSABLE_INPUT}
 
 
 def failure_for(error: ConnectedAccountsError) -> Failure:
@@ -142,7 +164,9 @@ def failure_for(error: ConnectedAccountsError) -> Failure:
     if isinstance(error, AuthorizationDenied):
         return _DENIED[error.code]
     if isinstance(error, ConfigurationError):
-        return _UNKNOWN_SCOPE if error.code == "unknown_scope" else _CONFIGURATION
+        return _CONFIGURATIONS.get(error.code, _CONFIGURATION)
     if isinstance(error, ProviderUnavailable):
         return _UNAVAILABLE
-    return _REJECTED if isinstance(error, ClientRejected) else _UNEXPECTED
+    if isinstance(error, ClientRejected):
+        return _NOT_ACCEPTED if error.code == "credentials" else _REJECTED
+    return _UNEXPECTED

@@ -78,6 +78,7 @@ class Kind(models.TextChoices):
     REFRESH_FAILED = "refresh_failed", _("refresh failed")
     RECONNECT_REQUIRED = "reconnect_required", _("must be connected again")
     UNDECRYPTABLE = "undecryptable", _("the stored token cannot be opened")
+    CLIENT_REGISTERED = "client_registered", _("registered as a client")
     CLIENT_REJECTED = "client_rejected", _("the site's credentials were rejected")
     DISCONNECTED = "disconnected", _("disconnected")
     REVOKED = "revoked", _("permission withdrawn at the service")

@@ -2,10 +2,12 @@
 beside itself. Each does its whole work in process under ``.apply()``."""
 
 import logging
+import mmap
 from datetime import timedelta
 from typing import Any, Final
 
 from celery import shared_task
+from celery.signals import worker_shutting_down
 from django.db import transaction
 from django.utils import timezone
 
@@ -24,6 +26,19 @@ NO_PATIENCE: Final = {
     "socket_timeout": 2,
 }
 TASK_OPTIONS: Final[dict[str, Any]] = {"ignore_result": True, "serializer": "json"}
+# One byte that the worker shares with the pool's processes, which are forked from it: only the
+# worker is told to stop, and the drains run in the others.
+_stopping: Final = mmap.mmap(-1, 1)
+
+
+@worker_shutting_down.connect
+def note_stop(**kwargs: Any) -> None:
+    """Let the drains that are under way come to an end."""
+    _stopping[0] = 1
+
+
+def is_stopping() -> bool:
+    return _stopping[0] == 1
 
 
 @shared_task(bind=True, name="connected_accounts.refresh_due_accounts", **TASK_OPTIONS)
@@ -47,7 +62,7 @@ def drain_refreshes(provider: str) -> None:
     from connected_accounts.services.drain import drain
 
     try:
-        drained = drain(provider)
+        drained = drain(provider, stop=is_stopping)
     except ConfigurationError as error:
         logger.error("cannot refresh: provider=%s code=%s", provider, error.code)
         return

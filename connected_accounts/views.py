@@ -1,95 +1,39 @@
 """The pages. Each works without JavaScript, and none shows or logs a secret."""
 
 import logging
-from typing import Any, ClassVar
+from typing import Any
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_not_required
-from django.db import transaction
-from django.http import Http404, HttpRequest, HttpResponse
-from django.http.response import HttpResponseBase
-from django.shortcuts import get_object_or_404, render
-from django.urls import get_resolver, get_urlconf, reverse
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
-from django.views import View
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
-from django.views.decorators.debug import sensitive_variables
+from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 
-from connected_accounts import browser, tasks
+from connected_accounts import browser, services, throttle
 from connected_accounts.cards import account_card, account_cards, open_revocations, scope_lines
 from connected_accounts.exceptions import (
     ClientRejected,
     ConfigurationError,
     ConnectedAccountsError,
 )
-from connected_accounts.failures import failure_for
+from connected_accounts.forms import NOT_ACCEPTED, ConnectForm
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.oauth2.state import new_secret
+from connected_accounts.pages import Page, failure_page, too_many_page
 from connected_accounts.providers.base import Provider
-from connected_accounts.providers.registry import get_provider, get_providers
-from connected_accounts.secret import forget_locals
-from connected_accounts.services.authorization import (
-    complete_authorization,
-    requested_scopes,
-    start_authorization,
-)
+from connected_accounts.providers.inputs import CREDENTIALS
+from connected_accounts.providers.registry import get_providers
+from connected_accounts.services.authorization import requested_scopes, start_authorization
+from connected_accounts.services.clients import connectable
 from connected_accounts.services.pauses import report
 from connected_accounts.services.revocation import disconnect
 
 logger = logging.getLogger("connected_accounts")
-
-
-# A spent code must not be rolled back by the site's ATOMIC_REQUESTS.
-@method_decorator(transaction.non_atomic_requests, name="dispatch")
-@method_decorator(login_not_required, name="dispatch")  # each page asks for it itself, with 303
-class Page(View):
-    """Base of our pages: for a signed-in person, and with our headers on every answer."""
-
-    carries_code: ClassVar[bool] = False
-
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        try:
-            response = self.answer(request, *args, **kwargs)
-        except Http404 as error:  # with our headers, too: the address may hold a code
-            not_found: Any = get_resolver(get_urlconf()).resolve_error_handler(404)
-            response = not_found(request, exception=error)
-        except Exception as error:  # for the site's error page, mail and tracker
-            browser.forget(request)
-            forget_locals(error)
-            raise
-        if self.carries_code:
-            browser.forget(request)  # what logs the answer, or mails it to admins, is given it too
-        return browser.guard(response, carries_code=self.carries_code)
-
-    def answer(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        if not request.user.is_authenticated:
-            return browser.to_login(request, self.way_back(request))
-        try:
-            return super().dispatch(request, *args, **kwargs)  # type: ignore[return-value]
-        except ConfigurationError as error:
-            logger.error("settings: %s", error)
-            return failure_page(request, None, error)
-
-    def way_back(self, request: HttpRequest) -> str:
-        """Where to return to after signing in. A form's answers are asked for again."""
-        return request.get_full_path()
-
-    def account(self, request: HttpRequest, pk: int) -> ConnectedAccount:
-        """One of this person's own accounts; anybody else's is as unknown as one that is not."""
-        accounts = ConnectedAccount.objects.for_user(request.user)
-        account: ConnectedAccount = get_object_or_404(accounts, pk=pk)
-        return account
-
-    def service(self, alias: str) -> Provider:
-        try:
-            return get_provider(alias)
-        except ConfigurationError as error:
-            if error.code == "unknown_provider":
-                raise Http404(_("There is no such service here.")) from None
-            raise
 
 
 class ListView(Page):
@@ -98,15 +42,17 @@ class ListView(Page):
     def get(self, request: HttpRequest) -> HttpResponse:
         context = {
             "cards": account_cards(request.user, timezone.now()),
-            "providers": [p for p in get_providers() if p.grant_type == "authorization_code"],
+            "providers": connectable(get_providers()),
             "revocations": open_revocations(request.user, timezone.now()),
         }
         return render(request, "connected_accounts/list.html", context)
 
 
+@method_decorator(sensitive_post_parameters(*CREDENTIALS), name="dispatch")
 @method_decorator(csrf_protect, name="dispatch")
 class ConnectView(Page):
-    """GET asks; POST opens an authorization and leaves for the provider."""
+    """GET asks; POST opens an authorization and leaves for the provider, or connects at once with
+    what was entered."""
 
     def way_back(self, request: HttpRequest) -> str:
         fields = [(n, v) for n in ("next", "scope") for v in browser.form_values(request, n)]
@@ -119,16 +65,23 @@ class ConnectView(Page):
         return self.start(request, self.service(provider))
 
     def ask(
-        self, request: HttpRequest, service: Provider, account: ConnectedAccount | None = None
+        self,
+        request: HttpRequest,
+        service: Provider,
+        account: ConnectedAccount | None = None,
+        form: ConnectForm | None = None,
     ) -> HttpResponse:
         extra = browser.form_values(request, "scope")
         try:
             scopes = requested_scopes(service, extra, account)
+            if not connectable([service]):
+                raise ConfigurationError("no_client")
         except ConfigurationError as error:
             return failure_page(request, service, error)
         context = {
             "provider": service,
             "card": account_card(account, timezone.now()) if account else None,
+            "form": form or connect_form(service, None, account),
             "next": self.next(request),
             "extra_scopes": extra,
             "scopes": scope_lines(service, scopes),
@@ -138,6 +91,15 @@ class ConnectView(Page):
     def start(
         self, request: HttpRequest, service: Provider, account: ConnectedAccount | None = None
     ) -> HttpResponse:
+        form = connect_form(service, request.POST, account)
+        # A button elsewhere knows nothing of fields: they are asked for here.
+        if form.asked and not (form.was_sent and form.is_valid()):
+            return self.ask(request, service, account, form if form.was_sent else None)
+        form.is_valid()
+        if wait := throttle.wait_for(request, throttle.STARTS):
+            return too_many_page(request, service, wait)
+        if service.grant_type != "authorization_code":
+            return self.connect(request, service, account, form)
         secret = browser.browser_secret(request) or new_secret()
         try:
             url = start_authorization(
@@ -148,13 +110,36 @@ class ConnectView(Page):
                 next=self.next(request),
                 scopes=browser.form_values(request, "scope"),
                 account=account,
-                inputs=account.inputs if account else None,
+                inputs=form.values,
             )
         except ConnectedAccountsError as error:
             return failure_page(request, service, error)
         response = browser.SeeOther(url)
         browser.set_browser_secret(request, response, secret)
         return response
+
+    @method_decorator(sensitive_variables())
+    def connect(
+        self,
+        request: HttpRequest,
+        service: Provider,
+        account: ConnectedAccount | None,
+        form: ConnectForm,
+    ) -> HttpResponse:
+        """At once, without a redirect: what was entered is tried, and stored if it is good."""
+        from connected_accounts.services.direct import connect_directly  # loads requests
+
+        try:
+            _account, created = connect_directly(
+                user=request.user, provider=service.alias, values=form.values, account=account
+            )
+        except ConnectedAccountsError as error:
+            if isinstance(error, ClientRejected) and error.code == "credentials":
+                form.add_error(None, NOT_ACCEPTED)
+                return self.ask(request, service, account, form)
+            return failure_page(request, service, error)
+        tell_connected(request, service, created)
+        return browser.SeeOther(self.next(request) or reverse("connected_accounts:list"))
 
     def next(self, request: HttpRequest) -> str:
         return browser.safe_next(request, (browser.form_values(request, "next") or [""])[0])
@@ -190,23 +175,21 @@ class CallbackView(Page):
     def get(self, request: HttpRequest, provider: str) -> HttpResponse:
         service = self.service(provider)
         try:
-            completed = complete_authorization(
+            completed = services.complete_authorization(
                 user=request.user,
                 provider=provider,
                 browser_secret=browser.browser_secret(request),
                 params=request.GET,
             )
         except ConnectedAccountsError as error:
+            failed = throttle.is_failed_callback(error)
+            if failed and (wait := throttle.wait_for(request, throttle.FAILED_CALLBACKS)):
+                return too_many_page(request, service, wait)
             if isinstance(error, ClientRejected):
                 # No pause: a person can bring about some of these answers.
                 report(service.alias, error.code)
             return failure_page(request, service, error)
-        said = (
-            _("%(service)s is connected.")
-            if completed.created
-            else _("%(service)s is connected again.")
-        )
-        messages.success(request, said % {"service": service.name}, fail_silently=True)
+        tell_connected(request, service, completed.created)
         target = browser.safe_next(request, completed.next)
         return browser.SeeOther(target or reverse("connected_accounts:list"))
 
@@ -224,6 +207,8 @@ class DisconnectView(Page):
         account = self.account(request, pk)
         name = account_card(account, timezone.now()).service
         if disconnect(account) is not None:
+            from connected_accounts import tasks  # loads Celery
+
             tasks.enqueue(tasks.revoke_pending_tokens)
         messages.success(
             request, _("%(service)s is disconnected.") % {"service": name}, fail_silently=True
@@ -231,17 +216,12 @@ class DisconnectView(Page):
         return browser.SeeOther(reverse("connected_accounts:list"))
 
 
-def failure_page(
-    request: HttpRequest, service: Provider | None, error: ConnectedAccountsError
-) -> HttpResponse:
-    """Say what happened in a person's words, and offer the way on."""
-    failure = failure_for(error)
-    again = reverse("connected_accounts:list")
-    if service is not None:
-        again = reverse("connected_accounts:connect", args=[service.alias])
-    if error.reconnect is not None:
-        again = reverse("connected_accounts:reconnect", args=[error.reconnect])
-    if error.next:
-        again += "?" + urlencode({"next": error.next})
-    context = {"provider": service, "failure": failure, "try_again": again}
-    return render(request, "connected_accounts/failure.html", context, status=failure.status)
+def connect_form(
+    service: Provider, data: Any, account: ConnectedAccount | None = None
+) -> ConnectForm:
+    return ConnectForm(service, data, known=account.inputs if account else None)
+
+
+def tell_connected(request: HttpRequest, service: Provider, created: bool) -> None:
+    said = _("%(service)s is connected.") if created else _("%(service)s is connected again.")
+    messages.success(request, said % {"service": service.name}, fail_silently=True)

@@ -15,8 +15,11 @@ from example_project.celery import app
 # The check is of the sandbox: credentials for the real providers have no place in it.
 NOT_FOR_A_CHECK = (
     "ALLOWED_HOSTS",
+    "BADGE_CONNECT_",
     "BADGR_",
+    "BIME_",
     "BITBADGES_",
+    "BITS_",
     "DEBUG",
     "FIELD_ENCRYPTION_KEY",
     "OIDC_",

@@ -121,6 +121,16 @@ if "BITBADGES_CLIENT_ID" in env:
 else:
     BITBADGES_UI, BITBADGES_API = f"{SANDBOX_URL}/bitbadges", f"{SANDBOX_URL}/bitbadges/api/v0"
 
+BITS_API = "https://api.bits.bi" if "BITS_CLIENT_ID" in env else f"{SANDBOX_URL}/bits"
+if "BIME_CLIENT_ID" in env:
+    BIME_SITE, BIME_API = "https://{account}.bime.io", "https://api.bime.io/v3"
+else:  # its accounts are folders in the sandbox
+    BIME_SITE, BIME_API = f"{SANDBOX_URL}/bime/{{account}}", f"{SANDBOX_URL}/bime/api/v3"
+BIME_OPTIONS = {"site_base": BIME_SITE, "api_base": BIME_API}
+BADGE_CONNECT_HOSTS = [f"{SANDBOX_URL}/badgeconnect", f"{SANDBOX_URL}/badgeconnect3"]
+if "BADGE_CONNECT_HOSTS" in env:
+    BADGE_CONNECT_HOSTS = env["BADGE_CONNECT_HOSTS"].split(",")
+
 CONNECTED_ACCOUNTS = {
     "REDIRECT_BASE_URL": env.get("REDIRECT_BASE_URL") or None,
     "PROVIDERS": {
@@ -145,6 +155,34 @@ CONNECTED_ACCOUNTS = {
                 "ui_base": env.get("BITBADGES_UI_BASE", BITBADGES_UI),
                 "api_base": env.get("BITBADGES_API_BASE", BITBADGES_API),
             },
+        },
+        # The client is for the site's own account; each person brings credentials of their own.
+        "bits": {
+            "BACKEND": "connected_accounts.providers.bits.Bits",
+            "CLIENT_ID": env.get("BITS_CLIENT_ID", "bits-demo"),
+            "CLIENT_SECRET": env.get("BITS_CLIENT_SECRET", "bits-demo-secret"),
+            "OPTIONS": {"api_base": BITS_API},
+            "REFRESH_POLICY": "ahead",  # so that it can be watched
+        },
+        "bime": {
+            "BACKEND": "connected_accounts.providers.bime.Bime",
+            "CLIENT_ID": env.get("BIME_CLIENT_ID", "bime-demo"),
+            "CLIENT_SECRET": env.get("BIME_CLIENT_SECRET", "bime-demo-secret"),
+            "OPTIONS": BIME_OPTIONS,
+        },
+        # The same, with a token that a person made there.
+        "bime-token": {
+            "BACKEND": "connected_accounts.providers.bime.Bime",
+            "OPTIONS": {
+                **BIME_OPTIONS,
+                "grant_type": "personal_token",
+                "name": "Bime by token",
+            },
+        },
+        # No client: the site registers itself at each of the hosts.
+        "badges": {
+            "BACKEND": "connected_accounts.providers.badge_connect.BadgeConnect",
+            "OPTIONS": {"hosts": BADGE_CONNECT_HOSTS},
         },
         # Any OpenID provider: its issuer is enough.
         "oidc": {

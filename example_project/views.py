@@ -19,6 +19,10 @@ from connected_accounts.services import get_session
 CALLS = {
     "badgr": ("GET", "v2/backpack/assertions"),
     "bitbadges": ("POST", "auth/status"),
+    "bits": ("GET", "applications"),
+    "bime": ("GET", "dashboards"),
+    "bime-token": ("GET", "dashboards"),
+    "badges": ("GET", "profile"),
     "oidc": ("GET", "userinfo/"),
 }
 MAX_SHOWN = 20_000  # characters
@@ -52,8 +56,11 @@ def home(request: HttpRequest) -> HttpResponse:
 @never_cache
 @login_required
 def account(request: HttpRequest, pk: int) -> HttpResponse:
-    """Calls the provider's API for one of this person's accounts and shows what came back."""
+    """Calls the provider's API for one of this person's accounts and shows what came back. Staff
+    may look at what the site's own accounts give."""
     own = ConnectedAccount.objects.for_user(request.user)
+    if request.user.has_perm("connected_accounts.view_connectedaccount"):
+        own |= ConnectedAccount.objects.for_user(None)
     row = get_object_or_404(own, pk=pk, provider__in=CALLS)
     method, path = CALLS[row.provider]
     answer = ask(row, method, path)

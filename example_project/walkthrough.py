@@ -11,6 +11,7 @@ import requests
 from example_project.browser import BadPage, Browser
 from example_project.processes import ChildFailed
 from example_project.stack import Stack
+from example_project.walked import CODE, Service, services
 
 POLL: Final = 0.25
 REFRESH_WITHIN: Final = 90.0  # seconds; a token is refreshed 30 s after it was given, or later
@@ -21,17 +22,6 @@ SANDBOX_LOGIN: Final = ("ada", "ada")
 
 class StepFailed(Exception):
     """Which step did not work, and why."""
-
-
-@dataclass
-class Service:
-    """A provider, what its API page shows for ada, and her account at the site once connected."""
-
-    alias: str
-    name: str
-    shown: str
-    account: str = ""
-    connected_at: float = 0.0
 
 
 @dataclass
@@ -47,23 +37,22 @@ class Walkthrough:
 
     def run(self, stack: Stack) -> None:
         self.site, self.sandbox = stack.site, stack.sandbox
-        services = [
-            Service("badgr", "Badgr", "Wheelwright"),
-            Service("bitbadges", "BitBadges", "Signed in as bb1"),
-            Service("oidc", "OpenID", "sub"),
-        ]
+        walked = services(self.sandbox)
         self.sign_in()
-        for service in services:
+        for service in walked:
             self.connect(service)
-        for service in services:
-            self.wait_for_refresh(service)
-        for service in services:
+        for service in walked:
+            if service.renewed_by:
+                self.wait_for_renewal_of(service)
+        for service in walked:
             self.call_api(service)
-        for service in services:
+        for service in walked:
             self.disconnect(service)
-        for service in services:
-            self.wait_for_revocation(service)
-        self.look_back()
+        for service in walked:
+            if service.revokes:
+                self.wait_for_revocation(service)
+            else:
+                self.read_that_it_must_be_removed(service)
 
     @contextmanager
     def step(self, title: str) -> Iterator[list[str]]:
@@ -88,19 +77,19 @@ class Walkthrough:
             details.append(name)
 
     def connect(self, service: Service) -> None:
-        with self.step(f"{service.name}: pressed Connect, went to the sandbox"):
+        if service.renewed_by == "":
+            self.make_personal_token(service)
+        with self.step(f"{service.name}: pressed Connect"):
             before = self.browser.open(f"{self.site}/").links_to(f"{self.site}/accounts/")
-            form = self.browser.page.form(action=f"/connections/{service.alias}/connect/")
-            self.browser.send(form)
-            self.expect_at(self.sandbox)
-        login = self.browser.page.form(control="password")
-        if login is not None:
-            with self.step(f"{service.name}: signed in there") as details:
-                name, password = SANDBOX_LOGIN
-                self.browser.send(login, username=name, password=password)
-                details.append(name)
-        with self.step(f"{service.name}: agreed, and came back connected") as details:
-            self.browser.send(self.browser.page.form(control="allow"), press="allow")
+            action = f"/connections/{service.alias}/connect/"
+            self.browser.send(self.browser.page.form(action=action))
+        if service.fields:
+            with self.step(f"{service.name}: entered {', '.join(service.fields)}"):
+                asked = self.browser.page.form(action=action, control=next(iter(service.fields)))
+                self.browser.send(asked, **service.fields)
+        if service.way == CODE:
+            self.agree(service)
+        with self.step(f"{service.name}: connected") as details:
             self.expect_at(self.site)
             self.expect(f"{service.name} is connected.")
             new = self.browser.page.links_to(f"{self.site}/accounts/") - before
@@ -110,19 +99,39 @@ class Walkthrough:
             service.connected_at = time.monotonic()
             details.append(f"“{service.name} is connected.”")
 
-    def wait_for_refresh(self, service: Service) -> None:
+    def agree(self, service: Service) -> None:
+        with self.step(f"{service.name}: agreed at the sandbox") as details:
+            self.expect_at(self.sandbox)
+            login = self.browser.page.form(control="password")
+            if login is not None:
+                name, password = SANDBOX_LOGIN
+                self.browser.send(login, username=name, password=password)
+                details.append(f"after signing in as {name}")
+            self.browser.send(self.browser.page.form(control="allow"), press="allow")
+
+    def make_personal_token(self, service: Service) -> None:
+        """As a person does, on the service's own page; it is shown there once."""
+        with self.step(f"{service.name}: made a personal token there"):
+            account = service.fields["account"]
+            self.browser.open(f"{self.sandbox}/bime/{account}/oauth/applications")
+            self.browser.send(self.browser.page.form(control="make"), press="make")
+            token = self.browser.page.text_of("personal-token")
+            if not token:
+                raise BadPage("the page shows no token")
+            service.fields["personal_token"] = token
+
+    def wait_for_renewal_of(self, service: Service) -> None:
         """Until beat and the worker have done it, by the word of the sandbox and of the site."""
-        pk = service.account.rstrip("/").rpartition("/")[2]
 
         def refreshed() -> bool:
-            if not self.state(service)["token_requests"]["refresh_token"]:
+            if not self.state(service)["token_requests"][service.renewed_by]:
                 return False
-            shown = self.browser.open(f"{self.site}/").text_of(f"refreshed-{pk}")
+            shown = self.browser.open(f"{self.site}/").text_of(f"refreshed-{service.pk}")
             return shown.endswith("UTC")
 
-        with self.step(f"{service.name}: token refreshed by beat and worker") as details:
-            self.wait_until(refreshed, REFRESH_WITHIN, "the token was not refreshed")
-            times = self.state(service)["token_requests"]["refresh_token"]
+        with self.step(f"{service.name}: token renewed by beat and worker") as details:
+            self.wait_until(refreshed, REFRESH_WITHIN, "the token was not renewed")
+            times = self.state(service)["token_requests"][service.renewed_by]
             waited = time.monotonic() - service.connected_at
             details.append(f"{times} at the sandbox, seen {waited:.0f} s after connecting")
 
@@ -137,12 +146,11 @@ class Walkthrough:
     def disconnect(self, service: Service) -> None:
         with self.step(f"{service.name}: disconnected") as details:
             self.browser.open(f"{self.site}/")
-            pk = service.account.rstrip("/").rpartition("/")[2]
-            address = f"{self.site}/connections/{pk}/disconnect/"
+            address = f"{self.site}/connections/{service.pk}/disconnect/"
             if not self.browser.page.links_to(address):
                 raise BadPage("the home page has no link to disconnect")
             self.browser.open(address)
-            form = self.browser.page.form(action=f"/connections/{pk}/disconnect/")
+            form = self.browser.page.form(action=f"/connections/{service.pk}/disconnect/")
             self.browser.send(form)
             self.expect(f"{service.name} is disconnected.")
             if service.account in self.browser.open(f"{self.site}/").links:
@@ -161,6 +169,15 @@ class Walkthrough:
                 raise BadPage("it was not revoked")
             details.append(f"alive {state['alive_grants']}, revoked {state['revocations']}")
 
+    def read_that_it_must_be_removed(self, service: Service) -> None:
+        def said() -> bool:
+            lines = self.browser.open(f"{self.site}/connections/").text
+            about = lines.partition("Recently disconnected")[2].partition(service.name)[2]
+            return "offers no way to withdraw" in about[:300]
+
+        with self.step(f"{service.name}: the site says that it must be removed there"):
+            self.wait_until(said, REVOKE_WITHIN, "the page does not say so")
+
     def look_back(self) -> None:
         """No token was used twice, and no request was refused on the way."""
         with self.step("no refused and no repeated use of a token at the sandbox"):
@@ -175,7 +192,7 @@ class Walkthrough:
         return states
 
     def state(self, service: Service) -> dict[str, Any]:
-        state: dict[str, Any] = self.states()[service.alias]
+        state: dict[str, Any] = self.states()[service.sandbox or service.alias]
         return state
 
     def expect(self, text: str) -> None:

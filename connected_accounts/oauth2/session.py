@@ -3,13 +3,14 @@
 from collections.abc import Callable, Collection, Mapping
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import requests
+from requests.hooks import default_hooks, dispatch_hook
 from requests_oauthlib import OAuth2Session
 from urllib3.util import parse_url
 
-from connected_accounts import conf
+from connected_accounts import conf, security
 from connected_accounts.exceptions import (
     ConfigurationError,
     ProviderUnavailable,
@@ -17,8 +18,11 @@ from connected_accounts.exceptions import (
 )
 from connected_accounts.oauth2 import transport
 from connected_accounts.oauth2.token import parse_json
+from connected_accounts.oauth2.wire import public_only as only_public
 from connected_accounts.secret import Secret, forgetful
 
+# The parameter of RFC 6750 2.3.
+QUERY_PARAM = "access_token"
 Origin = tuple[str, str, int]
 BAD_URL = "This is not a URL that can be called."
 _PORTS = {"https": 443, "http": 80}
@@ -32,6 +36,12 @@ def origin_of(url: str) -> Origin:
         raise ConfigurationError("bad_url", BAD_URL) from None
     scheme = (parts.scheme or "").lower()
     return scheme, (parts.host or "").lower().rstrip("."), parts.port or _PORTS.get(scheme, 0)
+
+
+def _with_token(url: str, token: Secret) -> str:
+    parts = urlsplit(url)
+    kept = [p for p in parse_qsl(parts.query, keep_blank_values=True) if p[0] != QUERY_PARAM]
+    return urlunsplit(parts._replace(query=urlencode([*kept, (QUERY_PARAM, token.reveal())])))
 
 
 class ProviderSession(OAuth2Session):
@@ -51,12 +61,18 @@ class ProviderSession(OAuth2Session):
         access_token: Callable[[], Secret],
         renew: Callable[[Secret], Secret] | None = None,
         headers: Mapping[str, str] | None = None,
+        bearer_method: str = "header",
+        public_only: bool = False,
+        provider: str = "",
     ) -> None:
         super().__init__(client_id=client_id)
+        self._provider = provider
         self._base_url = base_url
         self._origins = frozenset(origins)
         self._access_token = access_token
         self._renew = renew
+        self._in_query = bearer_method == "query"
+        self._public_only = public_only
         self.headers.update({"User-Agent": transport.USER_AGENT, **(headers or {})})
         # Neither .netrc, which would replace the bearer, nor cookies, which would mix up threads.
         self.trust_env = False
@@ -103,6 +119,8 @@ class ProviderSession(OAuth2Session):
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         """Every hop passes here, redirects too: check the host, add the bearer, renew after 401."""
         self._check(request.url or "")
+        if not kwargs.get("verify", self.verify):
+            raise ConfigurationError("insecure", "A token is not sent past a certificate.")
         token = self._access_token()
         response = self._send_with(request, token, kwargs)
         replayable = request.body is None or isinstance(request.body, bytes | str)
@@ -119,11 +137,37 @@ class ProviderSession(OAuth2Session):
     def _send_with(
         self, request: requests.PreparedRequest, token: Secret, kwargs: dict[str, Any]
     ) -> requests.Response:
-        request.headers["Authorization"] = f"Bearer {token.reveal()}"
-        return super().send(request, **kwargs)
+        with only_public(self._public_only):
+            if self._in_query:
+                return self._send_in_query(request, token, kwargs)
+            request.headers["Authorization"] = f"Bearer {token.reveal()}"
+            return super().send(request, **kwargs)
+
+    def _send_in_query(
+        self, request: requests.PreparedRequest, token: Secret, kwargs: dict[str, Any]
+    ) -> requests.Response:
+        """The token in the URL of the call, and of nothing that outlives it: neither the answer,
+        which the caller's hooks see, nor an error shows it. Redirects are not followed, since they
+        would repeat it."""
+        signed = request.copy()
+        signed.hooks = default_hooks()
+        signed.prepare_url(_with_token(request.url or "", token), None)
+        failure: requests.RequestException | None = None
+        try:
+            response = super().send(signed, **(kwargs | {"allow_redirects": False}))
+        except requests.RequestException as error:
+            # Of the same kind, for whoever handles it, but without the URL in its text.
+            failure = type(error)("The call to the provider failed.")
+        if failure is not None:
+            raise failure
+        response.request, response.url = request, request.url or ""
+        response.raw.url = response.url
+        hooks = request.hooks
+        return dispatch_hook("response", hooks, response, **kwargs)  # type: ignore[no-untyped-call, no-any-return]
 
     def _check(self, url: str) -> None:
         if origin_of(url) not in self._origins:
+            security.log(security.SecurityEvent.FOREIGN_HOST, provider=self._provider)
             raise ConfigurationError(
                 "foreign_host",
                 "This URL is not on the provider's API host, so no token is sent there. "
@@ -140,9 +184,14 @@ class ProviderSession(OAuth2Session):
         url = self.absolute_url(url)
         self._check(url)
         headers = {str(name): str(value) for name, value in self.headers.items()}
-        headers |= {"Authorization": f"Bearer {self._access_token().reveal()}"}
         headers = {k: v for k, v in headers.items() if k not in ("Accept-Encoding", "Accept")}
-        answer = transport.fetch(requests.Request(method, url, headers=headers, **kwargs))
+        request = requests.Request(method, url, headers=headers, **kwargs)
+        # Into the request alone, not into a variable: those are shown on error pages.
+        if self._in_query:
+            request.url = _with_token(url, self._access_token())
+        else:
+            request.headers["Authorization"] = f"Bearer {self._access_token().reveal()}"
+        answer = transport.fetch(request, public=self._public_only)
         if answer.status == 429 or answer.status >= 500:
             raise ProviderUnavailable(
                 f"status_{answer.status}", status=answer.status, retry_after=answer.retry_after()

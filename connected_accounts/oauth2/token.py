@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
+from urllib.parse import parse_qsl
 
 from connected_accounts.exceptions import UnexpectedResponse
 from connected_accounts.secret import Secret
@@ -68,6 +69,16 @@ def parse_json_object(body: bytes) -> dict[str, Any] | None:
     except UnexpectedResponse:
         return None
     return payload if isinstance(payload, dict) else None
+
+
+def parse_form(body: bytes) -> dict[str, Any] | None:
+    """The fields of a form-encoded body, as drafts of OAuth 2.0 had answers; None for anything
+    else."""
+    try:
+        pairs = parse_qsl(body.decode("ascii"), strict_parsing=True, max_num_fields=50)
+    except ValueError:
+        return None
+    return dict(pairs) if len(dict(pairs)) == len(pairs) else None
 
 
 def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -19,8 +19,20 @@ from requests.adapters import BaseAdapter, HTTPAdapter
 from requests.utils import get_environ_proxies
 
 from connected_accounts import conf
-from connected_accounts.exceptions import ProviderUnavailable, UnexpectedResponse
-from connected_accounts.oauth2.wire import Call, HTTPPool, HTTPSPool, Watchdog, current
+from connected_accounts.exceptions import (
+    ProviderError,
+    ProviderUnavailable,
+    UnexpectedResponse,
+)
+from connected_accounts.oauth2.wire import (
+    Call,
+    HTTPPool,
+    HTTPSPool,
+    PrivateAddress,
+    Watchdog,
+    current,
+    public_only,
+)
 
 MAX_BODY: Final = 1024 * 1024
 POOL_SIZE: Final = 128
@@ -104,13 +116,15 @@ def ca_bundle() -> str | bool:
     return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
 
 
-def fetch(request: requests.Request) -> Answer:
+def fetch(request: requests.Request, *, public: bool = False) -> Answer:
     """Send one request and read its answer, whatever its status; a redirect is not followed.
 
     Raises ProviderUnavailable when no complete answer came within ``HTTP_DEADLINE`` (its ``sent``
-    says whether the provider may have acted), UnexpectedResponse when the body is over 1 MiB, and
-    ConfigurationError is the caller's to raise before for a URL that is not https.
+    says whether the provider may have acted), or was asked for: a URL that is neither https nor on
+    a loopback address is not called. UnexpectedResponse when the body is over 1 MiB.
     """
+    if not conf.is_safe_url(request.url):
+        raise ProviderUnavailable("bad_request", sent=False)
     request.headers = {
         "User-Agent": USER_AGENT,
         "Accept": "application/json",
@@ -121,13 +135,16 @@ def fetch(request: requests.Request) -> Answer:
     call = Call(float(conf.get("HTTP_DEADLINE")))
     current.call = call
     _watchdog.add(call)
-    failure: ProviderUnavailable | None = None
+    failure: ProviderError | None = None
     try:
-        return _exchange(request.prepare(), call)
+        with public_only(public):
+            return _exchange(request.prepare(), call)
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
         call.sent = call.sent and not _never_connected(error)
         # Built here, raised below: these errors hold the request, its body and its URL.
         failure = ProviderUnavailable(_failure_code(error, call), sent=call.sent)
+        if _is_private(error):
+            failure = UnexpectedResponse("private_address", sent=False)
     finally:
         current.call = None
         _watchdog.remove(call)
@@ -138,13 +155,11 @@ def fetch(request: requests.Request) -> Answer:
 def _exchange(request: requests.PreparedRequest, call: Call) -> Answer:
     timeout = float(conf.get("HTTP_TIMEOUT"))
     via = adapter()
-    url = request.url or ""
     # Another adapter (a test's) does not tell when it sends: count the request as sent, unless its
     # error says that there was no connection to send on.
     call.sent = not isinstance(via, PooledAdapter)
-    response = via.send(
-        request, stream=True, timeout=timeout, verify=ca_bundle(), proxies=proxies_for(url)
-    )
+    proxies = proxies_for(request.url or "")
+    response = via.send(request, stream=True, timeout=timeout, verify=ca_bundle(), proxies=proxies)
     try:
         body = response.raw.read(MAX_BODY + 1, decode_content=True)
         if call.expired:
@@ -162,6 +177,12 @@ def _exchange(request: requests.PreparedRequest, call: Call) -> Answer:
 def _never_connected(error: BaseException) -> bool:
     reason = getattr(error.args[0], "reason", None) if error.args else None
     return isinstance(reason, urllib3.exceptions.NewConnectionError)
+
+
+def _is_private(error: BaseException | None) -> bool:
+    while error is not None and not isinstance(error, PrivateAddress):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _failure_code(error: BaseException, call: Call) -> str:

@@ -5,12 +5,15 @@ requests' and urllib3's time-outs are per read: a server that drips a byte a sec
 included, would hold a worker for ever.
 """
 
+import ipaddress
 import logging
 import os
+import re
 import socket
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -20,6 +23,32 @@ from urllib3.exceptions import HeaderParsingError
 MAX_IDLE: Final = 5.0  # seconds: beyond, servers close idle connections while we write to them
 
 current = threading.local()
+
+
+class PrivateAddress(OSError):
+    """The name of a host leads into a private network, and nothing may be sent there."""
+
+
+@contextmanager
+def public_only(wanted: bool) -> Iterator[None]:
+    """Refuse, in this thread, connections to any but public addresses, if ``wanted``.
+
+    Looked at is the address that the connection was made to, so that a name which leads elsewhere
+    the second time it is looked up gains nothing. Nothing has been sent by then.
+    """
+    current.public_only = wanted
+    try:
+        yield
+    finally:
+        current.public_only = False
+
+
+def _check_peer(sock: socket.socket) -> None:
+    address = ipaddress.ip_address(sock.getpeername()[0].partition("%")[0])
+    address = getattr(address, "ipv4_mapped", None) or address
+    if not address.is_global:
+        sock.close()
+        raise PrivateAddress("This address is not a public one.")
 
 
 class Call:
@@ -108,7 +137,29 @@ class _NoMangledHeaders(logging.Filter):
         return not (ours and kind is not None and issubclass(kind, HeaderParsingError))
 
 
+class _NoTokenInUrl(logging.Filter):
+    """Masks a bearer in the query of a URL (RFC 6750 2.3), which urllib3 logs: at DEBUG each
+    call, and as a warning one whose headers it could not read."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(
+                without_token(arg) if isinstance(arg, str) else arg for arg in record.args
+            )
+        return True
+
+
+_TOKEN_PARAM: Final = re.compile(r"((?:^|[?&])access_token=)[^&#\s]*")
+
+
+def without_token(url: str) -> str:
+    """A URL or query with the value of ``access_token`` masked."""
+    return _TOKEN_PARAM.sub(r"\1***", url)
+
+
 logging.getLogger("urllib3.connection").addFilter(_NoMangledHeaders())
+for _name in ("urllib3.connection", "urllib3.connectionpool"):
+    logging.getLogger(_name).addFilter(_NoTokenInUrl())
 
 
 class _Watched:
@@ -124,13 +175,21 @@ class _Watched:
 
     def _new_conn(self) -> socket.socket:
         sock: socket.socket = super()._new_conn()  # type: ignore[misc]
+        self._check_public(sock)
         self._last_used = time.monotonic()
         call = getattr(current, "call", None)
         if call is not None:
             call.hold(sock)
         return sock
 
+    def _check_public(self, sock: Any) -> None:
+        # Behind a proxy the address is the proxy's, and what it reaches is its own affair.
+        if getattr(current, "public_only", False) and not self.proxy:  # type: ignore[attr-defined]
+            _check_peer(sock)
+
     def send(self, data: Any) -> None:
+        if self.sock is not None:  # it may have been opened by a call that was free to
+            self._check_public(self.sock)
         call = getattr(current, "call", None)
         if call is not None and not call.sent:
             if self.sock is None:

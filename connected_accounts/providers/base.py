@@ -4,90 +4,45 @@ State, PKCE checking, redirect URI, TLS, timeouts, redirects, size limits, seali
 logging are never a provider's business.
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from copy import copy
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
-from connected_accounts.conf import Problem, ProviderConfig, is_safe_url
+from connected_accounts.conf import Problem, ProviderConfig
 from connected_accounts.exceptions import (
     ClientRejected,
+    ConfigurationError,
     ConnectedAccountsError,
     ProviderUnavailable,
     ReauthorizationRequired,
     UnexpectedResponse,
 )
+from connected_accounts.providers.endpoints import ENDPOINT_NAMES, Endpoints, Identity, fill
+from connected_accounts.providers.inputs import ConnectField, field_named
+from connected_accounts.providers.options import option_problems, value_problems, wrongly_typed
+from connected_accounts.secret import Secret
 
 if TYPE_CHECKING:
     from connected_accounts.oauth2.session import ProviderSession
     from connected_accounts.oauth2.token import TokenResponse
 
-# Parameters of the authorization request that are ours alone (RFC 6749 4.1.1, RFC 7636, OIDC).
-RESERVED_PARAMS: Final = frozenset(
-    {
-        "client_id",
-        "redirect_uri",
-        "state",
-        "response_type",
-        "response_mode",
-        "scope",
-        "nonce",
-        "iss",
-    }
-    | {"code_challenge", "code_challenge_method", "request", "request_uri", "client_secret"}
-)
+__all__ = ["DECLARED", "ENDPOINT_NAMES", "Client", "Endpoints", "Identity", "Provider"]
 
 
 @dataclass(frozen=True)
-class Identity:
-    """Who the account is at the provider. ``subject`` is stable and unique there; ``label`` is what
-    a person recognises; ``also`` are other spellings of the same subject."""
+class Client:
+    """What authenticates the site, or a person's own credentials, at the provider.
 
-    subject: str
-    label: str = ""
-    also: frozenset[str] = frozenset()
+    ``pk`` is the row it came from; None: settings. ``registered``: the provider gave it to us by
+    dynamic registration (RFC 7591).
+    """
 
-    def __post_init__(self) -> None:
-        text = self.subject + self.label
-        # A NUL or half a surrogate pair, which JSON can carry and no database takes.
-        if "\x00" in text or text.encode(errors="ignore").decode() != text:
-            raise UnexpectedResponse("no_identity")
-
-
-@dataclass(frozen=True)
-class Endpoints:
-    """The addresses of one provider, after regions and inputs are filled in."""
-
-    authorization_endpoint: str = ""
-    token_endpoint: str = ""
-    revocation_endpoint: str = ""
-    userinfo_endpoint: str = ""
-    api_base_url: str = ""
-    issuer: str = ""
-    # The issuer itself named the others: it may move them, within what it is trusted with.
-    discovered: bool = False
-
-    def token_hosts(self) -> str:
-        """A fingerprint of the origins that tokens travel to; kept on the account."""
-        urls = (self.token_endpoint, self.revocation_endpoint, *self.api_urls())
-        if self.discovered:
-            urls = (self.token_endpoint, self.issuer)
-        origins = sorted({"/".join(url.split("/", 3)[:3]).lower() for url in urls if url})
-        return hashlib.sha256(" ".join(origins).encode()).hexdigest()
-
-    def exact(self) -> str:
-        """A fingerprint of where an open authorization began and is to end."""
-        ends = (self.authorization_endpoint, self.token_endpoint, self.issuer)
-        return hashlib.sha256(repr(ends).encode()).hexdigest()
-
-    def api_urls(self) -> tuple[str, ...]:
-        """The addresses whose origins may be sent the bearer."""
-        return tuple(u for u in (self.api_base_url, self.userinfo_endpoint, self.issuer) if u)
-
-
-ENDPOINT_NAMES: Final = tuple(
-    field.name for field in fields(Endpoints) if field.name != "discovered"
-)
+    client_id: str
+    client_secret: Secret
+    pk: int | None = None
+    registered: bool = False
+    owned: bool = False  # a person's own credentials
 
 
 class Provider:
@@ -99,6 +54,7 @@ class Provider:
     token_endpoint: str = ""
     revocation_endpoint: str = ""
     userinfo_endpoint: str = ""
+    registration_endpoint: str = ""  # RFC 7591: where the site makes itself a client
     api_base_url: str = ""
     issuer: str = ""
     default_scopes: tuple[str, ...] = ()
@@ -110,7 +66,10 @@ class Provider:
     # form: as RFC 6749 2.3.1 says; raw: for servers that do not decode
     basic_auth_encoding: str = "form"
     token_request_format: str = "form"  # or json
+    token_response_format: str = "json"  # or form, which is read where an answer is not JSON
+    code_request_fields: tuple[str, ...] = ()  # scope, sent with the code besides
     refresh_request_fields: tuple[str, ...] = ()  # of redirect_uri, scope
+    token_request_inputs: tuple[str, ...] = ()  # of what was asked: sent with each token request
     revocation_request_format: str = "form"  # or json, which sends the token alone
     revocation_auth_method: str = ""  # empty: as at the token endpoint
     # Which token ends the grant when revoked, and the hint sent with it (RFC 7009 2.1)
@@ -124,12 +83,16 @@ class Provider:
     revokes_whole_authorization: bool = True
     code_challenge_method: str = "S256"  # or empty: the provider does not take it
     authorization_params: Mapping[str, str] = {}
+    reconnect_params: Mapping[str, str] = {}  # besides, on a reconnect; "{label}" is filled in
+    connect_fields: tuple[str, ...] = ()  # what is asked of the person before
     iss_required: bool = False  # RFC 9207
     identity_source: str = "userinfo"  # or token_response: the token answer itself says who
     reuse_window: int = 0  # seconds in which a spent refresh token may be replayed
     api_hosts: tuple[str, ...] = ()  # further origins that may be sent the bearer
+    bearer_method: str = "header"  # or query (RFC 6750 2.3), for a server that takes nothing else
+    default_refresh_policy: str = "ahead"  # where settings have no REFRESH_POLICY; or on_use
     docs_url: str = ""
-    manage_url: str = ""  # where a person can withdraw the permission by hand
+    manage_url: str = ""  # where a person can withdraw it by hand; "{account}" is filled in
 
     # OPTIONS of a subclass besides the declared values, with their defaults.
     own_options: ClassVar[Mapping[str, Any]] = {}
@@ -137,6 +100,8 @@ class Provider:
     def __init__(self, config: ProviderConfig) -> None:
         self.alias = config.alias
         self.config = config
+        self.client = Client(config.client_id, config.client_secret)
+        self.inputs: Mapping[str, str] = {}
         self.options = {**self.own_options, **config.options}
         for name in DECLARED & set(config.options):
             setattr(self, name, _like(getattr(type(self), name), config.options[name]))
@@ -144,86 +109,82 @@ class Provider:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.alias}>"
 
+    def bound(
+        self, *, client: Client | None = None, inputs: Mapping[str, str] | None = None
+    ) -> Self:
+        """The same provider for one connection: its client, and what its addresses need."""
+        one = copy(self)
+        one.client = self.client if client is None else client
+        one.inputs = self.inputs if inputs is None else dict(inputs)
+        return one
+
     @property
     def scopes(self) -> tuple[str, ...]:
         """What is asked for: the site's SCOPES, else the backend's default."""
         return self.default_scopes if self.config.scopes is None else self.config.scopes
 
+    @property
+    def refresh_policy(self) -> str:
+        """The site's REFRESH_POLICY, else the backend's default."""
+        return self.config.refresh_policy or self.default_refresh_policy
+
+    def asked_fields(self, *, for_site: bool = False) -> list[ConnectField]:
+        """What is asked before a connection; for the site's own account no client is, since its
+        client is in settings or entered by an admin."""
+        names = list(self.connect_fields)
+        if self.grant_type == "client_credentials":
+            names = [n for n in names if n not in ("client_id", "client_secret")]
+            names = names if for_site else ["client_id", "client_secret", *names]
+        if self.grant_type == "personal_token":
+            names = [*names, "personal_token"]
+        return [self.connect_field(name) for name in dict.fromkeys(names)]
+
+    def connect_field(self, name: str) -> ConnectField:
+        """One of ``connect_fields``, in words; a subclass says more of its own."""
+        return field_named(name)
+
     def endpoints(self, inputs: Mapping[str, str] | None = None) -> Endpoints:
         """The addresses for one connection; those named in OPTIONS win."""
-        named = {name: self.config.options[name] for name in ENDPOINT_NAMES if name in self.options}
-        return replace(self.resolve_endpoints(inputs or {}), **named)
+        inputs = self.inputs if inputs is None else inputs
+        named: dict[str, Any] = {
+            name: fill(self.config.options[name], inputs)
+            for name in ENDPOINT_NAMES
+            if name in self.options
+        }
+        return replace(self.resolve_endpoints(inputs), **named)
 
     def known_endpoints(self) -> Endpoints:
         """The addresses as far as settings tell them: for the checks, which call nobody."""
-        return self.endpoints()
+        return self.endpoints({name: name.replace("_", "-") for name in self.connect_fields})
+
+    def manage_url_for(self, inputs: Mapping[str, str]) -> str:
+        """``manage_url`` for one connection; empty where settings want more than was asked then."""
+        try:
+            return fill(self.manage_url, inputs)
+        except ConfigurationError:
+            return ""
+
+    def scopes_to_ask(self, wanted: list[str]) -> list[str]:
+        """Of what the site wants, what the provider offers; after ``endpoints``, which may ask."""
+        return wanted
+
+    def registration(self, redirect_uri: str, scopes: list[str]) -> dict[str, Any]:
+        """What the site says of itself when it registers (RFC 7591 2)."""
+        return {"redirect_uris": [redirect_uri], "scope": " ".join(scopes)}
 
     @classmethod
     def problems(cls, config: ProviderConfig) -> Iterator[Problem]:
         """Faults of this provider's settings, for the system checks. Touches no network."""
-        where = f"CONNECTED_ACCOUNTS['PROVIDERS'][{config.alias!r}]"
-        known = DECLARED | set(cls.own_options)
-        for key in sorted(set(config.options) - known, key=str):
-            own = ", ".join([*cls.own_options, "or a declared value of the provider"])
-            yield Problem(
-                "E011", f"{where}['OPTIONS'] has an unknown key {key!r}.", f"Known are: {own}."
-            )
-        wrong = [
-            name
-            for name, default in cls._typed_options().items()
-            if name in config.options and not _is_like(default, config.options[name])
-        ]
-        for name in wrong:
-            expected = type(cls._typed_options()[name]).__name__
-            yield Problem(
-                "E011", f"{where}['OPTIONS'][{name!r}] has the wrong type.", f"Write a {expected}."
-            )
-        if not config.client_id:
-            yield Problem(
-                "E009",
-                f"{where}['CLIENT_ID'] is empty.",
-                "Write the client id that the provider gave the site; read it from the "
-                "environment if it must stay out of the code.",
-            )
-        if not wrong:
-            yield from cls(config)._value_problems(where)
-
-    @classmethod
-    def _typed_options(cls) -> dict[str, Any]:
-        return {name: getattr(cls, name) for name in DECLARED} | {
-            name: default for name, default in cls.own_options.items() if default is not None
-        }
-
-    def _value_problems(self, where: str) -> Iterator[Problem]:
-        for name, allowed in _CHOICES.items():
-            if getattr(self, name) not in allowed:
-                yield Problem(
-                    "E011",
-                    f"{where}['OPTIONS'][{name!r}] is {getattr(self, name)!r}.",
-                    f"Write one of: {', '.join(map(repr, allowed))}.",
-                )
-        for name in sorted(RESERVED_PARAMS & set(self.authorization_params)):
-            yield Problem(
-                "E013",
-                f"{where}: authorization_params may not set {name!r}.",
-                "Remove it: this parameter is made by the flow itself.",
-            )
-        known = self.known_endpoints()
-        named = [(name, getattr(known, name)) for name in ENDPOINT_NAMES]
-        hosts = [("api_hosts", as_origin(host)) for host in self.api_hosts]
-        for name, url in [*named, *hosts]:
-            if url and not is_safe_url(url):
-                yield Problem(
-                    "E012",
-                    f"{where}: {name} is {url!r}, which is neither https nor a loopback address.",
-                    "Write an https URL; plain http is for http://127.0.0.1 or http://[::1] only.",
-                )
+        yield from option_problems(cls, config, DECLARED)
+        if not wrongly_typed(cls, config, DECLARED):
+            yield from value_problems(cls(config))
 
     # The hooks.
 
     def resolve_endpoints(self, inputs: Mapping[str, str]) -> Endpoints:
         """The addresses, from declared values and what ``connect_fields`` asked of the person."""
-        return Endpoints(**{name: getattr(self, name) for name in ENDPOINT_NAMES})
+        named: dict[str, Any] = {n: fill(getattr(self, n), inputs) for n in ENDPOINT_NAMES}
+        return Endpoints(**named)
 
     def request_headers(self) -> dict[str, str]:
         """Headers for every call to the provider, such as an API key."""
@@ -264,30 +225,6 @@ class Provider:
 
 
 DECLARED: Final = frozenset(name for name in Provider.__annotations__ if name != "own_options")
-_CHOICES: Final[dict[str, tuple[str, ...]]] = {
-    "grant_type": ("authorization_code", "client_credentials", "personal_token"),
-    "token_endpoint_auth_method": ("client_secret_post", "client_secret_basic", "none"),
-    "revocation_auth_method": ("", "client_secret_post", "client_secret_basic", "none"),
-    "basic_auth_encoding": ("form", "raw"),
-    "token_request_format": ("form", "json"),
-    "revocation_request_format": ("form", "json"),
-    "revoke_token_type_hint": ("refresh_token", "access_token"),
-    "code_challenge_method": ("S256", ""),
-    "identity_source": ("userinfo", "token_response", "id_token"),
-}
-
-
-def as_origin(host: str) -> str:
-    """An entry of ``api_hosts`` as a URL: a bare host name means https."""
-    return host if "://" in host or not host else f"https://{host}"
-
-
-def _is_like(default: Any, value: Any) -> bool:
-    if isinstance(default, tuple):
-        return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
-    if isinstance(default, Mapping):
-        return isinstance(value, Mapping)
-    return isinstance(value, type(default)) and isinstance(value, bool) == isinstance(default, bool)
 
 
 def _like(default: Any, value: Any) -> Any:

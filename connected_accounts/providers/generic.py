@@ -1,7 +1,7 @@
 """Any OAuth 2.0 server: endpoints and values from OPTIONS, or an ``issuer`` that tells them."""
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import urlsplit
 
 from connected_accounts.conf import Problem, ProviderConfig, is_safe_url
@@ -11,6 +11,13 @@ from connected_accounts.providers.base import ENDPOINT_NAMES, Endpoints, Identit
 if TYPE_CHECKING:
     from connected_accounts.oauth2.session import ProviderSession
     from connected_accounts.oauth2.token import TokenResponse
+
+# What must be known of a server, by grant type, where no issuer tells it.
+NEEDED: Final = {
+    "authorization_code": ("authorization_endpoint", "token_endpoint"),
+    "client_credentials": ("token_endpoint",),
+    "personal_token": ("userinfo_endpoint",),
+}
 
 
 class OAuth2(Provider):
@@ -28,13 +35,13 @@ class OAuth2(Provider):
         where = f"CONNECTED_ACCOUNTS['PROVIDERS'][{config.alias!r}]['OPTIONS']"
         options = config.options
         issuer = options.get("issuer")
-        if not issuer and not (
-            options.get("authorization_endpoint") and options.get("token_endpoint")
-        ):
+        # An unknown grant type is told by another check.
+        needed = NEEDED.get(str(options.get("grant_type", cls.grant_type)), ())
+        if not issuer and not all(map(options.get, needed)):
             yield Problem(
                 "E015",
-                f"{where} names neither an issuer nor both endpoints.",
-                "Write the server's issuer, or authorization_endpoint and token_endpoint.",
+                f"{where} names neither an issuer nor the server's endpoints.",
+                f"Write the server's issuer, or {' and '.join(needed)}.",
             )
         elif not issuer and options.get("identity_source") == "id_token":
             yield Problem(
@@ -45,40 +52,35 @@ class OAuth2(Provider):
         yield from super().problems(config)
 
     def known_endpoints(self) -> Endpoints:
-        return super().resolve_endpoints({})
+        return super().resolve_endpoints(dict.fromkeys(self.connect_fields, "example"))
 
     def resolve_endpoints(self, inputs: Mapping[str, str]) -> Endpoints:
         declared = super().resolve_endpoints(inputs)
-        if not self.issuer:
+        if not declared.issuer:
             return declared
         from connected_accounts.oauth2.discovery import server_metadata  # loads requests
 
-        enough = declared.authorization_endpoint and declared.token_endpoint
+        needed = NEEDED[self.grant_type]
+        enough = all(getattr(declared, name) for name in needed)
         try:
-            told = server_metadata(self.issuer)
+            told = server_metadata(declared.issuer)
         except ProviderError:
             if not enough:
                 raise
             return declared
         self._take_over(told)
-        found = {
-            name: getattr(declared, name) or self._endpoint(told.get(name))
+        found: dict[str, Any] = {
+            name: getattr(declared, name) or _endpoint(told.get(name), declared.issuer)
             for name in ENDPOINT_NAMES
+            # A site registers itself only where its settings say so.
+            if name != "registration_endpoint"
         }
-        if not (found["authorization_endpoint"] and found["token_endpoint"]):
+        if not all(found[name] for name in needed):
             raise UnexpectedResponse("no_metadata", sent=False)
-        found["issuer"] = self.issuer
-        found["api_base_url"] = self.api_base_url or self.issuer
+        found["issuer"] = declared.issuer
+        found["api_base_url"] = declared.api_base_url or declared.issuer
+        found["registration_endpoint"] = declared.registration_endpoint
         return Endpoints(**found, discovered=not enough)
-
-    def _endpoint(self, url: Any) -> str:
-        """An endpoint out of metadata, or an empty text where it cannot be used: plain http is for
-        the host of an issuer that settings name so."""
-        if not isinstance(url, str) or not is_safe_url(url):
-            return ""
-        same_host = urlsplit(url).hostname == urlsplit(self.issuer).hostname
-        local = self.issuer.startswith("http:") and same_host
-        return url if url.startswith("https:") or local else ""
 
     def _take_over(self, told: Mapping[str, Any]) -> None:
         """Fill in what settings leave open from what the server says of itself (RFC 8414 2)."""
@@ -87,7 +89,7 @@ class OAuth2(Provider):
         if "token_endpoint_auth_method" not in options:
             known = ["client_secret_basic", "client_secret_post", "none"]
             offered = [m for m in known if m in methods] if isinstance(methods, list) else known
-            public = not self.config.client_secret.reveal()
+            public = not self.client.client_secret.reveal()
             self.token_endpoint_auth_method = "none" if public else (offered or known)[0]
         challenges = told.get("code_challenge_methods_supported")
         if "code_challenge_method" not in options and isinstance(challenges, list):
@@ -118,6 +120,16 @@ class OAuth2(Provider):
             # OpenID Connect Core 5.3.2: another person's answer must not be used.
             raise UnexpectedResponse("userinfo_sub")
         return document
+
+
+def _endpoint(url: Any, issuer: str) -> str:
+    """An endpoint out of metadata, or an empty text where it cannot be used: plain http is for the
+    host of an issuer that settings name so."""
+    if not isinstance(url, str) or not is_safe_url(url):
+        return ""
+    same_host = urlsplit(url).hostname == urlsplit(issuer).hostname
+    local = issuer.startswith("http:") and same_host
+    return url if url.startswith("https:") or local else ""
 
 
 def value_at(document: Any, path: str) -> Any:

@@ -20,7 +20,8 @@ def get_provider(alias: str) -> Provider:
     if backend is None:
         raise _as_error(problem)
     for problem in backend.problems(config):
-        raise _as_error(problem)
+        if problem.id.startswith("E"):
+            raise _as_error(problem)
     return backend(config)
 
 

@@ -13,21 +13,18 @@ if TYPE_CHECKING:
         get_access_token,
         get_session,
     )
-    from connected_accounts.services.authorization import (
-        Completed,
-        complete_authorization,
-        start_authorization,
-    )
+    from connected_accounts.services.authorization import start_authorization
+    from connected_accounts.services.completion import Completed, complete_authorization
     from connected_accounts.services.disclosure import export
     from connected_accounts.services.renewal import arefresh, refresh
     from connected_accounts.services.revocation import adisconnect, disconnect
 
 _HOMES = {
-    "Completed": "authorization",
+    "Completed": "completion",
     "adisconnect": "revocation",
     "aget_access_token": "access",
     "arefresh": "renewal",
-    "complete_authorization": "authorization",
+    "complete_authorization": "completion",
     "disconnect": "revocation",
     "export": "disclosure",
     "get_access_token": "access",

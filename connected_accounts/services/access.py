@@ -13,13 +13,14 @@ from connected_accounts.exceptions import (
     ReauthorizationRequired,
     Undecryptable,
 )
-from connected_accounts.models import ConnectedAccount
+from connected_accounts.models import ConnectedAccount, Reason
 from connected_accounts.oauth2.session import ProviderSession
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.secret import Secret, forgetful
-from connected_accounts.services import pauses
+from connected_accounts.services import outages
 from connected_accounts.services.attempts import OWNER_INACTIVE
 from connected_accounts.services.exchange import session_for
+from connected_accounts.services.probing import end_if_dead
 from connected_accounts.services.renewal import renew
 from connected_accounts.services.storing import outside_transaction
 
@@ -49,20 +50,23 @@ def get_session(account: ConnectedAccount) -> ProviderSession:
     other URL raises ConfigurationError and is not sent. After a 401 the token is renewed and the
     call repeated, once, if its body can be sent again.
     """
-    provider = get_provider(account.provider)
+    provider = get_provider(account.provider).bound(inputs=account.inputs)
+    endpoints = provider.endpoints()
+    hosts = endpoints.token_hosts()
     return session_for(
         provider,
-        provider.endpoints(account.inputs),
-        access_token=lambda: current_token(account),
-        renew=lambda failed: renewed_token(account, failed),
+        endpoints,
+        access_token=lambda: current_token(account, hosts=hosts),
+        renew=lambda failed: renewed_token(account, failed, hosts=hosts),
     )
 
 
 @forgetful
 @sensitive_variables()
-def current_token(account: ConnectedAccount) -> Secret:
-    """``get_access_token``, hidden from logs and tracebacks."""
-    row = _read(account)
+def current_token(account: ConnectedAccount, *, hosts: str | None = None) -> Secret:
+    """``get_access_token``, hidden from logs and tracebacks. ``hosts`` is the fingerprint of where
+    the token is to be sent: it must be what the account was connected at."""
+    row = _read(account, hosts)
     if not _is_stale(row, timezone.now()):
         return _access_token(row)
     try:
@@ -76,11 +80,19 @@ def current_token(account: ConnectedAccount) -> Secret:
 
 @forgetful
 @sensitive_variables()
-def renewed_token(account: ConnectedAccount, failed: Secret) -> Secret:
+def renewed_token(account: ConnectedAccount, failed: Secret, *, hosts: str | None = None) -> Secret:
     """A token other than the one a provider just refused: the stored one, if it is newer."""
-    row = _read(account)
+    row = _read(account, hosts)
     stored = _access_token(row)
-    return stored if stored != failed else outside_transaction(lambda: _renewed(row))
+    if stored != failed:
+        return stored
+    try:
+        return outside_transaction(lambda: _renewed(row))
+    except ReauthorizationRequired as error:
+        if error.code == "no_refresh_token":
+            outside_transaction(lambda: end_if_dead(_read(account)))
+            _read(account)  # raises with the reason, if it has ended
+        raise
 
 
 def _renewed(row: ConnectedAccount) -> Secret:
@@ -101,13 +113,15 @@ def _open(row: ConnectedAccount) -> dict[str, Any]:
         raise
 
 
-def _read(account: ConnectedAccount) -> ConnectedAccount:
+def _read(account: ConnectedAccount, hosts: str | None = None) -> ConnectedAccount:
     rows = ConnectedAccount.objects.current().with_token().with_owner_state()
     row: ConnectedAccount | None = rows.filter(pk=account.pk).first()
     if row is None:
         raise ReauthorizationRequired("disconnected")
     if row.needs_reconnect:
         raise ReauthorizationRequired(row.reason)
+    if hosts is not None and row.endpoint_fingerprint != hosts:
+        raise ReauthorizationRequired(Reason.ENDPOINTS_CHANGED)
     if not row.owner_is_active:
         raise ProviderUnavailable(OWNER_INACTIVE, sent=False)
     return row
@@ -119,6 +133,8 @@ def _is_stale(row: ConnectedAccount, now: datetime) -> bool:
     life = _open(row).get("expires_in")
     if life is None or life > MARGIN.total_seconds() or row.refreshed_at is None:
         return True
+    if life == 0:  # of no use to anybody, so it is not believed: else each use would refresh
+        return now - row.refreshed_at > MARGIN
     # Tokens that live for less than the margin would be refreshed at every use: once half is gone.
     return row.expires_at <= now or now - row.refreshed_at > timedelta(seconds=life / 2)
 
@@ -126,5 +142,5 @@ def _is_stale(row: ConnectedAccount, now: datetime) -> bool:
 def _refuse_in_backoff(row: ConnectedAccount, now: datetime) -> None:
     if row.failure_count and row.refresh_at is not None and row.refresh_at > now:
         raise ProviderUnavailable(row.last_error, sent=False)
-    if pauses.pause_of(row.provider, now):
+    if not outages.may_ask(row.provider, now):
         raise ProviderUnavailable("paused", sent=False)

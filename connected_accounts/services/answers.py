@@ -16,7 +16,8 @@ _SINGLE: Final = ("code", "state", "iss", "error", "error_description", "error_u
 
 
 def read_params(params: Mapping[str, Any]) -> dict[str, str]:
-    """The parameters we read, each at most once, short and printable. Others are ignored."""
+    """The parameters we read, each at most once, short, and visible ASCII as RFC 6749 A has them.
+    Others are ignored."""
     getlist = getattr(params, "getlist", None)
     answer: dict[str, str] = {}
     for name in _SINGLE:
@@ -29,7 +30,7 @@ def read_params(params: Mapping[str, Any]) -> dict[str, str]:
         raise InvalidState("malformed")
     for name in ("code", "state", "iss", "error"):
         value = answer.get(name, "")
-        if len(value) > MAX_CODE or not value.isprintable():
+        if len(value) > MAX_CODE or not (value.isascii() and value.isprintable()):
             raise InvalidState("malformed")
     return answer
 
@@ -43,7 +44,8 @@ def check_issuer(provider: Provider, iss: str | None) -> None:
 
 def refusal_of(error: str) -> Exception:
     """What an error response means (RFC 6749 4.1.2.1). The provider's own words are not kept."""
-    if error == "access_denied":
+    # The second is the word of draft-ietf-oauth-v2-05, which some servers still speak.
+    if error in ("access_denied", "user_denied"):
         return AuthorizationDenied("access_denied")
     if error in ("server_error", "temporarily_unavailable"):
         return ProviderUnavailable(error)

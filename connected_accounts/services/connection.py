@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import transaction
 
-from connected_accounts import signals
+from connected_accounts import security, signals
 from connected_accounts.exceptions import AuthorizationDenied
 from connected_accounts.models import (
     SITE_OWNER,
@@ -18,7 +18,9 @@ from connected_accounts.models import (
     digest,
 )
 from connected_accounts.oauth2.token import TokenResponse
-from connected_accounts.providers.base import Endpoints, Identity, Provider
+from connected_accounts.providers.base import Client, Endpoints, Identity, Provider
+from connected_accounts.security import SecurityEvent
+from connected_accounts.services.clients import store_own_client
 from connected_accounts.services.grants import grant_values
 from connected_accounts.services.locks import retried
 from connected_accounts.services.pauses import provider_state, take_turns
@@ -33,8 +35,12 @@ def store_connection(
     document: dict[str, Any],
     identity: Identity,
     sent_at: datetime,
+    *,
+    own_client: Client | None = None,
 ) -> tuple[ConnectedAccount, bool]:
     """Create the account, or swap its grant, in one transaction that begins with its write.
+
+    ``own_client`` are the person's own credentials, to be kept with it.
 
     Raises AuthorizationDenied (``other_account``, ``account_in_use``) where the identity may not be
     stored for this owner; nothing is changed then.
@@ -52,7 +58,9 @@ def store_connection(
         "inputs": row.inputs,
     }
     try:
-        account, created = retried(lambda: _write(provider, row, identity, values, sent_at))
+        account, created = retried(
+            lambda: _write(provider, row, identity, values, sent_at, own_client)
+        )
     except AuthorizationDenied as refused:
         Event.record(
             Kind.REFUSED,
@@ -62,6 +70,12 @@ def store_connection(
             owner=row.owner_key,
         )
         raise
+    security.log(
+        SecurityEvent.CONNECTED if created else SecurityEvent.RECONNECTED,
+        provider=account.provider,
+        owner=account.owner_key,
+        account=account.pk,
+    )
     signals.account_connected.send_robust(ConnectedAccount, account=account, created=created)
     return account, created
 
@@ -72,6 +86,7 @@ def _write(
     identity: Identity,
     values: dict[str, Any],
     at: datetime,
+    own_client: Client | None,
 ) -> tuple[ConnectedAccount, bool]:
     if provider.config.exclusive:
         provider_state(provider.alias)
@@ -89,6 +104,8 @@ def _write(
             subject=identity.subject,
             values=values,
         )
+        if own_client is not None:
+            store_own_client(own_client, provider=row.provider, owner=row.owner_key, at=at)
         Event.record(Kind.CONNECTED if created else Kind.RECONNECTED, account, at=at)
     return account, created
 

@@ -1,40 +1,48 @@
 """Working off the accounts that are due, many at a time. The database is the queue.
 
-One thread talks to the database; the pool's threads only to the network. Each answer is stored as
-it arrives.
+One thread talks to the database; the pool's threads only to the network. Answers are stored as they
+arrive: those that are there at the same moment in one transaction, none of which waits for more.
 """
 
 import logging
 import time
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from queue import Empty, SimpleQueue
 from typing import Any, Final
 
-from django.db import DatabaseError, OperationalError, connection, transaction
+from django.db import Error, OperationalError, connection, transaction
 from django.utils import timezone
 
 from connected_accounts import conf
 from connected_accounts.exceptions import (
     ClientRejected,
+    ConfigurationError,
     ConnectedAccountsError,
     ProviderError,
     ReauthorizationRequired,
     UnexpectedResponse,
 )
-from connected_accounts.models import ConnectedAccount
+from connected_accounts.models import ConnectedAccount, ProviderState
+from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.providers.base import Provider
 from connected_accounts.providers.registry import get_provider
-from connected_accounts.services import pauses
-from connected_accounts.services.attempts import Attempt, Outcome, ask, claim, prepare, settle
+from connected_accounts.services import outages, pauses
+from connected_accounts.services.attempts import Attempt, Outcome, ask, claim, prepare
 from connected_accounts.services.locks import is_lock_timeout, short_lock_waits
 from connected_accounts.services.pacing import reserve
+from connected_accounts.services.settling import settle, settle_together
 
 logger = logging.getLogger("connected_accounts")
 
 LOCK_WAIT: Final = 1  # second
 MAX_WAIT: Final = 0.1  # seconds between looks for more work
 MAX_SECONDS: Final = 50.0  # a drain ends before the next beat starts one
+MAX_TOGETHER: Final = 50  # answers stored in one transaction
+LOOK_AGAIN: Final = 1.0  # seconds between two times that a success is told to the other workers
 
 
 @dataclass
@@ -47,8 +55,10 @@ class Drained:
 
 def is_due(alias: str, now: datetime) -> bool:
     """Whether a drain of this provider would find work."""
-    due = ConnectedAccount.objects.at(alias).due_for_refresh(now).order_by()
-    if not due.exists():
+    due = ConnectedAccount.objects.at(alias).due_for_refresh(now)
+    # In order, for an EXISTS has none: where much is due, PostgreSQL then reads the table from its
+    # beginning and not the index, however far away the first row that is due may be.
+    if not due.values_list("pk", flat=True)[:1]:
         return False
     state = pauses.provider_state(alias)
     if not pauses.belongs_here(state):
@@ -59,124 +69,225 @@ def is_due(alias: str, now: datetime) -> bool:
     return not pauses.is_paused(state, now)
 
 
-def drain(alias: str, *, now: datetime | None = None, seconds: float = MAX_SECONDS) -> Drained:
-    """Refresh what is due at one provider until nothing is, or ``seconds`` are up.
+def drain(
+    alias: str,
+    *,
+    now: datetime | None = None,
+    seconds: float = MAX_SECONDS,
+    stop: Callable[[], bool] = bool,  # False
+) -> Drained:
+    """Refresh what is due at one provider until nothing is, ``seconds`` are up, or ``stop`` says
+    so: then what is in flight is finished, and nothing more is taken.
 
-    ``now`` stands still during a drain: an account that fails is not due again within it. Raises
-    ConfigurationError for an alias that settings do not have.
+    ``now`` stands still for what is due: an account that fails is not due again within a drain.
+    Raises ConfigurationError for an alias that settings do not have.
     """
     now = now or timezone.now()
-    provider = get_provider(alias)
-    drained = Drained()
+    provider = _provider(alias)
     if not is_due(alias, now):
-        return drained
-    try:
-        provider.endpoints()  # what has to be discovered is, before any lease runs
-    except ProviderError as error:
-        logger.warning("cannot refresh: provider=%s code=%s", alias, error.code)
-        return drained
-    # A provider that refused us is probed with one account before it gets the rest.
-    probing = bool(pauses.provider_state(alias).pause_reason)
-    width = 1 if probing else int(conf.get("REFRESH_CONCURRENCY"))
+        return Drained()
+    state = pauses.provider_state(alias)
+    # A provider that was paused is probed with one account before it gets the rest.
+    probe = state if state.pause_reason else None
+    if probe is not None and not outages.take_probe(probe, now):
+        return Drained()  # another worker's
+    if not _can_be_found(provider):
+        outages.suspend(alias, now=now)
+        return Drained()
+    work = _Drain(provider, now, seconds, probe)
     with short_lock_waits(LOCK_WAIT):
-        accepted = _work_off(provider, drained, now, seconds, width, probing)
-    if probing and accepted:
-        pauses.resume(alias)
-    return drained
+        work.run(stop)
+    if probe is not None and not work.asked:
+        outages.give_back_probe(probe)
+    return work.drained
 
 
-def _work_off(
-    provider: Provider,
-    drained: Drained,
-    now: datetime,
-    seconds: float,
-    width: int,
-    probing: bool,
-) -> bool:
-    """The loop of a drain. Returns whether the provider took the site for what it is."""
-    ends, accepted, more = time.monotonic() + seconds, False, True
-    in_flight: dict[Future[Outcome], Attempt] = {}
-    locked: list[tuple[Attempt, Outcome]] = []  # settled last, so that the others need not wait
-    with ThreadPoolExecutor(width, "connected-accounts-drain") as pool:
-        while more or in_flight or locked:
-            more = more and time.monotonic() < ends
-            if more and len(in_flight) <= width:
-                places = reserve(provider, 1 if probing else 2 * width - len(in_flight))
-                attempts = _claim_due(provider, places, now)
-                more = not probing and bool(attempts or not places)
-                for attempt in attempts:
-                    _start(attempt, pool, in_flight, drained, locked)
-            done, _ = wait(in_flight, timeout=MAX_WAIT, return_when=FIRST_COMPLETED)
-            answers = [(in_flight.pop(future), future.result()) for future in done]
-            if not answers:
-                answers, locked = locked, []
-            for attempt, outcome in answers:
-                error = _finish(attempt, outcome, drained, locked)
-                more = more and not isinstance(error, ClientRejected)
-                accepted = accepted or error is None or isinstance(error, ReauthorizationRequired)
-            if (more or locked) and not in_flight:
-                time.sleep(MAX_WAIT)  # every place of this second is taken, or a row is locked
-    return accepted
-
-
-def _claim_due(provider: Provider, places: list[float], now: datetime) -> list[Attempt]:
-    """Claim as many accounts as there are places to send from, and give each its place."""
-    due = ConnectedAccount.objects.at(provider.alias).due_for_refresh(now)
+def _provider(alias: str) -> Provider:
     try:
-        if connection.features.has_select_for_update_skip_locked:
+        return get_provider(alias)
+    except ConfigurationError:
+        raise
+    except Exception as error:  # a backend's hook; its message may hold anything
+        raise ConfigurationError(type(error).__name__) from None
+
+
+def _can_be_found(provider: Provider) -> bool:
+    """Whether the endpoints are known. What has to be discovered is, before any lease runs; not
+    where each account has its own."""
+    if provider.connect_fields:
+        return True
+    try:
+        provider.endpoints()
+    except ProviderError as error:
+        logger.warning("cannot refresh: provider=%s code=%s", provider.alias, error.code)
+        return False
+    except Exception as error:  # a backend's hook: it may do better with an account's inputs
+        logger.error("endpoints: provider=%s %s", provider.alias, type(error).__name__)
+    return True
+
+
+class _Drain:
+    """One drain under way: what it holds, and what it has learned of the provider."""
+
+    def __init__(
+        self, provider: Provider, now: datetime, seconds: float, probe: ProviderState | None
+    ) -> None:
+        self.provider, self.alias, self.now, self.probe = provider, provider.alias, now, probe
+        self.began = time.monotonic()
+        self.ends = self.began + seconds
+        self.width = int(conf.get("REFRESH_CONCURRENCY")) if probe is None else 1
+        self.drained = Drained()
+        self.in_flight: dict[Future[Outcome], Attempt] = {}
+        self.arrived: SimpleQueue[Future[Outcome]] = SimpleQueue()
+        self.locked: list[tuple[Attempt, Outcome]] = []  # settled last: the others need not wait
+        self.more = True
+        self.asked = False  # the provider was, for any account
+        self.doubtful = True  # failures in a row may be on record
+        self.told_at = 0.0  # time.monotonic()
+
+    @property
+    def moment(self) -> datetime:
+        """``now``, and what has passed since."""
+        return self.now + timedelta(seconds=time.monotonic() - self.began)
+
+    def run(self, stop: Callable[[], bool]) -> None:
+        with ThreadPoolExecutor(self.width, "connected-accounts-drain") as pool:
+            while self.more or self.in_flight or self.locked:
+                self.more = self.more and time.monotonic() < self.ends and not stop()
+                if self.more and (wanted := self.wanted()):
+                    self.take(wanted, pool)
+                self.settle_what_arrived()
+                if (self.more or self.locked) and not self.in_flight:
+                    time.sleep(MAX_WAIT)  # no place is free in this second, or a row is locked
+
+    def wanted(self) -> int:
+        """How many more accounts to claim now."""
+        if self.probe is not None:
+            return 0 if self.in_flight else 1
+        # Under a rate limit none waits for a thread: each is sent when its place comes.
+        limited = self.provider.config.max_requests_per_second is not None
+        full = self.width if limited else 2 * self.width
+        return full - len(self.in_flight) if len(self.in_flight) <= full // 2 else 0
+
+    def take(self, wanted: int, pool: ThreadPoolExecutor) -> None:
+        """Claim as many accounts as there are places to send from, and start them."""
+        try:
+            places = reserve(self.provider, wanted)
+            attempts = self.claim(len(places)) if places else []
+        except Error as error:
+            _forgive(error)
+            self.more = False  # what is in flight is finished; beat starts the next drain
+            return
+        for attempt, place in zip(attempts, places, strict=False):
+            attempt.not_before = time.monotonic() + place
+            blocked = prepare(attempt)
+            if blocked is None:
+                future = pool.submit(ask, attempt)
+                self.in_flight[future] = attempt
+                future.add_done_callback(self.arrived.put)
+                self.more = self.more and self.probe is None
+            else:
+                self.finish(attempt, blocked)
+
+    def claim(self, wanted: int) -> list[Attempt]:
+        skips_locked = connection.features.has_select_for_update_skip_locked
+        due = ConnectedAccount.objects.at(self.alias).due_for_refresh(self.now)
+        whole: AbstractContextManager[Any] = transaction.atomic() if skips_locked else nullcontext()
+        with whole:
             # Another drain's rows, and those that the site has locked, are passed over.
-            with transaction.atomic():
-                attempts = _claim(due.select_for_update(skip_locked=True), provider, places, now)
-        else:
-            attempts = _claim(due, provider, places, now)
-    except DatabaseError as error:
-        _forgive(error)  # what is in flight is finished; beat starts the next drain
-        return []
-    for attempt, place in zip(attempts, places, strict=False):
-        attempt.not_before = time.monotonic() + place
-    return attempts
+            rows = due.select_for_update(skip_locked=True) if skips_locked else due
+            pks = self.choose(rows, wanted)
+            return claim(pks, self.provider, now=self.moment) if pks else []
 
+    def choose(self, due: Any, wanted: int) -> list[int]:
+        """The oldest due; of those that failed before, no more than half of what may be in flight,
+        so that many that time out hold up no healthy one for long.
 
-def _claim(due: Any, provider: Provider, places: list[float], now: datetime) -> list[Attempt]:
-    # The ids first: MariaDB takes no LIMIT in a subquery.
-    pks = list(due.values_list("pk", flat=True)[: len(places)])
-    return claim(pks, provider, now=now) if pks else []
+        The ids only: MariaDB takes no LIMIT in the subquery of an UPDATE.
+        """
+        oldest = list(due.values_list("pk", "failure_count")[:wanted])
+        self.more = bool(oldest)
+        held = sum(attempt.account.failure_count > 0 for attempt in self.in_flight.values())
+        room = max(self.width // 2 - held, 0) if self.width > 1 else 1
+        failing = [pk for pk, failures in oldest if failures][:room]
+        healthy = [pk for pk, failures in oldest if not failures]
+        if len(oldest) == wanted > len(failing) + len(healthy):
+            rest = due.filter(failure_count=0).values_list("pk", flat=True)
+            healthy = list(rest[: wanted - len(failing)])
+        return failing + healthy
 
+    def settle_what_arrived(self) -> None:
+        answers = [(self.in_flight.pop(f), f.result()) for f in self.ready() if f in self.in_flight]
+        if not answers:
+            answers, self.locked = self.locked, []
+        left = settle_together(answers)
+        self.drained.refreshed += len(answers) - len(left)
+        settled = {id(attempt) for attempt, _ in answers} - {id(attempt) for attempt, _ in left}
+        for attempt, outcome in answers:
+            if id(attempt) in settled:
+                self.asked = True
+                self.take_note(attempt, outcome, None)
+        for attempt, outcome in left:
+            self.finish(attempt, outcome)
 
-def _start(
-    attempt: Attempt,
-    pool: ThreadPoolExecutor,
-    in_flight: dict[Future[Outcome], Attempt],
-    drained: Drained,
-    locked: list[tuple[Attempt, Outcome]],
-) -> None:
-    blocked = prepare(attempt)
-    if blocked is None:
-        in_flight[pool.submit(ask, attempt)] = attempt
-    else:
-        _finish(attempt, blocked, drained, locked)
+    def ready(self) -> list[Future[Outcome]]:
+        """The answers that are there, after waiting a moment for the first."""
+        found: list[Future[Outcome]] = []
+        with suppress(Empty):
+            found.append(self.arrived.get(timeout=MAX_WAIT if self.in_flight else 0))
+            while len(found) < MAX_TOGETHER:
+                found.append(self.arrived.get_nowait())
+        return found
 
+    def finish(self, attempt: Attempt, outcome: Outcome) -> None:
+        """Settle one attempt, or put it aside while its row is locked."""
+        error: ConnectedAccountsError | None
+        self.asked = self.asked or attempt.asked
+        try:
+            error = settle(attempt, outcome)
+        except Exception as failure:  # the other answers must still be stored
+            _forgive(failure)
+            in_time = time.monotonic() < attempt.lease_ends
+            if isinstance(failure, OperationalError) and is_lock_timeout(failure) and in_time:
+                self.locked.append((attempt, outcome))
+                return
+            error = UnexpectedResponse("not_settled")  # its lease runs out
+        self.drained.refreshed += error is None
+        self.drained.failed += error is not None
+        self.take_note(attempt, outcome, error)
 
-def _finish(
-    attempt: Attempt,
-    outcome: Outcome,
-    drained: Drained,
-    locked: list[tuple[Attempt, Outcome]],
-) -> ConnectedAccountsError | None:
-    """Settle one attempt, or put it aside while its row is locked; return its error, if any."""
-    error: ConnectedAccountsError | None
-    try:
-        error = settle(attempt, outcome)
-    except Exception as failure:  # the other answers must still be stored
-        _forgive(failure)
-        in_time = time.monotonic() < attempt.lease_ends
-        if isinstance(failure, OperationalError) and is_lock_timeout(failure) and in_time:
-            locked.append((attempt, outcome))
-            return None
-        error = UnexpectedResponse("not_settled")  # its lease runs out
-    drained.refreshed += error is None
-    drained.failed += error is not None
-    return error
+    def take_note(
+        self, attempt: Attempt, outcome: Outcome, error: ConnectedAccountsError | None
+    ) -> None:
+        try:
+            self.learn(attempt, outcome, error)
+        except Error as failure:
+            _forgive(failure)
+
+    def learn(
+        self, attempt: Attempt, outcome: Outcome, error: ConnectedAccountsError | None
+    ) -> None:
+        """Draw from one account's outcome what it says of the provider."""
+        if isinstance(outcome, ClientRejected):
+            # A person's own credentials are that person's trouble, and pause nobody.
+            if isinstance(error, ClientRejected) and pauses.pause_of(self.alias, self.moment):
+                self.leave()
+        elif not attempt.asked or not isinstance(outcome, TokenResponse | ReauthorizationRequired):
+            self.doubtful = True
+            if outages.note(attempt):
+                self.leave()
+        elif self.probe is not None:
+            pauses.resume(self.alias)
+        elif self.doubtful or time.monotonic() > self.told_at + LOOK_AGAIN:
+            outages.answered(self.alias)
+            self.doubtful, self.told_at = False, time.monotonic()
+
+    def leave(self) -> None:
+        """Claim no more, and give back what was not sent yet."""
+        self.more = False
+        for future in [future for future in self.in_flight if future.cancel()]:
+            attempt = self.in_flight.pop(future)
+            attempt.account.release(attempt_started_at=attempt.unresolved_since)
 
 
 def _forgive(error: Exception) -> None:

@@ -4,12 +4,9 @@ Safe to call from a pool thread. What an answer means is decided here, once, for
 """
 
 import logging
-from collections.abc import Mapping
-from dataclasses import replace
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import requests
 from django.views.decorators.debug import sensitive_variables
 
 from connected_accounts.exceptions import (
@@ -21,16 +18,17 @@ from connected_accounts.exceptions import (
 )
 from connected_accounts.history import Outcome
 from connected_accounts.oauth2 import transport
-from connected_accounts.oauth2.id_token import read_id_token
 from connected_accounts.oauth2.request import build_request
 from connected_accounts.oauth2.session import ProviderSession, origin_of
 from connected_accounts.oauth2.token import (
     TokenResponse,
+    parse_form,
     parse_json_object,
     read_token_response,
 )
 from connected_accounts.oauth2.transport import Answer
-from connected_accounts.providers.base import Endpoints, Identity, Provider, as_origin
+from connected_accounts.providers.base import Endpoints, Provider
+from connected_accounts.providers.endpoints import as_origin
 from connected_accounts.secret import Secret
 
 logger = logging.getLogger("connected_accounts")
@@ -38,12 +36,32 @@ logger = logging.getLogger("connected_accounts")
 
 @sensitive_variables()
 def exchange_code(
-    provider: Provider, endpoints: Endpoints, *, code: str, redirect_uri: str, code_verifier: str
+    provider: Provider,
+    endpoints: Endpoints,
+    *,
+    code: str,
+    redirect_uri: str,
+    code_verifier: str,
+    scopes: Sequence[str] = (),
 ) -> TokenResponse:
     """Spend an authorization code, once (RFC 6749 4.1.3). Raises as ``request_token``."""
     data = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri}
     if code_verifier:
         data["code_verifier"] = code_verifier
+    if "scope" in provider.code_request_fields and scopes:
+        data["scope"] = provider.scope_separator.join(scopes)
+    return request_token(provider, endpoints, data)
+
+
+@sensitive_variables()
+def exchange_client_credentials(
+    provider: Provider, endpoints: Endpoints, scopes: Sequence[str]
+) -> TokenResponse:
+    """Ask for a token with the client's own credentials (RFC 6749 4.4.2). ``scopes`` are sent where
+    there are any. Raises as ``request_token``."""
+    data = {"grant_type": "client_credentials"}
+    if scopes:
+        data["scope"] = provider.scope_separator.join(scopes)
     return request_token(provider, endpoints, data)
 
 
@@ -68,14 +86,18 @@ def request_token(provider: Provider, endpoints: Endpoints, data: dict[str, str]
     Raises ReauthorizationRequired, ClientRejected, ProviderUnavailable or UnexpectedResponse;
     ``sent`` of the last two says whether the provider may have acted all the same.
     """
+    asked = {n: provider.inputs[n] for n in provider.token_request_inputs if n in provider.inputs}
     answer = _post(
         provider,
+        endpoints,
         endpoints.token_endpoint,
-        provider.prepare_token_request(data),
+        provider.prepare_token_request(data | asked),
         body_format=provider.token_request_format,
         auth_method=provider.token_endpoint_auth_method,
     )
     payload = parse_json_object(answer.body)
+    if payload is None and provider.token_response_format == "form":  # noqa: S105  # a format
+        payload = parse_form(answer.body)
     if 200 <= answer.status < 300 and payload is not None:
         try:
             return read_token_response(
@@ -95,7 +117,13 @@ def request_token(provider: Provider, endpoints: Endpoints, data: dict[str, str]
 
 @sensitive_variables()
 def _post(
-    provider: Provider, url: str, data: dict[str, str], *, body_format: str, auth_method: str
+    provider: Provider,
+    endpoints: Endpoints,
+    url: str,
+    data: dict[str, str],
+    *,
+    body_format: str,
+    auth_method: str,
 ) -> Answer:
     return transport.fetch(
         build_request(
@@ -104,10 +132,11 @@ def _post(
             body_format=body_format,
             auth_method=auth_method,
             basic_auth_encoding=provider.basic_auth_encoding,
-            client_id=provider.config.client_id,
-            client_secret=provider.config.client_secret,
+            client_id=provider.client.client_id,
+            client_secret=provider.client.client_secret,
             headers=provider.request_headers(),
-        )
+        ),
+        public=endpoints.public_only,
     )
 
 
@@ -153,6 +182,7 @@ def _revoke_one(provider: Provider, endpoints: Endpoints, hint: str, token: str)
         data["token_type_hint"] = hint
     answer = _post(
         provider,
+        endpoints,
         endpoints.revocation_endpoint,
         data,
         body_format=provider.revocation_request_format,
@@ -174,66 +204,12 @@ def _revoke_one(provider: Provider, endpoints: Endpoints, hint: str, token: str)
     raise ProviderUnavailable(f"status_{answer.status}", status=answer.status)
 
 
-def with_claims(
-    provider: Provider,
-    endpoints: Endpoints,
-    token: TokenResponse,
-    *,
-    nonce: str,
-    now: datetime | None,
-) -> TokenResponse:
-    """The token answer with what its id_token claims, checked; as it is where there is none.
-
-    ``nonce`` is the one that was sent; on a refresh it is empty and ``now`` None. Raises
-    UnexpectedResponse.
-    """
-    if token.id_token is None or not endpoints.issuer:
-        return token
-    claims = read_id_token(
-        token.id_token,
-        issuer=endpoints.issuer,
-        client_id=provider.config.client_id,
-        nonce=nonce,
-        now=now,
-    )
-    return replace(token, claims=claims)
-
-
-def identify(provider: Provider, endpoints: Endpoints, token: TokenResponse) -> Identity:
-    """Ask the provider who a fresh token belongs to. Raises ProviderError."""
-    session = session_for(provider, endpoints, access_token=lambda: token.access_token)
-    return identity_of(provider, session, token)
-
-
-def identity_of(
-    provider: Provider, session: ProviderSession | None, token: TokenResponse
-) -> Identity:
-    """What the backend's hook says, whatever it trips over: answers are not its to trust.
-
-    Raises ProviderError.
-    """
-    try:
-        identity = provider.fetch_identity(session, token)  # type: ignore[arg-type]
-    except ProviderError:
-        raise
-    except requests.RequestException:
-        failure: ProviderError = ProviderUnavailable("connection_lost")
-    except Exception as error:  # its message may hold anything
-        logger.error("identity hook failed: %s", type(error).__name__)
-        failure = UnexpectedResponse("no_identity")
-    else:
-        if identity.subject:
-            return identity
-        failure = UnexpectedResponse("no_identity")
-    raise failure
-
-
 def session_for(
     provider: Provider, endpoints: Endpoints, *, access_token: Any, renew: Any = None
 ) -> ProviderSession:
     """A session for the provider's API; ``access_token`` and ``renew`` as ProviderSession says."""
     return ProviderSession(
-        client_id=provider.config.client_id,
+        client_id=provider.client.client_id,
         base_url=endpoints.api_base_url,
         origins={
             origin_of(url) for url in (*endpoints.api_urls(), *map(as_origin, provider.api_hosts))
@@ -241,6 +217,9 @@ def session_for(
         access_token=access_token,
         renew=renew,
         headers=provider.request_headers(),
+        bearer_method=provider.bearer_method,
+        public_only=endpoints.public_only,
+        provider=provider.alias,
     )
 
 

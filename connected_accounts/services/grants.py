@@ -11,7 +11,7 @@ from connected_accounts.fields import seal_document
 from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.providers.base import Provider
 
-JITTER: Final = 0.1  # share of the time to the refresh, either way
+SOONEST: Final = 20.0  # seconds from one refresh to the next, however short a token is said to live
 FIRST_BACKOFF: Final = 60.0
 MAX_BACKOFF: Final = 3600.0
 
@@ -33,13 +33,13 @@ def refresh_time(
     if not renewable:
         return None
     lives = [None if ends_at is None else (ends_at - sent_at).total_seconds()]
-    if provider.config.refresh_policy == "ahead":
+    if provider.refresh_policy == "ahead":
         lives.append(token.expires_in)
     known = [max(life, 0.0) for life in lives if life is not None]
     if not known:
         return None
-    share = float(conf.get("REFRESH_AT")) * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311
-    return sent_at + timedelta(seconds=min(known) * min(share, 1.0))
+    share = float(conf.get("REFRESH_AT")) * random.uniform(1 - conf.JITTER, 1 + conf.JITTER)  # noqa: S311
+    return sent_at + timedelta(seconds=max(min(known) * min(share, 1.0), SOONEST))
 
 
 def backoff(failure_count: int, retry_after: float | None) -> timedelta:
@@ -48,8 +48,8 @@ def backoff(failure_count: int, retry_after: float | None) -> timedelta:
     wait = min(FIRST_BACKOFF * 2 ** min(max(failure_count - 1, 0), 10), MAX_BACKOFF)
     if retry_after is not None:
         wait = max(wait, min(retry_after, MAX_BACKOFF))
-    wait *= random.uniform(1, 1 + 2 * JITTER)  # noqa: S311
-    return timedelta(seconds=min(wait, MAX_BACKOFF * (1 + 2 * JITTER)))
+    wait *= random.uniform(1, 1 + 2 * conf.JITTER)  # noqa: S311
+    return timedelta(seconds=min(wait, MAX_BACKOFF * (1 + 2 * conf.JITTER)))
 
 
 def grant_values(
@@ -63,7 +63,8 @@ def grant_values(
 ) -> dict[str, Any]:
     """The columns that a token answer sets, on connect and on refresh alike. ``known_end`` is that
     of the refresh token that is kept where the answer has none."""
-    renewable = bool(document.get("refresh_token"))
+    # Client credentials are asked for another token; there is nothing to refresh with (4.4.3).
+    renewable = bool(document.get("refresh_token")) or provider.grant_type == "client_credentials"
     ends_at = token.refresh_token_expires_at(sent_at)
     if ends_at is None and token.refresh_token is None:
         ends_at = known_end

@@ -4,7 +4,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final, TypeVar
 
-from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError, connection
+from django.db import (
+    DatabaseError,
+    Error,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    connection,
+)
 
 TRIES: Final = 5
 NOT_IN_LINE: Final = ("40001", "40P01", 1213)  # serialization failure, deadlock; MySQL's deadlock
@@ -28,7 +35,7 @@ def short_lock_waits(seconds: int) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(DatabaseError):  # a connection that is gone has nothing set
+        with suppress(Error):  # a connection that is gone has nothing set
             if connection.vendor == "postgresql":
                 _execute("RESET lock_timeout")
             elif before is not None:

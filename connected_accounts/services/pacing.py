@@ -6,6 +6,7 @@ from typing import Final
 
 from django.utils import timezone
 
+from connected_accounts.exceptions import ProviderUnavailable
 from connected_accounts.models import ProviderState
 from connected_accounts.providers.base import Provider
 from connected_accounts.services.pauses import provider_state
@@ -16,10 +17,12 @@ PATIENCE: Final = 10.0  # seconds that a single request waits for its place
 POLL: Final = 0.1
 
 
-def reserve(provider: Provider, want: int, *, now: datetime | None = None) -> list[float]:
+def reserve(
+    provider: Provider, want: int, *, now: datetime | None = None, ahead: timedelta = AHEAD
+) -> list[float]:
     """Take up to ``want`` places; for each, how many seconds from now its request may be sent.
 
-    An empty list: the next second is taken. Without a limit all places are at once.
+    An empty list: all of the time ``ahead`` is taken. Without a limit all places are at once.
     """
     rate = provider.config.max_requests_per_second
     if rate is None:
@@ -30,7 +33,7 @@ def reserve(provider: Provider, want: int, *, now: datetime | None = None) -> li
         seen = provider_state(provider.alias).next_request_at
         first = moment if seen is None else max(seen, moment)
         places: list[float] = []
-        while len(places) < want and first + gap * len(places) < moment + AHEAD:
+        while len(places) < want and first + gap * len(places) < moment + ahead:
             places.append((first + gap * len(places) - moment).total_seconds())
         rows = ProviderState.objects.filter(provider=provider.alias, next_request_at=seen)
         if not places or rows.update(next_request_at=first + gap * len(places)):
@@ -39,11 +42,15 @@ def reserve(provider: Provider, want: int, *, now: datetime | None = None) -> li
 
 
 def place_of_one(provider: Provider) -> float:
-    """For a single request that somebody waits for: in how many seconds it may be sent."""
+    """For a single request that somebody waits for: in how many seconds it may be sent.
+
+    It may take a place further ahead than drains do, so that they cannot take them all from it.
+    Raises ProviderUnavailable (``rate_limited``) where even that is not enough.
+    """
     ends = time.monotonic() + PATIENCE
     while time.monotonic() < ends:
-        places = reserve(provider, 1)
+        places = reserve(provider, 1, ahead=timedelta(seconds=PATIENCE))
         if places:
             return places[0]
         time.sleep(POLL)
-    return 0.0  # the limit is kept as well as can be, but nobody waits for ever
+    raise ProviderUnavailable("rate_limited", sent=False)

@@ -1,4 +1,5 @@
-"""A provider that refuses the site's own credentials is left alone for a while, by all workers."""
+"""What all workers share about a provider: whose it is, and that it is left alone for a while. A
+provider that refuses the site's own credentials is; one that does not answer is in ``outages``."""
 
 import logging
 from datetime import datetime, timedelta
@@ -6,12 +7,14 @@ from typing import Final
 
 from django.utils import timezone
 
-from connected_accounts import conf
+from connected_accounts import conf, security
 from connected_accounts.models import SITE_OWNER, Event, Kind, ProviderState
+from connected_accounts.security import SecurityEvent
 
 logger = logging.getLogger("connected_accounts")
 
 PAUSE: Final = timedelta(minutes=15)
+OUTAGE: Final = "outage"  # the pause_reason of a provider that does not answer
 
 
 def provider_state(alias: str) -> ProviderState:
@@ -39,6 +42,12 @@ def pause_of(alias: str, now: datetime) -> str:
     return state.pause_reason if state is not None and is_paused(state, now) else ""
 
 
+def away() -> set[str]:
+    """The aliases that nobody gets an answer from at the moment. One query, of a few rows."""
+    rows = ProviderState.objects.filter(pause_reason=OUTAGE)
+    return set(rows.values_list("provider", flat=True))
+
+
 def belongs_here(state: ProviderState) -> bool:
     """False for the database of another deployment: a copy must not spend its refresh tokens."""
     return state.site_id in ("", conf.site_id())
@@ -47,7 +56,9 @@ def belongs_here(state: ProviderState) -> bool:
 def confirm_site() -> int:
     """Make this deployment the owner of the database's grants; return how many aliases changed."""
     here = conf.site_id()
-    return ProviderState.objects.exclude(site_id=here).update(site_id=here)
+    changed = ProviderState.objects.exclude(site_id=here).update(site_id=here)
+    security.log(SecurityEvent.SITE_CONFIRMED)
+    return changed
 
 
 def pause(alias: str, code: str, *, now: datetime | None = None) -> None:
@@ -55,7 +66,7 @@ def pause(alias: str, code: str, *, now: datetime | None = None) -> None:
     now = now or timezone.now()
     state = provider_state(alias)
     ProviderState.objects.filter(pk=state.pk).update(
-        paused_until=now + PAUSE, pause_reason=code[:64]
+        paused_until=now + PAUSE, pause_reason=code[:64], failures_in_a_row=0
     )
     report(alias, code, now=now)
 
@@ -72,10 +83,12 @@ def report(alias: str, code: str, *, now: datetime | None = None) -> None:
         alias,
         code,
     )
+    security.log(SecurityEvent.CLIENT_REJECTED, provider=alias, reason=code)
 
 
 def resume(alias: str) -> None:
     """Note that the provider accepts the site again."""
-    ProviderState.objects.filter(provider=alias).exclude(pause_reason="").update(
-        paused_until=None, pause_reason=""
+    rows = ProviderState.objects.filter(provider=alias)
+    rows.exclude(pause_reason="", failures_in_a_row=0).update(
+        paused_until=None, pause_reason="", failures_in_a_row=0
     )

@@ -18,10 +18,11 @@ from connected_accounts.exceptions import (
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.secret import forgetful
-from connected_accounts.services import pauses
-from connected_accounts.services.attempts import Attempt, claim, run
+from connected_accounts.services import outages, pauses
+from connected_accounts.services.attempts import Attempt, claim
 from connected_accounts.services.locks import retried
 from connected_accounts.services.pacing import place_of_one
+from connected_accounts.services.settling import run
 from connected_accounts.services.storing import outside_transaction
 
 POLL: Final = 0.1  # seconds between looks at a row that somebody else refreshes
@@ -72,11 +73,11 @@ def renew(before: ConnectedAccount) -> None:
     while not _is_newer(look(before.pk), before):
         refused = "" if paused else pauses.pause_of(before.provider, began)
         if refused:  # while we waited: one request with wrong credentials is enough
-            raise ClientRejected(refused, sent=False)
+            raise outages.refusal(refused)
         attempts = retried(lambda: claim([before.pk], provider, now=timezone.now()))
         if attempts:
             _renew_claimed(attempts[0], before)
-            if state.pause_reason:
+            if state.pause_reason or state.failures_in_a_row:
                 pauses.resume(before.provider)
             return
         if time.monotonic() > ends:
@@ -88,14 +89,16 @@ def _renew_claimed(attempt: Attempt, before: ConnectedAccount) -> None:
     # Somebody may have finished between our look and our claim.
     try:
         done = _is_newer(attempt.account, before)
+        place = 0.0 if done else place_of_one(attempt.provider)
     except ProviderUnavailable:
         attempt.account.release(attempt_started_at=attempt.unresolved_since)
         raise
     if done:
         attempt.account.release(attempt_started_at=None)
         return
-    attempt.not_before = time.monotonic() + place_of_one(attempt.provider)
+    attempt.not_before = time.monotonic() + place
     error = run(attempt)
+    outages.note(attempt)
     if error is not None:
         raise error
 

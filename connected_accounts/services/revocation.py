@@ -13,7 +13,7 @@ from django.db import router, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from connected_accounts import signals
+from connected_accounts import security, signals
 from connected_accounts.accounts import ConnectedAccountQuerySet
 from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.fields import is_sealed, seal_document
@@ -30,6 +30,7 @@ from connected_accounts.models import (
 from connected_accounts.providers.base import Endpoints, Provider
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.secret import Secret, forgetful
+from connected_accounts.security import SecurityEvent
 from connected_accounts.services import withdrawal
 from connected_accounts.services.locks import retried
 from connected_accounts.services.pacing import reserve
@@ -86,6 +87,14 @@ def revoke_before_delete(
 
 
 def _tell_after_commit(account: ConnectedAccount, using: str) -> None:
+    tell = partial(
+        security.log,
+        SecurityEvent.DISCONNECTED,
+        provider=account.provider,
+        owner=account.owner_key,
+        account=account.pk,
+    )
+    transaction.on_commit(tell, using=using)
     send = partial(
         signals.account_disconnected.send_robust,
         ConnectedAccount,

@@ -23,7 +23,9 @@ from connected_accounts.services.revocation import revoke_orphan
 
 logger = logging.getLogger("connected_accounts")
 
-PATIENCE: Final = 20.0  # seconds; shorter than the lease outlives the call
+PATIENCE: Final = 20.0  # seconds until the broker is asked to carry the grant
+RESERVE: Final = 10.0  # seconds of the lease that are left to the broker, however many wait
+LAST_PATIENCE: Final = 300.0  # seconds behind the lease, while there is no broker either
 PAUSE: Final = 0.5
 LOCK_WAIT: Final = 5  # seconds
 T = TypeVar("T")
@@ -75,9 +77,8 @@ def _work_apart(work: Callable[[], T]) -> T:
     raise ProviderUnavailable("busy", sent=False)
 
 
-def patiently(write: Callable[[], T]) -> T:
+def patiently(write: Callable[[], T], ends: float) -> T:
     """Run a write again while the database cannot be reached. Raises what it last raised."""
-    ends = time.monotonic() + PATIENCE
     while True:
         try:
             return write()
@@ -94,6 +95,8 @@ def store_grant(
     provider: Provider,
     endpoints: Endpoints,
     document: Mapping[str, Any],
+    *,
+    lease_ends: float,
 ) -> bool:
     """Store a refreshed grant while the row is ours. False: it is not, and the grant is withdrawn
     if a disconnect was faster.
@@ -101,29 +104,45 @@ def store_grant(
     Raises OperationalError where the row is locked for longer than the connection waits.
 
     When the database stays away the grant goes to the broker, sealed, and ProviderUnavailable
-    (``database_away``) is raised.
+    (``database_away``) is raised. While neither is there it is kept, and both are tried.
     """
-    try:
-        if patiently(lambda: account.mark_refreshed(**values)):
-            return True
-        return patiently(lambda: _after_losing(account, values, provider, endpoints, document))
-    except (OperationalError, InterfaceError) as error:
-        if is_lock_timeout(error):
-            raise
-        _hand_over(account, {**document, "sent_at": values["refreshed_at"].isoformat()})
-    # Outside the except block: the database's error would hold the statement.
+
+    def write() -> bool:
+        return account.mark_refreshed(**values) or _after_losing(
+            account, values, provider, endpoints, document
+        )
+
+    ends = min(time.monotonic() + PATIENCE, lease_ends - RESERVE)
+    gives_up = max(time.monotonic(), lease_ends) + LAST_PATIENCE
+    while True:
+        try:
+            return patiently(write, ends)
+        except (OperationalError, InterfaceError) as error:
+            if is_lock_timeout(error):
+                raise
+        # Outside the except block: the database's error would hold the statement.
+        if _hand_over(account, {**document, "sent_at": values["refreshed_at"].isoformat()}):
+            break
+        if connection.in_atomic_block or time.monotonic() > gives_up:
+            logger.critical(
+                "refreshed grant lost, database and broker away: account=%s", account.pk
+            )
+            break
+        time.sleep(PAUSE)
     raise ProviderUnavailable("database_away")
 
 
-def _hand_over(account: ConnectedAccount, document: Mapping[str, Any]) -> None:
+def _hand_over(account: ConnectedAccount, document: Mapping[str, Any]) -> bool:
+    """Give the grant to the broker, sealed. False: it did not take it."""
+    if carry is None:
+        return False
     sealed = seal_document(dict(document), account.seal_id)
     try:
-        if carry is not None:
-            carry(account.pk, account.generation, sealed.reveal())
-            return
-    except Exception as error:  # no broker either: said below, and the lease ends by itself
-        logger.error("broker away: %s", type(error).__name__)
-    logger.critical("refreshed grant lost, database and broker away: account=%s", account.pk)
+        carry(account.pk, account.generation, sealed.reveal())
+    except Exception as error:
+        logger.error("broker away: account=%s: %s", account.pk, type(error).__name__)
+        return False
+    return True
 
 
 def _after_losing(

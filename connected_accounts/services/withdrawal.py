@@ -5,7 +5,8 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -13,7 +14,7 @@ from typing import Any, Final
 from django.db.models import F
 from django.views.decorators.debug import sensitive_variables
 
-from connected_accounts import conf
+from connected_accounts import conf, security
 from connected_accounts.exceptions import (
     ClientRejected,
     ConfigurationError,
@@ -27,6 +28,7 @@ from connected_accounts.models import Event, Kind, Outcome, Revocation
 from connected_accounts.providers.base import Endpoints, Provider
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.services import pauses
+from connected_accounts.services.clients import clients_of, orphaned_clients
 from connected_accounts.services.grants import backoff
 
 logger = logging.getLogger("connected_accounts")
@@ -52,7 +54,7 @@ class Result:
 class Call:
     """What is to be called, in ``wait`` seconds."""
 
-    provider: Provider
+    ways: Sequence[Provider]  # by each client that may serve, the first before the others
     endpoints: Endpoints
     document: Mapping[str, Any] = field(repr=False)
     wait: float = 0.0
@@ -73,15 +75,19 @@ def plan(row: Revocation, wait: float = 0.0) -> Call | Result:
         provider = get_provider(row.provider)
         if not pauses.belongs_here(pauses.provider_state(row.provider)):
             raise ConfigurationError("other_site")  # in a copy it would end the original's grant
-        endpoints = provider.endpoints(row.inputs)
+        provider = provider.bound(inputs=row.inputs)
+        endpoints = provider.endpoints()
         if endpoints.token_hosts() != row.endpoint_fingerprint:
             raise ConfigurationError("endpoints_changed")
-        if provider.config.client_id != row.client_id:
+        clients = clients_of(provider, row.client_id, row.owner_key)
+        needs_client = provider.grant_type != "personal_token" and endpoints.revocation_endpoint
+        if needs_client and not clients:
             raise ConfigurationError("client_id_changed")
         document = open_document(row.token, row.seal_id)
     except ConnectedAccountsError as failure:
         return _result_of(failure)
-    return Call(provider, endpoints, document, wait)
+    ways = [provider.bound(client=client) for client in clients] or [provider]
+    return Call(ways, endpoints, document, wait)
 
 
 @sensitive_variables()
@@ -91,7 +97,10 @@ def ask(call: Call) -> Result:
 
     time.sleep(call.wait)
     try:
-        return Result(revoke_token(call.provider, call.endpoints, call.document))
+        for provider in call.ways[:-1]:
+            with suppress(ClientRejected):  # an older pair of the same client may do
+                return Result(revoke_token(provider, call.endpoints, call.document))
+        return Result(revoke_token(call.ways[-1], call.endpoints, call.document))
     except ConnectedAccountsError as failure:
         return _result_of(failure)
     except Exception as failure:  # a backend's hook; its message may hold anything
@@ -131,9 +140,16 @@ def settle(row: Revocation, result: Result, now: datetime) -> None:
     if not mine.update(**values):
         return
     if result.error == UNDECRYPTABLE != row.last_error:
+        security.log(
+            security.SecurityEvent.UNDECRYPTABLE,
+            provider=row.provider,
+            owner=row.owner_key,
+            reason=result.detail,
+        )
         Event.record(Kind.UNDECRYPTABLE, row, at=now, detail=result.detail)
     if outcome == row.outcome:
         return
+    orphaned_clients().filter(provider=row.provider, owner_key=row.owner_key).delete()
     kind = Kind.GIVEN_UP if outcome is Outcome.GIVEN_UP else Kind.REVOKED
     detail = result.error if outcome is Outcome.GIVEN_UP else outcome.value
     Event.record(kind, row, at=now, detail=detail)

@@ -61,7 +61,7 @@ class BadgrDialect(Dialect):
         client = by_header[0] if by_header else request.fields.get("client_id")
         if client is None:
             return self.grant_refusal("code")  # taken for its default client, which has no grants
-        if client != self.client_id:
+        if self.server.client(client, None) is None:
             return labelled_html(400, {"error": "invalid client_id"})
         return super().client_refusal(request)
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from connected_accounts.testing.adapter import RecordedRequest
-from connected_accounts.testing.dialect import Dialect, same_secret, without_omitted
+from connected_accounts.testing.dialect import Dialect, without_omitted
 from connected_accounts.testing.faults import Answer
-from connected_accounts.testing.server import OMITTED, Grant, Refused
+from connected_accounts.testing.server import OMITTED, Grant, Refused, same_secret
 
 MONTH = 30 * 86400
 TODAY = {
@@ -124,7 +124,7 @@ class BitBadgesDialect(Dialect):
             "refreshToken": refresh_token,
             "refreshTokenExpiresAt": refresh_ends,
             **about,
-            "clientId": self.client_id,
+            "clientId": self.provider.config.client_id,
             "scopes": list(grant.scopes),
         }
 

@@ -1,24 +1,25 @@
 """How a server speaks: plain RFC 6749 here, for every backend without a dialect of its own."""
 
-import secrets
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from connected_accounts.providers.base import Endpoints, Provider
 from connected_accounts.testing.adapter import RecordedRequest
 from connected_accounts.testing.faults import Answer
-from connected_accounts.testing.server import OMITTED, AuthorizationServer, Grant, Refused
+from connected_accounts.testing.server import (
+    OMITTED,
+    AuthorizationServer,
+    Grant,
+    Refused,
+    RegisteredClient,
+)
 
 JSON = "application/json"
 
 
 def without_omitted(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not OMITTED}
-
-
-def same_secret(given: str, wanted: str) -> bool:
-    return secrets.compare_digest(given.encode(), wanted.encode())
 
 
 class Dialect:
@@ -31,8 +32,10 @@ class Dialect:
         self.provider = provider
         self.endpoints = endpoints
         self.server = server
-        self.client_id = provider.config.client_id
-        self.client_secret = provider.config.client_secret.reveal()
+        config = provider.config
+        if config.client_id:
+            secret = config.client_secret.reveal()
+            server.clients.append(RegisteredClient(config.client_id, secret, config.client_id))
 
     # Addresses.
 
@@ -67,6 +70,16 @@ class Dialect:
         issuer = {"iss": self.endpoints.issuer} if self.endpoints.issuer else {}
         return issuer if state is None else {"state": state, **issuer}
 
+    def authorization_fault(self, asked: Mapping[str, str]) -> str:
+        """What is wrong with the parameters of an authorization request; empty: nothing."""
+        if asked.get("response_type") != "code":
+            return "unsupported_response_type" if asked.get("response_type") else "invalid_request"
+        wants_pkce = self.provider.code_challenge_method == "S256"
+        challenge, method = asked.get("code_challenge"), asked.get("code_challenge_method")
+        if (wants_pkce or challenge or method) and (len(challenge or "") != 43 or method != "S256"):
+            return "invalid_request"
+        return ""
+
     # The token endpoint.
 
     def token(self, request: RecordedRequest) -> Answer:
@@ -84,6 +97,8 @@ class Dialect:
             elif fields.get("grant_type") == "refresh_token":
                 self.check_refresh(fields)
                 grant = self.server.refresh(fields.get("refresh_token", ""))
+            elif fields.get("grant_type") == self.provider.grant_type == "client_credentials":
+                grant = self.own_grant(request)
             else:
                 return self.unsupported_grant_type()
         except Refused as refused:
@@ -99,16 +114,27 @@ class Dialect:
 
     def client_refusal(self, request: RecordedRequest) -> Answer | None:
         """The answer to a client that did not authenticate in exactly one way, or None."""
-        form_encoded = self.provider.basic_auth_encoding == "form"
-        by_header = request.basic(form_encoded=form_encoded)
-        if by_header is not None and "client_secret" in request.fields:
+        by_header = request.basic(form_encoded=False) is not None
+        if by_header and "client_secret" in request.fields:
             return Answer(400, {"error": "invalid_request"})
+        return None if self.client_of(request) else self.invalid_client(by_header)
+
+    def client_of(self, request: RecordedRequest) -> RegisteredClient | None:
+        """The client that the request is of, if it proves so."""
+        by_header = request.basic(form_encoded=self.provider.basic_auth_encoding == "form")
         in_body = (request.fields.get("client_id", ""), request.fields.get("client_secret", ""))
         client, secret = by_header or in_body
         public = self.provider.token_endpoint_auth_method == "none"  # noqa: S105
-        if client == self.client_id and (public or same_secret(secret, self.client_secret)):
-            return None
-        return self.invalid_client(by_header is not None)
+        return self.server.client(client, None if public else secret)
+
+    def own_grant(self, request: RecordedRequest) -> Grant:
+        """What the client's own credentials are worth (RFC 6749 4.4)."""
+        client = self.client_of(request)
+        if client is None:
+            raise Refused("client")
+        asked = request.fields.get("scope", "").split(self.provider.scope_separator)
+        scopes = tuple(filter(None, asked)) or self.provider.default_scopes
+        return self.server.issue_to(client, scopes)
 
     def invalid_client(self, by_header: bool) -> Answer:
         challenge = {"WWW-Authenticate": 'Basic realm="fake"'} if by_header else {}
@@ -157,15 +183,21 @@ class Dialect:
             grant.revoke()
         return Answer(200)
 
+    def bearer_of(self, request: RecordedRequest) -> str:
+        """The access token, from where this backend's settings have it travel."""
+        if self.provider.bearer_method == "query":
+            return parse_qs(urlsplit(request.url).query).get("access_token", [""])[0]
+        return request.bearer
+
     def identity(self, request: RecordedRequest) -> Answer:
-        grant = self.server.by_access_token(request.bearer)
+        grant = self.server.by_access_token(self.bearer_of(request))
         if grant is None:
             return self.bearer_refusal()
         return Answer(200, {"sub": grant.subject, "email": grant.label})
 
     def api(self, request: RecordedRequest) -> Answer:
         """The rest of the API is the test's to script; it knows only whom it refuses."""
-        if self.server.by_access_token(request.bearer) is None:
+        if self.server.by_access_token(self.bearer_of(request)) is None:
             return self.bearer_refusal()
         return Answer(404, {"error": "not_found"})
 

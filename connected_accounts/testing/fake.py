@@ -12,7 +12,9 @@ import requests
 from connected_accounts.oauth2 import transport
 from connected_accounts.providers.badgr import Badgr
 from connected_accounts.providers.base import Provider
+from connected_accounts.providers.bime import Bime
 from connected_accounts.providers.bitbadges import BitBadges
+from connected_accounts.providers.bits import Bits
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.testing.adapter import (
     FakeAdapter,
@@ -21,7 +23,9 @@ from connected_accounts.testing.adapter import (
     record,
 )
 from connected_accounts.testing.badgr import BadgrDialect
+from connected_accounts.testing.bime import BimeDialect
 from connected_accounts.testing.bitbadges import BitBadgesDialect
+from connected_accounts.testing.bits import BitsDialect
 from connected_accounts.testing.dialect import Dialect
 from connected_accounts.testing.faults import Answer, Scripted
 from connected_accounts.testing.server import (
@@ -29,11 +33,14 @@ from connected_accounts.testing.server import (
     AuthorizationServer,
     Behaviour,
     Grant,
+    RegisteredClient,
 )
 
 DIALECTS: Final[tuple[tuple[type[Provider], type[Dialect]], ...]] = (
     (Badgr, BadgrDialect),
+    (Bime, BimeDialect),
     (BitBadges, BitBadgesDialect),
+    (Bits, BitsDialect),
     (Provider, Dialect),
 )
 ENDPOINTS: Final = ("token", "revocation", "identity", "api")
@@ -62,7 +69,8 @@ class FakeProvider:
     - ``omit_refresh_token``: answers have none, and a refresh leaves the old one good;
     - ``expires_in``, ``refresh_token_expires_in``: any JSON value, or ``OMITTED``. BitBadges, which
       tells moments, gets the moment that many seconds ahead, as a number or a text like the value;
-    - ``code_lifetime``: seconds.
+    - ``code_lifetime``: seconds;
+    - ``reuse_window``: seconds in which the refresh token that was rotated out last is taken again.
 
     No token expires by the clock: see ``expire_access_tokens`` and ``expire_codes``.
     """
@@ -78,9 +86,15 @@ class FakeProvider:
         expires_in: Any = 86400,
         refresh_token_expires_in: Any = OMITTED,
         code_lifetime: float = 60.0,
+        reuse_window: float = 0.0,
     ) -> None:
         self.behaviour = Behaviour(
-            rotates, omit_refresh_token, expires_in, refresh_token_expires_in, code_lifetime
+            rotates,
+            omit_refresh_token,
+            expires_in,
+            refresh_token_expires_in,
+            code_lifetime,
+            reuse_window,
         )
         self.requests: list[RecordedRequest] = []
         self.unexpected: list[str] = []
@@ -131,7 +145,7 @@ class FakeProvider:
         asked = self._read_authorization_url(url)
         dialect = self._dialect
         state = asked.get("state")
-        fault = self._authorization_fault(asked)
+        fault = dialect.authorization_fault(asked)
         if fault or deny:
             return dialect.denial(fault or "access_denied", state)
         if scopes is None:
@@ -152,7 +166,7 @@ class FakeProvider:
         if twice:
             raise AuthorizationPageError(f"Given more than once: {', '.join(twice)}.")
         asked = {name: values[0] for name, values in query.items()}
-        if asked.get("client_id") != self._dialect.client_id:
+        if self._server.client(asked.get("client_id", ""), None) is None:
             raise AuthorizationPageError("client_id is not the site's.")
         self._check_redirect_uri(asked.get("redirect_uri", ""))
         return asked
@@ -164,14 +178,35 @@ class FakeProvider:
         if self._redirect_uris is not None and uri not in self._redirect_uris:
             raise AuthorizationPageError("redirect_uri is not registered.")
 
-    def _authorization_fault(self, asked: Mapping[str, str]) -> str:
-        if asked.get("response_type") != "code":
-            return "unsupported_response_type" if asked.get("response_type") else "invalid_request"
-        wants_pkce = self._dialect.provider.code_challenge_method == "S256"
-        challenge, method = asked.get("code_challenge"), asked.get("code_challenge_method")
-        if (wants_pkce or challenge or method) and (len(challenge or "") != 43 or method != "S256"):
-            return "invalid_request"
-        return ""
+    # Credentials.
+
+    def add_client(
+        self, client_id: str, client_secret: str, *, subject: str | None = None, label: str = ""
+    ) -> None:
+        """Take these credentials too, besides those that settings had when the fake was made. With
+        client credentials their tokens are ``subject``'s, by default one named as the client."""
+        with self._lock:
+            self._server.clients.append(
+                RegisteredClient(client_id, client_secret, subject or client_id, label)
+            )
+
+    def remove_client(self, client_id: str, client_secret: str | None = None) -> None:
+        """Refuse a client from now on, or one of its secrets. Its tokens stay good."""
+        with self._lock:
+            self._server.clients = [
+                client
+                for client in self._server.clients
+                if client.client_id != client_id
+                or client_secret not in (None, client.client_secret)
+            ]
+
+    def add_personal_token(
+        self, token: str, *, subject: str = "person-1", label: str | None = None
+    ) -> Grant:
+        """Let a token be good that a person made at the provider."""
+        shown = f"{subject}@example.org" if label is None else label
+        with self._lock:
+            return self._server.add_token(Grant(subject, shown, (), ""), token)
 
     # The script.
 
@@ -203,7 +238,7 @@ class FakeProvider:
 
     @property
     def grants(self) -> list[Grant]:
-        """Every grant whose code was exchanged; ``is_alive`` and ``revoke()`` are a grant's."""
+        """Every grant that tokens were given for; ``is_alive`` and ``revoke()`` are a grant's."""
         return self._server.grants
 
     @property

@@ -12,6 +12,10 @@ from connected_accounts.oauth2.pkce import code_challenge
 CANARY: Final = "canary-"
 
 
+def same_secret(given: str, wanted: str) -> bool:
+    return secrets.compare_digest(given.encode(), wanted.encode())
+
+
 class _Omitted:
     def __repr__(self) -> str:
         return "OMITTED"
@@ -22,8 +26,8 @@ OMITTED: Final = _Omitted()
 
 
 class Refused(Exception):
-    """The server says no. ``why`` is ``code``, ``code_expired``, ``redirect_uri``, ``verifier``,
-    ``refresh_token`` or ``half_revoked``."""
+    """The server says no. ``why`` is ``client``, ``code``, ``code_expired``, ``redirect_uri``,
+    ``verifier``, ``refresh_token`` or ``half_revoked``."""
 
     def __init__(self, why: str) -> None:
         super().__init__(why)
@@ -39,6 +43,7 @@ class Behaviour:
     expires_in: Any = 86400
     refresh_token_expires_in: Any = OMITTED
     code_lifetime: float = 60.0
+    reuse_window: float = 0.0
 
 
 @dataclass
@@ -52,6 +57,9 @@ class Grant:
     access_token: str | None = None
     refresh_token: str | None = None
     spent: set[str] = field(default_factory=set)
+    # The refresh token that was rotated out last, and until when it is taken once more.
+    previous: str = ""
+    previous_until: float = 0.0
 
     @property
     def is_alive(self) -> bool:
@@ -60,6 +68,16 @@ class Grant:
     def revoke(self) -> None:
         self.spent |= {self.refresh_token} if self.refresh_token else set()
         self.access_token = self.refresh_token = None
+
+
+@dataclass(frozen=True)
+class RegisteredClient:
+    """A client of the server, and whose its own credentials are (RFC 6749 4.4)."""
+
+    client_id: str
+    client_secret: str
+    subject: str
+    label: str = ""
 
 
 @dataclass
@@ -77,16 +95,27 @@ class AuthorizationServer:
 
     def __init__(self, behaviour: Behaviour) -> None:
         self.behaviour = behaviour
+        self.clients: list[RegisteredClient] = []
         self.grants: list[Grant] = []
         self.codes: dict[str, Code] = {}
         self.secrets: set[str] = set()
         self.presentations: Counter[str] = Counter()
+        self._owners: dict[str, Grant] = {}  # of every token that was ever handed out
         self.reuses = 0
 
     def new_secret(self, kind: str) -> str:
         value = f"{CANARY}{kind}-{secrets.token_hex(16)}"
         self.secrets.add(value)
         return value
+
+    def client(self, client_id: str, secret: str | None) -> RegisteredClient | None:
+        """The client with these credentials; with ``secret`` None, with this id."""
+        for client in self.clients:
+            if client.client_id == client_id and (
+                secret is None or same_secret(secret, client.client_secret)
+            ):
+                return client
+        return None
 
     def authorize(self, grant: Grant, challenge: str) -> str:
         """Hand out a code for a grant; the grant counts from when the code is spent."""
@@ -113,37 +142,62 @@ class AuthorizationServer:
         self.grants.append(code.grant)
         self._issue(code.grant)
         if not self.behaviour.omit_refresh_token:
-            code.grant.refresh_token = self.new_secret("refresh-token")
+            self._give_refresh_token(code.grant)
         return code.grant
+
+    def issue_to(self, client: RegisteredClient, scopes: tuple[str, ...]) -> Grant:
+        """A token for a client's own credentials; those that it got before stay good."""
+        grant = Grant(client.subject, client.label, scopes, "")
+        self._issue(grant)
+        self.grants.append(grant)
+        return grant
 
     def refresh(self, value: str) -> Grant:
         """Renew a grant by its refresh token. One that was rotated out before ends the grant
         (RFC 9700 4.14.2). Raises Refused."""
-        for grant in self.grants:
-            if value in grant.spent:
-                self.reuses += grant.is_alive
-                grant.revoke()
-                raise Refused("refresh_token")
-        found = self.by_refresh_token(value)
+        found = self._owners.get(value)
         if found is None:
+            raise Refused("refresh_token")
+        again = value == found.previous and time.monotonic() < found.previous_until
+        if value in found.spent and not (again and found.is_alive):
+            self.reuses += found.is_alive
+            found.revoke()
+        if value != found.refresh_token and not (again and found.is_alive):
             raise Refused("refresh_token")
         if found.access_token is None:
             raise Refused("half_revoked")
         self._issue(found)
         if self.behaviour.rotates and not self.behaviour.omit_refresh_token:
-            found.spent.add(value)
-            found.refresh_token = self.new_secret("refresh-token")
+            found.spent |= {value, found.refresh_token or value}
+            if not again:
+                found.previous = value
+                found.previous_until = time.monotonic() + self.behaviour.reuse_window
+            self._give_refresh_token(found)
         return found
 
     def _issue(self, grant: Grant) -> None:
         # The access token of before is dead from now on, as at Badgr and BitBadges.
         grant.access_token = self.new_secret("access-token")
+        self._owners[grant.access_token] = grant
+
+    def _give_refresh_token(self, grant: Grant) -> None:
+        grant.refresh_token = self.new_secret("refresh-token")
+        self._owners[grant.refresh_token] = grant
+
+    def add_token(self, grant: Grant, token: str) -> Grant:
+        """Take a grant whose access token was made elsewhere."""
+        grant.access_token = token
+        self._owners[token] = grant
+        self.grants.append(grant)
+        return grant
 
     def by_access_token(self, value: str) -> Grant | None:
-        return next((g for g in self.grants if value and g.access_token == value), None)
+        grant = self._owners.get(value)
+        return grant if grant is not None and grant.access_token == value else None
 
     def by_refresh_token(self, value: str) -> Grant | None:
-        return next((g for g in self.grants if value and g.refresh_token == value), None)
+        grant = self._owners.get(value)
+        return grant if grant is not None and grant.refresh_token == value else None
 
     def expire_codes(self) -> None:
         for code in self.codes.values():

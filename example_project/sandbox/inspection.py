@@ -26,6 +26,7 @@ def state_of(dialect: Dialect) -> dict[str, Any]:
         "failed_token_requests": counts.get("failed_token_request", 0),
         "revocations": counts.get("revocation", 0),
         "reuse_detected": counts.get("reuse_detected", 0),
+        "sent_while_pending": counts.get("sent_while_pending", 0),
         "discoveries": counts.get("discovery", 0),
         "registrations": counts.get("registration", 0),
     }

@@ -1,6 +1,9 @@
 """The toolkit's hooks, shared by all dialects: validator, scopes, token alphabet, token view."""
 
 import secrets
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -14,7 +17,7 @@ from oauth2_provider.views import TokenView
 from oauthlib.common import generate_token
 
 from .dialects import BITBADGES, DIALECTS, OIDC, Dialect
-from .grants import find_access_token, find_refresh_token, was_rotated
+from .grants import checksum, find_access_token, find_refresh_token, was_rotated
 from .models import Tally
 
 GRANT_TYPES = ("authorization_code", "refresh_token")
@@ -111,6 +114,30 @@ class DialectValidator(OAuth2Validator):  # type: ignore[misc]
         super().revoke_token(token, token_type_hint, request)
 
 
+# The sandbox is one process. Its threads wait for their turn here: of those that wait for SQLite's
+# write lock some may starve, for as long as there are others.
+_turn = threading.Lock()
+_answering: set[str] = set()  # refresh tokens, of the requests that are being answered
+_guard = threading.Lock()
+
+
+@contextmanager
+def answering(dialect: Dialect, raw_refresh_token: str) -> Iterator[None]:
+    """Note a refresh token that comes again while a request with it is still being answered."""
+    name = checksum(raw_refresh_token)
+    with _guard:
+        first = not raw_refresh_token or name not in _answering
+        _answering.add(name)
+    if not first:
+        Tally.add(dialect.name, "sent_while_pending")
+    try:
+        yield
+    finally:
+        if first:
+            with _guard:
+                _answering.discard(name)
+
+
 class DialectTokenView(TokenView):  # type: ignore[misc]
     """One request to the token endpoint: one transaction, and one mark in the tally."""
 
@@ -119,7 +146,8 @@ class DialectTokenView(TokenView):  # type: ignore[misc]
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         # Two requests with one refresh token come one after the other. Left alone, the toolkit
         # 3.4.1 lets both pass its check and gives the second what the first was given.
-        with transaction.atomic():
+        pending = answering(self.dialect, request.POST.get("refresh_token", ""))
+        with pending, _turn, transaction.atomic():
             response = self.answer(request)
             grant_type = request.POST.get("grant_type")
             if grant_type in COUNTED_GRANT_TYPES:

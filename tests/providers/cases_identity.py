@@ -1,38 +1,21 @@
 """Contract cases: who the account is at the provider."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from connected_accounts.exceptions import UnexpectedResponse
-from connected_accounts.models import ConnectedAccount, Revocation
 from connected_accounts.oauth2.token import read_token_response
-from connected_accounts.providers.registry import get_provider
-from connected_accounts.services.exchange import identify
+from connected_accounts.services.identity import identify
 from connected_accounts.testing import Answer, FakeProvider
-from tests.providers.cases_tokens import TokenCases
-from tests.providers.harness import assert_hidden
+from tests.providers.harness import Harness, assert_hidden
 
 
-class IdentityCases(TokenCases):
+class IdentityCases(Harness):
+    needs: ClassVar[frozenset[str]] = frozenset({"identity", "identity_refused"})
+
     def test_the_identity_has_a_stable_subject_and_a_label_for_people(self, fake: FakeProvider):
         identity = self.identity_from(fake, self.recorded("identity"))
 
         assert (identity.subject, identity.label) == (self.subject, self.label)
-
-    def test_a_refused_identity_connects_nobody_and_withdraws_the_grant(
-        self, user: Any, fake: FakeProvider
-    ):
-        finish = self.begin(user, fake)
-        if self.identity_is_in_the_token_answer:
-            fake.script("token", self.recorded("identity_refused"))
-        else:
-            fake.script("token", self.recorded("token_success"))
-            fake.script("identity", self.recorded("identity_refused"))
-
-        error = self.raised_by(finish)
-
-        assert type(error) is UnexpectedResponse
-        assert not ConnectedAccount.objects.exists()
-        assert Revocation.objects.get().outcome == "pending"
 
     def test_an_identity_that_is_no_identity_is_refused(self, fake: FakeProvider):
         for answer in (Answer(200, {}), Answer(200, ["canary"]), Answer(200, body="canary")):
@@ -41,7 +24,7 @@ class IdentityCases(TokenCases):
 
     def identity_from(self, fake: FakeProvider, answer: Any) -> Any:
         """The identity that an answer gives, wherever this provider gives it."""
-        provider = get_provider(self.alias)
+        provider = self.provider
         payload: dict[str, Any] = {"access_token": "canary-access-1"}
         if self.identity_is_in_the_token_answer:
             payload |= answer.json if isinstance(answer.json, dict) else {}

@@ -12,6 +12,11 @@ from tests.providers.harness import Harness
 
 
 class RevocationCases(Harness):
+    """Of a provider that has the endpoint."""
+
+    needs: ClassVar[frozenset[str]] = frozenset(
+        {"revoke_done", "revoke_missing", "revoke_refused", "revoke_unknown"}
+    )
     revoked_token: ClassVar[str] = "canary-refresh-1"
     outcome_of_unknown: ClassVar[Outcome]
 
@@ -87,3 +92,20 @@ class RevocationCases(Harness):
         assert revoke_pending() == 1
         row.refresh_from_db()
         return row
+
+
+class NoRevocationCases(Harness):
+    """Of a provider that has none."""
+
+    def test_disconnecting_is_done_without_asking_the_provider(
+        self, account: ConnectedAccount, fake: FakeProvider
+    ):
+        row = disconnect(account)
+        assert row is not None
+
+        revoke_pending()
+
+        row.refresh_from_db()
+        assert (row.outcome, row.token, row.next_attempt_at) == (Outcome.UNSUPPORTED, None, None)
+        assert not ConnectedAccount.objects.exists()
+        assert fake.requests == []

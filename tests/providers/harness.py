@@ -26,19 +26,26 @@ from django.utils import timezone
 from connected_accounts.exceptions import ConnectedAccountsError
 from connected_accounts.models import ConnectedAccount, Status
 from connected_accounts.oauth2.state import new_secret
+from connected_accounts.providers.base import Provider
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.services import complete_authorization, refresh, start_authorization
+from connected_accounts.services.direct import connect_directly
 from connected_accounts.testing import CANARY, Answer, FakeProvider
 
 RECORDINGS = Path(__file__).with_name("recordings")
 CLIENT_ID = "the-client"
 CLIENT_SECRET = f"{CANARY}client-secret"
+# A person's own, where they are asked for.
+OWN_CLIENT_ID = "adas-client"
+OWN_CLIENT_SECRET = f"{CANARY}own-client-secret"
+PERSONAL_TOKEN = f"{CANARY}personal-token"
 API_KEY = f"{CANARY}api-key"
 REDIRECT_URI = "https://site.example/connections/callback/"
 # A secret can be read through these too.
 ENCODED = [
     base64.b64encode(f"{CLIENT_ID}:{CLIENT_SECRET}".encode()).decode().rstrip("="),
     base64.b64encode(CLIENT_SECRET.encode()).decode().rstrip("="),
+    base64.b64encode(f"{OWN_CLIENT_ID}:{OWN_CLIENT_SECRET}".encode()).decode().rstrip("="),
     base64.b64encode(quote(CLIENT_SECRET).encode()).decode().rstrip("="),
 ]
 _MOMENT = re.compile(r"<ms (text )?in (\d+)>")
@@ -111,6 +118,13 @@ class Harness:
     backend: ClassVar[str]
     options: ClassVar[dict[str, Any]] = {}
     scopes: ClassVar[list[str] | None] = None
+    inputs: ClassVar[dict[str, str]] = {}  # what is entered into connect_fields
+    # What the recordings say: whose the account is, and the life of the recorded success.
+    subject: ClassVar[str]
+    label: ClassVar[str]
+    life: ClassVar[int] = 86400
+    # The recordings that the cases of a class ask for.
+    needs: ClassVar[frozenset[str]] = frozenset()
 
     @pytest.fixture(autouse=True)
     def _configured(self, settings: Any) -> None:
@@ -134,7 +148,8 @@ class Harness:
 
     @pytest.fixture
     def fake(self) -> Iterator[FakeProvider]:
-        with FakeProvider(self.alias) as fake:
+        with FakeProvider(self.alias, inputs=self.inputs) as fake:
+            fake.add_client(OWN_CLIENT_ID, OWN_CLIENT_SECRET)
             yield fake
 
     @pytest.fixture
@@ -164,17 +179,24 @@ class Harness:
         return recorded(self.alias, name, **changes)
 
     @property
+    def provider(self) -> Provider:
+        return get_provider(self.alias).bound(inputs=self.inputs)
+
+    @property
     def identity_is_in_the_token_answer(self) -> bool:
         return get_provider(self.alias).identity_source == "token_response"
 
     def begin(self, user: Any, fake: FakeProvider) -> Callable[[], ConnectedAccount]:
-        """Start and agree; what is returned finishes the authorization."""
+        """Start, and agree or enter what is asked for; what is returned finishes the connection."""
+        if self.provider.grant_type != "authorization_code":
+            return lambda: self.connect_directly(user)
         browser_secret = new_secret()
         url = start_authorization(
             user=user,
             provider=self.alias,
             redirect_uri=REDIRECT_URI,
             browser_secret=browser_secret,
+            inputs=self.inputs,
         )
         params = fake.authorize(url)
         return lambda: (
@@ -183,12 +205,28 @@ class Harness:
             ).account
         )
 
+    def connect_directly(
+        self, user: Any, *, account: ConnectedAccount | None = None, **entered: str
+    ) -> ConnectedAccount:
+        """Connect with what is entered; without ``user``, the site itself."""
+        known = {
+            "client_id": OWN_CLIENT_ID,
+            "client_secret": OWN_CLIENT_SECRET,
+            "personal_token": PERSONAL_TOKEN,
+            **self.inputs,
+            **entered,
+        }
+        asked = get_provider(self.alias).asked_fields(for_site=user is None)
+        values = {field.name: known[field.name] for field in asked}
+        return connect_directly(user=user, provider=self.alias, values=values, account=account)[0]
+
     def connect(
         self, user: Any, fake: FakeProvider, token: str = "token_success", **changes: Any
     ) -> ConnectedAccount:
         """The whole way, with a recorded token answer and the recorded identity."""
         finish = self.begin(user, fake)
-        fake.script("token", self.recorded(token, **changes))
+        if self.provider.grant_type != "personal_token":
+            fake.script("token", self.recorded(token, **changes))
         if not self.identity_is_in_the_token_answer:
             fake.script("identity", self.recorded("identity"))
         return self.stored(finish())

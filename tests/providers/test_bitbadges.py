@@ -18,7 +18,7 @@ from connected_accounts.oauth2.token import read_token_response
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.services import refresh, start_authorization
 from connected_accounts.testing import Answer, FakeProvider
-from tests.providers.contract import ProviderContract
+from tests.providers.contract import CodeContract, RevocationCases
 from tests.providers.harness import API_KEY, CLIENT_ID, CLIENT_SECRET, REDIRECT_URI, assert_hidden
 
 ADDRESS = "bb1qexample0000000000000000000000000000ada"
@@ -64,7 +64,7 @@ MESSAGES = [
 ]
 
 
-class BitBadgesContract(ProviderContract):
+class BitBadgesContract(CodeContract, RevocationCases):
     alias = "bitbadges"
     backend = "connected_accounts.providers.bitbadges.BitBadges"
     subject = ADDRESS

@@ -1,4 +1,4 @@
-"""No backend without recordings and contract, and no case of the contract gone unnoticed."""
+"""No backend without recordings and contract for its grants, and no case gone unnoticed."""
 
 import inspect
 import json
@@ -7,25 +7,34 @@ import pkgutil
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
 import connected_accounts.providers
 from connected_accounts.exceptions import UnexpectedResponse
 from connected_accounts.providers.base import Provider
+from connected_accounts.providers.options import CHOICES
 from connected_accounts.testing import CANARY
-from tests.providers.contract import REQUIRED_RECORDINGS, ProviderContract
+from tests.providers.cases_client_credentials import ClientCredentialsCases
+from tests.providers.cases_code import CodeCases
+from tests.providers.cases_failures import FailureCases
+from tests.providers.cases_identity import IdentityCases
+from tests.providers.cases_personal_token import PersonalTokenCases
+from tests.providers.cases_revocation import NoRevocationCases, RevocationCases
+from tests.providers.cases_tokens import TokenCases
+from tests.providers.contract import CONTRACTS, ProviderContract
 from tests.providers.harness import (
     CLIENT_ID,
     CLIENT_SECRET,
     RECORDINGS,
+    Harness,
     assert_hidden,
     leaks_in,
     texts_of_record,
 )
 
-NOT_BACKENDS = {"base", "registry"}
+NOT_BACKENDS = {"base", "endpoints", "inputs", "options", "registry"}
 BACKENDS = sorted(
     module.name
     for module in pkgutil.iter_modules(connected_accounts.providers.__path__)
@@ -33,59 +42,117 @@ BACKENDS = sorted(
 )
 FILES = sorted(RECORDINGS.glob("*/*.json"))
 
-# What the contract promises. A case that is renamed, added or deleted is so here too.
-PROMISED = {
-    "success": [
-        "a_person_connects_and_the_account_is_stored",
-        "the_code_is_exchanged_as_it_was_asked_for",
-    ],
-    "expires_in number, string": ["the_life_of_a_token_is_read_from"],
-    "expires_in missing": ["a_life_that_is_not_told_is_not_known"],
-    "refresh rotates": [
-        "a_refresh_replaces_both_tokens",
-        "each_refresh_presents_the_newest_refresh_token_once",
-    ],
-    "refresh omits refresh_token": ["a_refresh_that_gives_no_refresh_token_keeps_the_old_one"],
-    "dead refresh token": [
-        "a_dead_refresh_token_must_be_connected_again",
-        "a_dead_code_ends_the_authorization_and_stores_nothing",
-    ],
-    "wrong client secret": ["a_wrong_client_secret_is_the_sites_fault_and_touches_no_account"],
-    "429": [
-        "a_throttled_refresh_is_tried_again",
-        "a_throttled_refresh_waits_as_long_as_retry_after_says",
-    ],
-    "500": ["a_server_error_is_tried_again"],
-    "timeout": [
-        "a_timeout_is_tried_again_and_may_have_spent_the_token",
-        "a_refused_connection_is_tried_again_and_has_spent_nothing",
-        "a_token_that_is_dead_after_a_lost_answer_was_lost_in_rotation",
-    ],
-    "redirect refused": ["a_redirect_is_refused_and_nothing_is_sent_on"],
-    "200 with an error body": ["an_error_under_status_200_is_no_success"],
-    "not JSON": ["an_answer_that_is_not_json_is_tried_again"],
-    "huge body": ["a_huge_answer_is_not_read_to_its_end"],
-    "missing or empty access_token": ["an_answer_has_failed_whose_access_token_is"],
-    "identity": ["the_identity_has_a_stable_subject_and_a_label_for_people"],
-    "identity refused": [
-        "a_refused_identity_connects_nobody_and_withdraws_the_grant",
-        "an_identity_that_is_no_identity_is_refused",
-    ],
-    "revoke done": [
-        "a_revoked_grant_is_done_with",
-        "a_disconnected_grant_is_dead_at_the_provider",
-    ],
-    "revoke unknown": ["a_grant_that_the_provider_does_not_know_is_done_with"],
-    "revoke refused": [
-        "a_refused_revocation_is_tried_until_it_is_done",
-        "a_provider_without_the_endpoint_does_not_hold_up_the_outbox",
-        "a_revocation_without_an_answer_or_redirected_is_tried_again",
-    ],
-    "no secret": [
-        "an_error_that_quotes_our_secrets_is_not_repeated",
-        "nothing_that_can_be_printed_shows_a_secret",
-        "the_database_holds_no_secret_in_the_clear",
-    ],
+# What the contract promises, by the grants that it is for. A case that is renamed, added or deleted
+# is so here too.
+PROMISED: dict[type[Harness], dict[str, list[str]]] = {
+    TokenCases: {
+        "expires_in number, string": ["the_life_of_a_token_is_read_from"],
+        "expires_in missing": ["a_life_that_is_not_told_is_not_known"],
+    },
+    FailureCases: {
+        "429": [
+            "a_throttled_refresh_is_tried_again",
+            "a_throttled_refresh_waits_as_long_as_retry_after_says",
+        ],
+        "500": ["a_server_error_is_tried_again"],
+        "timeout": [
+            "a_timeout_is_tried_again_and_may_have_spent_the_token",
+            "a_refused_connection_is_tried_again_and_has_spent_nothing",
+        ],
+        "redirect refused": ["a_redirect_is_refused_and_nothing_is_sent_on"],
+        "200 with an error body": ["an_error_under_status_200_is_no_success"],
+        "not JSON": ["an_answer_that_is_not_json_is_tried_again"],
+        "huge body": ["a_huge_answer_is_not_read_to_its_end"],
+        "missing or empty access_token": ["an_answer_has_failed_whose_access_token_is"],
+        "no secret": ["an_error_that_quotes_our_secrets_is_not_repeated"],
+    },
+    IdentityCases: {
+        "identity": ["the_identity_has_a_stable_subject_and_a_label_for_people"],
+        "identity refused": ["an_identity_that_is_no_identity_is_refused"],
+    },
+    ProviderContract: {
+        "no secret": [
+            "nothing_that_can_be_printed_shows_a_secret",
+            "the_database_holds_no_secret_in_the_clear",
+        ],
+    },
+    CodeCases: {
+        "success": [
+            "a_person_connects_and_the_account_is_stored",
+            "the_code_is_exchanged_as_it_was_asked_for",
+        ],
+        "refresh rotates": [
+            "a_refresh_replaces_both_tokens",
+            "each_refresh_presents_the_newest_refresh_token_once",
+        ],
+        "refresh omits refresh_token": ["a_refresh_that_gives_no_refresh_token_keeps_the_old_one"],
+        "dead refresh token": [
+            "a_dead_refresh_token_must_be_connected_again",
+            "a_dead_code_ends_the_authorization_and_stores_nothing",
+        ],
+        "wrong client secret": ["a_wrong_client_secret_is_the_sites_fault_and_touches_no_account"],
+        "timeout": ["a_token_that_is_dead_after_a_lost_answer_was_lost_in_rotation"],
+        "identity refused": ["a_refused_identity_connects_nobody_and_withdraws_the_grant"],
+    },
+    ClientCredentialsCases: {
+        "success": [
+            "the_site_connects_with_its_own_credentials",
+            "a_person_connects_with_credentials_that_are_kept_as_long_as_the_account",
+            "the_token_is_asked_for_with_the_owners_credentials",
+        ],
+        "asked for again": [
+            "renewing_is_asking_again",
+            "a_token_at_its_end_is_renewed_when_it_is_used",
+        ],
+        "wrong credentials": [
+            "credentials_that_are_refused_connect_nobody",
+            "refused_credentials_of_the_site_touch_no_users_account",
+            "a_persons_refused_credentials_end_that_account_only_and_are_not_sent_again",
+        ],
+        "timeout": [
+            "an_answer_that_was_lost_costs_nothing",
+            "an_outage_is_not_taken_for_wrong_credentials",
+        ],
+        "identity refused": ["a_refused_identity_connects_nobody"],
+    },
+    PersonalTokenCases: {
+        "success": [
+            "a_token_is_looked_at_once_and_stored",
+            "a_newer_token_takes_the_place_of_the_old_one",
+        ],
+        "no refresh": ["it_is_never_refreshed"],
+        "dead token": [
+            "a_token_that_is_refused_is_not_stored",
+            "a_refusal_at_use_ends_it_after_one_look",
+            "a_call_that_is_refused_alone_ends_nothing",
+        ],
+        "timeout": ["an_outage_is_not_taken_for_a_wrong_token"],
+        "identity refused": ["a_refused_identity_connects_nobody"],
+        "newline": ["a_token_that_no_header_could_carry_is_not_sent"],
+    },
+    RevocationCases: {
+        "revoke done": [
+            "a_revoked_grant_is_done_with",
+            "a_disconnected_grant_is_dead_at_the_provider",
+        ],
+        "revoke unknown": ["a_grant_that_the_provider_does_not_know_is_done_with"],
+        "revoke refused": [
+            "a_refused_revocation_is_tried_until_it_is_done",
+            "a_provider_without_the_endpoint_does_not_hold_up_the_outbox",
+            "a_revocation_without_an_answer_or_redirected_is_tried_again",
+        ],
+    },
+    NoRevocationCases: {
+        "no revocation": ["disconnecting_is_done_without_asking_the_provider"],
+    },
+}
+# The cases of each grant.
+COMMON: Final = {IdentityCases, ProviderContract}
+ASKED: Final = {TokenCases, FailureCases}
+OF_GRANT: Final = {
+    "authorization_code": {CodeCases, *ASKED, *COMMON},
+    "client_credentials": {ClientCredentialsCases, *ASKED, *COMMON},
+    "personal_token": {PersonalTokenCases, *COMMON},
 }
 
 
@@ -123,18 +190,54 @@ def test_every_backend_is_held_to_the_contract(name: str):
     assert held >= {f"{backend.__module__}.{backend.__qualname__}" for backend in backends}
 
 
+def provider_of(contract: type[ProviderContract], settings: Any) -> Provider:
+    harness = contract()
+    harness.settings = settings
+    harness.configure()
+    return harness.provider
+
+
+def cases_of(kind: type) -> set[str]:
+    """The cases that a class has, its own and those of the classes it is made of."""
+    return {name for name, _ in inspect.getmembers(kind) if name.startswith("test_")}
+
+
+def promised(kind: type[Harness]) -> list[str]:
+    return [f"test_{name}" for names in PROMISED[kind].values() for name in names]
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_every_backend_is_held_to_the_contract_of_each_of_its_grants(name: str, settings: Any):
+    for contract in contracts_in(import_module(f"tests.providers.test_{name}")):
+        provider = provider_of(contract, settings)
+        assert issubclass(contract, CONTRACTS[provider.grant_type])
+        # With the endpoint or without it: the cases of one of both, and of the right one.
+        assert issubclass(contract, RevocationCases) is not issubclass(contract, NoRevocationCases)
+        if issubclass(contract, NoRevocationCases):
+            assert not provider.known_endpoints().revocation_endpoint
+
+
 @pytest.mark.parametrize("name", BACKENDS)
 def test_every_backend_has_every_recording(name: str):
-    there = {file.stem for file in (RECORDINGS / name).glob("*.json")}
+    for contract in contracts_in(import_module(f"tests.providers.test_{name}")):
+        there = {file.stem for file in (RECORDINGS / contract.alias).glob("*.json")}
+        needed = set().union(*(vars(kind).get("needs", ()) for kind in contract.__mro__))
+        assert needed
+        assert there >= needed
 
-    assert there >= REQUIRED_RECORDINGS
+
+@pytest.mark.parametrize("kind", PROMISED)
+def test_the_contract_has_exactly_the_cases_it_promises(kind: type[Harness]):
+    assert sorted(n for n in vars(kind) if n.startswith("test_")) == sorted(promised(kind))
 
 
-def test_the_contract_has_exactly_the_cases_it_promises():
-    promised = [f"test_{name}" for names in PROMISED.values() for name in names]
-    cases = [name for name, _ in inspect.getmembers(ProviderContract) if name.startswith("test_")]
-
-    assert sorted(cases) == sorted(promised)
+def test_every_grant_type_has_a_contract_of_its_cases():
+    assert set(CONTRACTS) == set(OF_GRANT) == set(CHOICES["grant_type"])
+    for grant_type, contract in CONTRACTS.items():
+        wanted = {
+            f"test_{n}" for k in OF_GRANT[grant_type] for ns in PROMISED[k].values() for n in ns
+        }
+        assert cases_of(contract) == wanted
 
 
 @pytest.mark.parametrize("name", BACKENDS)
@@ -144,8 +247,9 @@ def test_no_backend_overrides_or_skips_a_case(name: str):
     for contract in contracts_in(module):
         assert getattr(contract, "__test__", True)
         assert marks_of(contract) == {"django_db"}
-        for case, function in inspect.getmembers(ProviderContract, inspect.isfunction):
-            if case.startswith("test_"):
+        for kind in set(contract.__mro__) & set(PROMISED):
+            for case in (name for name in vars(kind) if name.startswith("test_")):
+                function = vars(kind)[case]
                 assert getattr(contract, case) is function
                 assert marks_of(function) <= {"parametrize"}
 
@@ -169,7 +273,7 @@ def test_a_recording_says_where_it_is_from_and_holds_no_real_secret(file: Path):
 def assert_only_canaries(content: dict[str, Any]) -> None:
     public = {content.get(key) for key in ("address", "bitbadgesAddress")}
     for key in ("access_token", "refresh_token", "accessToken", "refreshToken", "_docId"):
-        value = content.get(key, "")
+        value = content.get(key) or ""
         assert value == "" or value.startswith(CANARY) or value in public
 
 

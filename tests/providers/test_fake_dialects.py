@@ -1,6 +1,7 @@
 """The fake provider's dialects, beyond what the whole way through them shows."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 import requests
@@ -9,7 +10,7 @@ from connected_accounts.exceptions import ClientRejected, ProviderUnavailable, U
 from connected_accounts.history import Outcome
 from connected_accounts.oauth2 import transport
 from connected_accounts.testing import Answer, FakeProvider
-from tests.providers.fake_site import ALIASES, Site, configure, reconfigure
+from tests.providers.fake_site import ALIASES, SITE, Site, configure, reconfigure
 
 
 @pytest.fixture(autouse=True)
@@ -129,3 +130,45 @@ def test_the_first_dialect_of_bitbadges_gives_the_address_for_a_token_without_sc
 
         with pytest.raises(UnexpectedResponse, match="token_is_the_public_address"):
             site.exchange(code)
+
+
+def test_bime_refuses_in_the_words_of_its_dialect(settings: Any):
+    for dialect, status, sent, told in BIME_REFUSALS:
+        entry = {
+            "BACKEND": "connected_accounts.providers.bime.Bime",
+            "CLIENT_ID": "a-client",
+            "CLIENT_SECRET": "a-secret",
+            "OPTIONS": {"dialect": dialect},
+        }
+        settings.CONNECTED_ACCOUNTS = {"PROVIDERS": {"bime": entry}}
+        with FakeProvider("bime", inputs={"account": "acme"}):
+            url = "https://acme.bime.io/oauth/token"
+            client = {"client_id": "a-client", "client_secret": "a-secret"}
+            answer = transport.fetch(requests.Request("POST", url, data=client | sent))
+        assert (answer.status, told.encode() in answer.body) == (status, True), answer.body
+
+
+BIME_REFUSALS = [
+    ("", 401, {"grant_type": "authorization_code", "code": "x"}, '"error": "invalid_grant"'),
+    ("", 401, {"grant_type": "refresh_token"}, "The provided authorization grant"),
+    ("", 401, {"client_secret": "x"}, '"error": "invalid_client"'),
+    ("", 401, {"grant_type": "password"}, '"error": "unsupported_grant_type"'),
+    ("", 401, {"type": "web_server", "code": "x"}, '"error": "unsupported_grant_type"'),
+    ("draft5", 400, {"type": "web_server", "code": "x"}, "error=bad_authorization_code"),
+    ("draft5", 400, {"type": "refresh"}, "error=authorization_expired"),
+    ("draft5", 400, {"client_secret": "x"}, "error=invalid_client_credentials"),
+    ("draft5", 400, {"grant_type": "refresh_token"}, "error=unsupported_grant_type"),
+]
+
+
+def test_bime_takes_a_form_only_and_draft_5_a_flow_only(settings: Any):
+    entry = {"BACKEND": "connected_accounts.providers.bime.Bime", "CLIENT_ID": "a-client"}
+    draft5 = {**entry, "OPTIONS": {"dialect": "draft5"}}
+    settings.CONNECTED_ACCOUNTS = {"PROVIDERS": {"bime": draft5}}
+    with FakeProvider("bime", inputs={"account": "acme"}) as fake:
+        url = "https://acme.bime.io/oauth/token"
+        answer = transport.fetch(requests.Request("POST", url, json={"type": "web_server"}))
+        asked = {"response_type": "code", "client_id": "a-client", "redirect_uri": SITE}
+        params = fake.authorize(f"https://acme.bime.io/oauth/authorize?{urlencode(asked)}")
+    assert b"invalid_request" in answer.body
+    assert params == {"error": "invalid_request"}

@@ -21,7 +21,13 @@ from connected_accounts.oauth2 import discovery
 from connected_accounts.providers.generic import OAuth2, value_at
 from connected_accounts.services import refresh
 from connected_accounts.testing import CANARY, Answer, FakeProvider
-from tests.providers.contract import ProviderContract
+from tests.providers.contract import (
+    ClientCredentialsContract,
+    CodeContract,
+    NoRevocationCases,
+    PersonalTokenContract,
+    RevocationCases,
+)
 from tests.providers.harness import CLIENT_ID, Harness
 
 ISSUER = "https://login.example"
@@ -41,7 +47,7 @@ def id_token(**claims: Any) -> str:
     return ".".join([*coded, f"{CANARY}signature"])
 
 
-class TestGeneric(ProviderContract):
+class TestGeneric(CodeContract, RevocationCases):
     alias = "generic"
     backend = "connected_accounts.providers.generic.OAuth2"
     subject = "248289761001"
@@ -81,6 +87,40 @@ class TestGeneric(ProviderContract):
             provider_config("generic"), options={"token_endpoint": "https://x.example"}
         )
         assert [problem.id for problem in OAuth2.problems(config)] == ["E015"]
+
+
+class TestGenericClientCredentials(ClientCredentialsContract, RevocationCases):
+    alias = "generic"
+    backend = TestGeneric.backend
+    subject = TestGeneric.subject
+    label = TestGeneric.label
+    scopes = TestGeneric.scopes
+    life = TestGeneric.life
+    outcome_of_unknown = Outcome.REVOKED
+    revoked_token = "canary-access-1"
+    options = {
+        "grant_type": "client_credentials",
+        "token_endpoint": "https://login.example/token",
+        "revocation_endpoint": "https://login.example/revoke",
+        "userinfo_endpoint": "https://api.example/me",
+        "api_base_url": "https://api.example/v1",
+    }
+
+    def recorded(self, name: str, **changes: Any) -> Answer:
+        # RFC 6749 4.4.3: a refresh token should not be included.
+        return super().recorded(name, **{"refresh_token": ..., **changes})
+
+
+class TestGenericPersonalToken(PersonalTokenContract, NoRevocationCases):
+    alias = "generic"
+    backend = TestGeneric.backend
+    subject = TestGeneric.subject
+    label = TestGeneric.label
+    options = {
+        "grant_type": "personal_token",
+        "userinfo_endpoint": "https://api.example/me",
+        "api_base_url": "https://api.example/v1",
+    }
 
 
 def with_issuer(**options: Any) -> dict[str, Any]:

@@ -66,6 +66,12 @@ def provider_settings(settings: Any) -> Callable[..., None]:
 
 
 @pytest.fixture
+def unlimited(settings: Any) -> None:
+    """Without a cache nothing is counted, so that a test may fail as often as it likes."""
+    settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}}
+
+
+@pytest.fixture
 def app_settings(settings: Any) -> Callable[..., None]:
     """Change top-level settings: ``app_settings(STATE_MAX_AGE=60)``."""
 

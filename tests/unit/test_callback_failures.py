@@ -15,7 +15,7 @@ from connected_accounts.models import (
     Revocation,
 )
 from connected_accounts.providers.badgr import Badgr
-from connected_accounts.services import authorization, disconnect
+from connected_accounts.services import completion, disconnect
 from connected_accounts.testing import Answer, ConnectionRefused, FakeProvider, Timeout
 from tests.journeys import connect, finish, start
 
@@ -159,13 +159,13 @@ def test_an_account_disconnected_during_its_reconnect_is_connected_anew(
     account = connect(client_of_ada, badgr)
     url = client_of_ada.post(f"/connections/{account.pk}/reconnect/")["Location"]
     params = badgr.authorize(url, subject="ada")
-    exchange = authorization.exchange_code
+    exchange = completion.exchange_code
 
     def exchange_and_disconnect(*args: Any, **kwargs: Any) -> Any:
         disconnect(ConnectedAccount.objects.get(pk=account.pk))
         return exchange(*args, **kwargs)
 
-    monkeypatch.setattr(authorization, "exchange_code", exchange_and_disconnect)
+    monkeypatch.setattr(completion, "exchange_code", exchange_and_disconnect)
     assert finish(client_of_ada, params).status_code == 303
     assert ConnectedAccount.objects.get().pk != account.pk
 
@@ -174,16 +174,16 @@ def test_a_user_deleted_meanwhile_leaves_no_grant_behind(
     client_of_ada: Client, ada: Any, badgr: FakeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     params = badgr.authorize(start(client_of_ada), subject="ada")
-    exchange = authorization.exchange_code
+    exchange = completion.exchange_code
 
     def exchange_and_delete(*args: Any, **kwargs: Any) -> Any:
         token = exchange(*args, **kwargs)
         type(ada).objects.filter(pk=ada.pk).delete()
         return token
 
-    monkeypatch.setattr(authorization, "exchange_code", exchange_and_delete)
+    monkeypatch.setattr(completion, "exchange_code", exchange_and_delete)
     # Within a test's transaction the missing user shows at its end only; in life it is at once.
-    monkeypatch.setattr(authorization, "store_connection", refuse_to_store)
+    monkeypatch.setattr(completion, "store_connection", refuse_to_store)
     page(client_of_ada, params, 400)
     assert Revocation.objects.get().outcome == "pending"
 

@@ -157,7 +157,7 @@ def test_malformed_answers_are_400_and_leave_the_flow_usable(
 
 
 def test_every_changed_character_of_the_state_is_refused(
-    client_of_ada: Client, badgr: FakeProvider
+    client_of_ada: Client, badgr: FakeProvider, unlimited: None
 ) -> None:
     params = badgr.authorize(start(client_of_ada), subject="ada")
     good = params["state"]

@@ -5,9 +5,10 @@ import re
 import pytest
 from django.test import Client
 
+from connected_accounts.fields import unseal
 from connected_accounts.models import AuthorizationRequest, ConnectedAccount
 from connected_accounts.oauth2.pkce import code_challenge
-from connected_accounts.services.authorization import VERIFIER_PURPOSE, unseal
+from connected_accounts.services.authorization import VERIFIER_PURPOSE
 from tests.journeys import connect, query_of, start
 
 pytestmark = pytest.mark.django_db

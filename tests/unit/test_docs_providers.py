@@ -11,7 +11,9 @@ from connected_accounts import providers
 from connected_accounts.providers import registry
 from connected_accounts.providers.badgr import REGIONS, Badgr, hosts
 from connected_accounts.providers.base import DECLARED, ENDPOINT_NAMES, Provider
+from connected_accounts.providers.bime import Bime
 from connected_accounts.providers.bitbadges import BitBadges
+from connected_accounts.providers.bits import Bits
 from tests.unit.doc_pages import names, section, table, value
 
 
@@ -41,7 +43,7 @@ def test_every_declared_value_is_documented_with_its_default() -> None:
     assert documented == {name: getattr(Provider, name) for name in DECLARED}
 
 
-@pytest.mark.parametrize("kind", [Badgr, BitBadges])
+@pytest.mark.parametrize("kind", [Badgr, BitBadges, Bits, Bime])
 def test_what_an_included_provider_declares_is_documented(kind: type[Provider]) -> None:
     shown = {
         names(row["Value"])[0]: value(row[kind.name])
@@ -52,12 +54,13 @@ def test_what_an_included_provider_declares_is_documented(kind: type[Provider]) 
     assert declared - set(shown) <= {"name", "scope_descriptions", *ENDPOINT_NAMES}
 
 
-@pytest.mark.parametrize("kind", [Badgr, BitBadges])
+@pytest.mark.parametrize("kind", [Badgr, BitBadges, Bits, Bime])
 def test_a_providers_page_has_its_options_and_scopes(kind: type[Provider]) -> None:
     name = f"how-to/{kind.__name__.lower()}.md"
     options = {names(row["Option"])[0]: value(row["Default"]) for row in table(name, "Options")}
     assert options == kind.own_options
-    scopes = {names(row["Scope"])[0]: row["Lets your site"] for row in table(name, "Scopes")}
+    rows = table(name, "Scopes") if kind.scope_descriptions else []
+    scopes = {names(row["Scope"])[0]: row["Lets your site"] for row in rows}
     assert scopes == {scope: str(words) for scope, words in kind.scope_descriptions.items()}
 
 

@@ -34,10 +34,14 @@ def test_every_failure_is_documented_with_its_status() -> None:
         **dict.fromkeys(failures._STATES, exceptions.InvalidState),
         **dict.fromkeys(failures._DENIED, exceptions.AuthorizationDenied),
         "unknown_scope": exceptions.ConfigurationError,
+        "inputs": exceptions.ConfigurationError,
+        "credentials": exceptions.ClientRejected,
     }
     classes = ["ProviderUnavailable", "UnexpectedResponse", "ClientRejected", "ConfigurationError"]
     rows = {names(row["Code"])[0]: row for row in table("reference/urls.md", "Failures")}
-    assert sorted(rows) == sorted([*kinds, *classes])
+    assert sorted(rows) == sorted([*kinds, *classes, "too_many"])
+    too_many = rows.pop("too_many")
+    assert int(too_many["Status"]) == failures.TOO_MANY.status
     for code, row in rows.items():
         error = kinds[code](code) if code in kinds else getattr(exceptions, code)()
         failure = failures.failure_for(error)
@@ -74,7 +78,7 @@ def test_every_template_and_block_is_documented() -> None:
     )
     found = {
         str(path.relative_to(folder)): re.findall(r"{% block (\w+) %}", path.read_text("utf-8"))
-        for path in folder.rglob("*.html")
+        for path in (folder / "connected_accounts").rglob("*.html")
     }
     assert {name: sorted(blocks) for name, blocks in documented.items()} == {
         name: sorted(blocks) for name, blocks in found.items()

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from celery import current_app
+from django.db import InterfaceError, OperationalError
 from django.test import Client
 from django.utils import timezone
 
@@ -292,3 +293,36 @@ def test_task_names_arguments_and_results_are_the_contract() -> None:
     for name in names:
         assert current_app.tasks[name].ignore_result
         assert current_app.tasks[name].serializer == "json"
+
+
+def test_a_drain_that_is_told_to_stop_finishes_what_is_in_flight_and_takes_no_more(
+    accounts: list[ConnectedAccount], badgr: FakeProvider, app_settings: Any
+) -> None:
+    app_settings(REFRESH_CONCURRENCY=1)
+    drained = drain("badgr", stop=lambda: bool(badgr.presentations))
+    assert drained.failed == 0
+    assert 0 < drained.refreshed < len(accounts)
+    assert refreshes(badgr) == drained.refreshed
+    assert ConnectedAccount.objects.filter(lease_holder__isnull=False).count() == 0
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("failure", [InterfaceError, OperationalError])
+def test_a_database_that_goes_away_between_two_claims_costs_no_answer(
+    accounts: list[ConnectedAccount],
+    badgr: FakeProvider,
+    app_settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    failure: type[Exception],
+) -> None:
+    app_settings(REFRESH_CONCURRENCY=1)
+    rounds = iter([[0.0, 0.0]])
+
+    def places(*args: Any) -> list[float]:
+        for found in rounds:
+            return found
+        raise failure("the connection is closed")
+
+    monkeypatch.setattr("connected_accounts.services.drain.reserve", places)
+    assert vars(drain("badgr")) == {"refreshed": 2, "failed": 0}
+    assert ConnectedAccount.objects.filter(lease_holder__isnull=False).count() == 0

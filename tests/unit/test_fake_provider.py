@@ -14,7 +14,7 @@ from connected_accounts.exceptions import (
     UnexpectedResponse,
 )
 from connected_accounts.history import Outcome
-from connected_accounts.services.exchange import identify
+from connected_accounts.services.identity import identify
 from connected_accounts.testing import (
     CANARY,
     OMITTED,

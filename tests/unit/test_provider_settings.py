@@ -8,7 +8,7 @@ from django.core import checks
 
 from connected_accounts import conf
 from connected_accounts.exceptions import ConfigurationError
-from connected_accounts.providers.base import RESERVED_PARAMS
+from connected_accounts.providers.options import RESERVED_PARAMS
 from connected_accounts.providers.registry import get_provider, get_providers
 
 BADGR = "connected_accounts.providers.badgr.Badgr"
@@ -47,8 +47,6 @@ ENTRY: list[tuple[str, dict[str, Any], str]] = [
     ("E008", {"BACKEND": "connected_accounts.providers.badgr.REGIONS"}, BADGR),
     ("E008", {"BACKEND": "connected_accounts.providers.base.Identity"}, BADGR),
     ("E008", {"BACKEND": "connected_accounts.providers.badgr.hosts"}, BADGR),
-    ("E009", {"CLIENT_ID": ""}, "client id"),
-    ("E009", {"CLIENT_ID": None}, "client id"),
     ("E010", {"SCOPES": "r:profile"}, '["r:profile", "r:backpack"]'),
     ("E010", {"SCOPES": {"r:profile"}}, '["r:profile", "r:backpack"]'),
     ("E010", {"SCOPES": ["r:profile", ""]}, '["r:profile", "r:backpack"]'),
@@ -59,6 +57,7 @@ ENTRY: list[tuple[str, dict[str, Any], str]] = [
     ("E011", {"OPTIONS": ["region"]}, "dict"),
     ("E011", {"OPTIONS": {"regoin": "eu"}}, "region"),
     ("E011", {"OPTIONS": {"region": "mars"}}, "us, eu"),
+    ("E012", {"OPTIONS": {"token_endpoint": "https://{shop}.example/token"}}, "connect_fields"),
     ("E011", {"OPTIONS": {"scope_separator": 5}}, "str"),
     ("E011", {"OPTIONS": {"iss_required": 1}}, "bool"),
     ("E011", {"OPTIONS": {"reuse_window": True}}, "int"),
@@ -93,7 +92,7 @@ ENTRY: list[tuple[str, dict[str, Any], str]] = [
     ("E014", {"EXCLUSIVE": "no"}, "True or False"),
     ("E014", {"EXCLUSIVE": 1}, "True or False"),
     ("E014", {"REFRESH_POLICY": "never"}, "on_use"),
-    ("E014", {"REFRESH_POLICY": None}, "on_use"),
+    ("E014", {"REFRESH_POLICY": ""}, "on_use"),
     ("E014", {"MAX_REQUESTS_PER_SECOND": 0}, "above 0"),
     ("E014", {"MAX_REQUESTS_PER_SECOND": -1}, "above 0"),
     ("E014", {"MAX_REQUESTS_PER_SECOND": "5"}, "above 0"),
@@ -119,6 +118,17 @@ def test_a_bad_entry_is_an_error_and_the_same_error_when_used(
         get_provider("badgr")
     assert caught.value.code == check
     assert get_providers() == []
+
+
+@pytest.mark.parametrize("client_id", ["", None])
+def test_without_a_client_id_the_provider_waits_for_one_that_an_admin_enters(
+    client_id: Any, set_entry: Any
+) -> None:
+    set_entry(CLIENT_ID=client_id)
+    [message] = checks.run_checks(tags=["connected_accounts"])
+    assert (message.id, message.level) == ("connected_accounts.W004", checks.WARNING)
+    assert "Provider clients" in str(message.hint)
+    assert get_provider("badgr").client.client_id == ""
 
 
 @pytest.mark.parametrize("alias", ["", "a b", "a/b", "ä", "a" * 65, "a.b", "a\n", 5, None])

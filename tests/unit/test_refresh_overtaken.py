@@ -24,16 +24,16 @@ pytestmark = pytest.mark.django_db
 def test_a_disconnect_wins_over_a_refresh_in_flight(
     account: ConnectedAccount, badgr: FakeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from connected_accounts.services import attempts
+    from connected_accounts.services import settling
 
-    ask = attempts.ask
+    ask = settling.ask
 
     def ask_and_disconnect(attempt: Any) -> Any:
         outcome = ask(attempt)
         disconnect(ConnectedAccount.objects.get(pk=account.pk))
         return outcome
 
-    monkeypatch.setattr(attempts, "ask", ask_and_disconnect)
+    monkeypatch.setattr(settling, "ask", ask_and_disconnect)
     with pytest.raises(ProviderUnavailable):
         refresh(account)
     assert not ConnectedAccount.objects.exists()
@@ -47,9 +47,9 @@ def test_a_reconnect_wins_over_a_refresh_in_flight(
     badgr: FakeProvider,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from connected_accounts.services import attempts
+    from connected_accounts.services import settling
 
-    ask = attempts.ask
+    ask = settling.ask
 
     def ask_and_reconnect(attempt: Any) -> Any:
         outcome = ask(attempt)
@@ -57,7 +57,7 @@ def test_a_reconnect_wins_over_a_refresh_in_flight(
         assert finish(client_of_ada, params).status_code == 303
         return outcome
 
-    monkeypatch.setattr(attempts, "ask", ask_and_reconnect)
+    monkeypatch.setattr(settling, "ask", ask_and_reconnect)
     with pytest.raises(ProviderUnavailable):
         refresh(account)
     newest = badgr.grants[-1]

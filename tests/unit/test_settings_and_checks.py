@@ -20,8 +20,9 @@ from connected_accounts.secret import Secret
 
 PACKAGE = Path(connected_accounts.__file__).parent
 ERRORS = [f"E{number:03}" for number in range(1, 17)]
-WARNINGS = ["W001", "W002", "W003", "W010", "W011"]
+WARNINGS = ["W001", "W002", "W003", "W004", "W005", "W006", "W010", "W011"]
 BADGR = "connected_accounts.providers.badgr.Badgr"
+GENERIC = {"BACKEND": "connected_accounts.providers.generic.OAuth2", "CLIENT_ID": "client"}
 GOOD = {"BACKEND": BADGR, "CLIENT_ID": "client", "CLIENT_SECRET": "client-secret"}
 
 
@@ -255,3 +256,21 @@ def test_the_registry_makes_providers_of_their_own_class(set_entry: Any) -> None
     with pytest.raises(ConfigurationError) as caught:
         get_provider("other")
     assert caught.value.code == "unknown_provider"
+
+
+@pytest.mark.parametrize(("endpoint", "warned"), [("x", ["W006"]), ("token", [])])
+def test_two_servers_with_one_issuer_are_warned_of(
+    settings: Any, endpoint: str, warned: list[str]
+) -> None:
+    def entry(token_endpoint: str) -> dict[str, Any]:
+        origin = "https://one.example"
+        options = {
+            "issuer": origin,
+            "authorization_endpoint": f"{origin}/authorize",
+            "token_endpoint": f"{origin}/{token_endpoint}",
+        }
+        return {**GENERIC, "OPTIONS": options}
+
+    providers = {"first": entry("token"), "second": entry(endpoint)}
+    settings.CONNECTED_ACCOUNTS = {"PROVIDERS": providers}
+    assert ids() == warned

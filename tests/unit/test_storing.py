@@ -69,6 +69,42 @@ def test_a_database_that_stays_away_sends_the_sealed_grant_through_the_broker(
 
 
 @pytest.mark.django_db(transaction=True)
+def test_a_grant_is_kept_while_neither_database_nor_broker_is_there(
+    account: ConnectedAccount, badgr: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[int] = []
+
+    def away(*args: Any) -> None:
+        tried.append(1)
+        raise OSError("connection refused")
+
+    monkeypatch.setattr(storing, "PATIENCE", 0)
+    monkeypatch.setattr(storing, "carry", away)
+    fail_to_store(monkeypatch, 5)
+    refresh(account)
+    assert len(tried) == 5
+    assert account.open_token()["refresh_token"] == badgr.grants[0].refresh_token
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_grant_that_nothing_takes_is_given_up_in_the_end_and_says_so(
+    account: ConnectedAccount,
+    badgr: FakeProvider,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(storing, "PATIENCE", 0)
+    monkeypatch.setattr(storing, "LAST_PATIENCE", -3600)
+    monkeypatch.setattr(storing, "carry", None)
+    fail_to_store(monkeypatch, 10_000)
+    with pytest.raises(ProviderUnavailable) as caught:
+        refresh(account)
+    assert caught.value.code == "database_away"
+    assert "refreshed grant lost" in caplog.text
+    assert badgr.grants[0].refresh_token not in caplog.text
+
+
+@pytest.mark.django_db(transaction=True)
 def test_a_carried_grant_undoes_the_end_that_a_replay_came_to_meanwhile(
     account: ConnectedAccount, badgr: FakeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,17 +199,17 @@ def test_an_authorization_is_not_completed_inside_a_transaction(
 def test_no_transaction_is_open_while_the_provider_is_asked(
     account: ConnectedAccount, badgr: FakeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from connected_accounts.services import attempts
+    from connected_accounts.services import settling
 
     outermost = len(connection.atomic_blocks)
     seen: list[int] = []
-    ask = attempts.ask
+    ask = settling.ask
 
     def look(attempt: Any) -> Any:
         seen.append(len(connection.atomic_blocks))
         return ask(attempt)
 
-    monkeypatch.setattr(attempts, "ask", look)
+    monkeypatch.setattr(settling, "ask", look)
     refresh(account)
     assert seen == [outermost]
     assert ConnectedAccount.objects.get().refreshed_at <= timezone.now()

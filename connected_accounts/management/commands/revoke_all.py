@@ -1,13 +1,11 @@
 """Disconnect many connections at once, for an incident."""
 
 from argparse import ArgumentParser
-from datetime import datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.utils import timezone
-from django.utils.dateparse import parse_datetime
 
+from connected_accounts.management.arguments import moment
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.services.revocation import disconnect_all
 
@@ -22,7 +20,7 @@ class Command(BaseCommand):
         parser.add_argument("--provider", required=True, metavar="ALIAS")
         parser.add_argument(
             "--since",
-            type=_moment,
+            type=moment,
             metavar="WHEN",
             help="only those connected at or after this ISO date and time",
         )
@@ -42,10 +40,3 @@ class Command(BaseCommand):
         for done in disconnect_all(accounts):
             self.stdout.write(f"{done} of {count} disconnected")
         self.stdout.write("Their grants are withdrawn by revoke_pending_tokens; see Revocations.")
-
-
-def _moment(text: str) -> datetime:
-    moment = parse_datetime(text if "T" in text or " " in text else f"{text}T00:00:00")
-    if moment is None:
-        raise ValueError(text)
-    return timezone.make_aware(moment) if timezone.is_naive(moment) else moment

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from connected_accounts import security
 from connected_accounts.services.rekeying import Rekeyed, rekey
 
 
@@ -29,6 +30,8 @@ class Command(BaseCommand):
         for name, count in sorted(figures.by_key.items()):
             self.stdout.write(f"key {name}: {count} values")
         self.stdout.write(f"sealed anew: {figures.resealed}")
+        if figures.resealed:
+            security.log(security.SecurityEvent.KEYS_ROTATED)
         if figures.busy:
             self.stdout.write(f"being refreshed just now, run again: {figures.busy}")
         if figures.unreadable:

@@ -14,7 +14,8 @@ from django.core.management.base import BaseCommand, CommandError
 from example_project.processes import ROOT, ChildFailed, Family
 from example_project.scratch import scratch_environment
 from example_project.stack import Plan, Stack, start
-from example_project.walkthrough import StepFailed, Walkthrough
+from example_project.walkthrough import StepFailed
+from example_project.walkthrough_admin import AdminWalkthrough
 from example_project.watch import Watch
 
 LOOK_EVERY = 0.5  # seconds
@@ -131,12 +132,13 @@ class Command(BaseCommand):
     def walk(self, folder: Path, environment: dict[str, str], started: float) -> None:
         plan = Plan(folder=folder, access_token_seconds=40)
         family = Family(folder, {**environment, "DEMO_BEAT_SECONDS": "2"})
-        walkthrough = Walkthrough(say=self.say, still_running=family.check, started=started)
+        walkthrough = AdminWalkthrough(say=self.say, still_running=family.check, started=started)
         try:
             with walkthrough.step("sandbox, site, worker and beat are running") as details:
                 stack = start(family, plan)
                 details.append(f"{stack.sandbox}, {stack.site}")
             walkthrough.run(stack)
+            walkthrough.run_admin(stack.site, stack.sandbox)
         except StepFailed as failure:
             self.say(f"FAILED  {failure}")
             self.say(family.logs())

@@ -1,0 +1,101 @@
+"""What an app adds to ``django.setup()``: time and memory, each in fresh processes."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+
+from bench import harness
+from bench.harness import RUNS, Figures, Goal
+
+NOTHING, OURS, ALLAUTH, SOCIAL = "without", "ours", "allauth", "social-auth"
+APPS = {
+    NOTHING: [],
+    OURS: ["connected_accounts"],
+    ALLAUTH: [
+        "allauth",
+        "allauth.account",
+        "allauth.socialaccount",
+        "allauth.socialaccount.providers.gitea",
+    ],
+    SOCIAL: ["social_django"],
+}
+URLS = {OURS: "connected_accounts.urls", ALLAUTH: "allauth.urls", SOCIAL: "social_django.urls"}
+BASE = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.messages",
+    "django.contrib.sessions",
+    "django.contrib.staticfiles",
+]
+CODE = """
+import json, resource, sys, time
+from django.conf import settings
+apps, urls = json.loads(sys.argv[1])
+settings.configure(
+    SECRET_KEY="x", INSTALLED_APPS=apps, ROOT_URLCONF="no", USE_TZ=True,
+    FIELD_ENCRYPTION_KEY=["b25seS1mb3ItdGhlLWJlbmNobWFya3MtMDEyMzQ1Njc="],
+    DATABASES={"default": {"ENGINE": "django.db.backends.postgresql"}},
+    MIDDLEWARE=["allauth.account.middleware.AccountMiddleware"] if "allauth" in apps else [],
+    CONNECTED_ACCOUNTS={"PROVIDERS": {}},
+)
+import django
+def taken():
+    return time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+a = taken()
+django.setup()
+b = taken()
+if urls:
+    __import__(urls)
+c = taken()
+print(json.dumps([(b[0] - a[0]) * 1000, b[1], (c[0] - a[0]) * 1000, c[1]]))
+"""
+
+
+def started(who: str) -> list[float]:
+    """ms and MiB after ``django.setup()``, and after the app's URLs were loaded too."""
+    asked = json.dumps([[*APPS[who], *BASE], URLS.get(who, "")])
+    command = [sys.executable, "-c", CODE, asked]
+    run = subprocess.run(command, check=True, capture_output=True, text=True)
+    found: list[float] = json.loads(run.stdout)
+    return found
+
+
+def measure(scale: float) -> list[Figures]:
+    kept: dict[str, list[list[float]]] = {}
+
+    def starting(who: str) -> Callable[[], float]:
+        def once() -> float:
+            kept.setdefault(who, []).append(started(who))
+            return kept[who][-1][0]
+
+        return once
+
+    runs = max(int(15 * scale), RUNS)
+    harness.interleaved({who: starting(who) for who in APPS}, runs=runs)
+    known = {who: found[1:] for who, found in kept.items()}  # the first is the warm-up
+
+    def added(position: int) -> dict[str, list[float]]:
+        floor = harness.median([found[position] for found in known[NOTHING]])
+        return {
+            who: [found[position] - floor for found in known[who]] for who in APPS if who != NOTHING
+        }
+
+    setup = Figures("django.setup(), added by the app", "ms of CPU", added(0))
+    setup.goals = [
+        Goal(OURS, ALLAUTH, "<=", 1.2, "set-up time against allauth's"),
+        Goal(OURS, SOCIAL),
+    ]
+    memory = Figures("Memory after django.setup(), added by the app", "MiB", added(1))
+    memory.goals = [Goal(OURS, ALLAUTH)]
+    pages = Figures("django.setup() and the app's URLs, added", "ms of CPU", added(2))
+    pages.goals = [Goal(OURS, ALLAUTH), Goal(OURS, SOCIAL)]
+    pages.note = "what a web process has paid when it answers its first request"
+    urls = Figures("Memory with the app's URLs, added", "MiB", added(3))
+    urls.goals = [Goal(OURS, ALLAUTH)]
+    return [setup, memory, pages, urls]
+
+
+if __name__ == "__main__":
+    harness.publish(measure)

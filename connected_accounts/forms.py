@@ -1,0 +1,63 @@
+"""What is asked of a person before a connection, as a form."""
+
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from connected_accounts.providers.base import Provider
+from connected_accounts.providers.inputs import MAX_INPUT, ConnectField
+
+NOT_ACCEPTED = _("The service does not accept this. Please check it and try again.")
+
+
+class ConnectForm(forms.Form):
+    """The provider's ``asked_fields``. ``known`` values, those of an account that is connected
+    again, are not asked for."""
+
+    def __init__(
+        self,
+        provider: Provider,
+        data: Any = None,
+        *,
+        for_site: bool = False,
+        known: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(data)
+        fields = provider.asked_fields(for_site=for_site)
+        self.known = {f.name: known[f.name] for f in fields if known and f.name in known}
+        self.asked = [field for field in fields if field.name not in self.known]
+        for field in self.asked:
+            self.fields[field.name] = _form_field(field)
+
+    @property
+    def was_sent(self) -> bool:
+        """Whether any field came along: a bare connect button sends none."""
+        return any(field.name in self.data for field in self.asked)
+
+    def clean(self) -> dict[str, Any]:
+        for field in self.asked:
+            value = self.cleaned_data.get(field.name)
+            if value is None:
+                continue
+            # A copied secret may have blanks around it; a line break within is another matter.
+            self.cleaned_data[field.name] = value = value.strip(" \t")
+            fault = field.fault(value)
+            if fault is not None:
+                self.add_error(field.name, fault)
+        return self.cleaned_data
+
+    @property
+    def values(self) -> dict[str, str]:
+        """All the provider's fields, once the form is valid."""
+        return self.known | self.cleaned_data
+
+
+def _form_field(field: ConnectField) -> forms.Field:
+    text = {"label": field.label, "help_text": field.help_text}
+    if field.kind == "choice":
+        return forms.ChoiceField(choices=[(c, c) for c in field.choices], **text)
+    attrs = {"autocomplete": "off", "spellcheck": "false", "autocapitalize": "off"}
+    # What was entered is never put into a page again.
+    widget = forms.PasswordInput if field.kind == "secret" else forms.TextInput
+    return forms.CharField(widget=widget(attrs=attrs), strip=False, max_length=MAX_INPUT, **text)

@@ -1,0 +1,14 @@
+"""What several commands take as an argument."""
+
+from datetime import datetime
+
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+
+
+def moment(text: str) -> datetime:
+    """An ISO date, or date and time; without an offset in the site's time zone."""
+    found = parse_datetime(text if "T" in text or " " in text else f"{text}T00:00:00")
+    if found is None:
+        raise ValueError(text)
+    return timezone.make_aware(found) if timezone.is_naive(found) else found

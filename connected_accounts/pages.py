@@ -1,0 +1,107 @@
+"""What all pages have in common: who may see them, our headers, and what is said of a failure."""
+
+import logging
+from typing import Any, ClassVar
+
+from django.contrib.auth.decorators import login_not_required
+from django.core.exceptions import SuspiciousOperation
+from django.core.handlers.exception import response_for_exception
+from django.db import transaction
+from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
+from django.utils.decorators import method_decorator
+from django.utils.http import urlencode
+from django.utils.translation import gettext as _
+from django.views import View
+
+from connected_accounts import browser
+from connected_accounts.exceptions import (
+    ConfigurationError,
+    ConnectedAccountsError,
+)
+from connected_accounts.failures import TOO_MANY, failure_for
+from connected_accounts.models import ConnectedAccount
+from connected_accounts.providers.base import Provider
+from connected_accounts.providers.registry import get_provider
+from connected_accounts.secret import forget_locals
+
+logger = logging.getLogger("connected_accounts")
+
+
+# A spent code must not be rolled back by the site's ATOMIC_REQUESTS.
+@method_decorator(transaction.non_atomic_requests, name="dispatch")
+@method_decorator(login_not_required, name="dispatch")  # each page asks for it itself, with 303
+class Page(View):
+    """Base of our pages: for a signed-in person, and with our headers on every answer."""
+
+    carries_code: ClassVar[bool] = False
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        try:
+            response = self.answer(request, *args, **kwargs)
+        except (Http404, SuspiciousOperation) as error:
+            # With our headers, too: the address may hold a code.
+            response = response_for_exception(request, error)
+        except Exception as error:  # for the site's error page, mail and tracker
+            browser.forget(request)
+            forget_locals(error)
+            raise
+        if self.carries_code:
+            browser.forget(request)  # what logs the answer, or mails it to admins, is given it too
+        return browser.guard(response, carries_code=self.carries_code)
+
+    def answer(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if not request.user.is_authenticated:
+            return browser.to_login(request, self.way_back(request))
+        try:
+            return super().dispatch(request, *args, **kwargs)  # type: ignore[return-value]
+        except ConfigurationError as error:
+            logger.error("settings: %s", error)
+            return failure_page(request, None, error)
+
+    def way_back(self, request: HttpRequest) -> str:
+        """Where to return to after signing in. A form's answers are asked for again."""
+        return request.get_full_path()
+
+    def account(self, request: HttpRequest, pk: int) -> ConnectedAccount:
+        """One of this person's own accounts; anybody else's is as unknown as one that is not."""
+        accounts = ConnectedAccount.objects.for_user(request.user)
+        account: ConnectedAccount = get_object_or_404(accounts, pk=pk)
+        return account
+
+    def service(self, alias: str) -> Provider:
+        try:
+            return get_provider(alias)
+        except ConfigurationError as error:
+            if error.code == "unknown_provider":
+                raise Http404(_("There is no such service here.")) from None
+            raise
+
+
+def failure_page(
+    request: HttpRequest, service: Provider | None, error: ConnectedAccountsError
+) -> HttpResponse:
+    """Say what happened in a person's words, and offer the way on."""
+    failure = failure_for(error)
+    again = reverse("connected_accounts:list")
+    if service is not None:
+        again = reverse("connected_accounts:connect", args=[service.alias])
+    if error.reconnect is not None:
+        again = reverse("connected_accounts:reconnect", args=[error.reconnect])
+    if error.for_site:
+        again = error.next or again
+    elif error.next:
+        again += "?" + urlencode({"next": error.next})
+    context = {"provider": service, "failure": failure, "try_again": again}
+    return render(request, "connected_accounts/failure.html", context, status=failure.status)
+
+
+def too_many_page(request: HttpRequest, service: Provider, wait: int) -> HttpResponse:
+    """Say when to go on, to the person and to the program that may be one."""
+    again = reverse("connected_accounts:connect", args=[service.alias])
+    context = {"provider": service, "failure": TOO_MANY, "try_again": again}
+    response = render(request, "connected_accounts/failure.html", context, status=TOO_MANY.status)
+    response.headers["Retry-After"] = str(wait)
+    return response

@@ -1,0 +1,123 @@
+"""Bime Analytics, which Zendesk bought in 2015 and has since retired.
+
+What its help pages say (bime.zendesk.com, articles 219044547 and 224494447; github
+nicolas/bime-api, 2013-11-12) is followed; that it ran on Doorkeeper, which its addresses suggest,
+is inferred. It says of itself that it implements draft-ietf-oauth-v2-05: that is ``dialect``.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from django.utils.translation import gettext_lazy as _
+
+from connected_accounts.conf import Problem, ProviderConfig
+from connected_accounts.exceptions import ConnectedAccountsError, UnexpectedResponse
+from connected_accounts.providers.base import Endpoints, Identity, Provider
+from connected_accounts.providers.endpoints import fill
+from connected_accounts.providers.inputs import ConnectField
+
+if TYPE_CHECKING:
+    from connected_accounts.oauth2.session import ProviderSession
+    from connected_accounts.oauth2.token import TokenResponse
+
+SITE: Final = "https://{account}.bime.io"
+APPLICATIONS: Final = "/oauth/applications"
+# Draft 5 names the flow in "type", at both endpoints, where the RFC has a grant_type.
+DRAFT5_TYPES: Final = {"authorization_code": "web_server", "refresh_token": "refresh"}
+_WORD: Final = re.compile(r"[a-z_]+")
+
+
+class Bime(Provider):
+    name = "Bime"
+    connect_fields = ("account",)
+    # After the RFC's, here and below, the words of draft 5 and of the servers of its time.
+    dead_grant_errors = (
+        "invalid_grant",
+        "authorization_expired",
+        "bad_authorization_code",
+        "bad_verification_code",
+    )
+    client_errors = (
+        "invalid_client",
+        "unauthorized_client",
+        "invalid_client_credentials",
+        "incorrect_client_credentials",
+    )
+    code_challenge_method = ""
+    docs_url = "https://bime.zendesk.com/hc/en-us/articles/219044547-Authentication"
+    manage_url = f"{SITE}{APPLICATIONS}"
+    own_options: ClassVar[Mapping[str, Any]] = {
+        "site_base": SITE,
+        "api_base": "https://api.bime.io/v3",
+        "dialect": "",
+        "token_info": False,
+    }
+
+    def __init__(self, config: ProviderConfig) -> None:
+        super().__init__(config)
+        self.site = str(self.options["site_base"]).rstrip("/")
+        if "manage_url" not in config.options:
+            self.manage_url = f"{self.site}{APPLICATIONS}"
+        if self.is_draft5:
+            self.authorization_params = {**self.authorization_params, "type": "web_server"}
+            self.token_response_format = "form"  # a format
+
+    @property
+    def is_draft5(self) -> bool:
+        return bool(self.options["dialect"] == "draft5")
+
+    @classmethod
+    def problems(cls, config: ProviderConfig) -> Iterator[Problem]:
+        dialect = config.options.get("dialect", "")
+        if dialect not in ("", "draft5"):
+            yield Problem(
+                "E011",
+                f"CONNECTED_ACCOUNTS['PROVIDERS'][{config.alias!r}]['OPTIONS']['dialect'] is "
+                f"{dialect!r}.",
+                "Write 'draft5' or '', which is the final RFC.",
+            )
+        yield from super().problems(config)
+
+    def connect_field(self, name: str) -> ConnectField:
+        if name == "account":
+            words = _("The first part of its address: acme, if that is acme.bime.io.")
+            return ConnectField("account", _("Bime account"), help_text=words)
+        return super().connect_field(name)
+
+    def resolve_endpoints(self, inputs: Mapping[str, str]) -> Endpoints:
+        site, api = fill(self.site, inputs), str(self.options["api_base"]).rstrip("/")
+        asks_site = self.options["token_info"]
+        return Endpoints(
+            authorization_endpoint=f"{site}/oauth/authorize",
+            token_endpoint=f"{site}/oauth/token",
+            userinfo_endpoint=f"{site}/oauth/token/info" if asks_site else f"{api}/dashboards",
+            api_base_url=api,
+        )
+
+    def prepare_token_request(self, data: dict[str, str]) -> dict[str, str]:
+        if not self.is_draft5:
+            return data
+        named = {"type": DRAFT5_TYPES[data["grant_type"]]}
+        return named | {name: value for name, value in data.items() if name != "grant_type"}
+
+    def classify_error(self, status: int, payload: Mapping[str, Any]) -> ConnectedAccountsError:
+        # "More verbose errors than what's given in the spec", and not yet in a field of their own.
+        word = _WORD.match(str(payload.get("error", "")))
+        return super().classify_error(status, {"error": word[0] if word else None})
+
+    def fetch_identity(self, session: "ProviderSession", token: "TokenResponse") -> Identity:
+        account = self.inputs["account"].lower()
+        document = session.fetch("GET", self.endpoints().userinfo_endpoint)
+        if not isinstance(document, dict):
+            raise UnexpectedResponse("no_identity")
+        if not self.options["token_info"]:
+            # Nothing tells whose the token is; an envelope without an error tells that it works.
+            if document.get("error") or not isinstance(document.get("result"), list):
+                raise UnexpectedResponse("no_identity")
+            return Identity(account, account)
+        owner = document.get("resource_owner_id")
+        if not isinstance(owner, int | str) or isinstance(owner, bool) or owner == "":
+            raise UnexpectedResponse("no_identity")
+        # Whether these numbers are unique across accounts is not known.
+        return Identity(f"{account}:{owner}", account)

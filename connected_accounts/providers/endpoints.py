@@ -1,0 +1,91 @@
+"""The addresses of one connection, and the identity that is found there."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Final
+
+from connected_accounts.conf import is_dns_label
+from connected_accounts.exceptions import ConfigurationError, UnexpectedResponse
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who the account is at the provider. ``subject`` is stable and unique there; ``label`` is what
+    a person recognises; ``also`` are other spellings of the same subject."""
+
+    subject: str
+    label: str = ""
+    also: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        text = self.subject + self.label
+        # A NUL or half a surrogate pair, which JSON can carry and no database takes.
+        if "\x00" in text or text.encode(errors="ignore").decode() != text:
+            raise UnexpectedResponse("no_identity")
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """The addresses of one provider, after regions and inputs are filled in."""
+
+    authorization_endpoint: str = ""
+    token_endpoint: str = ""
+    revocation_endpoint: str = ""
+    userinfo_endpoint: str = ""
+    registration_endpoint: str = ""
+    api_base_url: str = ""
+    issuer: str = ""
+    # The issuer itself named the others: it may move them, within what it is trusted with.
+    discovered: bool = False
+    # A document of the provider's named them: nothing is sent to a private address (RFC 9728 7.7).
+    public_only: bool = False
+
+    def token_origins(self) -> list[str]:
+        """The origins that tokens travel to."""
+        urls = (self.token_endpoint, self.revocation_endpoint, *self.api_urls())
+        if self.discovered:
+            urls = (self.token_endpoint, self.issuer)
+        return sorted({"/".join(url.split("/", 3)[:3]).lower() for url in urls if url})
+
+    def token_hosts(self) -> str:
+        """A fingerprint of ``token_origins``; kept on the account."""
+        return hashlib.sha256(" ".join(self.token_origins()).encode()).hexdigest()
+
+    def exact(self) -> str:
+        """A fingerprint of where an open authorization began and is to end."""
+        ends = (self.authorization_endpoint, self.token_endpoint, self.issuer)
+        return hashlib.sha256(repr(ends).encode()).hexdigest()
+
+    def api_urls(self) -> tuple[str, ...]:
+        """The addresses whose origins may be sent the bearer."""
+        return tuple(u for u in (self.api_base_url, self.userinfo_endpoint, self.issuer) if u)
+
+
+ENDPOINT_NAMES: Final = tuple(
+    field.name for field in fields(Endpoints) if field.name not in ("discovered", "public_only")
+)
+
+
+def as_origin(host: str) -> str:
+    """An entry of ``api_hosts`` as a URL: a bare host name means https."""
+    return host if "://" in host or not host else f"https://{host}"
+
+
+def fill(template: str, inputs: Mapping[str, str]) -> str:
+    """``https://{account}.example`` with what the person entered.
+
+    Whatever was checked before, nothing but a DNS label ever gets into an address. Raises
+    ConfigurationError (``inputs``).
+    """
+    if "{" not in template:
+        return template
+    for name, value in inputs.items():
+        place = f"{{{name}}}"
+        if place in template:
+            if not is_dns_label(value):
+                raise ConfigurationError("inputs", "What was entered cannot stand in an address.")
+            template = template.replace(place, value.lower())
+    if "{" in template:
+        raise ConfigurationError("inputs", "The address of this provider needs more inputs.")
+    return template

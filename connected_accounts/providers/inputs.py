@@ -1,0 +1,75 @@
+"""What is asked of a person before a connection: Bime's account, Bits' credentials, a token."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django.utils.translation import gettext_lazy as _
+
+from connected_accounts.conf import is_dns_label, is_safe_url
+from connected_accounts.exceptions import ConfigurationError
+
+MAX_INPUT: Final = 4096
+
+
+@dataclass(frozen=True)
+class ConnectField:
+    """One input. ``kind`` is ``label`` (part of a host name), ``text``, ``url``, ``secret`` (never
+    stored but sealed, never shown again) or ``choice`` (one of ``choices``)."""
+
+    name: str
+    label: Any
+    kind: str = "label"
+    help_text: Any = ""
+    choices: tuple[str, ...] = ()
+
+    def fault(self, value: str) -> Any:
+        """What is wrong with a value, in a person's words; None where nothing is."""
+        if not value:
+            return _("Please fill this in.")
+        # A line break, a NUL or a lone surrogate would end in a header, a log or a database.
+        if len(value) > MAX_INPUT or not value.isprintable():
+            return _("This contains characters that cannot be used. Please copy it again.")
+        if self.kind == "label" and not is_dns_label(value):
+            return _("Only letters, digits and hyphens; nothing else of the address.")
+        if self.kind == "choice" and value not in self.choices:
+            return _("Please choose one of the list.")
+        if self.kind == "secret" and not (value.isascii() and " " not in value):
+            return _("This contains characters that cannot be used. Please copy it again.")
+        https = value.lower().startswith("https://")
+        if self.kind == "url" and not (https and is_safe_url(value)):
+            return _("Please enter an https address.")
+        return None
+
+
+def checked_inputs(fields: Iterable[ConnectField], inputs: Mapping[str, str]) -> dict[str, str]:
+    """What was entered, each field in order and no other; parts of host names in lower case, as
+    hosts compare. Raises ConfigurationError (``inputs``) otherwise."""
+    known = list(fields)
+    if set(inputs) != {field.name for field in known}:
+        raise ConfigurationError("inputs", "The provider's fields are not those that were given.")
+    for field in known:
+        if field.fault(inputs[field.name]) is not None:
+            raise ConfigurationError("inputs", f"The field {field.name} cannot be used.")
+    labels = {field.name for field in known if field.kind == "label"}
+    return {n: value.lower() if n in labels else value for n, value in inputs.items()}
+
+
+# The names that mean the same at every provider. Any other name is part of an address.
+KNOWN: Final[Mapping[str, ConnectField]] = {
+    "client_id": ConnectField("client_id", _("Client id"), "text"),
+    "client_secret": ConnectField("client_secret", _("Client secret"), "secret"),
+    "personal_token": ConnectField(
+        "personal_token",
+        _("Personal token"),
+        "secret",
+        _("You make it in your settings at the service. It is kept encrypted."),
+    ),
+}
+# Never stored with the account: the first two make a client, the third is the grant itself.
+CREDENTIALS: Final = tuple(KNOWN)
+
+
+def field_named(name: str) -> ConnectField:
+    """The field of a declared name, such as ``account``."""
+    return KNOWN.get(name) or ConnectField(name, name.replace("_", " ").capitalize())

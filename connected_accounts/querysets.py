@@ -1,0 +1,153 @@
+"""Accounts, many at a time: what is asked for, the lease, and the transitions of whole sets."""
+
+import uuid
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from django.contrib.auth import get_user_model
+from django.core.exceptions import FieldDoesNotExist
+from django.db import IntegrityError, models, router, transaction
+from django.db.models import F, Q
+from django.db.models.functions import Coalesce
+
+from connected_accounts.bulk import update_all
+from connected_accounts.terms import (
+    DatabaseNow,
+    Reason,
+    Status,
+    digest,
+    owner_key,
+)
+
+if TYPE_CHECKING:
+    from connected_accounts.accounts import ConnectedAccount
+
+
+class ConnectedAccountQuerySet(models.QuerySet["ConnectedAccount"]):
+    def for_user(self, user: Any) -> Self:
+        """The accounts of one user; of the site itself for None; nobody's for an anonymous one."""
+        if user is not None and user.pk is None:
+            return self.none()
+        return self.filter(owner_key=owner_key(user))
+
+    def at(self, provider: str) -> Self:
+        return self.filter(provider=provider)
+
+    def active(self) -> Self:
+        return self.filter(status=Status.ACTIVE)
+
+    def due_for_refresh(self, now: datetime) -> Self:
+        """Active accounts whose refresh is due and in nobody's hands, oldest due first."""
+        return self.active().filter(refresh_at__lte=now).filter(FREE).order_by("refresh_at")
+
+    def current(self) -> Self:
+        """From the database that is written to: a replica may still hold what was spent."""
+        return self.using(router.db_for_write(self.model))
+
+    def with_token(self) -> Self:
+        """Load the sealed token too, which lists and cascades leave in the database."""
+        return self.defer(None)
+
+    def with_owner_state(self) -> Self:
+        """``owner_is_active`` is read too; an account of the site's own counts as active."""
+        try:
+            get_user_model()._meta.get_field("is_active")
+        except FieldDoesNotExist:
+            return self  # a user model of the site's that knows no such thing
+        return self.annotate(owner_is_active=Coalesce("user__is_active", models.Value(True)))
+
+    def claim(self, pks: Iterable[int], *, holder: uuid.UUID, seconds: float, now: datetime) -> int:
+        """Take the lease of those that are active and free; return how many were taken.
+
+        ``attempt_started_at`` keeps the start of an earlier attempt whose answer is unknown: a
+        value older than ``now`` after the claim means that the token may have been spent already.
+        Lease times are the database's clock, so that workers' clocks may differ.
+        """
+        return (
+            self.active()
+            .filter(FREE, pk__in=list(pks))
+            .update(
+                lease_holder=holder,
+                lease_until=DatabaseNow() + timedelta(seconds=seconds),
+                generation=F("generation") + 1,
+                attempt_started_at=Coalesce(
+                    "attempt_started_at", models.Value(now, models.DateTimeField())
+                ),
+            )
+        )
+
+    def mark_unresolved(self, *, since: datetime) -> int:
+        """Note that the refresh token of each may have been spent; return how many they are."""
+        self.filter(attempt_started_at__isnull=True).update(attempt_started_at=since)
+        return self.count()
+
+    def mark_connected(
+        self, *, user: Any, owner: str, provider: str, subject: str, values: dict[str, Any]
+    ) -> "tuple[ConnectedAccount, bool]":
+        """Create the account of an owner, or put a new grant into it; return it and whether it is
+        new. The new generation makes a refresh in flight come too late."""
+        values = {
+            **values,
+            **SETTLED,
+            "subject": subject,
+            "status": Status.ACTIVE,
+            "refreshed_at": None,
+        }
+        same = self.filter(owner_key=owner, provider=provider, subject_digest=digest(subject))
+        swap = {**values, "generation": F("generation") + 1}
+        if same.update(**swap):
+            return same.current().get(), False
+        try:
+            with transaction.atomic():
+                row = self.create(user=user, owner_key=owner, provider=provider, **values)
+            return row, True
+        except IntegrityError:
+            # Another tab of the same person was faster; at REPEATABLE READ its row is not seen.
+            if not same.update(**swap):
+                raise
+        return same.current().get(), False
+
+    def mark_all_refreshed(
+        self, grants: "Sequence[tuple[ConnectedAccount, dict[str, Any]]]"
+    ) -> bool:
+        """``mark_refreshed`` for several accounts in one transaction: all of them, or none where
+        one is no longer ours. The same columns for each."""
+        rows = [({"status": Status.ACTIVE, **SETTLED, **values}, row) for row, values in grants]
+        won = update_all(self.model, [(values, row.fence()) for values, row in rows])
+        for values, row in rows if won else ():
+            row.take_over(values)
+        return won
+
+    def mark_endpoints_confirmed(self, before: str, after: str, *, now: datetime) -> int:
+        """Let tokens go to other hosts, as an operator said. What had ended for it is due again."""
+        known = self.filter(endpoint_fingerprint=before)
+        ended = known.filter(reason=Reason.ENDPOINTS_CHANGED).update(
+            endpoint_fingerprint=after,
+            status=Status.ACTIVE,
+            reason="",
+            last_error="",
+            failure_count=0,
+            refresh_at=now,
+        )
+        return ended + known.active().update(endpoint_fingerprint=after)
+
+
+FREE: Final = Q(lease_until__isnull=True) | Q(lease_until__lt=DatabaseNow())
+
+LEASE_RELEASED: Final[dict[str, Any]] = {"lease_holder": None, "lease_until": None}
+# What an attempt leaves behind that went well, besides the status.
+SETTLED: Final[dict[str, Any]] = {
+    **LEASE_RELEASED,
+    "reason": "",
+    "failure_count": 0,
+    "last_error": "",
+    "attempt_started_at": None,
+}
+
+
+class TokenlessManager(models.Manager.from_queryset(ConnectedAccountQuerySet)):  # type: ignore[misc]
+    """Leaves the sealed token in the database, so that nothing opens or copies it by accident."""
+
+    def get_queryset(self) -> ConnectedAccountQuerySet:
+        return super().get_queryset().defer("token")  # type: ignore[no-any-return]

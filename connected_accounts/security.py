@@ -1,0 +1,63 @@
+"""Security events: one logger, one form, a closed list of names, and no secret.
+
+The fields of a record are ``extra`` fields, so that a site's own handler can read them as they are.
+"""
+
+import logging
+from enum import StrEnum
+from typing import Any, Final
+
+logger = logging.getLogger("connected_accounts.security")
+
+
+class SecurityEvent(StrEnum):
+    CONNECTED = "connected"
+    RECONNECTED = "reconnected"
+    REFUSED = "refused"
+    RATE_LIMITED = "rate_limited"
+    RECONNECT_REQUIRED = "reconnect_required"
+    DISCONNECTED = "disconnected"
+    CLIENT_STORED = "client_stored"
+    CLIENT_REJECTED = "client_rejected"
+    FOREIGN_HOST = "foreign_host"
+    UNDECRYPTABLE = "undecryptable"
+    KEYS_ROTATED = "keys_rotated"
+    SITE_CONFIRMED = "site_confirmed"
+    ENDPOINTS_CONFIRMED = "endpoints_confirmed"
+
+
+_LEVELS: Final = {
+    SecurityEvent.CONNECTED: logging.INFO,
+    SecurityEvent.RECONNECTED: logging.INFO,
+    SecurityEvent.DISCONNECTED: logging.INFO,
+    SecurityEvent.CLIENT_STORED: logging.INFO,
+    SecurityEvent.CLIENT_REJECTED: logging.ERROR,
+    SecurityEvent.FOREIGN_HOST: logging.ERROR,
+    SecurityEvent.UNDECRYPTABLE: logging.ERROR,
+}
+
+
+def level_of(event: SecurityEvent) -> int:
+    """What the event is logged as: a warning, unless it is said otherwise."""
+    return _LEVELS.get(event, logging.WARNING)
+
+
+def log(
+    event: SecurityEvent,
+    *,
+    provider: str = "",
+    owner: str = "",
+    account: Any = None,
+    reason: str = "",
+    address: str = "",
+) -> None:
+    """Write one record. ``owner`` is an account's ``owner_key``, ``account`` its primary key."""
+    fields = {
+        "provider": provider,
+        "owner": owner,
+        "account": account,
+        "reason": str(reason),
+        "address": address,
+    }
+    said = "".join(f" {name}={value}" for name, value in fields.items() if value not in ("", None))
+    logger.log(level_of(event), "%s%s", event.value, said, extra={"event": event.value, **fields})

@@ -1,0 +1,207 @@
+"""Connect, second half: from the callback to a stored grant (RFC 6749 4.1.2, RFC 9207)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.core.exceptions import ObjectDoesNotExist
+from django.db import IntegrityError, router
+from django.utils import timezone
+from django.views.decorators.debug import sensitive_variables
+
+from connected_accounts import security
+from connected_accounts.exceptions import (
+    ClientRejected,
+    ConnectedAccountsError,
+    InvalidState,
+    ReauthorizationRequired,
+    Undecryptable,
+)
+from connected_accounts.fields import unseal
+from connected_accounts.models import (
+    SITE_OWNER,
+    AuthorizationRequest,
+    ConnectedAccount,
+    Event,
+    Kind,
+    digest,
+)
+from connected_accounts.oauth2 import state
+from connected_accounts.oauth2.token import TokenResponse
+from connected_accounts.providers.base import Endpoints, Provider
+from connected_accounts.providers.registry import get_provider
+from connected_accounts.secret import forgetful
+from connected_accounts.security import SecurityEvent
+from connected_accounts.services.answers import check_issuer, read_params, refusal_of
+from connected_accounts.services.authorization import VERIFIER_PURPOSE
+from connected_accounts.services.clients import clients_of, retire
+from connected_accounts.services.connection import store_connection
+from connected_accounts.services.exchange import (
+    exchange_code,
+    token_document,
+)
+from connected_accounts.services.identity import identify, with_claims
+from connected_accounts.services.refusals import record_refusal, refusals_told
+from connected_accounts.services.revocation import revoke_orphan
+from connected_accounts.services.storing import in_sites_transaction
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A finished authorization: the account, whether it is new, and where the person was going."""
+
+    account: ConnectedAccount
+    created: bool
+    next: str
+
+
+@refusals_told
+@forgetful
+@sensitive_variables()
+def complete_authorization(
+    *,
+    user: Any,
+    provider: str,
+    browser_secret: str,
+    params: Mapping[str, str],
+    now: datetime | None = None,
+) -> Completed:
+    """Finish an authorization from the callback's query parameters.
+
+    Raises InvalidState (nothing was spent unless its code is ``code_rejected``),
+    AuthorizationDenied, or ProviderError. Must not run inside a transaction: a spent code would be
+    rolled back with it.
+    """
+    if in_sites_transaction():
+        raise RuntimeError("complete_authorization must not run inside a transaction.")
+    now = now or timezone.now()
+    service = get_provider(provider)
+    answer = read_params(params)
+    nonce = state.read(answer.get("state", ""))
+    if not service.connect_fields:  # else the issuer depends on what the request holds
+        check_issuer(service, answer.get("iss"))
+    if not answer.get("code") and not answer.get("error"):
+        raise InvalidState("code_missing")
+    row = _consume(nonce, user=user, provider=provider, browser_secret=browser_secret, now=now)
+    try:
+        if row.owner_key == SITE_OWNER and not _may_connect_the_site(user):
+            raise InvalidState("not_permitted")
+        account, created = _finish(service, row, answer, now)
+    except ConnectedAccountsError as error:
+        error.next, error.reconnect = row.next, row.account_id
+        error.for_site = row.owner_key == SITE_OWNER
+        raise
+    return Completed(account, created, row.next)
+
+
+@sensitive_variables()
+def _finish(
+    service: Provider, row: AuthorizationRequest, answer: Mapping[str, str], now: datetime
+) -> tuple[ConnectedAccount, bool]:
+    """What follows once the request is spent: exchange, identity, account."""
+    service = service.bound(inputs=row.inputs)
+    if service.connect_fields:
+        check_issuer(service, answer.get("iss"))
+    endpoints = service.endpoints()
+    clients = clients_of(service, row.client_id, row.owner_key)
+    if not clients or row.endpoint_fingerprint != endpoints.exact():
+        raise InvalidState("settings_changed")
+    service = service.bound(client=clients[0])
+    if "error" in answer:
+        raise refusal_of(answer["error"])
+    sent_at = timezone.now()
+    try:
+        token = _exchange(service, endpoints, row, answer["code"])
+    except ClientRejected:
+        if service.client.registered:
+            retire(service.client.pk, sent_at)  # the next try registers anew
+        raise
+    document = token_document(token, redirect_uri=row.redirect_uri)
+    subject = ""
+    try:
+        token = with_claims(service, endpoints, token, nonce=row.oidc_nonce, now=sent_at)
+        identity = identify(service, endpoints, token)
+        subject = identity.subject
+        return store_connection(service, endpoints, row, token, document, identity, sent_at)
+    except Exception as error:
+        # Nobody will ever use this grant: it must not stay alive at the provider.
+        revoke_orphan(service, endpoints, row, document, subject=subject, at=sent_at)
+        if isinstance(error, IntegrityError | ObjectDoesNotExist):
+            raise InvalidState("unknown") from None  # the user was deleted meanwhile
+        raise
+
+
+@sensitive_variables()
+def _consume(
+    nonce: str, *, user: Any, provider: str, browser_secret: str, now: datetime
+) -> AuthorizationRequest:
+    """Spend the request, once, for the right person in the right browser; or say why not."""
+    found = AuthorizationRequest.objects.filter(nonce_digest=digest(nonce))
+    won = bool(browser_secret) and found.filter(
+        user=user,
+        provider=provider,
+        browser_digest=digest(browser_secret),
+        expires_at__gt=now,
+        consumed_at__isnull=True,
+    ).update(consumed_at=now)
+    # From the database that was written to, not from a replica that is behind.
+    written = found.using(router.db_for_write(AuthorizationRequest))
+    row = written.select_related("user").prefetch_related("account").first()
+    if row is not None and won:
+        return row
+    cause = "unknown"
+    if row is not None:
+        cause = _cause(row, user=user, provider=provider, browser_secret=browser_secret, now=now)
+        record_refusal(row, cause, at=now)
+    error = InvalidState(cause)
+    if row is not None and cause == "expired":
+        error.next, error.reconnect = row.next, row.account_id
+        error.for_site = row.owner_key == SITE_OWNER
+    raise error
+
+
+def _may_connect_the_site(user: Any) -> bool:
+    """Whoever connects the site's own account must still be allowed to when it is done."""
+    return user is None or user.has_perm("connected_accounts.add_connectedaccount")
+
+
+def _cause(
+    row: AuthorizationRequest, *, user: Any, provider: str, browser_secret: str, now: datetime
+) -> str:
+    if row.provider != provider:
+        return "other_provider"
+    if row.user_id != (None if user is None else user.pk):
+        return "other_user"
+    if row.browser_digest != digest(browser_secret):
+        return "other_browser"
+    return "expired" if row.expires_at <= now and row.consumed_at is None else "replayed"
+
+
+@sensitive_variables()
+def _exchange(
+    provider: Provider, endpoints: Endpoints, row: AuthorizationRequest, code: str
+) -> TokenResponse:
+    try:
+        verifier = unseal(row.code_verifier, purpose=VERIFIER_PURPOSE, bound_to=row.nonce_digest)
+    except Undecryptable as error:
+        security.log(SecurityEvent.UNDECRYPTABLE, provider=provider.alias, reason=error.code)
+        Event.record(
+            Kind.UNDECRYPTABLE,
+            at=timezone.now(),
+            detail=error.code,
+            provider=row.provider,
+            owner=row.owner_key,
+        )
+        raise InvalidState("settings_changed") from None  # its key went meanwhile
+    try:
+        return exchange_code(
+            provider,
+            endpoints,
+            code=code,
+            redirect_uri=row.redirect_uri,
+            code_verifier=verifier,
+            scopes=row.scopes,
+        )
+    except ReauthorizationRequired:
+        raise InvalidState("code_rejected") from None

@@ -1,0 +1,114 @@
+"""Connecting without a redirect: with client credentials, or with a personal token.
+
+Nothing is stored before the provider has accepted it and said whose it is.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from django.utils import timezone
+from django.views.decorators.debug import sensitive_variables
+
+from connected_accounts.exceptions import (
+    ClientRejected,
+    ConfigurationError,
+    ConnectedAccountsError,
+    ReauthorizationRequired,
+    UnexpectedResponse,
+)
+from connected_accounts.models import AuthorizationRequest, ConnectedAccount, owner_key
+from connected_accounts.oauth2.token import TokenResponse, read_token_response
+from connected_accounts.providers.base import Client, Endpoints, Provider
+from connected_accounts.providers.inputs import CREDENTIALS, checked_inputs
+from connected_accounts.providers.registry import get_provider
+from connected_accounts.secret import Secret
+from connected_accounts.services.clients import with_client_in_use
+from connected_accounts.services.connection import store_connection
+from connected_accounts.services.exchange import (
+    exchange_client_credentials,
+    token_document,
+)
+from connected_accounts.services.identity import identify
+from connected_accounts.services.pauses import provider_state
+from connected_accounts.services.storing import in_sites_transaction
+
+REJECTED = (401, 403)
+
+
+@sensitive_variables()
+def connect_directly(
+    *,
+    user: Any,
+    provider: str,
+    values: Mapping[str, Any],
+    account: ConnectedAccount | None = None,
+    now: datetime | None = None,
+) -> tuple[ConnectedAccount, bool]:
+    """Connect ``user`` (None: the site itself) with what was entered; return the account and
+    whether it is new.
+
+    ``values`` holds the provider's ``asked_fields``; secrets may be Secret or text. With
+    ``account``, that account is to be connected again. Raises ClientRejected (``credentials``: what
+    was entered is not accepted), AuthorizationDenied, another ProviderError, or ConfigurationError
+    (``inputs``: it may not be sent at all). Must not run inside a transaction.
+    """
+    if in_sites_transaction():
+        raise RuntimeError("connect_directly must not run inside a transaction.")
+    service = get_provider(provider)
+    if service.grant_type == "authorization_code":
+        raise ConfigurationError("grant_type", "This provider is connected by authorization code.")
+    texts = {name: _text(value) for name, value in values.items()}
+    texts = checked_inputs(service.asked_fields(for_site=user is None), texts)
+    inputs = {name: text for name, text in texts.items() if name not in CREDENTIALS}
+    service = _with_credentials(service.bound(inputs=inputs), texts, for_site=user is None)
+    endpoints = service.endpoints()
+    provider_state(provider)  # from the first connection on, the database is this deployment's
+    sent_at = now or timezone.now()
+    row = AuthorizationRequest(
+        user=user,
+        owner_key=owner_key(user),
+        provider=provider,
+        client_id=service.client.client_id,
+        scopes=list(service.scopes),
+        inputs=inputs,
+        account=account,
+    )
+    try:
+        token = _token(service, endpoints, texts)
+        identity = identify(service, endpoints, token)
+    except ConnectedAccountsError as error:
+        raise _meant(error) from None
+    own = service.client if service.client.owned else None
+    document = token_document(token)
+    return store_connection(
+        service, endpoints, row, token, document, identity, sent_at, own_client=own
+    )
+
+
+def _text(value: Any) -> str:
+    return value.reveal() if isinstance(value, Secret) else str(value)
+
+
+def _with_credentials(service: Provider, texts: Mapping[str, str], *, for_site: bool) -> Provider:
+    if service.grant_type == "personal_token":
+        return service.bound(client=Client("", Secret("")))
+    if for_site:
+        return with_client_in_use(service)
+    own = Client(texts["client_id"], Secret(texts["client_secret"]), owned=True)
+    return service.bound(client=own)
+
+
+def _token(service: Provider, endpoints: Endpoints, texts: Mapping[str, str]) -> TokenResponse:
+    if service.grant_type == "personal_token":
+        return read_token_response({"access_token": texts["personal_token"]})
+    return exchange_client_credentials(service, endpoints, service.scopes)
+
+
+def _meant(error: ConnectedAccountsError) -> ConnectedAccountsError:
+    """What a failure says of what was entered."""
+    refused = isinstance(error, ClientRejected | ReauthorizationRequired)
+    status = getattr(error, "status", None)
+    if refused or (isinstance(error, UnexpectedResponse) and status in REJECTED):
+        return ClientRejected("credentials", status=status)
+    return error

@@ -1,0 +1,42 @@
+"""Finding out whether a grant that cannot be renewed is still alive."""
+
+from django.utils import timezone
+
+from connected_accounts import security, signals
+from connected_accounts.exceptions import ConnectedAccountsError, ProviderError
+from connected_accounts.models import ConnectedAccount, Event, Kind, Reason
+from connected_accounts.oauth2.token import read_token_response
+from connected_accounts.providers.registry import get_provider
+from connected_accounts.security import SecurityEvent
+from connected_accounts.services.identity import identify
+
+
+def end_if_dead(row: ConnectedAccount) -> None:
+    """Ask the provider, once, whose the token is; end the grant where it says that it is nobody's.
+
+    For a token without an end and without anything to refresh it with (a personal token), after an
+    API has refused it: one call alone may be refused for reasons of its own. ``row`` has its token
+    loaded.
+    """
+    provider = get_provider(row.provider).bound(inputs=row.inputs)
+    if provider.identity_source != "userinfo":
+        return
+    token = read_token_response({"access_token": row.open_token()["access_token"]})
+    try:
+        identify(provider, provider.endpoints(), token)
+        return  # alive
+    except ConnectedAccountsError as error:
+        if not isinstance(error, ProviderError) or error.status != 401:
+            return
+    personal = provider.grant_type == "personal_token"
+    reason = Reason.CREDENTIALS_REJECTED if personal else Reason.REVOKED
+    if row.mark_reconnect_required(reason):
+        Event.record(Kind.RECONNECT_REQUIRED, row, at=timezone.now(), detail=reason)
+        security.log(
+            SecurityEvent.RECONNECT_REQUIRED,
+            provider=row.provider,
+            owner=row.owner_key,
+            account=row.pk,
+            reason=reason.value,
+        )
+        signals.reconnect_required.send_robust(ConnectedAccount, account=row, reason=reason.value)

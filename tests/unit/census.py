@@ -1,0 +1,72 @@
+"""Who may what: a row for every page, page of the admin, action and command, with what those get
+who may not. One that is new and has no row here fails ``test_census.py``."""
+
+from typing import NamedTuple
+
+
+class Page(NamedTuple):
+    """One URL name, and what a signed-in person who is not the owner gets. ``{pk}`` is Ada's."""
+
+    path: str
+    get: int
+    post: int
+
+
+PAGES = {
+    "list": Page("", 200, 405),
+    "connect": Page("badgr/connect/", 200, 303),
+    "callback": Page("badgr/callback/", 400, 405),
+    "reconnect": Page("{pk}/reconnect/", 404, 404),
+    "disconnect": Page("{pk}/disconnect/", 404, 404),
+}
+
+
+class AdminPage(NamedTuple):
+    """One URL of the admin, and what staff get who may only look. Without permission it is 403."""
+
+    path: str
+    get: int
+    post: int
+
+
+def read_only(model: str, pk: str) -> dict[str, AdminPage]:
+    """The pages of a model that can only be looked at."""
+    return {
+        f"{model}_changelist": AdminPage(f"{model}/", 200, 200),
+        f"{model}_add": AdminPage(f"{model}/add/", 403, 403),
+        f"{model}_change": AdminPage(f"{model}/{pk}/change/", 200, 403),
+        f"{model}_delete": AdminPage(f"{model}/{pk}/delete/", 403, 403),
+        f"{model}_history": AdminPage(f"{model}/{pk}/history/", 200, 200),
+    }
+
+
+ADMIN_PAGES = {
+    **read_only("connectedaccount", "{pk}"),
+    **read_only("revocation", "{revocation}"),
+    **read_only("event", "{event}"),
+    **read_only("providerstate", "{state}"),
+    **read_only("providerclient", "{client}"),
+    "connectedaccount_connect": AdminPage("connectedaccount/connect/", 403, 403),
+    "connectedaccount_reconnect": AdminPage("connectedaccount/{pk}/connect-again/", 403, 403),
+}
+
+# Action → the one permission that it takes.
+ADMIN_ACTIONS = {
+    "connectedaccount.refresh_now": "change_connectedaccount",
+    "connectedaccount.disconnect_and_revoke": "delete_connectedaccount",
+}
+
+
+class Command(NamedTuple):
+    """One command, for whoever has a shell. What cannot be undone asks first."""
+
+    arguments: tuple[str, ...]
+    asks: bool
+
+
+COMMANDS = {
+    "confirm_site": Command(("--endpoints", "badgr"), asks=True),
+    "connections_status": Command((), asks=False),
+    "revoke_all": Command(("--provider", "badgr"), asks=True),
+    "rotate_token_keys": Command(("--dry-run",), asks=False),
+}
