@@ -16,7 +16,7 @@ from django.template import Context, Template
 from django.test import Client
 from rest_framework.serializers import ModelSerializer
 
-from connected_accounts import tasks
+from connected_accounts import tasks, throttle
 from connected_accounts.exceptions import ConnectedAccountsError
 from connected_accounts.keys import SEALED
 from connected_accounts.models import ConnectedAccount
@@ -53,7 +53,10 @@ CACHED = (
 
 
 @pytest.fixture
-def sinks(settings: Any, provider_settings: Any) -> Iterator[Sinks]:
+def sinks(
+    settings: Any, provider_settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Sinks]:
+    monkeypatch.setattr(throttle, "wait_for", lambda *args, **kwargs: 0)  # not the subject here
     settings.ADMINS = [("Admin", "admin@site.example")]
     settings.MIDDLEWARE = [CACHED[0], *settings.MIDDLEWARE, CACHED[1]]
     settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
