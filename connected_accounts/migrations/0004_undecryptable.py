@@ -4,15 +4,31 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('connected_accounts', '0003_health_index'),
+        ("connected_accounts", "0003_health_index"),
     ]
 
     operations = [
         migrations.AlterField(
-            model_name='event',
-            name='kind',
-            field=models.CharField(choices=[('connected', 'connected'), ('reconnected', 'connected again'), ('scopes_changed', 'permissions changed'), ('refresh_failed', 'refresh failed'), ('reconnect_required', 'must be connected again'), ('undecryptable', 'the stored token cannot be opened'), ('client_registered', 'registered as a client'), ('client_rejected', "the site's credentials were rejected"), ('disconnected', 'disconnected'), ('revoked', 'permission withdrawn at the service'), ('given_up', 'permission could not be withdrawn'), ('refused', 'an authorization was refused')], max_length=32, verbose_name='kind'),
+            model_name="event",
+            name="kind",
+            field=models.CharField(
+                choices=[
+                    ("connected", "connected"),
+                    ("reconnected", "connected again"),
+                    ("scopes_changed", "permissions changed"),
+                    ("refresh_failed", "refresh failed"),
+                    ("reconnect_required", "must be connected again"),
+                    ("undecryptable", "the stored token cannot be opened"),
+                    ("client_registered", "registered as a client"),
+                    ("client_rejected", "the site's credentials were rejected"),
+                    ("disconnected", "disconnected"),
+                    ("revoked", "permission withdrawn at the service"),
+                    ("given_up", "permission could not be withdrawn"),
+                    ("refused", "an authorization was refused"),
+                ],
+                max_length=32,
+                verbose_name="kind",
+            ),
         ),
     ]
