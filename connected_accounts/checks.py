@@ -37,7 +37,7 @@ def register() -> None:
 
 
 def check_settings(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[checks.CheckMessage]:
-    """E001 to E016, W004: everything in ``CONNECTED_ACCOUNTS`` that would fail when used."""
+    """E001 to E017, W004: everything in ``CONNECTED_ACCOUNTS`` that would fail when used."""
     found = list(conf.problems())
     if not any(problem.id in ("E001", "E005") for problem in found):
         found += registry.problems()

@@ -137,6 +137,16 @@ _UNUSABLE_INPUT: Final = Failure(
     _("This cannot be used"),
     _("Something that is needed was not entered, or contains what cannot be used."),
 )
+_UNUSABLE: Final = Failure(
+    502,
+    _("This service cannot be connected"),
+    _(
+        "What it says of itself leads elsewhere, or lacks what this site needs, so nothing of "
+        "yours was sent. That is for the people who run this site to look into."
+    ),
+    try_again=False,
+)
+_UNUSABLE_FOR: Final = ("no_manifest", "no_scope_offered", "private_address", "unlisted_host")
 _CONFIGURATION: Final = Failure(
     500,
     _("This service is not set up correctly"),
@@ -169,4 +179,4 @@ def failure_for(error: ConnectedAccountsError) -> Failure:
         return _UNAVAILABLE
     if isinstance(error, ClientRejected):
         return _NOT_ACCEPTED if error.code == "credentials" else _REJECTED
-    return _UNEXPECTED
+    return _UNUSABLE if error.code in _UNUSABLE_FOR else _UNEXPECTED

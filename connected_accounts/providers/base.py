@@ -43,6 +43,7 @@ class Client:
     pk: int | None = None
     registered: bool = False
     owned: bool = False  # a person's own credentials
+    scopes: tuple[str, ...] | None = None  # it is registered for; None: not told
 
 
 class Provider:
@@ -52,6 +53,7 @@ class Provider:
     grant_type: str = "authorization_code"
     authorization_endpoint: str = ""
     token_endpoint: str = ""
+    refresh_endpoint: str = ""  # where refresh tokens are exchanged, where it is another
     revocation_endpoint: str = ""
     userinfo_endpoint: str = ""
     registration_endpoint: str = ""  # RFC 7591: where the site makes itself a client
@@ -170,7 +172,13 @@ class Provider:
 
     def registration(self, redirect_uri: str, scopes: list[str]) -> dict[str, Any]:
         """What the site says of itself when it registers (RFC 7591 2)."""
-        return {"redirect_uris": [redirect_uri], "scope": " ".join(scopes)}
+        told: dict[str, Any] = {
+            "redirect_uris": [redirect_uri],
+            "token_endpoint_auth_method": self.token_endpoint_auth_method,
+            "grant_types": ["authorization_code", "refresh_token"],
+            "response_types": ["code"],
+        }
+        return told | ({"scope": " ".join(scopes)} if scopes else {})
 
     @classmethod
     def problems(cls, config: ProviderConfig) -> Iterator[Problem]:

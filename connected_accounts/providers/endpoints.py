@@ -31,6 +31,7 @@ class Endpoints:
 
     authorization_endpoint: str = ""
     token_endpoint: str = ""
+    refresh_endpoint: str = ""
     revocation_endpoint: str = ""
     userinfo_endpoint: str = ""
     registration_endpoint: str = ""
@@ -43,9 +44,8 @@ class Endpoints:
 
     def token_origins(self) -> list[str]:
         """The origins that tokens travel to."""
-        urls = (self.token_endpoint, self.revocation_endpoint, *self.api_urls())
-        if self.discovered:
-            urls = (self.token_endpoint, self.issuer)
+        urls = [self.token_endpoint, self.refresh_endpoint]
+        urls += [self.issuer] if self.discovered else [self.revocation_endpoint, *self.api_urls()]
         return sorted({"/".join(url.split("/", 3)[:3]).lower() for url in urls if url})
 
     def token_hosts(self) -> str:

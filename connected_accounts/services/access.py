@@ -71,7 +71,7 @@ def current_token(account: ConnectedAccount, *, hosts: str | None = None) -> Sec
         return _access_token(row)
     try:
         # What was read above is the site's view of things; this is done apart from it.
-        return outside_transaction(lambda: _renewed(row))
+        return outside_transaction(lambda: _renewed(row, hosts))
     except ConnectedAccountsError:
         if row.expires_at is None or row.expires_at > timezone.now():
             return _access_token(row)
@@ -87,18 +87,18 @@ def renewed_token(account: ConnectedAccount, failed: Secret, *, hosts: str | Non
     if stored != failed:
         return stored
     try:
-        return outside_transaction(lambda: _renewed(row))
+        return outside_transaction(lambda: _renewed(row, hosts))
     except ReauthorizationRequired as error:
         if error.code == "no_refresh_token":
-            outside_transaction(lambda: end_if_dead(_read(account)))
+            outside_transaction(lambda: end_if_dead(_read(account, hosts)))
             _read(account)  # raises with the reason, if it has ended
         raise
 
 
-def _renewed(row: ConnectedAccount) -> Secret:
+def _renewed(row: ConnectedAccount, hosts: str | None) -> Secret:
     _refuse_in_backoff(row, timezone.now())
     renew(row)
-    return _access_token(_read(row))
+    return _access_token(_read(row, hosts))
 
 
 def _access_token(row: ConnectedAccount) -> Secret:

@@ -68,17 +68,19 @@ def start_authorization(
     if account is not None and (account.owner_key, account.provider) != (owner, provider):
         raise InvalidState("other_user")
     inputs = checked_inputs(service.asked_fields(for_site=owner == SITE_OWNER), inputs or {})
-    provider_state(provider)  # from the first connection on, the database is this deployment's
     service = service.bound(inputs=inputs)
     endpoints = service.endpoints()
     wanted = service.scopes_to_ask(wanted)
     if endpoints.registration_endpoint and not service.config.client_id:
-        from connected_accounts.services.registration import registered_client  # loads requests
+        # Loads requests.
+        from connected_accounts.services.registration import registered_client, registered_scopes
 
-        client = registered_client(service, endpoints, redirect_uri=redirect_uri, scopes=wanted)
+        client = registered_client(service, endpoints, redirect_uri=redirect_uri)
+        wanted = registered_scopes(client, wanted)
         service = service.bound(client=client)
     else:
         service = with_client_in_use(service)
+    provider_state(provider)  # from the first connection on, the database is this deployment's
     nonce = state.new_secret()
     nonce_digest = digest(nonce)
     verifier = pkce.new_code_verifier() if service.code_challenge_method else ""

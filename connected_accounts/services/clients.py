@@ -6,7 +6,7 @@ made with the same client id the older one stays as a fall-back, until it is rem
 """
 
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from connected_accounts import security
 from connected_accounts.exceptions import ConfigurationError, Undecryptable
 from connected_accounts.fields import seal, unseal
 from connected_accounts.models import SITE_OWNER, ConnectedAccount, ProviderClient, Revocation
+from connected_accounts.oauth2.token import read_scope
 from connected_accounts.providers.base import Client, Provider
 from connected_accounts.secret import Sealed, Secret
 from connected_accounts.security import SecurityEvent
@@ -36,28 +37,46 @@ def open_client(row: ProviderClient) -> Client:
     """The pair of a row. Raises Undecryptable."""
     secret = ""
     if row.client_secret is not None:
-        secret = unseal(row.client_secret, purpose=CLIENT_PURPOSE, bound_to=row.seal_id)
+        try:
+            secret = unseal(row.client_secret, purpose=CLIENT_PURPOSE, bound_to=row.seal_id)
+        except Undecryptable as error:
+            security.log(
+                SecurityEvent.UNDECRYPTABLE,
+                provider=row.provider,
+                owner=row.owner_key,
+                reason=error.code,
+            )
+            raise
     return Client(
         row.client_id,
         Secret(secret),
         pk=row.pk,
         registered=row.registered,
         owned=row.owner_key != SITE_OWNER,
+        scopes=read_scope(row.metadata.get("scope"), " ") or None,
     )
 
 
-def client_in_use(provider: Provider, *, redirect_uri: str = "") -> Client | None:
+def client_in_use(
+    provider: Provider, *, redirect_uri: str = "", scopes: Collection[str] = ()
+) -> Client | None:
     """The site's pair for a new connection: the newest that an admin entered, or that was
-    registered for ``redirect_uri`` at this host; else that of settings. None: there is none.
+    registered for ``redirect_uri`` and ``scopes`` at this host; else that of settings. None: there
+    is none.
 
     Raises Undecryptable where the newest cannot be opened: an older one must not be used unnoticed.
     """
     rows = ProviderClient.objects.in_use(provider.alias, host=provider.inputs.get("host", ""))
     for row in rows:
-        if not row.registered or redirect_uri in row.metadata.get("redirect_uris", ()):
+        if not row.registered or _serves(row.metadata, redirect_uri, scopes):
             return open_client(row)
     config = provider.config
     return Client(config.client_id, config.client_secret) if config.client_id else None
+
+
+def _serves(metadata: Mapping[str, Any], redirect_uri: str, scopes: Collection[str]) -> bool:
+    asked = str(metadata.get("requested_scope", "")).split()
+    return redirect_uri in metadata.get("redirect_uris", ()) and set(scopes) <= set(asked)
 
 
 def with_client_in_use(provider: Provider) -> Provider:

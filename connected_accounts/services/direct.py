@@ -31,11 +31,13 @@ from connected_accounts.services.exchange import (
 )
 from connected_accounts.services.identity import identify
 from connected_accounts.services.pauses import provider_state
+from connected_accounts.services.refusals import refusals_told
 from connected_accounts.services.storing import in_sites_transaction
 
 REJECTED = (401, 403)
 
 
+@refusals_told
 @sensitive_variables()
 def connect_directly(
     *,

@@ -5,6 +5,7 @@ Safe to call from a pool thread. What an answer means is decided here, once, for
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from django.views.decorators.debug import sensitive_variables
@@ -76,6 +77,8 @@ def exchange_refresh_token(
         "scope": provider.scope_separator.join(scopes),
     }
     data |= {name: known[name] for name in provider.refresh_request_fields if known[name]}
+    if endpoints.refresh_endpoint:
+        endpoints = replace(endpoints, token_endpoint=endpoints.refresh_endpoint)
     return request_token(provider, endpoints, data)
 
 

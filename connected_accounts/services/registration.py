@@ -1,7 +1,9 @@
 """Dynamic client registration (RFC 7591): the site makes itself a client, once per host."""
 
+import logging
 import time
 import uuid
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -15,46 +17,67 @@ from connected_accounts.accounts import DatabaseNow
 from connected_accounts.exceptions import ClientRejected, ProviderUnavailable, UnexpectedResponse
 from connected_accounts.models import Event, Kind, ProviderClient, ProviderState
 from connected_accounts.oauth2 import transport
-from connected_accounts.oauth2.token import parse_json_object
+from connected_accounts.oauth2.token import parse_json_object, read_scope
 from connected_accounts.providers.base import Client, Endpoints, Provider
 from connected_accounts.secret import Secret
 from connected_accounts.security import SecurityEvent
 from connected_accounts.services.clients import client_in_use, open_client, seal_client_secret
 from connected_accounts.services.pauses import provider_state
+from connected_accounts.services.storing import outside_transaction
+
+logger = logging.getLogger("connected_accounts")
 
 POLL: Final = 0.1
 MARGIN: Final = 30.0  # seconds that the turn outlives the call
-MAX_METADATA: Final = 100  # fields of the answer that are kept
-NOT_KEPT: Final = ("client_secret", "registration_access_token")
+MAX_CLIENT_ID: Final = 255
+MAX_SECRET: Final = 4096
 
 
-def registered_client(
-    provider: Provider, endpoints: Endpoints, *, redirect_uri: str, scopes: list[str]
-) -> Client:
-    """The client for this host, registered now if there is none, or its secret has expired.
+def registered_client(provider: Provider, endpoints: Endpoints, *, redirect_uri: str) -> Client:
+    """The client for this host, registered now if there is none that serves this address and all
+    scopes that the site may ask for, or if its secret has expired.
 
     One process at a time registers; the others wait for its result. Raises ProviderUnavailable,
-    ClientRejected (the host refuses) or UnexpectedResponse. Must not run in a transaction.
+    ClientRejected (``registration_refused``) or UnexpectedResponse.
     """
-    state = provider_state(provider.alias)
-    deadline = float(conf.get("HTTP_DEADLINE"))
-    ends = time.monotonic() + deadline + MARGIN
-    rows = ProviderState.objects.filter(pk=state.pk)
-    free = Q(registering_until__isnull=True) | Q(registering_until__lt=DatabaseNow())
-    while (client := client_in_use(provider, redirect_uri=redirect_uri)) is None:
-        until = DatabaseNow() + timedelta(seconds=deadline + MARGIN)
-        if rows.filter(free).update(registering_until=until):
-            try:
-                # Somebody may have finished between our look and our turn.
-                return client_in_use(provider, redirect_uri=redirect_uri) or _register(
-                    provider, endpoints, redirect_uri, scopes
-                )
-            finally:
-                rows.update(registering_until=None)
-        if time.monotonic() > ends:
-            raise ProviderUnavailable("busy", sent=False)
-        time.sleep(POLL)
-    return client
+    may_ask = dict.fromkeys([*provider.scopes, *provider.config.optional_scopes])
+    scopes = provider.scopes_to_ask(list(may_ask))
+
+    def look() -> Client | None:
+        return client_in_use(provider, redirect_uri=redirect_uri, scopes=scopes)
+
+    def in_turn() -> Client:
+        state = provider_state(provider.alias)
+        lease = float(conf.get("HTTP_DEADLINE")) + MARGIN
+        ends = time.monotonic() + lease
+        rows = ProviderState.objects.filter(pk=state.pk)
+        free = Q(registering_until__isnull=True) | Q(registering_until__lt=DatabaseNow())
+        while (client := look()) is None:
+            began = time.monotonic()
+            until = DatabaseNow() + timedelta(seconds=lease)
+            if rows.filter(free).update(registering_until=until):
+                try:
+                    # Somebody may have finished between our look and our turn.
+                    return look() or _register(provider, endpoints, redirect_uri, scopes)
+                finally:
+                    if time.monotonic() - began < lease:  # else it is another's turn by now
+                        rows.update(registering_until=None)
+            if began > ends:
+                raise ProviderUnavailable("busy", sent=False)
+            time.sleep(POLL)
+        return client
+
+    # A registration must not be undone with the transaction of a site's view.
+    return look() or outside_transaction(in_turn)
+
+
+def registered_scopes(client: Client, wanted: list[str]) -> list[str]:
+    """Of what is wanted, what the host registered the site for: it may grant less than was asked
+    (RFC 7591 3.2.1). Raises UnexpectedResponse (``no_scope_offered``) where that is nothing."""
+    left = [scope for scope in wanted if client.scopes is None or scope in client.scopes]
+    if wanted and not left:
+        raise UnexpectedResponse("no_scope_offered", sent=False)
+    return left
 
 
 @sensitive_variables()
@@ -65,36 +88,67 @@ def _register(
     metadata = provider.registration(redirect_uri, scopes)
     request = requests.Request("POST", endpoints.registration_endpoint, json=metadata)
     answer = transport.fetch(request, public=endpoints.public_only)
-    told = parse_json_object(answer.body)
     if answer.status == 429 or answer.status >= 500:
         raise ProviderUnavailable(
             f"status_{answer.status}", status=answer.status, retry_after=answer.retry_after()
         )
-    if not 200 <= answer.status < 300:
+    if 400 <= answer.status < 500:
+        # Its reasons are prose at some hosts, so they are not repeated.
+        logger.error(
+            "registration refused: provider=%s host=%s status=%s",
+            provider.alias,
+            provider.inputs.get("host", ""),
+            answer.status,
+        )
         raise ClientRejected("registration_refused", status=answer.status)
-    client_id = (told or {}).get("client_id")
-    secret = (told or {}).get("client_secret") or ""
-    texts = isinstance(client_id, str) and isinstance(secret, str)
-    if told is None or not texts or not client_id or not (client_id + secret).isprintable():
+    told = parse_json_object(answer.body) if 200 <= answer.status < 300 else None
+    client_id, secret = (told or {}).get("client_id"), (told or {}).get("client_secret")
+    secret = "" if secret is None else secret
+    public = provider.token_endpoint_auth_method == "none"  # noqa: S105  # a method
+    if (
+        told is None
+        or not (_is_usable(client_id, MAX_CLIENT_ID) and client_id)
+        or not (_is_usable(secret, MAX_SECRET) and (secret or public))
+    ):
         raise UnexpectedResponse("registration", status=answer.status)
-    return open_client(_store(provider, told, redirect_uri, Secret(secret), now))
+    kept = _kept(told) | {"redirect_uris": [redirect_uri], "requested_scope": " ".join(scopes)}
+    return open_client(_store(provider, client_id, Secret(secret), kept, now))
+
+
+def _is_usable(value: Any, limit: int) -> bool:
+    """RFC 6749 A.1 and A.2: printable ASCII."""
+    return (
+        isinstance(value, str)
+        and len(value) <= limit
+        and value.isascii()
+        and (not value or value.isprintable())
+    )
+
+
+def _kept(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the answer what is of use later. The rest is the site's own words again, or a secret."""
+    kept: dict[str, Any] = {}
+    scope = read_scope(told.get("scope"), " ")
+    if scope:
+        kept["scope"] = " ".join(scope)
+    for name in ("client_id_issued_at", "client_secret_expires_at"):
+        moment = seconds_since_1970(told.get(name))
+        kept[name] = 0 if moment is None else int(moment.timestamp())
+    return kept
 
 
 def _store(
-    provider: Provider, told: dict[str, Any], redirect_uri: str, secret: Secret, now: datetime
+    provider: Provider, client_id: str, secret: Secret, metadata: dict[str, Any], now: datetime
 ) -> ProviderClient:
     seal_id = uuid.uuid4()
-    ends = seconds_since_1970(told.get("client_secret_expires_at"))
-    kept = [(name, value) for name, value in told.items() if name not in NOT_KEPT]
     row = ProviderClient.objects.create(
         provider=provider.alias,
-        host=provider.inputs.get("host", "")[:255],
-        client_id=told["client_id"][:255],
+        host=provider.inputs.get("host", ""),
+        client_id=client_id,
         client_secret=seal_client_secret(secret, seal_id),
         seal_id=seal_id,
-        # What the server echoes may differ; it is registered for what was asked.
-        metadata=dict(kept[:MAX_METADATA]) | {"redirect_uris": [redirect_uri]},
-        secret_expires_at=ends,
+        metadata=metadata,
+        secret_expires_at=seconds_since_1970(metadata["client_secret_expires_at"]),
         created_at=now,
     )
     Event.record(

@@ -1,6 +1,7 @@
 """For tests: a fake provider in process, without sockets. The package itself never imports this."""
 
 from connected_accounts.testing.adapter import RecordedRequest, UnexpectedRequest
+from connected_accounts.testing.badge_connect import BadgrBadgeConnect
 from connected_accounts.testing.fake import AuthorizationPageError, FakeProvider
 from connected_accounts.testing.faults import (
     Answer,
@@ -16,6 +17,7 @@ __all__ = [
     "OMITTED",
     "Answer",
     "AuthorizationPageError",
+    "BadgrBadgeConnect",
     "ConnectionRefused",
     "DropAnswer",
     "FakeProvider",

@@ -37,6 +37,14 @@ class Dialect:
             secret = config.client_secret.reveal()
             server.clients.append(RegisteredClient(config.client_id, secret, config.client_id))
 
+    def begin(self) -> None:
+        """Called when the fake is entered, and when it is left."""
+
+    @classmethod
+    def endpoints_of(cls, provider: Provider, inputs: Mapping[str, str]) -> Endpoints:
+        """Where this server is; for one whose clients ask it for that, no answer is needed here."""
+        return provider.endpoints(inputs)
+
     # Addresses.
 
     def endpoint_of(self, url: str) -> str | None:
@@ -52,8 +60,9 @@ class Dialect:
         return "api" if (parts.scheme, parts.netloc) in hosts else None
 
     def addresses(self) -> dict[str, tuple[str, ...]]:
+        renewal = self.endpoints.refresh_endpoint
         return {
-            "token": (self.endpoints.token_endpoint,),
+            "token": tuple(filter(None, (self.endpoints.token_endpoint, renewal))),
             "revocation": (self.endpoints.revocation_endpoint,),
             "identity": (self.endpoints.userinfo_endpoint,),
         }

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import requests
 
 from connected_accounts.oauth2 import transport
+from connected_accounts.providers.badge_connect import BadgeConnect
 from connected_accounts.providers.badgr import Badgr
 from connected_accounts.providers.base import Provider
 from connected_accounts.providers.bime import Bime
@@ -22,6 +23,7 @@ from connected_accounts.testing.adapter import (
     UnexpectedRequest,
     record,
 )
+from connected_accounts.testing.badge_connect import BadgeConnectDialect
 from connected_accounts.testing.badgr import BadgrDialect
 from connected_accounts.testing.bime import BimeDialect
 from connected_accounts.testing.bitbadges import BitBadgesDialect
@@ -37,13 +39,14 @@ from connected_accounts.testing.server import (
 )
 
 DIALECTS: Final[tuple[tuple[type[Provider], type[Dialect]], ...]] = (
+    (BadgeConnect, BadgeConnectDialect),
     (Badgr, BadgrDialect),
     (Bime, BimeDialect),
     (BitBadges, BitBadgesDialect),
     (Bits, BitsDialect),
     (Provider, Dialect),
 )
-ENDPOINTS: Final = ("token", "revocation", "identity", "api")
+ENDPOINTS: Final = ("token", "revocation", "identity", "api", "discovery", "registration")
 DOWN: Final = Answer(503, body="<h1>Service Unavailable</h1>")
 
 
@@ -72,6 +75,8 @@ class FakeProvider:
     - ``code_lifetime``: seconds;
     - ``reuse_window``: seconds in which the refresh token that was rotated out last is taken again.
 
+    ``dialect`` is another way to speak than the backend's own, such as ``BadgrBadgeConnect``.
+
     No token expires by the clock: see ``expire_access_tokens`` and ``expire_codes``.
     """
 
@@ -80,6 +85,7 @@ class FakeProvider:
         alias: str,
         *,
         inputs: Mapping[str, str] | None = None,
+        dialect: type[Dialect] | None = None,
         redirect_uris: Iterable[str] | None = None,
         rotates: bool = True,
         omit_refresh_token: bool = False,
@@ -101,8 +107,10 @@ class FakeProvider:
         self._redirect_uris = None if redirect_uris is None else frozenset(redirect_uris)
         self._server = AuthorizationServer(self.behaviour)
         provider = get_provider(alias)
-        speaks = next(dialect for kind, dialect in DIALECTS if isinstance(provider, kind))
-        self._dialect = speaks(provider, provider.endpoints(inputs), self._server)
+        usual = next(dialect for kind, dialect in DIALECTS if isinstance(provider, kind))
+        speaks = dialect or usual
+        endpoints = speaks.endpoints_of(provider, inputs or {})
+        self._dialect = speaks(provider, endpoints, self._server)
         self._scripts: dict[str, deque[Scripted]] = {name: deque() for name in ENDPOINTS}
         self._down: Scripted | None = None
         # Drains call from many threads.
@@ -110,6 +118,7 @@ class FakeProvider:
         self._adapter = FakeAdapter(self._stands_for, self._handle, self._refuse)
 
     def __enter__(self) -> Self:
+        self._dialect.begin()
         self._adapter.behind = transport.install_adapter(self._adapter)
         return self
 
@@ -119,6 +128,7 @@ class FakeProvider:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._dialect.begin()
         transport.install_adapter(self._adapter.behind)
         self._adapter.behind = None
         if self.unexpected and error is None:
@@ -166,9 +176,13 @@ class FakeProvider:
         if twice:
             raise AuthorizationPageError(f"Given more than once: {', '.join(twice)}.")
         asked = {name: values[0] for name, values in query.items()}
-        if self._server.client(asked.get("client_id", ""), None) is None:
+        client_id, uri = asked.get("client_id", ""), asked.get("redirect_uri", "")
+        client = self._server.client(client_id, None)
+        if client is None:
             raise AuthorizationPageError("client_id is not the site's.")
-        self._check_redirect_uri(asked.get("redirect_uri", ""))
+        self._check_redirect_uri(uri)
+        if client.redirect_uris is not None and uri not in client.redirect_uris:
+            raise AuthorizationPageError("redirect_uri is not registered.")
         return asked
 
     def _check_redirect_uri(self, uri: str) -> None:
@@ -211,7 +225,8 @@ class FakeProvider:
     # The script.
 
     def script(self, endpoint: str, *answers: Scripted) -> None:
-        """Queue what the next calls of ``token``, ``revocation``, ``identity`` or ``api`` get."""
+        """Queue what the next calls of ``token``, ``revocation``, ``identity``, ``api``,
+        ``discovery`` or ``registration`` get."""
         self._scripts[endpoint].extend(answers)
 
     def unavailable(self, answer: Scripted = DOWN) -> None:

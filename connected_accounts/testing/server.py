@@ -78,6 +78,7 @@ class RegisteredClient:
     client_secret: str
     subject: str
     label: str = ""
+    redirect_uris: tuple[str, ...] | None = None  # None: any
 
 
 @dataclass

@@ -15,7 +15,16 @@ import requests
 
 ROOT = Path(__file__).resolve().parents[2]
 # What the tests' own settings, or the machine's, must not bring into the demo.
-FOREIGN = ("DJANGO_SETTINGS_MODULE", "BADGR_", "BITBADGES_", "REDIRECT_BASE_URL", "ALLOWED_HOSTS")
+FOREIGN = (
+    "DJANGO_SETTINGS_MODULE",
+    "BADGE_CONNECT_",
+    "BADGR_",
+    "BIME_",
+    "BITBADGES_",
+    "BITS_",
+    "REDIRECT_BASE_URL",
+    "ALLOWED_HOSTS",
+)
 CHECK_WITHIN = 300
 STOP_WITHIN = 30
 
@@ -65,16 +74,29 @@ def answers(url: str) -> bool:
         return False
 
 
-def test_the_check_connects_refreshes_and_disconnects_both_providers() -> None:
+REVOKING = ("Badgr", "BitBadges", "OpenID", "Badge Connect")
+REMOVED_BY_HAND = ("Bits", "Bime", "Bime by token")
+
+
+def test_the_check_connects_renews_uses_and_disconnects_every_provider() -> None:
     with demo("--check") as process:
         output, _ = process.communicate(timeout=CHECK_WITHIN)
     assert process.returncode == 0, output
-    for service in ("Badgr", "BitBadges"):
-        assert f"{service}: agreed, and came back connected" in output
-        assert f"{service}: token refreshed by beat and worker" in output
-        assert f"{service}: called its API with the new token: 200" in output
-        assert f"{service}: disconnected" in output
+    for service in REVOKING + REMOVED_BY_HAND:
+        assert f"  {service}: connected" in output
+        assert f"  {service}: called its API with the new token: 200" in output
+        assert f"  {service}: disconnected" in output
+        renewed = f"  {service}: token renewed by beat and worker" in output
+        assert renewed is (service != "Bime by token")
+    for service in REVOKING:
         assert f"{service}: its grant is dead at the sandbox: alive 0, revoked 1" in output
+    for service in REMOVED_BY_HAND:
+        assert f"{service}: the site says that it must be removed there" in output
+    for service in ("Bits", "Badgr"):
+        assert f"the site's own {service}: connected" in output
+        assert f"the site's own {service}: token renewed by beat and worker" in output
+        assert f"the site's own {service}: called its API with the new token: 200" in output
+        assert f"the site's own {service}: disconnected in the admin" in output
     assert "All of it works" in output
 
 

@@ -9,12 +9,15 @@ from django.test import override_settings
 
 from connected_accounts import providers
 from connected_accounts.providers import registry
+from connected_accounts.providers.badge_connect import BadgeConnect
 from connected_accounts.providers.badgr import REGIONS, Badgr, hosts
 from connected_accounts.providers.base import DECLARED, ENDPOINT_NAMES, Provider
 from connected_accounts.providers.bime import Bime
 from connected_accounts.providers.bitbadges import BitBadges
 from connected_accounts.providers.bits import Bits
 from tests.unit.doc_pages import names, section, table, value
+
+PAGES = {BadgeConnect: "badge-connect"}
 
 
 def bundled() -> dict[str, type[Provider]]:
@@ -43,7 +46,7 @@ def test_every_declared_value_is_documented_with_its_default() -> None:
     assert documented == {name: getattr(Provider, name) for name in DECLARED}
 
 
-@pytest.mark.parametrize("kind", [Badgr, BitBadges, Bits, Bime])
+@pytest.mark.parametrize("kind", [Badgr, BitBadges, Bits, Bime, BadgeConnect])
 def test_what_an_included_provider_declares_is_documented(kind: type[Provider]) -> None:
     shown = {
         names(row["Value"])[0]: value(row[kind.name])
@@ -54,9 +57,9 @@ def test_what_an_included_provider_declares_is_documented(kind: type[Provider]) 
     assert declared - set(shown) <= {"name", "scope_descriptions", *ENDPOINT_NAMES}
 
 
-@pytest.mark.parametrize("kind", [Badgr, BitBadges, Bits, Bime])
+@pytest.mark.parametrize("kind", [Badgr, BitBadges, Bits, Bime, BadgeConnect])
 def test_a_providers_page_has_its_options_and_scopes(kind: type[Provider]) -> None:
-    name = f"how-to/{kind.__name__.lower()}.md"
+    name = f"how-to/{PAGES.get(kind, kind.__name__.lower())}.md"
     options = {names(row["Option"])[0]: value(row["Default"]) for row in table(name, "Options")}
     assert options == kind.own_options
     rows = table(name, "Scopes") if kind.scope_descriptions else []

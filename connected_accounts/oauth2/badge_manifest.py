@@ -1,0 +1,186 @@
+"""What a Badge Connect host says of itself: Open Badges 2.1's manifest, and the service description
+of Open Badges 3.0.
+
+Owns finding and reading the two documents, and refusing what leads elsewhere: every address on the
+way and every address named must be on a host that the site lists.
+"""
+
+import logging
+import re
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+from urllib.parse import urljoin
+
+import requests
+
+from connected_accounts.conf import is_safe_url
+from connected_accounts.exceptions import (
+    ConfigurationError,
+    ProviderUnavailable,
+    UnexpectedResponse,
+)
+from connected_accounts.oauth2 import transport
+from connected_accounts.oauth2.discovery import RETRY_AFTER, age_of, kept
+from connected_accounts.oauth2.session import origin_of
+from connected_accounts.oauth2.token import parse_json_object
+
+logger = logging.getLogger("connected_accounts")
+
+MAX_HOPS: Final = 3
+REDIRECTS: Final = (301, 302, 303, 307, 308)
+PLACES: Final = {
+    "v2p1": "/.well-known/badgeconnect.json",
+    "v3p0": "/ims/ob/v3p0/discovery",
+}
+# A host that has both is spoken to in 2.1: else its accounts would change their language, and
+# their scopes, on the day it adds 3.0.
+ORDER: Final = ("v2p1", "v3p0")
+_URL = re.compile(r"[!#-;=?-\[\]_a-z~]+", re.ASCII)  # what RFC 3986 lets stand in one
+
+
+def description(
+    base: str, *, version: str = "", listed: Collection[str], public: bool
+) -> Mapping[str, Any]:
+    """The endpoints of the host at ``base``, by their names here, and its ``scopes``.
+
+    ``version`` is one of ``PLACES``, or empty: the first that is there. ``listed`` are URLs whose
+    origins may be called and named; ``public``: not at a private address. A refusal is remembered
+    for a while, as a silence is. Raises ProviderUnavailable, and UnexpectedResponse
+    (``no_manifest``, ``unlisted_host``, ``redirect``, ``private_address``, ``too_large``).
+    """
+    key = f"badge_connect:{version}:{base}:{' '.join(sorted(listed))}"
+    told = kept(key, lambda: _find(base, (version,) if version else ORDER, listed, public))
+    if "refused" in told:
+        raise UnexpectedResponse(told["refused"], sent=False)
+    return told
+
+
+def _find(
+    base: str, versions: Collection[str], listed: Collection[str], public: bool
+) -> tuple[dict[str, Any], float]:
+    try:
+        for version in versions:
+            answer = _fetch(base, PLACES[version], listed, public)
+            document = parse_json_object(answer.body) if answer.status == 200 else None
+            told = READERS[version](document, base) if document is not None else None
+            if told is not None:
+                for name, url in told.items():
+                    if name != "scopes" and url and not _is_listed(url, base, listed):
+                        raise UnexpectedResponse("unlisted_host", sent=False)
+                return told, age_of(answer.headers)
+        code = "no_manifest"
+    except UnexpectedResponse as error:
+        code = error.code
+    logger.error("badge connect host not usable: host=%s code=%s", base, code)
+    return {"refused": code}, RETRY_AFTER
+
+
+def _fetch(base: str, place: str, listed: Collection[str], public: bool) -> transport.Answer:
+    """Follow redirects by hand (badgr-server 3.14.1 answers with one, seen): each to a listed host,
+    and none to plain http."""
+    url = base + place
+    for _ in range(MAX_HOPS + 1):
+        answer = transport.fetch(requests.Request("GET", url), public=public)
+        if answer.status == 429 or answer.status >= 500:
+            raise ProviderUnavailable(f"status_{answer.status}", status=answer.status, sent=False)
+        if answer.status not in REDIRECTS:
+            return answer
+        try:
+            url = urljoin(url, answer.headers.get("Location", ""))
+        except ValueError:
+            url = ""
+        if not _is_listed(url, base, listed):
+            raise UnexpectedResponse("unlisted_host", sent=False)
+    raise UnexpectedResponse("redirect", sent=False)
+
+
+def _is_listed(url: str, base: str, listed: Collection[str]) -> bool:
+    """Whether a document of the host at ``base`` may send us to ``url``: by https to a listed host,
+    or to the loopback address that the host itself is at."""
+    if not _URL.fullmatch(url) or not is_safe_url(url):
+        return False
+    try:
+        origin = origin_of(url)
+    except ConfigurationError:
+        return False
+    if origin == origin_of(base):
+        return True
+    return url.startswith("https:") and origin in {origin_of(known) for known in listed}
+
+
+def _read_v2p1(document: Mapping[str, Any], base: str) -> dict[str, Any] | None:
+    """Of several entries the first that says ``v2p1``, else the first of all (badgr-server 3.14.1
+    says ``v1p0``, and has one)."""
+    entries = document.get("badgeConnectAPI")
+    entries = [e for e in entries if isinstance(e, dict)] if isinstance(entries, list) else []
+    if not entries:
+        return None
+    entry = next((e for e in entries if e.get("version") == "v2p1"), entries[0])
+    api = _text(entry.get("apiBase")).rstrip("/")
+    return _complete(
+        {
+            "registration_endpoint": _text(entry.get("registrationUrl")),
+            "authorization_endpoint": _text(entry.get("authorizationUrl")),
+            "token_endpoint": _text(entry.get("tokenUrl")),
+            "revocation_endpoint": _text(entry.get("tokenRevocationUrl")),
+            "api_base_url": api,
+            "userinfo_endpoint": f"{api}/profile",
+            "scopes": _texts(entry.get("scopesOffered")),
+        }
+    )
+
+
+def _read_v3p0(document: Mapping[str, Any], base: str) -> dict[str, Any] | None:
+    """It has no place for a revocation endpoint, and its examples have URLs without a scheme."""
+    scheme = _within(document, "components", "securitySchemes", "OAuth2ACG")
+    flow = _within(scheme, "flows", "authorizationCode")
+    if not flow:
+        return None
+    token = _https(_text(flow.get("tokenUrl")))
+    renewal = _https(_text(flow.get("refreshUrl")))
+    api = f"{base}/ims/ob/v3p0"
+    return _complete(
+        {
+            "registration_endpoint": _https(_text(scheme.get("x-imssf-registrationUrl"))),
+            "authorization_endpoint": _https(_text(flow.get("authorizationUrl"))),
+            "token_endpoint": token,
+            "refresh_endpoint": "" if renewal == token else renewal,
+            "revocation_endpoint": "",
+            "api_base_url": api,
+            "userinfo_endpoint": f"{api}/profile",
+            "scopes": _texts(flow.get("scopes")),
+        }
+    )
+
+
+READERS: Final = {"v2p1": _read_v2p1, "v3p0": _read_v3p0}
+
+
+def _complete(told: dict[str, Any]) -> dict[str, Any] | None:
+    needed = ("authorization_endpoint", "token_endpoint", "api_base_url")
+    return told if all(told[name] for name in needed) else None
+
+
+def _within(document: Any, *steps: str) -> Mapping[str, Any]:
+    for step in steps:
+        document = document.get(step) if isinstance(document, Mapping) else None
+    return document if isinstance(document, Mapping) else {}
+
+
+def _text(value: Any) -> str:
+    """An address, with slashes that stand twice in its path made one (badgr-server 3.14.1)."""
+    if not isinstance(value, str):
+        return ""
+    scheme, _, rest = value.strip().rpartition("://") if "?" not in value else ("", "", "")
+    if not rest:
+        return value.strip()
+    return f"{scheme}://" * bool(scheme) + re.sub("//+", "/", rest)
+
+
+def _https(url: str) -> str:
+    return f"https://{url}" if url and "://" not in url else url
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    items = list(value) if isinstance(value, list | Mapping) else []
+    return tuple(i for i in items if isinstance(i, str) and i.isprintable() and " " not in i)

@@ -1,0 +1,150 @@
+"""Badge Connect: any host of Open Badges 2.1 or 3.0 that the site lists. The host says itself where
+its endpoints are, and hands out credentials by itself (RFC 7591).
+
+After the specifications of 1EdTech (2.1 and 3.0, read 2025-04) and a running badgr-server 3.14.1.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.utils.translation import gettext_lazy as _
+
+from connected_accounts.conf import Problem, ProviderConfig
+from connected_accounts.exceptions import (
+    ConfigurationError,
+    ConnectedAccountsError,
+    ProviderUnavailable,
+    UnexpectedResponse,
+)
+from connected_accounts.oauth2.token import seconds
+from connected_accounts.providers.badge_client import DESCRIPTION, client_description
+from connected_accounts.providers.badge_hosts import base_of, host_faults, is_its_own, is_local
+from connected_accounts.providers.base import ENDPOINT_NAMES, Endpoints, Identity, Provider
+from connected_accounts.providers.endpoints import as_origin
+from connected_accounts.providers.inputs import ConnectField
+from connected_accounts.providers.options import wrongly_typed
+
+if TYPE_CHECKING:
+    from connected_accounts.oauth2.session import ProviderSession
+    from connected_accounts.oauth2.token import TokenResponse
+
+OB2 = "https://purl.imsglobal.org/spec/ob/v2p1/scope/"
+OB3 = "https://purl.imsglobal.org/spec/ob/v3p0/scope/"
+OFFLINE = "offline_access"
+
+
+class BadgeConnect(Provider):
+    name = "Badge Connect"
+    # Both families: a host offers one of them, and is asked for nothing of the other.
+    default_scopes = (
+        f"{OB2}profile.readonly",
+        f"{OB2}assertion.readonly",
+        f"{OB3}profile.readonly",
+        f"{OB3}credential.readonly",
+        OFFLINE,
+    )
+    scope_descriptions: Mapping[str, Any] = {
+        f"{OB2}profile.readonly": _("See your name and e-mail address"),
+        f"{OB2}profile.update": _("Change your name and e-mail address"),
+        f"{OB2}assertion.readonly": _("See the badges in your backpack"),
+        f"{OB2}assertion.create": _("Add badges to your backpack"),
+        f"{OB3}profile.readonly": _("See your name and e-mail address"),
+        f"{OB3}profile.update": _("Change your name and e-mail address"),
+        f"{OB3}credential.readonly": _("See your badges and credentials"),
+        f"{OB3}credential.upsert": _("Add badges and credentials, and change them"),
+        OFFLINE: _("Stay connected while you are away"),
+    }
+    token_endpoint_auth_method = "client_secret_basic"  # the only one of both specifications
+    code_request_fields = ("scope",)
+    refresh_request_fields = ("scope",)
+    revokes_whole_authorization = False  # RFC 7009 promises no more than the grant of the token
+    # The latter two, labelled as pages, are badgr-server's (seen).
+    client_errors = (
+        "invalid_client",
+        "unauthorized_client",
+        "invalid client_secret",
+        "invalid client_id",
+    )
+    connect_fields = ("host",)
+    docs_url = "https://www.imsglobal.org/spec/ob/v3p0"
+    own_options: ClassVar[Mapping[str, Any]] = {
+        "hosts": (),
+        "version": "",
+        **DESCRIPTION,
+    }
+
+    @classmethod
+    def problems(cls, config: ProviderConfig) -> Iterator[Problem]:
+        if not wrongly_typed(cls, config, frozenset()):
+            faults = list(host_faults({**cls.own_options, **config.options}))
+            where = f"CONNECTED_ACCOUNTS['PROVIDERS'][{config.alias!r}]['OPTIONS']"
+            yield from (Problem("E017", f"{where}{text}", hint) for text, hint in faults)
+            if faults:
+                return
+        yield from super().problems(config)
+
+    def connect_field(self, name: str) -> ConnectField:
+        if name != "host":
+            return super().connect_field(name)
+        return ConnectField("host", _("Where your badges are"), "choice", "", self.hosts)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        return tuple(self.options["hosts"])
+
+    def known_endpoints(self) -> Endpoints:
+        base = base_of(next(filter(is_local, self.hosts), self.hosts[0]))
+        named = {n: self.config.options[n] for n in ENDPOINT_NAMES if n in self.config.options}
+        return Endpoints(**{"token_endpoint": base, "registration_endpoint": base} | named)
+
+    def resolve_endpoints(self, inputs: Mapping[str, str]) -> Endpoints:
+        told = self._description(inputs.get("host", ""))
+        named = {name: told.get(name, "") for name in ENDPOINT_NAMES}
+        return Endpoints(**named, public_only=not is_local(inputs["host"]))
+
+    def _description(self, host: str) -> Mapping[str, Any]:
+        from connected_accounts.oauth2.badge_manifest import description  # loads requests
+
+        if host not in self.hosts:
+            raise ConfigurationError("inputs", "This host is not one of OPTIONS['hosts'].")
+        listed = [*map(base_of, self.hosts), *map(as_origin, self.api_hosts)]
+        return description(
+            base_of(host),
+            version=self.options["version"],
+            listed=listed,
+            public=not is_local(host),
+        )
+
+    def scopes_to_ask(self, wanted: list[str]) -> list[str]:
+        offered = self._description(self.inputs["host"])["scopes"]
+        asked = [scope for scope in wanted if scope in offered]
+        if not set(asked) - {OFFLINE}:
+            raise UnexpectedResponse("no_scope_offered", sent=False)
+        return asked
+
+    def registration(self, redirect_uri: str, scopes: list[str]) -> dict[str, Any]:
+        told = client_description(self.options, redirect_uri)
+        return super().registration(redirect_uri, scopes) | told
+
+    def classify_error(self, status: int, payload: Mapping[str, Any]) -> ConnectedAccountsError:
+        if status == 429:  # badgr-server tells the wait in the body (seen)
+            wait = seconds(payload.get("expires"))
+            return ProviderUnavailable("throttled", status=status, retry_after=wait or None)
+        return super().classify_error(status, payload)
+
+    def fetch_identity(self, session: "ProviderSession", token: "TokenResponse") -> Identity:
+        endpoints = self.endpoints()
+        document: Any = session.fetch("GET", endpoints.userinfo_endpoint)
+        if isinstance(document, dict):
+            listed = document.get("results")  # where badgr-server has it (seen), without an id
+            listed = listed[0] if isinstance(listed, list) and listed else None
+            document = document.get("profile") or listed or document
+        told = document if isinstance(document, dict) else {}
+        address, name, email = (
+            told[key] if isinstance(told.get(key), str) else "" for key in ("id", "name", "email")
+        )
+        if not (address or email):
+            raise UnexpectedResponse("no_identity")
+        host = self.inputs["host"]
+        own = is_its_own(address, host, endpoints.api_base_url, self.hosts)
+        return Identity(address if own else f"{host} {address or email}", name or email)
