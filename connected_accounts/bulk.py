@@ -25,6 +25,14 @@ class _Table:
     def columns(self, names: Iterable[str]) -> list[str]:
         return [self.quote(self.field(name).column) for name in names]
 
+    def related(self, path: str) -> str:
+        """A column of the row that a foreign key leads to: ``user__is_active``."""
+        key, _, name = path.partition("__")
+        (column,) = self.columns([key])
+        other = _Table(self.field(key).related_model, self.using)
+        (found,), pk = other.columns([name]), other.quote(str(other.model._meta.pk.column))
+        return f"(SELECT {found} FROM {other.name} WHERE {pk} = {self.name}.{column})"  # noqa: S608
+
     def equals(self, names: Iterable[str]) -> list[str]:
         return [f"{column} = %s" for column in self.columns(names)]
 
@@ -69,20 +77,36 @@ def update_one(
         return bool(cursor.rowcount)
 
 
-def read_one(model: type[models.Model], pk: int, names: Sequence[str]) -> Any:
-    """The row with this key, with these fields loaded; None where there is none."""
-    found = read_all(model, {"id": pk}, names)
+def read_one(
+    model: type[models.Model],
+    pk: int,
+    names: Sequence[str],
+    *,
+    true_unless: Mapping[str, str] | None = None,
+) -> Any:
+    """The row with this key, with these fields loaded; None where there is none.
+
+    ``true_unless`` names attributes that are true unless a column of a related row says otherwise:
+    ``{"owner_is_active": "user__is_active"}``.
+    """
+    found = read_all(model, {"id": pk}, names, true_unless or {})
     return found[0] if found else None
 
 
 def read_all(
-    model: type[models.Model], conditions: Mapping[str, Any], names: Sequence[str] = ()
+    model: type[models.Model],
+    conditions: Mapping[str, Any],
+    names: Sequence[str] = (),
+    true_unless: Mapping[str, str] | None = None,
 ) -> list[Any]:
     """The rows that meet the conditions, newest first, from the database that is written to; all
     their fields, or the key and those named."""
     table = _Table(model)
     every = [field.name for field in model._meta.concrete_fields]
-    columns = ", ".join(table.columns(["id", *names] if names else every))
+    read = table.columns(["id", *names] if names else every)
+    for attribute, path in (true_unless or {}).items():
+        read.append(f"COALESCE({table.related(path)}, TRUE) AS {table.quote(attribute)}")
+    columns = ", ".join(read)
     where = " AND ".join(table.equals(conditions))
     key = table.quote("id")
     statement = f"SELECT {columns} FROM {table.name} WHERE {where} ORDER BY {key} DESC"  # noqa: S608

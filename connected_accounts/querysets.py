@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from django.contrib.auth import get_user_model
+from django.core.exceptions import FieldDoesNotExist
 from django.db import IntegrityError, models, router, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Coalesce
@@ -20,6 +22,15 @@ from connected_accounts.terms import (
 
 if TYPE_CHECKING:
     from connected_accounts.accounts import ConnectedAccount
+
+
+def owner_state() -> dict[str, str]:
+    """Where to read ``owner_is_active``; empty for a user model that knows no such thing."""
+    try:
+        get_user_model()._meta.get_field("is_active")
+    except FieldDoesNotExist:
+        return {}
+    return {"owner_is_active": "user__is_active"}
 
 
 class ConnectedAccountQuerySet(models.QuerySet["ConnectedAccount"]):
@@ -46,6 +57,11 @@ class ConnectedAccountQuerySet(models.QuerySet["ConnectedAccount"]):
     def with_token(self) -> Self:
         """Load the sealed token too, which lists and cascades leave in the database."""
         return self.defer(None)
+
+    def with_owner_state(self) -> Self:
+        """``owner_is_active`` is read too; an account of the site's own counts as active."""
+        known = {n: Coalesce(path, models.Value(True)) for n, path in owner_state().items()}
+        return self.annotate(**known)
 
     def claim(self, pks: Iterable[int], *, holder: uuid.UUID, seconds: float, now: datetime) -> int:
         """Take the lease of those that are active and free; return how many were taken.

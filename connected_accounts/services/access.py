@@ -1,7 +1,7 @@
 """Using a connection: an access token that works now, and a session that keeps it so."""
 
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from asgiref.sync import sync_to_async
 from django.utils import timezone
@@ -12,12 +12,15 @@ from connected_accounts.exceptions import (
     ConnectedAccountsError,
     ProviderUnavailable,
     ReauthorizationRequired,
+    Undecryptable,
 )
 from connected_accounts.models import ConnectedAccount, Reason
 from connected_accounts.oauth2.session import ProviderSession
 from connected_accounts.providers.registry import get_provider
-from connected_accounts.secret import Secret
+from connected_accounts.querysets import owner_state
+from connected_accounts.secret import Secret, forgetful
 from connected_accounts.services import outages
+from connected_accounts.services.attempts import OWNER_INACTIVE
 from connected_accounts.services.exchange import session_for
 from connected_accounts.services.probing import end_if_dead
 from connected_accounts.services.renewal import renew
@@ -39,6 +42,7 @@ USED: Final = (
 )
 
 
+@forgetful
 def get_access_token(account: ConnectedAccount) -> str:
     """The account's access token, refreshed first when it expires within 60 s.
 
@@ -72,6 +76,7 @@ def get_session(account: ConnectedAccount) -> ProviderSession:
     )
 
 
+@forgetful
 @sensitive_variables()
 def current_token(account: ConnectedAccount, *, hosts: str | None = None) -> Secret:
     """``get_access_token``, hidden from logs and tracebacks. ``hosts`` is the fingerprint of where
@@ -88,6 +93,7 @@ def current_token(account: ConnectedAccount, *, hosts: str | None = None) -> Sec
         raise
 
 
+@forgetful
 @sensitive_variables()
 def renewed_token(account: ConnectedAccount, failed: Secret, *, hosts: str | None = None) -> Secret:
     """A token other than the one a provider just refused: the stored one, if it is newer."""
@@ -111,25 +117,37 @@ def _renewed(row: ConnectedAccount, hosts: str | None) -> Secret:
 
 
 def _access_token(row: ConnectedAccount) -> Secret:
-    return Secret(row.open_token()["access_token"])
+    return Secret(_open(row)["access_token"])
+
+
+def _open(row: ConnectedAccount) -> dict[str, Any]:
+    try:
+        return row.open_token()
+    except Undecryptable as error:
+        row.mark_undecryptable(error.code, at=timezone.now())
+        raise
 
 
 def _read(account: ConnectedAccount, hosts: str | None = None) -> ConnectedAccount:
     # By each use of a token: what is not needed for it stays in the database.
-    row: ConnectedAccount | None = read_one(ConnectedAccount, account.pk, USED)
+    row: ConnectedAccount | None = read_one(
+        ConnectedAccount, account.pk, USED, true_unless=owner_state()
+    )
     if row is None:
         raise ReauthorizationRequired("disconnected")
     if row.needs_reconnect:
         raise ReauthorizationRequired(row.reason)
     if hosts is not None and row.endpoint_fingerprint != hosts:
         raise ReauthorizationRequired(Reason.ENDPOINTS_CHANGED)
+    if not row.owner_is_active:
+        raise ProviderUnavailable(OWNER_INACTIVE, sent=False)
     return row
 
 
 def _is_stale(row: ConnectedAccount, now: datetime) -> bool:
     if row.expires_at is None or row.expires_at - now > MARGIN:
         return False
-    life = row.open_token().get("expires_in")
+    life = _open(row).get("expires_in")
     if life is None or life > MARGIN.total_seconds() or row.refreshed_at is None:
         return True
     if life == 0:  # of no use to anybody, so it is not believed: else each use would refresh

@@ -26,6 +26,7 @@ from connected_accounts.oauth2 import pkce, state
 from connected_accounts.providers.base import Endpoints, Provider
 from connected_accounts.providers.inputs import checked_inputs
 from connected_accounts.providers.registry import get_provider
+from connected_accounts.secret import forgetful
 from connected_accounts.services.clients import with_client_in_use
 from connected_accounts.services.pauses import claim_for_site
 
@@ -34,6 +35,7 @@ logger = logging.getLogger("connected_accounts")
 VERIFIER_PURPOSE: Final = "connected_accounts.code_verifier"
 
 
+@forgetful
 def start_authorization(
     *,
     user: Any,

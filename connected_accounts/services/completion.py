@@ -24,12 +24,15 @@ from connected_accounts.models import (
     SITE_OWNER,
     AuthorizationRequest,
     ConnectedAccount,
+    Event,
+    Kind,
     digest,
 )
 from connected_accounts.oauth2 import state
 from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.providers.base import Endpoints, Provider
 from connected_accounts.providers.registry import get_provider
+from connected_accounts.secret import forgetful
 from connected_accounts.security import SecurityEvent
 from connected_accounts.services.answers import check_issuer, read_params, refusal_of
 from connected_accounts.services.authorization import VERIFIER_PURPOSE
@@ -55,6 +58,7 @@ class Completed:
 
 
 @refusals_told
+@forgetful
 @sensitive_variables()
 def complete_authorization(
     *,
@@ -187,6 +191,13 @@ def _exchange(
         verifier = unseal(row.code_verifier, purpose=VERIFIER_PURPOSE, bound_to=row.nonce_digest)
     except Undecryptable as error:
         security.log(SecurityEvent.UNDECRYPTABLE, provider=provider.alias, reason=error.code)
+        Event.record(
+            Kind.UNDECRYPTABLE,
+            at=timezone.now(),
+            detail=error.code,
+            provider=row.provider,
+            owner=row.owner_key,
+        )
         raise InvalidState("settings_changed") from None  # its key went meanwhile
     try:
         return exchange_code(

@@ -23,7 +23,7 @@ from connected_accounts.fields import open_document, seal_document
 from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.providers.base import Endpoints, Provider
 from connected_accounts.providers.registry import get_provider
-from connected_accounts.secret import Sealed, Secret
+from connected_accounts.secret import Sealed, Secret, forgetful
 from connected_accounts.services.grants import grant_values
 from connected_accounts.services.locks import is_lock_timeout, short_lock_waits
 from connected_accounts.services.revocation import revoke_orphan
@@ -179,6 +179,7 @@ def _after_losing(
     )
 
 
+@forgetful
 def store_sealed(account_id: int, generation: int, sealed: str) -> bool:
     """Store a grant that went through the broker, unless its account got a newer one meanwhile.
 
@@ -192,7 +193,10 @@ def store_sealed(account_id: int, generation: int, sealed: str) -> bool:
     try:
         document = open_document(Sealed(sealed), account.seal_id)
         sent_at = datetime.fromisoformat(document.pop("sent_at"))
-    except (Undecryptable, KeyError, ValueError):
+    except Undecryptable as error:
+        account.mark_undecryptable(error.code, at=timezone.now())
+        return False
+    except (KeyError, ValueError):
         return False
     if account.refreshed_at is not None and account.refreshed_at >= sent_at:
         return False
