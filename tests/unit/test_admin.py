@@ -104,7 +104,8 @@ def test_the_list_counts_no_further_than_its_limit(
     newest = [make_account() for _ in range(5)][-1]
     with CaptureQueriesContext(connection) as queries:
         response = client_of_admin.get(ACCOUNTS)
-    counts = [query["sql"] for query in queries if "COUNT(" in query["sql"].upper()]
+    # The figures above the list count by groups, in indexes.
+    counts = [q["sql"] for q in queries if "COUNT(*)" in q["sql"] and "GROUP BY" not in q["sql"]]
     assert len(counts) == 1
     assert "LIMIT 3" in counts[0]
     assert not [query for query in queries if "DISTINCT" in query["sql"]]

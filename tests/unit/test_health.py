@@ -48,6 +48,7 @@ def test_the_figures_of_a_provider(accounts: list[ConnectedAccount], now: dateti
         "failing": 1,
         "reconnect_required": 1,
         "revocations_waiting": 1,
+        "revocations_given_up": 0,
         "paused_until": None,
         "pause_reason": "",
         "other_site": False,
@@ -72,7 +73,7 @@ def test_the_figures_take_the_same_few_queries_whatever_there_is(
 ) -> None:
     with CaptureQueriesContext(connection) as queries:
         health(now)
-    assert len(queries) == 4
+    assert len(queries) == 5
     assert not [q for q in queries if '"token"' in q["sql"] or '"subject"' in q["sql"]]
 
 
