@@ -29,10 +29,6 @@ def test_every_budget_is_in_the_committed_figures() -> None:
     assert len({budget["what"] for budget in budgets}) == 12
 
 
-def test_no_file_of_the_benchmarks_has_more_than_300_lines() -> None:
-    assert [p.name for p in BENCH.rglob("*.py") if len(p.read_text().splitlines()) > 300] == []
-
-
 @pytest.mark.parametrize("name", ["refresh", "connecting", "reading", "page", "startup", "due"])
 def test_a_measurement_says_what_it_measures(name: str) -> None:
     source = BENCH.joinpath(f"{name}.py").read_text(encoding="utf-8")
