@@ -24,7 +24,7 @@ from connected_accounts.models import (
     Revocation,
 )
 from connected_accounts.providers.inputs import CREDENTIALS
-from connected_accounts.services.health import health
+from connected_accounts.services.health import recent_health
 from connected_accounts.services.revocation import disconnect
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ class ConnectedAccountAdmin(ReadOnlyAdmin):
     ) -> Any:
         """The list, with each provider's figures above it."""
         figures = {
-            "health": health(timezone.now()),
+            "health": recent_health(timezone.now()),
             "may_connect_the_site": request.user.has_perm(staff.PERMISSION),
         }
         return super().changelist_view(request, {**figures, **(extra_context or {})})

@@ -73,9 +73,12 @@ def _may_be_called(host: Any) -> bool:
 @pytest.fixture(autouse=True)
 def nothing_known_of_the_database() -> None:
     """What a process remembers of the database, a test's own database does not have."""
-    from connected_accounts.services import pauses
+    from django.core.cache import cache
+
+    from connected_accounts.services import health, pauses
 
     pauses._here.clear()
+    cache.delete(health.CACHE_KEY)
 
 
 @pytest.fixture(autouse=True)
