@@ -3,18 +3,22 @@
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
+BENCH_VENV ?= .venv-bench
 
 python := $(VENV)/bin/python
 install := $(python) -m pip install --quiet --disable-pip-version-check --editable
 
-.PHONY: help demo test lint check docs clean
+.PHONY: help demo test prove lint check docs bench clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo    sandbox providers, site, worker and beat; prints the address and the logins"
 	@echo "make test    the whole test suite (PYTEST_ARGS='…' is passed on)"
 	@echo "make check   the demo driven by HTTP with nobody watching; exits 0 or 1"
+	@echo "make prove   single flight, kills, outages, copies, deploys and scale, with real processes"
 	@echo "make lint    ruff, mypy, import contracts, missing migrations"
+	@echo "make bench   measurements beside the peers, on PostgreSQL (BENCH_ARGS='--scale 0.1' is passed on)"
 	@echo "make docs    the documentation, into site/"
 	@echo "make clean   removes what the other targets made"
 	@echo "PYTHON=python3.13 picks another Python (3.11 or newer)."
@@ -28,6 +32,16 @@ check: $(VENV)/demo.stamp
 test: $(VENV)/test.stamp
 	$(python) -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
 
+# An hour or so. Needs PostgreSQL (DATABASE_URL), MariaDB and RabbitMQ on their usual ports, and
+# the programs of PostgreSQL, Redis and RabbitMQ, of which it starts servers of its own.
+prove: $(VENV)/test.stamp
+	$(python) -m bench.prove_single_flight
+	$(python) -m bench.prove_kill
+	$(python) -m bench.prove_outages
+	$(python) -m bench.prove_copies
+	$(python) -m bench.prove_deploy
+	$(python) -m bench.prove_scale
+
 lint: $(VENV)/dev.stamp
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
@@ -38,9 +52,13 @@ lint: $(VENV)/dev.stamp
 docs: $(VENV)/docs.stamp
 	$(VENV)/bin/mkdocs build --strict
 
+# The peers get an environment of their own, with the versions that bench/requirements.txt pins.
+bench: $(BENCH_VENV)/bench.stamp
+	$(BENCH_VENV)/bin/python -m bench $(BENCH_ARGS)
+
 clean:
 	rm -rf .demo db.sqlite3 db.sqlite3-shm db.sqlite3-wal
-	rm -rf $(VENV) .tox build dist site htmlcov .coverage .coverage.*
+	rm -rf $(VENV) $(BENCH_VENV) .tox build dist site htmlcov .coverage .coverage.*
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -60,6 +78,11 @@ $(VENV)/dev.stamp: pyproject.toml | $(VENV)/bin/pip
 
 $(VENV)/docs.stamp: pyproject.toml | $(VENV)/bin/pip
 	$(install) '.[docs]'
+	@touch $@
+
+$(BENCH_VENV)/bench.stamp: pyproject.toml bench/requirements.txt | $(VENV)/bin/pip
+	$(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement bench/requirements.txt
 	@touch $@
 
 $(VENV)/bin/pip:

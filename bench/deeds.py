@@ -6,7 +6,6 @@ import os
 import time
 import uuid
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -176,26 +175,17 @@ def report() -> dict[str, Any]:
     }
 
 
-def working() -> dict[str, int]:
-    """Call the API with each active account's stored access token."""
-    import requests
+def use(count: int) -> dict[str, int]:
+    """Call the API as so many of the active accounts, as a site would."""
     from django.conf import settings
-    from django.db import connection
 
     from connected_accounts.models import ConnectedAccount
+    from connected_accounts.services import get_session
 
-    tokens = [
-        row.open_token()["access_token"] for row in ConnectedAccount.objects.active().with_token()
-    ]
-    connection.close()
     url = f"{settings.SANDBOX_URL}/badgr/v2/users/self"
-
-    def status(token: str) -> int:
-        headers = {"Authorization": f"Bearer {token}"}
-        return requests.get(url, headers=headers, timeout=60).status_code
-
-    with ThreadPoolExecutor(8) as pool:
-        return {str(k): n for k, n in Counter(pool.map(status, tokens)).items()}
+    accounts = ConnectedAccount.objects.active().order_by("subject_digest")[:count]
+    answers = Counter(get_session(account).get(url).status_code for account in accounts)
+    return {str(status): number for status, number in answers.items()}
 
 
 def ask(processes: int) -> dict[str, Any]:
@@ -278,38 +268,3 @@ def drain(seconds: float) -> dict[str, int]:
 
     drained = work(ALIAS, seconds=seconds)
     return {"refreshed": drained.refreshed, "failed": drained.failed}
-
-
-def code() -> dict[str, Any]:
-    """Which code this is: its newest migration, and the columns of one of its models."""
-    from pathlib import Path
-
-    import connected_accounts
-    from connected_accounts.models import ProviderState
-
-    folder = Path(connected_accounts.__file__).parent
-    return {
-        "folder": str(folder.parent),
-        "migration": max(path.stem for path in (folder / "migrations").glob("0*.py")),
-        "columns": len(ProviderState._meta.concrete_fields),
-    }
-
-
-def write_every_kind() -> int:
-    """Insert a row of each kind that a site writes, in this code's way."""
-    from django.contrib.auth.models import User
-    from django.utils import timezone
-
-    from connected_accounts.models import AuthorizationRequest, Event, ProviderState
-    from connected_accounts.services import start_authorization
-
-    name = uuid.uuid4().hex
-    start_authorization(
-        user=User.objects.create_user(name),
-        provider=ALIAS,
-        redirect_uri="http://127.0.0.1:8000/connections/badgr/callback/",
-        browser_secret="s" * 43,
-    )
-    ProviderState.objects.create(provider=name)
-    Event.record("connected", at=timezone.now(), provider=ALIAS, owner=name)
-    return AuthorizationRequest.objects.count()

@@ -1,4 +1,4 @@
-"""One Django project with all contenders in it. BENCH_STUB_URL and DATABASE_URL come from outside."""
+"""One Django project with all contenders in it, on DATABASE_URL and BENCH_STUB_URL."""
 
 import os
 

@@ -49,10 +49,10 @@ def prove(folder: Path, broker: str, accounts: int) -> dict[str, Any]:
         old = Site(folder / "deploy" / "old", database, broker, sandbox.url, **settings)  # type: ignore[arg-type]
         try:
             old.open()
-            codes = [site.do("code") for site in (old, new)]
+            codes = [site.do("bench.versions:code") for site in (old, new)]
             assert codes[0]["migration"] < codes[1]["migration"], codes
             for site in (old, new):
-                site.do("write_every_kind")
+                site.do("bench.versions:write_every_kind")
                 for number in range(2):
                     site.worker(f"worker{number}", "--pool=solo")
             before = sandbox.state()

@@ -166,14 +166,14 @@ class PostgreSQL(Server):
     def stop(self) -> None:
         # runuser gives the server a session of its own, out of the reach of killpg. Of the server's
         # processes the first one is killed; the others end when they see that it is gone.
-        lines = (self.folder / "data" / "postmaster.pid").read_text().splitlines()
-        os.kill(int(lines[0]), signal.SIGKILL)
+        pid = self.folder / "data" / "postmaster.pid"
+        if pid.exists():  # else it is stopped already
+            os.kill(int(pid.read_text().splitlines()[0]), signal.SIGKILL)
         super().stop()
-        shared = self.folder / "data" / "postmaster.pid"
         ends = time.monotonic() + READY_WITHIN
         while time.monotonic() < ends:
             if not _lives_in(self.folder / "data"):
-                shared.unlink(missing_ok=True)
+                pid.unlink(missing_ok=True)
                 return
             time.sleep(0.05)
         raise AssertionError("a process of PostgreSQL did not end")

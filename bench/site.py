@@ -3,7 +3,7 @@
 import os
 
 
-def start(stub_url: str, *, concurrency: int = 64) -> None:
+def start(stub_url: str, *, concurrency: int = 64, migrate: bool = True) -> None:
     """Configure Django for a stub that runs, and make the tables where they are missing."""
     os.environ["BENCH_STUB_URL"] = stub_url
     os.environ["BENCH_CONCURRENCY"] = str(concurrency)
@@ -12,6 +12,8 @@ def start(stub_url: str, *, concurrency: int = 64) -> None:
     import django  # needs the variables above
 
     django.setup()
+    if not migrate:
+        return
     from django.core.management import call_command
 
     call_command("migrate", verbosity=0)

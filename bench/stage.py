@@ -231,8 +231,8 @@ def stage(
         assert site.do("seed", str(folder / "grants.json")) == accounts
         yield site, sandbox
     finally:
-        site.close()
         sandbox.stop()
+        site.close()
 
 
 def machine() -> str:

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from connected_accounts import security
 from connected_accounts.exceptions import Undecryptable
 from connected_accounts.fields import SealedTextField, open_document
-from connected_accounts.history import Revocation
+from connected_accounts.history import Event, Kind, Revocation
 from connected_accounts.querysets import (
     FREE,
     LEASE_RELEASED,
@@ -89,6 +89,8 @@ class ConnectedAccount(models.Model):
 
     objects = TokenlessManager()
 
+    # Read by ``with_owner_state()``.
+    owner_is_active: bool = True
     # Set when the account is deleted: what is owed to the provider.
     revocation: Revocation | None = None
 
@@ -177,9 +179,18 @@ class ConnectedAccount(models.Model):
         """Note that there is nothing to refresh with; the access token is good to its end."""
         return self._transition(refresh_at=None, attempt_started_at=None)
 
-    def release(self, *, attempt_started_at: datetime | None) -> bool:
+    def release(self, *, attempt_started_at: datetime | None, **values: Any) -> bool:
         """Give the lease back without an attempt having been made."""
-        return self._transition(attempt_started_at=attempt_started_at)
+        return self._transition(attempt_started_at=attempt_started_at, **values)
+
+    def mark_undecryptable(self, code: str, *, at: datetime) -> bool:
+        """Note, once, that the token does not open. The status stays: a key that comes back heals
+        the row."""
+        rows = ConnectedAccount.objects.filter(pk=self.pk).exclude(last_error="undecryptable")
+        if not rows.update(last_error="undecryptable"):
+            return False
+        Event.record(Kind.UNDECRYPTABLE, self, at=at, detail=code)
+        return True
 
     def _transition(self, **values: Any) -> bool:
         values |= LEASE_RELEASED

@@ -1,5 +1,7 @@
 """Registration of the app with Django."""
 
+import logging
+
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
 
@@ -18,12 +20,19 @@ class ConnectedAccountsConfig(AppConfig):
         from connected_accounts.services.revocation import revoke_before_delete
 
         checks.register()
+        # At DEBUG it logs codes, client secrets and tokens, whoever uses it. A filter holds where a
+        # site's logging sets levels.
+        logging.getLogger("requests_oauthlib.oauth2_session").addFilter(_no_debug)
         storing.carry = _carry_grant
         # The one signal of Django's that we receive: whatever deletes an account, be it a user's
         # deletion or the admin's, its grant must be withdrawn at the provider too.
         pre_delete.connect(
             revoke_before_delete, sender=ConnectedAccount, dispatch_uid="connected_accounts"
         )
+
+
+def _no_debug(record: logging.LogRecord) -> bool:
+    return record.levelno > logging.DEBUG
 
 
 def _carry_grant(account_id: int, generation: int, sealed: str) -> None:

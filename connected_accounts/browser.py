@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.urls import reverse
 from django.utils.cache import add_never_cache_headers
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -50,6 +50,14 @@ def set_browser_secret(request: HttpRequest, response: HttpResponse, secret: str
         httponly=True,
         samesite="Lax",  # sent on the provider's redirect back, not on its sub-requests
     )
+
+
+def forget(request: HttpRequest) -> None:
+    """Take code, state and cookie out of a request that failed: it is shown on error pages, in
+    mails and by trackers."""
+    request.GET = QueryDict()
+    request.META["QUERY_STRING"] = ""
+    request.COOKIES.pop(cookie_name(request), None)
 
 
 def redirect_uri(request: HttpRequest, provider: str) -> str:

@@ -1,10 +1,10 @@
-"""Many rows, each with values and conditions of its own, in one transaction and one round trip.
+"""Statements that are written out, where the ORM would spend more on building them than the
+database on running them: storing a hundred grants a second, reading a token at each request.
 
-``bulk_update`` knows no conditions, and the ORM builds a statement anew for each row; where a
-hundred grants a second are stored that is most of the work.
+Every value passes its field's own preparation, so sealed columns take sealed text only here too.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.db import connections, models, router, transaction
@@ -12,30 +12,114 @@ from django.db import connections, models, router, transaction
 Row = tuple[Mapping[str, Any], Mapping[str, Any]]
 
 
+class _Table:
+    """The names and values of one model, as the database that is written to takes them."""
+
+    def __init__(self, model: type[models.Model], using: str | None = None) -> None:
+        self.model, self.using = model, using or router.db_for_write(model)
+        self.connection = connections[self.using]
+        self.quote = self.connection.ops.quote_name
+        self.name = self.quote(model._meta.db_table)
+        self.field: Any = model._meta.get_field
+
+    def columns(self, names: Iterable[str]) -> list[str]:
+        return [self.quote(self.field(name).column) for name in names]
+
+    def related(self, path: str) -> str:
+        """A column of the row that a foreign key leads to: ``user__is_active``."""
+        key, _, name = path.partition("__")
+        (column,) = self.columns([key])
+        other = _Table(self.field(key).related_model, self.using)
+        (found,), pk = other.columns([name]), other.quote(str(other.model._meta.pk.column))
+        return f"(SELECT {found} FROM {other.name} WHERE {pk} = {self.name}.{column})"  # noqa: S608
+
+    def equals(self, names: Iterable[str]) -> list[str]:
+        return [f"{column} = %s" for column in self.columns(names)]
+
+    def stored(self, values: Mapping[str, Any]) -> list[Any]:
+        return [self.field(n).get_db_prep_save(v, self.connection) for n, v in values.items()]
+
+
 def update_all(model: type[models.Model], rows: Sequence[Row]) -> bool:
-    """Update each row that meets its conditions; return whether all did, else nothing is changed.
+    """Update each row that meets its conditions, all in one transaction and one round trip; return
+    whether all did, else nothing is changed. (``bulk_update`` knows no conditions.)
 
     A row is its new values and its conditions, by field name, each equal to a plain value; the
     same names in every row.
     """
-    connection = connections[router.db_for_write(model)]
-    field: Callable[[str], Any] = model._meta.get_field
-
-    def equals(names: Iterable[str]) -> list[str]:
-        columns = (field(name).column for name in names)
-        return [f"{connection.ops.quote_name(column)} = %s" for column in columns]
-
-    def stored(found: Mapping[str, Any]) -> list[Any]:
-        return [field(n).get_db_prep_save(value, connection) for n, value in found.items()]
-
-    values, conditions = rows[0]
-    table = connection.ops.quote_name(model._meta.db_table)
-    sets, where = ", ".join(equals(values)), " AND ".join(equals(conditions))
-    statement = f"UPDATE {table} SET {sets} WHERE {where}"  # noqa: S608  # names of columns only
-    parameters = [[*stored(new), *stored(held)] for new, held in rows]
-    with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+    table = _Table(model)
+    sets, where = (table.equals(names) for names in rows[0])
+    statement = f"UPDATE {table.name} SET {', '.join(sets)} WHERE {' AND '.join(where)}"  # noqa: S608
+    parameters = [[*table.stored(values), *table.stored(held)] for values, held in rows]
+    with transaction.atomic(using=table.using), table.connection.cursor() as cursor:
         cursor.executemany(statement, parameters)
         if cursor.rowcount == len(rows):
             return True
-        transaction.set_rollback(True, using=connection.alias)
+        transaction.set_rollback(True, using=table.using)
     return False
+
+
+def update_one(
+    model: type[models.Model],
+    values: Mapping[str, Any],
+    conditions: Mapping[str, Any],
+    *,
+    increment: str,
+) -> bool:
+    """Update the row that meets the conditions, and count one of its columns up."""
+    table = _Table(model)
+    (counted,) = table.columns([increment])
+    sets = [*table.equals(values), f"{counted} = {counted} + 1"]
+    where = " AND ".join(table.equals(conditions))
+    statement = f"UPDATE {table.name} SET {', '.join(sets)} WHERE {where}"  # noqa: S608
+    with table.connection.cursor() as cursor:
+        cursor.execute(statement, [*table.stored(values), *table.stored(conditions)])
+        return bool(cursor.rowcount)
+
+
+def read_one(
+    model: type[models.Model],
+    pk: int,
+    names: Sequence[str],
+    *,
+    true_unless: Mapping[str, str] | None = None,
+) -> Any:
+    """The row with this key, with these fields loaded; None where there is none.
+
+    ``true_unless`` names attributes that are true unless a column of a related row says otherwise:
+    ``{"owner_is_active": "user__is_active"}``.
+    """
+    found = read_all(model, {"id": pk}, names, true_unless or {})
+    return found[0] if found else None
+
+
+def read_all(
+    model: type[models.Model],
+    conditions: Mapping[str, Any],
+    names: Sequence[str] = (),
+    true_unless: Mapping[str, str] | None = None,
+) -> list[Any]:
+    """The rows that meet the conditions, newest first, from the database that is written to; all
+    their fields, or the key and those named."""
+    table = _Table(model)
+    every = [field.name for field in model._meta.concrete_fields]
+    read = table.columns(["id", *names] if names else every)
+    for attribute, path in (true_unless or {}).items():
+        read.append(f"COALESCE({table.related(path)}, TRUE) AS {table.quote(attribute)}")
+    columns = ", ".join(read)
+    where = " AND ".join(table.equals(conditions))
+    key = table.quote("id")
+    statement = f"SELECT {columns} FROM {table.name} WHERE {where} ORDER BY {key} DESC"  # noqa: S608
+    rows = model._default_manager.raw(statement, table.stored(conditions), using=table.using)
+    return list(rows)
+
+
+def insert_one(row: models.Model, *, using: str | None = None) -> None:
+    """``row.save(force_insert=True)`` for a row whose key nobody asks for afterwards."""
+    table = _Table(type(row), using)
+    fields = [field for field in row._meta.concrete_fields if not field.primary_key]
+    values = {field.name: field.pre_save(row, add=True) for field in fields}
+    columns, places = ", ".join(table.columns(values)), ", ".join(["%s"] * len(values))
+    statement = f"INSERT INTO {table.name} ({columns}) VALUES ({places})"  # noqa: S608
+    with table.connection.cursor() as cursor:
+        cursor.execute(statement, table.stored(values))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from django.db.models import Q
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -161,8 +162,12 @@ def scope_lines(service: Provider | None, scopes: Any) -> list[ScopeLine]:
 
 
 def open_revocations(user: Any, now: datetime) -> list[RevocationLine]:
-    """The user's disconnections that are not over, or ended less than a week ago. One query."""
-    rows = Revocation.objects.filter(owner_key=owner_key(user), created_at__gt=now - RECENT)
+    """The user's disconnections that are not over or could not be carried out, and those that ended
+    less than a week ago. One query."""
+    stands = Q(outcome__in=(Outcome.PENDING, Outcome.GIVEN_UP))
+    rows = Revocation.objects.filter(
+        stands | Q(finished_at__gt=now - RECENT), owner_key=owner_key(user)
+    )
     services = _services()
     lines = []
     for row in rows.defer("token").order_by("-created_at")[:20]:
@@ -172,7 +177,7 @@ def open_revocations(user: Any, now: datetime) -> list[RevocationLine]:
                 service=service.name if service else row.provider,
                 label=row.label or row.subject,
                 outcome=row.outcome,
-                words=_outcome_words(row.outcome, row.attempts),
+                words=_outcome_words(row),
                 by_hand=row.outcome in (Outcome.UNSUPPORTED, Outcome.GIVEN_UP),
                 manage_url=service.manage_url_for(row.inputs) if service else "",
             )
@@ -180,8 +185,8 @@ def open_revocations(user: Any, now: datetime) -> list[RevocationLine]:
     return lines
 
 
-def _outcome_words(outcome: str, attempts: int) -> str:
-    if outcome == Outcome.PENDING and attempts:
+def _outcome_words(row: Revocation) -> str:
+    if row.outcome == Outcome.PENDING and row.attempts:
         return _(
             "The permission could not be withdrawn at the service yet. It is tried again until it "
             "is; there is nothing for you to do."
@@ -194,8 +199,15 @@ def _outcome_words(outcome: str, attempts: int) -> str:
             "The service offers no way to withdraw the permission from here. Please remove it in "
             "your settings at the service."
         ),
-        Outcome.GIVEN_UP.value: _(
-            "The permission could not be withdrawn. Please remove it in your settings at the "
-            "service."
-        ),
-    }.get(outcome, outcome)
+        Outcome.GIVEN_UP.value: _given_up_words(row),
+    }.get(row.outcome, row.outcome)
+
+
+def _given_up_words(row: Revocation) -> str:
+    words = _(
+        "The permission could not be withdrawn (%(reason)s). Please remove it in your settings at "
+        "the service."
+    ) % {"reason": row.last_error}
+    if row.next_attempt_at is None:
+        return words
+    return words + " " + _("It is still tried once a day.")

@@ -1,6 +1,7 @@
 """System checks. Ids are stable: a retired one is never used again.
 
-Touches no network and no database.
+Touches no network. Only ``check_keys`` touches a database, where ``check --database`` or
+``migrate`` names it.
 """
 
 from collections.abc import Sequence
@@ -10,10 +11,13 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core import checks
+from django.db import connections
 
 from connected_accounts import conf
 from connected_accounts.conf import is_loopback_literal
 from connected_accounts.exceptions import ConfigurationError
+from connected_accounts.fields import encryption_keys, key_id
+from connected_accounts.keys import SEALED, count_by_key, missing_keys
 from connected_accounts.providers import registry
 
 REFRESH: Final = "connected_accounts.refresh_due_accounts"
@@ -29,6 +33,7 @@ def register() -> None:
     checks.register(check_sqlite, "connected_accounts")
     checks.register(check_issuers, "connected_accounts")
     checks.register(check_loopback, "connected_accounts", deploy=True)
+    checks.register(check_keys, "connected_accounts", checks.Tags.database)
 
 
 def check_settings(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[checks.CheckMessage]:
@@ -170,6 +175,43 @@ def check_loopback(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[che
                     f"The provider {alias!r} is on a loopback address.",
                     hint="That is for development; name the provider's https address.",
                     id="connected_accounts.W003",
+                )
+            )
+    return found
+
+
+def check_keys(
+    app_configs: Sequence[Any] | None, databases: Sequence[str] | None = None, **kwargs: Any
+) -> list[checks.CheckMessage]:
+    """W010 and W011 (``--database``): stored values that need an old key, or one that is not there.
+
+    Warnings, because ``migrate`` runs this check and must not be stopped by it.
+    """
+    found: list[checks.CheckMessage] = []
+    for alias in databases or ():
+        tables = connections[alias].introspection.table_names()
+        if not all(model._meta.db_table in tables for model, _ in SEALED):
+            continue
+        counts = count_by_key(alias)
+        missing = missing_keys(counts)
+        old = counts - missing
+        del old[key_id(encryption_keys()[0])]
+        if old:
+            found.append(
+                checks.Warning(
+                    f"{old.total()} stored values in the database {alias!r} are sealed with an old "
+                    f"key: {', '.join(sorted(old))}.",
+                    hint="Run manage.py rotate_token_keys before you remove an old key.",
+                    id="connected_accounts.W010",
+                )
+            )
+        if missing:
+            found.append(
+                checks.Warning(
+                    f"{missing.total()} stored values in the database {alias!r} cannot be opened: "
+                    f"FIELD_ENCRYPTION_KEY lacks {', '.join(sorted(missing))}.",
+                    hint="Bring the key back, behind the first one; their connections heal then.",
+                    id="connected_accounts.W011",
                 )
             )
     return found

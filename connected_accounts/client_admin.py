@@ -10,6 +10,7 @@ from django.utils.decorators import method_decorator
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_post_parameters
 
+from connected_accounts import security
 from connected_accounts.models import SITE_OWNER, ProviderClient
 from connected_accounts.providers.inputs import KNOWN
 from connected_accounts.providers.registry import get_providers
@@ -28,9 +29,9 @@ class ProviderClientForm(ModelForm):
     """A new pair. There is no changing one: a new one takes its place, and it stays as a fall-back
     until it is removed."""
 
-    provider = forms.ChoiceField(label=_("provider"))
+    provider = forms.ChoiceField(label=_("Provider"))
     new_secret = forms.CharField(
-        label=_("client secret"),
+        label=_("Client secret"),
         required=False,
         strip=True,
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
@@ -114,6 +115,9 @@ class ProviderClientAdmin(ModelAdmin):
             sealed = seal_client_secret(Secret(secret), obj.seal_id)
             obj.client_secret = sealed  # type: ignore[assignment]
         super().save_model(request, obj, form, change)
+        security.log(
+            security.SecurityEvent.CLIENT_STORED, provider=obj.provider, owner=obj.owner_key
+        )
 
     @admin.display(description=_("state"))
     def state(self, obj: ProviderClient) -> str:

@@ -128,6 +128,12 @@ def provider_aliases() -> list[str]:
     return list(providers) if isinstance(providers, dict) else []  # else E005 speaks of it
 
 
+def provider_entry(alias: str) -> Any:
+    """One entry of ``PROVIDERS`` as the site wrote it, right or wrong; None where there is none."""
+    providers = get("PROVIDERS")
+    return providers.get(alias) if isinstance(providers, dict) else None
+
+
 def provider_config(alias: str) -> ProviderConfig:
     """The configuration of one provider. Raises ConfigurationError when it is absent or wrong."""
     providers = get("PROVIDERS")

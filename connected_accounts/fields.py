@@ -44,15 +44,19 @@ def encryption_keys() -> tuple[str, ...]:
     keys = configured if isinstance(configured, list | tuple) else [configured]
     texts = tuple(key.decode("ascii", "replace") if isinstance(key, bytes) else key for key in keys)
     for position, key in enumerate(texts, start=1):
-        try:
-            good = len(base64.urlsafe_b64decode(key)) == 32
-        except (TypeError, ValueError, AttributeError, binascii.Error):
-            good = False
-        if not good:
+        if not (isinstance(key, str) and _is_key(key)):
             raise ImproperlyConfigured(
                 f"FIELD_ENCRYPTION_KEY: key {position} is not 32 bytes in URL-safe base64. {_HOW}"
             )
     return texts
+
+
+@lru_cache(maxsize=16)
+def _is_key(text: str) -> bool:
+    try:
+        return len(base64.urlsafe_b64decode(text)) == 32
+    except (ValueError, binascii.Error):
+        return False
 
 
 encryption_keys()  # before the library's import, whose own error does not say how to make a key

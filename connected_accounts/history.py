@@ -9,6 +9,7 @@ from typing import Protocol, Self
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from connected_accounts.bulk import insert_one
 from connected_accounts.fields import SealedTextField
 
 
@@ -31,7 +32,10 @@ class Outcome(models.TextChoices):
 
 class RevocationQuerySet(models.QuerySet["Revocation"]):
     def due(self, now: datetime) -> Self:
-        return self.filter(outcome=Outcome.PENDING, next_attempt_at__lte=now)
+        """Those to be tried: what is pending, and once a day the remainder that was given up."""
+        return self.filter(
+            outcome__in=(Outcome.PENDING, Outcome.GIVEN_UP), next_attempt_at__lte=now
+        )
 
 
 class Revocation(models.Model):
@@ -74,6 +78,7 @@ class Kind(models.TextChoices):
     SCOPES_CHANGED = "scopes_changed", _("permissions changed")
     REFRESH_FAILED = "refresh_failed", _("refresh failed")
     RECONNECT_REQUIRED = "reconnect_required", _("must be connected again")
+    UNDECRYPTABLE = "undecryptable", _("the stored token cannot be opened")
     CLIENT_REGISTERED = "client_registered", _("registered as a client")
     CLIENT_REJECTED = "client_rejected", _("the site's credentials were rejected")
     DISCONNECTED = "disconnected", _("disconnected")
@@ -102,6 +107,19 @@ class Event(models.Model):
         return f"{self.provider}: {self.get_kind_display()}"
 
     @classmethod
+    def about(cls, kind: Kind, about: About, *, at: datetime, detail: str = "") -> "Event":
+        """An event, not stored yet, with copies of what it is about."""
+        return cls(
+            kind=kind,
+            at=at,
+            detail=detail[:255],
+            provider=about.provider,
+            owner_key=about.owner_key,
+            subject=about.subject,
+            label=about.label,
+        )
+
+    @classmethod
     def record(
         cls,
         kind: Kind,
@@ -114,12 +132,10 @@ class Event(models.Model):
         using: str | None = None,
     ) -> "Event":
         """Write one event, copying what it is about."""
-        return cls.objects.using(using).create(
-            kind=kind,
-            at=at,
-            detail=detail[:255],
-            provider=about.provider if about else provider,
-            owner_key=about.owner_key if about else owner,
-            subject=about.subject if about else "",
-            label=about.label if about else "",
+        event = (
+            cls.about(kind, about, at=at, detail=detail)
+            if about
+            else cls(kind=kind, at=at, detail=detail[:255], provider=provider, owner_key=owner)
         )
+        insert_one(event, using=using)
+        return event

@@ -26,6 +26,7 @@ from connected_accounts.marks import mark_of
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.providers.base import Provider
 from connected_accounts.providers.registry import get_provider
+from connected_accounts.secret import forget_locals
 
 logger = logging.getLogger("connected_accounts")
 
@@ -44,6 +45,12 @@ class Page(View):
         except (Http404, SuspiciousOperation) as error:
             # With our headers, too: the address may hold a code.
             response = response_for_exception(request, error)
+        except Exception as error:  # for the site's error page, mail and tracker
+            browser.forget(request)
+            forget_locals(error)
+            raise
+        if self.carries_code:
+            browser.forget(request)  # what logs the answer, or mails it to admins, is given it too
         return browser.guard(response, carries_code=self.carries_code)
 
     def answer(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:

@@ -5,11 +5,13 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from django.contrib.auth import get_user_model
+from django.core.exceptions import FieldDoesNotExist
 from django.db import IntegrityError, models, router, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 
-from connected_accounts.bulk import update_all
+from connected_accounts.bulk import update_all, update_one
 from connected_accounts.terms import (
     DatabaseNow,
     Reason,
@@ -20,6 +22,15 @@ from connected_accounts.terms import (
 
 if TYPE_CHECKING:
     from connected_accounts.accounts import ConnectedAccount
+
+
+def owner_state() -> dict[str, str]:
+    """Where to read ``owner_is_active``; empty for a user model that knows no such thing."""
+    try:
+        get_user_model()._meta.get_field("is_active")
+    except FieldDoesNotExist:
+        return {}
+    return {"owner_is_active": "user__is_active"}
 
 
 class ConnectedAccountQuerySet(models.QuerySet["ConnectedAccount"]):
@@ -46,6 +57,11 @@ class ConnectedAccountQuerySet(models.QuerySet["ConnectedAccount"]):
     def with_token(self) -> Self:
         """Load the sealed token too, which lists and cascades leave in the database."""
         return self.defer(None)
+
+    def with_owner_state(self) -> Self:
+        """``owner_is_active`` is read too; an account of the site's own counts as active."""
+        known = {n: Coalesce(path, models.Value(True)) for n, path in owner_state().items()}
+        return self.annotate(**known)
 
     def claim(self, pks: Iterable[int], *, holder: uuid.UUID, seconds: float, now: datetime) -> int:
         """Take the lease of those that are active and free; return how many were taken.
@@ -84,9 +100,9 @@ class ConnectedAccountQuerySet(models.QuerySet["ConnectedAccount"]):
             "status": Status.ACTIVE,
             "refreshed_at": None,
         }
-        same = self.filter(owner_key=owner, provider=provider, subject_digest=digest(subject))
-        swap = {**values, "generation": F("generation") + 1}
-        if same.update(**swap):
+        one = {"owner_key": owner, "provider": provider, "subject_digest": digest(subject)}
+        same = self.filter(**one)
+        if update_one(self.model, values, one, increment="generation"):
             return same.current().get(), False
         try:
             with transaction.atomic():
@@ -94,7 +110,7 @@ class ConnectedAccountQuerySet(models.QuerySet["ConnectedAccount"]):
             return row, True
         except IntegrityError:
             # Another tab of the same person was faster; at REPEATABLE READ its row is not seen.
-            if not same.update(**swap):
+            if not update_one(self.model, values, one, increment="generation"):
                 raise
         return same.current().get(), False
 

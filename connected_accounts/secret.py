@@ -1,9 +1,15 @@
-"""Text that must not be seen: Secret (in memory) and Sealed (as stored, encrypted)."""
+"""Text that must not be seen: Secret (in memory), Sealed (as stored, encrypted), and what the
+frames of an exception hold."""
 
+from collections.abc import Callable
+from functools import wraps
 from hmac import compare_digest
-from typing import Any, Self
+from traceback import clear_frames
+from typing import Any, ParamSpec, Self, TypeVar
 
 MASK = "***"
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Secret(str):
@@ -57,3 +63,35 @@ class Sealed(Secret):
     """The ciphertext of a sealed value, as a column holds it. ``reveal()`` gives the ciphertext."""
 
     __slots__ = ()
+
+
+def forget_locals(error: BaseException) -> None:
+    """Empty the frames that an exception came through, and those of what led to it.
+
+    Error pages, mails and trackers print local variables, and know by name at most which of them
+    are secret. Files, lines and messages stay. Frames that still run are not touched.
+    """
+    seen: set[int] = set()
+    waiting = [error]
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        clear_frames(one.__traceback__)
+        waiting += [cause for cause in (one.__cause__, one.__context__) if cause is not None]
+
+
+def forgetful(function: Callable[P, R]) -> Callable[P, R]:
+    """Let no exception leave the function with local variables in its frames."""
+
+    @wraps(function)
+    def forgetting(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:
+            args, kwargs = (), {}  # type: ignore[assignment]  # these are locals too
+            forget_locals(error)
+            raise
+
+    return forgetting

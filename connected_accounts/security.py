@@ -59,5 +59,10 @@ def log(
         "reason": str(reason),
         "address": address,
     }
-    said = "".join(f" {name}={value}" for name, value in fields.items() if value not in ("", None))
+    said = "".join(f" {name}={_word(v)}" for name, v in fields.items() if v not in ("", None))
     logger.log(level_of(event), "%s%s", event.value, said, extra={"event": event.value, **fields})
+
+
+def _word(value: Any) -> str:
+    """One word of a line: a user's primary key may be a text that tells lies."""
+    return "".join(c if c.isprintable() and not c.isspace() else "?" for c in str(value))

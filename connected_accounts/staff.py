@@ -12,10 +12,10 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.views.decorators.debug import sensitive_variables
 
-from connected_accounts import browser
+from connected_accounts import browser, throttle
 from connected_accounts.cards import scope_lines
 from connected_accounts.exceptions import ConfigurationError, ConnectedAccountsError
-from connected_accounts.failures import failure_for
+from connected_accounts.failures import TOO_MANY, failure_for
 from connected_accounts.forms import ConnectForm
 from connected_accounts.models import SITE_OWNER, ConnectedAccount
 from connected_accounts.oauth2.state import new_secret
@@ -79,6 +79,10 @@ def _connect(
     if sent is None or (form.asked and not form.is_valid()):
         return _page(request, context)
     form.is_valid()
+    if wait := throttle.wait_for(request, throttle.STARTS):
+        response = _page(request, context | {"failure": TOO_MANY}, status=TOO_MANY.status)
+        response.headers["Retry-After"] = str(wait)
+        return response
     try:
         if service.grant_type == "authorization_code":
             return _leave(request, service, form, account)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from celery import shared_task
-from celery.signals import worker_shutting_down
+from celery.signals import worker_init, worker_shutting_down
 from django.db import transaction
 from django.utils import timezone
 
@@ -26,19 +26,29 @@ NO_PATIENCE: Final = {
     "socket_timeout": 2,
 }
 TASK_OPTIONS: Final[dict[str, Any]] = {"ignore_result": True, "serializer": "json"}
-# One byte that the worker shares with the pool's processes, which are forked from it: only the
-# worker is told to stop, and the drains run in the others.
-_stopping: Final = mmap.mmap(-1, 1)
 
 
-@worker_shutting_down.connect
-def note_stop(**kwargs: Any) -> None:
-    """Let the drains that are under way come to an end."""
-    _stopping[0] = 1
+class _Stop:
+    """Whether this worker was told to stop: one byte that it shares with the processes of its pool,
+    which are forked from it. It is told, and the drains run in them."""
+
+    byte = mmap.mmap(-1, 1)
+
+    @classmethod
+    def begin(cls, **kwargs: Any) -> None:
+        cls.byte = mmap.mmap(-1, 1)  # not that of whoever started us
+
+    @classmethod
+    def note(cls, **kwargs: Any) -> None:
+        cls.byte[0] = 1
+
+    @classmethod
+    def told(cls) -> bool:
+        return cls.byte[0] == 1
 
 
-def is_stopping() -> bool:
-    return _stopping[0] == 1
+worker_init.connect(_Stop.begin)
+worker_shutting_down.connect(_Stop.note)
 
 
 @shared_task(bind=True, name="connected_accounts.refresh_due_accounts", **TASK_OPTIONS)
@@ -62,7 +72,7 @@ def drain_refreshes(provider: str) -> None:
     from connected_accounts.services.drain import drain
 
     try:
-        drained = drain(provider, stop=is_stopping)
+        drained = drain(provider, stop=_Stop.told)
     except ConfigurationError as error:
         logger.error("cannot refresh: provider=%s code=%s", provider, error.code)
         return
@@ -126,13 +136,11 @@ def purge() -> None:
 )
 def store_refresh(self: Any, account_id: int, generation: int, sealed: str) -> None:
     """Store a sealed grant that could not be stored when it came; tried again until it can."""
-    from django.db import InterfaceError, OperationalError
-
-    from connected_accounts.services.storing import store_sealed
+    from connected_accounts.services.storing import AWAY, store_sealed
 
     try:
         store_sealed(account_id, generation, sealed)
-    except (OperationalError, InterfaceError):
+    except AWAY:
         if self.request.is_eager:
             raise  # a retry would be at once, and for ever
         # Seconds, far below any broker's visibility timeout.

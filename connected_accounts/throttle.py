@@ -27,7 +27,7 @@ FAILED_CALLBACKS_PER_USER: Final = 60
 TRIALS_PER_USER: Final = 10
 USERS_PER_ADDRESS: Final = 10  # behind one address there may be a whole school
 # The request was spent: it was a valid callback, whatever came of it.
-_VALID: Final = ("code_rejected", "settings_changed")
+_VALID: Final = ("code_rejected", "settings_changed", "not_permitted")
 
 
 @dataclass(frozen=True)

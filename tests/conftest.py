@@ -71,6 +71,17 @@ def _may_be_called(host: Any) -> bool:
 
 
 @pytest.fixture(autouse=True)
+def nothing_known_of_the_database() -> None:
+    """What a process remembers of the database, a test's own database does not have."""
+    from django.core.cache import cache
+
+    from connected_accounts.services import health, pauses
+
+    pauses._here.clear()
+    cache.delete(health.CACHE_KEY)
+
+
+@pytest.fixture(autouse=True)
 def no_outside_connections(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Fail a test that calls another machine, or asks for the address of one.
 

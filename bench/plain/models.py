@@ -10,3 +10,6 @@ class PlainAccount(models.Model):
     access_token = models.TextField()
     refresh_token = models.TextField()
     expires_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.subject

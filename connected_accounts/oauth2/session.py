@@ -19,7 +19,7 @@ from connected_accounts.exceptions import (
 from connected_accounts.oauth2 import transport
 from connected_accounts.oauth2.token import parse_json
 from connected_accounts.oauth2.wire import public_only as only_public
-from connected_accounts.secret import Secret
+from connected_accounts.secret import Secret, forgetful
 
 # The parameter of RFC 6750 2.3.
 QUERY_PARAM = "access_token"
@@ -80,6 +80,12 @@ class ProviderSession(OAuth2Session):
         for prefix in ("https://", "http://"):
             self.mount(prefix, transport.adapter())
 
+    def fetch_token(self, *args: Any, **kwargs: Any) -> Any:
+        """Not for us: it logs codes, secrets and tokens, and follows redirects with them."""
+        raise TypeError("Tokens are fetched by connected_accounts.services only.")
+
+    refresh_token = token_from_fragment = fetch_token
+
     @property
     def authorized(self) -> bool:
         return True
@@ -109,6 +115,7 @@ class ProviderSession(OAuth2Session):
         kwargs.pop("withhold_token", None)
         return requests.Session.request(self, method, url, *args, **kwargs)
 
+    @forgetful
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         """Every hop passes here, redirects too: check the host, add the bearer, renew after 401."""
         self._check(request.url or "")
@@ -167,6 +174,7 @@ class ProviderSession(OAuth2Session):
                 "Name further hosts in the provider's OPTIONS['api_hosts'].",
             )
 
+    @forgetful
     def fetch(self, method: str, url: str, **kwargs: Any) -> Any:
         """Call the API and return its JSON, within the deadline and size limit of all our calls.
 

@@ -1,6 +1,8 @@
 """From an alias in settings to its provider."""
 
 from collections.abc import Iterator
+from copy import deepcopy
+from typing import Any
 
 from django.utils.module_loading import import_string
 
@@ -15,14 +17,26 @@ def get_provider(alias: str) -> Provider:
 
     Raises ConfigurationError (``unknown_provider`` where settings have no such alias).
     """
+    entry = conf.provider_entry(alias)
+    if alias in _in_order and _in_order[alias][0] == entry:
+        _, config, backend = _in_order[alias]
+        return backend(config)
     config = conf.provider_config(alias)
-    backend, problem = _import_backend(config)
-    if backend is None:
+    found, problem = _import_backend(config)
+    if found is None:
         raise _as_error(problem)
-    for problem in backend.problems(config):
+    for problem in found.problems(config):
         if problem.id.startswith("E"):
             raise _as_error(problem)
-    return backend(config)
+    if entry is not None:
+        _in_order[alias] = deepcopy(entry), config, found
+    return found(config)
+
+
+# What was found to be in order, by alias, as it stood in settings then: a page asks for its
+# providers several times, and looking for faults takes longer than all the rest. Settings that
+# change are looked at anew.
+_in_order: dict[str, tuple[Any, ProviderConfig, type[Provider]]] = {}
 
 
 def get_providers() -> list[Provider]:

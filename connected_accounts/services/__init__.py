@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     )
     from connected_accounts.services.authorization import start_authorization
     from connected_accounts.services.completion import Completed, complete_authorization
+    from connected_accounts.services.disclosure import export
     from connected_accounts.services.renewal import arefresh, refresh
     from connected_accounts.services.revocation import adisconnect, disconnect
 
@@ -25,6 +26,7 @@ _HOMES = {
     "arefresh": "renewal",
     "complete_authorization": "completion",
     "disconnect": "revocation",
+    "export": "disclosure",
     "get_access_token": "access",
     "get_session": "access",
     "refresh": "renewal",
@@ -38,6 +40,7 @@ __all__ = [
     "arefresh",
     "complete_authorization",
     "disconnect",
+    "export",
     "get_access_token",
     "get_session",
     "refresh",

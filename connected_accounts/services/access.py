@@ -1,30 +1,48 @@
 """Using a connection: an access token that works now, and a session that keeps it so."""
 
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from asgiref.sync import sync_to_async
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
+from connected_accounts.bulk import read_one
 from connected_accounts.exceptions import (
     ConnectedAccountsError,
     ProviderUnavailable,
     ReauthorizationRequired,
+    Undecryptable,
 )
 from connected_accounts.models import ConnectedAccount, Reason
 from connected_accounts.oauth2.session import ProviderSession
 from connected_accounts.providers.registry import get_provider
-from connected_accounts.secret import Secret
+from connected_accounts.querysets import owner_state
+from connected_accounts.secret import Secret, forgetful
 from connected_accounts.services import outages
+from connected_accounts.services.attempts import OWNER_INACTIVE
 from connected_accounts.services.exchange import session_for
 from connected_accounts.services.probing import end_if_dead
 from connected_accounts.services.renewal import renew
 from connected_accounts.services.storing import outside_transaction
 
 MARGIN: Final = timedelta(seconds=60)
+USED: Final = (
+    "provider",
+    "status",
+    "reason",
+    "expires_at",
+    "refresh_at",
+    "refreshed_at",
+    "failure_count",
+    "last_error",
+    "token",
+    "seal_id",
+    "endpoint_fingerprint",  # compared with where a session sends it
+)
 
 
+@forgetful
 def get_access_token(account: ConnectedAccount) -> str:
     """The account's access token, refreshed first when it expires within 60 s.
 
@@ -58,6 +76,7 @@ def get_session(account: ConnectedAccount) -> ProviderSession:
     )
 
 
+@forgetful
 @sensitive_variables()
 def current_token(account: ConnectedAccount, *, hosts: str | None = None) -> Secret:
     """``get_access_token``, hidden from logs and tracebacks. ``hosts`` is the fingerprint of where
@@ -67,13 +86,14 @@ def current_token(account: ConnectedAccount, *, hosts: str | None = None) -> Sec
         return _access_token(row)
     try:
         # What was read above is the site's view of things; this is done apart from it.
-        return outside_transaction(lambda: _renewed(row))
+        return outside_transaction(lambda: _renewed(row, hosts))
     except ConnectedAccountsError:
         if row.expires_at is None or row.expires_at > timezone.now():
             return _access_token(row)
         raise
 
 
+@forgetful
 @sensitive_variables()
 def renewed_token(account: ConnectedAccount, failed: Secret, *, hosts: str | None = None) -> Secret:
     """A token other than the one a provider just refused: the stored one, if it is newer."""
@@ -82,40 +102,52 @@ def renewed_token(account: ConnectedAccount, failed: Secret, *, hosts: str | Non
     if stored != failed:
         return stored
     try:
-        return outside_transaction(lambda: _renewed(row))
+        return outside_transaction(lambda: _renewed(row, hosts))
     except ReauthorizationRequired as error:
         if error.code == "no_refresh_token":
-            outside_transaction(lambda: end_if_dead(_read(account)))
+            outside_transaction(lambda: end_if_dead(_read(account, hosts)))
             _read(account)  # raises with the reason, if it has ended
         raise
 
 
-def _renewed(row: ConnectedAccount) -> Secret:
+def _renewed(row: ConnectedAccount, hosts: str | None) -> Secret:
     _refuse_in_backoff(row, timezone.now())
     renew(row)
-    return _access_token(_read(row))
+    return _access_token(_read(row, hosts))
 
 
 def _access_token(row: ConnectedAccount) -> Secret:
-    return Secret(row.open_token()["access_token"])
+    return Secret(_open(row)["access_token"])
+
+
+def _open(row: ConnectedAccount) -> dict[str, Any]:
+    try:
+        return row.open_token()
+    except Undecryptable as error:
+        row.mark_undecryptable(error.code, at=timezone.now())
+        raise
 
 
 def _read(account: ConnectedAccount, hosts: str | None = None) -> ConnectedAccount:
-    rows = ConnectedAccount.objects.current().with_token()
-    row: ConnectedAccount | None = rows.filter(pk=account.pk).first()
+    # By each use of a token: what is not needed for it stays in the database.
+    row: ConnectedAccount | None = read_one(
+        ConnectedAccount, account.pk, USED, true_unless=owner_state()
+    )
     if row is None:
         raise ReauthorizationRequired("disconnected")
     if row.needs_reconnect:
         raise ReauthorizationRequired(row.reason)
     if hosts is not None and row.endpoint_fingerprint != hosts:
         raise ReauthorizationRequired(Reason.ENDPOINTS_CHANGED)
+    if not row.owner_is_active:
+        raise ProviderUnavailable(OWNER_INACTIVE, sent=False)
     return row
 
 
 def _is_stale(row: ConnectedAccount, now: datetime) -> bool:
     if row.expires_at is None or row.expires_at - now > MARGIN:
         return False
-    life = row.open_token().get("expires_in")
+    life = _open(row).get("expires_in")
     if life is None or life > MARGIN.total_seconds() or row.refreshed_at is None:
         return True
     if life == 0:  # of no use to anybody, so it is not believed: else each use would refresh

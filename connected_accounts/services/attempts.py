@@ -39,6 +39,8 @@ logger = logging.getLogger("connected_accounts")
 LEASE_MARGIN: Final = 30.0  # seconds to store in, after the deadline of the call
 
 LEASE_TOO_OLD: Final = "lease_too_old"
+OWNER_INACTIVE: Final = "owner_inactive"
+INACTIVE_AGAIN_IN: Final = timedelta(days=1)  # the owner may be let in again
 REPLAY_PAUSE: Final = 1.0  # seconds until a lost answer is asked for again, in a reuse window
 
 Outcome = TokenResponse | ConnectedAccountsError
@@ -88,7 +90,7 @@ def claim(pks: Collection[int], provider: Provider, *, now: datetime) -> list[At
         return []
     # By their keys: there is no index on the holder, and the table may be large.
     mine = ConnectedAccount.objects.current().filter(pk__in=pks, lease_holder=holder)
-    rows = list(mine.with_token().order_by("refresh_at"))
+    rows = list(mine.with_token().with_owner_state().order_by("refresh_at"))
     known = known_clients(provider, {row.client_id for row in rows})
     return [
         Attempt(
@@ -109,6 +111,8 @@ def prepare(attempt: Attempt) -> ConnectedAccountsError | None:
     """Open the token and check that it may be sent where settings now point. An error is an outcome
     to settle without asking the provider."""
     account = attempt.account
+    if not account.owner_is_active:
+        return ProviderUnavailable(OWNER_INACTIVE, sent=False)
     scopes = account.scopes_granted if isinstance(account.scopes_granted, list) else []
     account.scopes_granted = [scope for scope in scopes if isinstance(scope, str)]
     try:

@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from django.utils import timezone
 
 from connected_accounts import conf
+from connected_accounts.bulk import insert_one
 from connected_accounts.exceptions import (
     ConfigurationError,
     InvalidState,
@@ -25,14 +26,16 @@ from connected_accounts.oauth2 import pkce, state
 from connected_accounts.providers.base import Endpoints, Provider
 from connected_accounts.providers.inputs import checked_inputs
 from connected_accounts.providers.registry import get_provider
+from connected_accounts.secret import forgetful
 from connected_accounts.services.clients import with_client_in_use
-from connected_accounts.services.pauses import provider_state
+from connected_accounts.services.pauses import claim_for_site
 
 logger = logging.getLogger("connected_accounts")
 
 VERIFIER_PURPOSE: Final = "connected_accounts.code_verifier"
 
 
+@forgetful
 def start_authorization(
     *,
     user: Any,
@@ -78,7 +81,7 @@ def start_authorization(
         service = service.bound(client=client)
     else:
         service = with_client_in_use(service)
-    provider_state(provider)  # from the first connection on, the database is this deployment's
+    claim_for_site(provider)
     nonce = state.new_secret()
     nonce_digest = digest(nonce)
     verifier = pkce.new_code_verifier() if service.code_challenge_method else ""
@@ -101,7 +104,7 @@ def start_authorization(
     )
     if "openid" in wanted and endpoints.issuer:
         row.oidc_nonce = state.new_secret()  # OpenID Connect Core 3.1.2.1
-    row.save(force_insert=True)
+    insert_one(row)
     return _authorization_url(service, endpoints, row, state.sign(nonce), verifier)
 
 

@@ -11,9 +11,11 @@ from datetime import datetime
 from typing import Any, Final
 
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from connected_accounts import security
+from connected_accounts.bulk import read_all
 from connected_accounts.exceptions import ConfigurationError, Undecryptable
 from connected_accounts.fields import seal, unseal
 from connected_accounts.models import SITE_OWNER, ConnectedAccount, ProviderClient, Revocation
@@ -37,7 +39,16 @@ def open_client(row: ProviderClient) -> Client:
     """The pair of a row. Raises Undecryptable."""
     secret = ""
     if row.client_secret is not None:
-        secret = unseal(row.client_secret, purpose=CLIENT_PURPOSE, bound_to=row.seal_id)
+        try:
+            secret = unseal(row.client_secret, purpose=CLIENT_PURPOSE, bound_to=row.seal_id)
+        except Undecryptable as error:
+            security.log(
+                SecurityEvent.UNDECRYPTABLE,
+                provider=row.provider,
+                owner=row.owner_key,
+                reason=error.code,
+            )
+            raise
     return Client(
         row.client_id,
         Secret(secret),
@@ -57,8 +68,11 @@ def client_in_use(
 
     Raises Undecryptable where the newest cannot be opened: an older one must not be used unnoticed.
     """
-    rows = ProviderClient.objects.in_use(provider.alias, host=provider.inputs.get("host", ""))
-    for row in rows:
+    own = {"provider": provider.alias, "owner_key": SITE_OWNER}
+    now = timezone.now()
+    for row in read_all(ProviderClient, own | {"host": provider.inputs.get("host", "")}):
+        if row.retired_at or (row.secret_expires_at and row.secret_expires_at <= now):
+            continue
         if not row.registered or _serves(row.metadata, redirect_uri, scopes):
             return open_client(row)
     config = provider.config
@@ -86,8 +100,12 @@ def known_clients(provider: Provider, client_ids: Iterable[str]) -> KnownClients
     """A look-up of the pairs with one client id that an owner's account may use, newest first; one
     query for all of ``client_ids``. The look-up raises Undecryptable where none can be opened."""
     rows: dict[str, list[ProviderClient]] = {}
-    found = ProviderClient.objects.filter(provider=provider.alias, client_id__in=set(client_ids))
-    for row in found.order_by("retired_at", "-pk"):
+    wanted, found = set(client_ids), ProviderClient.objects.filter(provider=provider.alias)
+    if len(wanted) == 1:
+        same = read_all(ProviderClient, {"provider": provider.alias, "client_id": min(wanted)})
+    else:
+        same = list(found.filter(client_id__in=wanted).order_by("-pk"))
+    for row in same:
         rows.setdefault(row.client_id, []).append(row)
     opened: dict[int, Client] = {}
     config = provider.config

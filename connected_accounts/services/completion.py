@@ -6,11 +6,12 @@ from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import ObjectDoesNotExist
-from django.db import IntegrityError, router
+from django.db import IntegrityError
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from connected_accounts import security
+from connected_accounts.bulk import read_all
 from connected_accounts.exceptions import (
     ClientRejected,
     ConnectedAccountsError,
@@ -23,12 +24,15 @@ from connected_accounts.models import (
     SITE_OWNER,
     AuthorizationRequest,
     ConnectedAccount,
+    Event,
+    Kind,
     digest,
 )
 from connected_accounts.oauth2 import state
 from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.providers.base import Endpoints, Provider
 from connected_accounts.providers.registry import get_provider
+from connected_accounts.secret import forgetful
 from connected_accounts.security import SecurityEvent
 from connected_accounts.services.answers import check_issuer, read_params, refusal_of
 from connected_accounts.services.authorization import VERIFIER_PURPOSE
@@ -54,6 +58,7 @@ class Completed:
 
 
 @refusals_told
+@forgetful
 @sensitive_variables()
 def complete_authorization(
     *,
@@ -133,8 +138,8 @@ def _consume(
     nonce: str, *, user: Any, provider: str, browser_secret: str, now: datetime
 ) -> AuthorizationRequest:
     """Spend the request, once, for the right person in the right browser; or say why not."""
-    found = AuthorizationRequest.objects.filter(nonce_digest=digest(nonce))
-    won = bool(browser_secret) and found.filter(
+    won = bool(browser_secret) and AuthorizationRequest.objects.filter(
+        nonce_digest=digest(nonce),
         user=user,
         provider=provider,
         browser_digest=digest(browser_secret),
@@ -142,9 +147,13 @@ def _consume(
         consumed_at__isnull=True,
     ).update(consumed_at=now)
     # From the database that was written to, not from a replica that is behind.
-    written = found.using(router.db_for_write(AuthorizationRequest))
-    row = written.select_related("user").prefetch_related("account").first()
+    rows: list[AuthorizationRequest]
+    rows = read_all(AuthorizationRequest, {"nonce_digest": digest(nonce)})
+    row = rows[0] if rows else None
     if row is not None and won:
+        row.user = user  # whom the UPDATE found
+        if row.account_id is not None:
+            row.account = ConnectedAccount.objects.current().filter(pk=row.account_id).first()
         return row
     cause = "unknown"
     if row is not None:
@@ -182,6 +191,13 @@ def _exchange(
         verifier = unseal(row.code_verifier, purpose=VERIFIER_PURPOSE, bound_to=row.nonce_digest)
     except Undecryptable as error:
         security.log(SecurityEvent.UNDECRYPTABLE, provider=provider.alias, reason=error.code)
+        Event.record(
+            Kind.UNDECRYPTABLE,
+            at=timezone.now(),
+            detail=error.code,
+            provider=row.provider,
+            owner=row.owner_key,
+        )
         raise InvalidState("settings_changed") from None  # its key went meanwhile
     try:
         return exchange_code(

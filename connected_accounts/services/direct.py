@@ -25,17 +25,14 @@ from connected_accounts.providers.registry import get_provider
 from connected_accounts.secret import Secret
 from connected_accounts.services.clients import with_client_in_use
 from connected_accounts.services.connection import store_connection
-from connected_accounts.services.exchange import (
-    exchange_client_credentials,
-    token_document,
-)
-from connected_accounts.services.identity import identify
 from connected_accounts.services.pauses import provider_state
+from connected_accounts.services.refusals import refusals_told
 from connected_accounts.services.storing import in_sites_transaction
 
 REJECTED = (401, 403)
 
 
+@refusals_told
 @sensitive_variables()
 def connect_directly(
     *,
@@ -65,6 +62,9 @@ def connect_directly(
     endpoints = service.endpoints()
     provider_state(provider)  # from the first connection on, the database is this deployment's
     sent_at = now or timezone.now()
+    from connected_accounts.services.exchange import token_document  # loads requests
+    from connected_accounts.services.identity import identify
+
     row = AuthorizationRequest(
         user=user,
         owner_key=owner_key(user),
@@ -102,6 +102,8 @@ def _with_credentials(service: Provider, texts: Mapping[str, str], *, for_site: 
 def _token(service: Provider, endpoints: Endpoints, texts: Mapping[str, str]) -> TokenResponse:
     if service.grant_type == "personal_token":
         return read_token_response({"access_token": texts["personal_token"]})
+    from connected_accounts.services.exchange import exchange_client_credentials  # loads requests
+
     return exchange_client_credentials(service, endpoints, service.scopes)
 
 

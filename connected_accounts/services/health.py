@@ -1,17 +1,46 @@
 """The figures that say whether connections are kept fresh, provider by provider."""
 
+import time
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from django.core.cache import cache
 from django.db.models import Count, Min, Q
 
 from connected_accounts import conf
+from connected_accounts.fields import encryption_keys, key_id
+from connected_accounts.keys import count_by_key, missing_keys
 from connected_accounts.models import ConnectedAccount, Outcome, ProviderState, Revocation, Status
 from connected_accounts.services import pauses
 
+SLOW: Final = 0.1  # seconds: figures that took longer are kept for a while
+KEPT: Final = 60.0  # seconds
+CACHE_KEY: Final = "connected_accounts.health"
 MAX_OVERDUE: Final = 900  # seconds that a due refresh may wait before somebody should look
+
+
+@dataclass(frozen=True)
+class KeyState:
+    """How many values a key has sealed. ``state``: ``newest``, ``old``, or ``missing`` from the
+    setting."""
+
+    values: int
+    state: str
+
+
+def key_states() -> dict[str, KeyState]:
+    """The keys that stored values need, by id; ``damaged`` for those that no key will open."""
+    counts = count_by_key()
+    missing, newest = missing_keys(counts), key_id(encryption_keys()[0])
+    return {
+        name: KeyState(
+            count, "missing" if name in missing else "newest" if name == newest else "old"
+        )
+        for name, count in sorted(counts.items())
+    }
 
 
 @dataclass(frozen=True)
@@ -27,6 +56,7 @@ class Health:
     failing: int
     reconnect_required: int
     revocations_waiting: int
+    revocations_given_up: int
     paused_until: datetime | None
     pause_reason: str
     other_site: bool
@@ -37,19 +67,30 @@ class Health:
         return asdict(self) | {"paused_until": ends.isoformat() if ends else None}
 
 
+def recent_health(now: datetime) -> list[Health]:
+    """``health``, or what it was within the last minute where finding out took a while: counting a
+    million rows must not be the price of looking at a list. Without a cache it is always fresh."""
+    with suppress(Exception):  # the cache's own trouble is no reason to show nothing
+        kept: list[Health] | None = cache.get(CACHE_KEY)
+        if kept is not None:
+            return kept
+    began = time.monotonic()
+    found = health(now)
+    if time.monotonic() - began > SLOW:
+        with suppress(Exception):
+            cache.set(CACHE_KEY, found, timeout=KEPT)
+    return found
+
+
 def health(now: datetime, *, max_overdue: int = MAX_OVERDUE) -> list[Health]:
     """Every alias that settings or the database know, in alphabetical order.
 
-    Four queries, each answered by an index alone.
+    Five queries, each answered by an index alone.
     """
     known = conf.provider_aliases()
     statuses = _statuses()
-    waiting = dict(
-        Revocation.objects.filter(outcome=Outcome.PENDING)
-        .values_list("provider")
-        .annotate(Count("pk"))
-    )
-    aliases = sorted({*known, *(alias for alias, _ in statuses), *waiting})
+    waiting, given_up = _owed(Outcome.PENDING), _owed(Outcome.GIVEN_UP)
+    aliases = sorted({*known, *(alias for alias, _ in statuses), *waiting, *given_up})
     due = _due(aliases, now, max_overdue)
     states = {state.provider: state for state in ProviderState.objects.all()}
     rows = []
@@ -69,6 +110,7 @@ def health(now: datetime, *, max_overdue: int = MAX_OVERDUE) -> list[Health]:
                 failing=failing,
                 reconnect_required=ended,
                 revocations_waiting=waiting.get(alias, 0),
+                revocations_given_up=given_up.get(alias, 0),
                 paused_until=state.paused_until if state is not None and paused else None,
                 pause_reason=state.pause_reason if state is not None and paused else "",
                 other_site=state is not None and not pauses.belongs_here(state),
@@ -76,6 +118,11 @@ def health(now: datetime, *, max_overdue: int = MAX_OVERDUE) -> list[Health]:
             )
         )
     return rows
+
+
+def _owed(outcome: Outcome) -> dict[str, int]:
+    rows = Revocation.objects.filter(outcome=outcome).order_by()
+    return dict(rows.values_list("provider").annotate(Count("pk")))
 
 
 def _statuses() -> dict[tuple[str, str], tuple[int, int]]:

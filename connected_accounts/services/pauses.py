@@ -5,6 +5,7 @@ import logging
 from datetime import datetime, timedelta
 from typing import Final
 
+from django.db import connection
 from django.utils import timezone
 
 from connected_accounts import conf, security
@@ -25,6 +26,19 @@ def provider_state(alias: str) -> ProviderState:
         ProviderState.objects.filter(pk=state.pk, site_id="").update(site_id=here)
         state.refresh_from_db()
     return state
+
+
+_here: set[tuple[str, str]] = set()
+
+
+def claim_for_site(alias: str) -> None:
+    """From the first connection on, the database is this deployment's. Seen to once per process:
+    a row that went meanwhile is made anew before anything is refreshed."""
+    known = alias, conf.site_id()
+    if known not in _here:
+        provider_state(alias)
+        if not connection.in_atomic_block:  # which could be rolled back
+            _here.add(known)
 
 
 def take_turns(alias: str) -> None:

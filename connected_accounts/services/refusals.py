@@ -8,7 +8,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 from django.views.decorators.debug import sensitive_variables
 
 from connected_accounts import security
-from connected_accounts.exceptions import AuthorizationDenied, InvalidState
+from connected_accounts.exceptions import AuthorizationDenied, ClientRejected, InvalidState
 from connected_accounts.models import AuthorizationRequest, Event, Kind, owner_key
 from connected_accounts.security import SecurityEvent
 
@@ -19,16 +19,18 @@ T = TypeVar("T")
 
 
 def refusals_told(complete: Callable[P, T]) -> Callable[P, T]:
-    """Log what ``complete_authorization`` refuses. A person who says no at the provider is not
-    refused anything."""
+    """Log what ``complete_authorization`` or ``connect_directly`` refuses. A person who says no at
+    the provider is not refused anything."""
 
     @wraps(complete)
     @sensitive_variables()
     def told(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return complete(*args, **kwargs)
-        except (InvalidState, AuthorizationDenied) as error:
-            if error.code != "access_denied":
+        except (InvalidState, AuthorizationDenied, ClientRejected) as error:
+            # Of the site's own credentials another event tells.
+            ours = isinstance(error, ClientRejected) and error.code != "credentials"
+            if error.code != "access_denied" and not ours:
                 _tell(error.code, kwargs)
             raise
 

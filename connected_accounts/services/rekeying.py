@@ -1,46 +1,37 @@
 """Sealing what is stored with the newest key, beside live refreshes.
 
-A row is written only if nothing happened to it since it was read, and never while somebody holds
-its lease. What is sealed with the newest key already is passed over, so that an interrupted run
-goes on where it stopped.
+A value is written only where the column still holds what was read (compare and swap on the
+ciphertext), so that a refresh that was faster is never undone. What is sealed with the newest key
+already is not read again: an interrupted run goes on where it stopped.
 """
 
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from django.db import models
+from django.db import connections, models, router, transaction
 
-from connected_accounts.accounts import FREE
 from connected_accounts.exceptions import Undecryptable
-from connected_accounts.fields import encryption_keys, key_id, key_of, reseal
-from connected_accounts.models import (
-    AuthorizationRequest,
-    ConnectedAccount,
-    ProviderClient,
-    Revocation,
-)
+from connected_accounts.fields import encryption_keys, key_id, reseal
+from connected_accounts.keys import SEALED, count_by_key, sealed_rows
+from connected_accounts.services.locks import retried
 
 BATCH: Final = 500
-# Each sealed column, and what else must be as it was read for the row to be written.
-SEALED: Final[tuple[tuple[type[models.Model], str, str], ...]] = (
-    (ConnectedAccount, "token", "generation"),
-    (Revocation, "token", "seal_id"),
-    (AuthorizationRequest, "code_verifier", "nonce_digest"),
-    (ProviderClient, "client_secret", "seal_id"),
-)
 
 
 @dataclass
 class Rekeyed:
     """What a run found: values by the key that sealed them before it, and what became of them.
 
-    ``busy`` are rows that a refresh had in its hands; the next run gets them. ``unreadable`` are
+    ``to_do`` were not sealed with the newest key, and ``seen`` of them have been looked at.
+    ``busy`` are those that changed at the same moment; the next run gets them. ``unreadable`` are
     those whose key is missing or that are damaged.
     """
 
     by_key: Counter[str] = field(default_factory=Counter)
+    to_do: int = 0
+    seen: int = 0
     resealed: int = 0
     busy: int = 0
     unreadable: int = 0
@@ -48,51 +39,65 @@ class Rekeyed:
 
 def rekey(*, dry_run: bool = False) -> Iterator[Rekeyed]:
     """Seal everything with the first key; yields the figures so far after each batch."""
-    figures = Rekeyed()
     newest = key_id(encryption_keys()[0])
+    figures = Rekeyed(by_key=count_by_key())
+    figures.to_do = sum(figures.by_key.values()) - figures.by_key[newest]
     yield figures
-    for model, column, version in SEALED:
+    for model, column in SEALED:
         last = 0
-        while rows := _batch(model, column, version, last):
+        while rows := _batch(model, column, newest, last):
             last = rows[-1][0]
-            for row in rows:
-                _rekey_row(model, column, version, row, newest, figures, dry_run)
+            _rekey_batch(model, column, rows, figures, dry_run)
             yield figures
 
 
-def _batch(model: type[models.Model], column: str, version: str, after: int) -> list[Any]:
-    free = FREE if model is ConnectedAccount else models.Q(pk__isnull=False)
-    is_free = models.Case(models.When(free, then=models.Value(True)), default=models.Value(False))
-    rows = model._default_manager.filter(pk__gt=after, **{f"{column}__isnull": False})
-    found = rows.annotate(is_free=is_free).order_by("pk")
-    return list(found.values_list("pk", column, version, "is_free")[:BATCH])
+def _batch(model: type[models.Model], column: str, newest: str, after: int) -> list[Any]:
+    old = sealed_rows(model, column).filter(pk__gt=after).exclude(sealed_by=newest).order_by("pk")
+    return list(old.values_list("pk", column)[:BATCH])
 
 
-def _rekey_row(
-    model: type[models.Model],
-    column: str,
-    version: str,
-    row: Any,
-    newest: str,
-    figures: Rekeyed,
-    dry_run: bool,
+def _rekey_batch(
+    model: type[models.Model], column: str, rows: list[Any], figures: Rekeyed, dry_run: bool
 ) -> None:
-    pk, sealed, seen, is_free = row
-    name = key_of(sealed)
-    figures.by_key[name or "damaged"] += 1
-    if name == newest:
-        return
-    try:
-        fresh = reseal(sealed)
-    except Undecryptable:
-        figures.unreadable += 1
-        return
-    if dry_run:
-        return
-    same = model._default_manager.filter(pk=pk, **{version: seen, f"{column}__isnull": False})
-    if model is ConnectedAccount:
-        same = same.filter(FREE)
-    if is_free and same.update(**{column: fresh}):
-        figures.resealed += 1
-    else:
-        figures.busy += 1
+    fresh = []
+    for pk, sealed in rows:
+        try:
+            fresh.append((reseal(sealed).reveal(), pk, sealed.reveal()))
+        except Undecryptable:
+            figures.unreadable += 1
+    figures.seen += len(rows)
+    if fresh and not dry_run:
+        written = retried(lambda: _swap(model, column, fresh))
+        figures.resealed += written
+        figures.busy += len(fresh) - written
+
+
+def _swap(model: type[models.Model], column: str, fresh: list[tuple[str, int, str]]) -> int:
+    """Write (new, pk, old), each where the column still is the old; return how many were."""
+    alias = router.db_for_write(model)
+    connection, meta = connections[alias], cast(Any, model._meta)
+    table, pk, name = map(
+        connection.ops.quote_name, (meta.db_table, meta.pk.column, meta.get_field(column).column)
+    )
+    with transaction.atomic(using=alias), connection.cursor() as cursor:
+        if connection.features.has_select_for_update_skip_locked:
+            # Never waits for a row that somebody holds, so that it is in nobody's deadlock.
+            rows = model._base_manager.using(alias).filter(pk__in=[pk for _, pk, _ in fresh])
+            rows = rows.order_by().select_for_update(skip_locked=True)
+            free = set(rows.values_list("pk", flat=True))
+            fresh = [row for row in fresh if row[1] in free]
+        if not fresh:
+            return 0
+        if connection.vendor == "postgresql":
+            # One statement; sealed text has no comma, and so needs none of an array's quoting.
+            cursor.execute(
+                f"UPDATE {table} SET {name} = fresh.new "  # noqa: S608  # names of our own
+                "FROM unnest(string_to_array(%s, ','), string_to_array(%s, ',')::bigint[], "
+                "string_to_array(%s, ',')) AS fresh (new, pk, old) "
+                f"WHERE {table}.{pk} = fresh.pk AND {table}.{name} = fresh.old",
+                [",".join(map(str, values)) for values in zip(*fresh, strict=True)],
+            )
+        else:
+            statement = f"UPDATE {table} SET {name} = %s WHERE {pk} = %s AND {name} = %s"  # noqa: S608
+            cursor.executemany(statement, fresh)
+        return int(cursor.rowcount)

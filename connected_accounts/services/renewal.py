@@ -17,6 +17,7 @@ from connected_accounts.exceptions import (
 )
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.providers.registry import get_provider
+from connected_accounts.secret import forgetful
 from connected_accounts.services import outages, pauses
 from connected_accounts.services.attempts import Attempt, claim
 from connected_accounts.services.locks import retried
@@ -28,6 +29,7 @@ POLL: Final = 0.1  # seconds between looks at a row that somebody else refreshes
 PATIENCE_FOR_OTHERS: Final = 10.0  # seconds over HTTP_DEADLINE
 
 
+@forgetful
 def refresh(account: ConnectedAccount) -> None:
     """Refresh now, whatever ``refresh_at``, backoff and pause say, and update ``account`` in place.
 

@@ -7,10 +7,11 @@ from typing import Final
 
 from django.db.models import Q
 
-from connected_accounts import signals
+from connected_accounts import security, signals
 from connected_accounts.accounts import ConnectedAccountQuerySet
 from connected_accounts.exceptions import Undecryptable
 from connected_accounts.models import ConnectedAccount, Event, Kind, Reason
+from connected_accounts.security import SecurityEvent
 from connected_accounts.services.access import MARGIN
 
 logger = logging.getLogger("connected_accounts")
@@ -40,6 +41,13 @@ def end_lost_rotations(
             continue
         ended += 1
         Event.record(Kind.RECONNECT_REQUIRED, account, at=now, detail=Reason.ROTATION_LOST)
+        security.log(
+            SecurityEvent.RECONNECT_REQUIRED,
+            provider=account.provider,
+            owner=account.owner_key,
+            account=account.pk,
+            reason=Reason.ROTATION_LOST.value,
+        )
         signals.reconnect_required.send_robust(
             ConnectedAccount, account=account, reason=Reason.ROTATION_LOST.value
         )

@@ -1,28 +1,22 @@
 """Disconnect: the account goes at once; its grant is withdrawn at the provider, until it is."""
 
-import logging
 import time
 import uuid
-from collections.abc import Mapping
-from contextlib import suppress
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
 from asgiref.sync import sync_to_async
-from django.db import transaction
+from django.db import router, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from connected_accounts import conf, security, signals
-from connected_accounts.exceptions import (
-    ClientRejected,
-    ConfigurationError,
-    ConnectedAccountsError,
-    ProviderError,
-    Undecryptable,
-)
-from connected_accounts.fields import is_sealed, open_document, seal_document
+from connected_accounts import security, signals
+from connected_accounts.accounts import ConnectedAccountQuerySet
+from connected_accounts.exceptions import ConfigurationError
+from connected_accounts.fields import is_sealed, seal_document
 from connected_accounts.models import (
     LEASE_RELEASED,
     AuthorizationRequest,
@@ -35,18 +29,16 @@ from connected_accounts.models import (
 )
 from connected_accounts.providers.base import Endpoints, Provider
 from connected_accounts.providers.registry import get_provider
-from connected_accounts.secret import Secret
+from connected_accounts.secret import Secret, forgetful
 from connected_accounts.security import SecurityEvent
-from connected_accounts.services import pauses
-from connected_accounts.services.clients import clients_of, orphaned_clients
-from connected_accounts.services.grants import backoff
+from connected_accounts.services import withdrawal
 from connected_accounts.services.locks import retried
-from connected_accounts.services.pacing import place_of_one
+from connected_accounts.services.pacing import reserve
 
-logger = logging.getLogger("connected_accounts")
-
-BATCH: Final = 50
-CLAIM: Final = timedelta(minutes=5)  # longer than any one attempt can take
+BATCH: Final = 500
+CALLS: Final = 32  # in flight in one round
+CALLS_PER_PROVIDER: Final = 4
+POLL: Final = 0.1  # seconds
 
 
 def disconnect(account: ConnectedAccount) -> Revocation | None:
@@ -67,9 +59,15 @@ async def adisconnect(account: ConnectedAccount) -> Revocation | None:
 
 
 def revoke_before_delete(
-    sender: type[ConnectedAccount], instance: ConnectedAccount, using: str, **kwargs: Any
+    sender: type[ConnectedAccount],
+    instance: ConnectedAccount,
+    using: str,
+    origin: Any = None,
+    **kwargs: Any,
 ) -> None:
     """Receiver of ``pre_delete``: copy the sealed token, unopened, into the outbox."""
+    if getattr(origin, "is_queued_for_revocation", False):
+        return  # by disconnect_all, in this transaction
     now = timezone.now()
     rows = ConnectedAccount.objects.using(using).filter(pk=instance.pk)
     # The write comes first: it locks the row, and fences off a refresh whose answer is on its way.
@@ -84,22 +82,25 @@ def revoke_before_delete(
             at=now,
             **{name: getattr(instance, name) for name in _COPIED},
         )
-    event = Event.record(Kind.DISCONNECTED, instance, at=now, using=using)
+    Event.record(Kind.DISCONNECTED, instance, at=now, using=using)
+    _tell_after_commit(instance, using)
+
+
+def _tell_after_commit(account: ConnectedAccount, using: str) -> None:
     tell = partial(
         security.log,
         SecurityEvent.DISCONNECTED,
-        provider=event.provider,
-        owner=event.owner_key,
-        account=instance.pk,
+        provider=account.provider,
+        owner=account.owner_key,
+        account=account.pk,
     )
     transaction.on_commit(tell, using=using)
-    user = instance.user if instance.user_id else None
     send = partial(
         signals.account_disconnected.send_robust,
         ConnectedAccount,
-        provider=event.provider,
-        subject=event.subject,
-        user=user,
+        provider=account.provider,
+        subject=account.subject,
+        user=account.user if account.user_id else None,
     )
     transaction.on_commit(send, using=using)
 
@@ -115,15 +116,59 @@ _COPIED: Final = (
 )
 
 
-def _queue(
-    token: Secret, seal_id: uuid.UUID, *, at: datetime, using: str | None = None, **copied: Any
-) -> Revocation:
+def _owed(token: Secret, seal_id: uuid.UUID, *, at: datetime, **copied: Any) -> Revocation:
+    """A row of the outbox, not stored yet."""
     if is_sealed(token):
         state: dict[str, Any] = {"token": token, "next_attempt_at": at}
     else:
         # Damaged beyond opening with any key: nothing could ever be sent.
-        state = {"outcome": Outcome.GIVEN_UP, "last_error": "undecryptable", "finished_at": at}
-    return Revocation.objects.using(using).create(seal_id=seal_id, created_at=at, **state, **copied)
+        error = withdrawal.UNDECRYPTABLE
+        state = {"outcome": Outcome.GIVEN_UP, "last_error": error, "finished_at": at}
+    return Revocation(seal_id=seal_id, created_at=at, **state, **copied)
+
+
+def _queue(
+    token: Secret, seal_id: uuid.UUID, *, at: datetime, using: str | None = None, **copied: Any
+) -> Revocation:
+    row = _owed(token, seal_id, at=at, **copied)
+    row.save(using=using, force_insert=True)
+    if row.outcome == Outcome.GIVEN_UP:
+        Event.record(Kind.GIVEN_UP, row, at=at, detail=row.last_error, using=using)
+    return row
+
+
+def disconnect_all(accounts: ConnectedAccountQuerySet) -> Iterator[int]:
+    """Disconnect many accounts, batch by batch; yields how many are done after each batch."""
+    done = 0
+    while pks := list(accounts.order_by("pk").values_list("pk", flat=True)[:BATCH]):
+        done += retried(partial(_disconnect_batch, pks))
+        yield done
+
+
+def _disconnect_batch(pks: list[int]) -> int:
+    now = timezone.now()
+    rows = ConnectedAccount.objects.filter(pk__in=pks)
+    with transaction.atomic(using=router.db_for_write(ConnectedAccount)):
+        rows.update(generation=F("generation") + 1, **LEASE_RELEASED)
+        found = list(rows.current().with_token().select_related("user"))
+        owed = [
+            _owed(row.token, row.seal_id, at=now, **{name: getattr(row, name) for name in _COPIED})
+            for row in found
+            if row.token is not None
+        ]
+        Revocation.objects.bulk_create(owed)
+        events = [Event.about(Kind.DISCONNECTED, row, at=now) for row in found]
+        damaged = [row for row in owed if row.outcome == Outcome.GIVEN_UP]
+        events += [
+            Event.about(Kind.GIVEN_UP, row, at=now, detail=row.last_error) for row in damaged
+        ]
+        Event.objects.bulk_create(events)
+        going = rows.current()
+        going.is_queued_for_revocation = True
+        going.delete()
+        for row in found:
+            _tell_after_commit(row, router.db_for_write(ConnectedAccount))
+    return len(pks)
 
 
 def queue_replaced(owner: str, provider: str, subject: str, *, at: datetime) -> None:
@@ -172,91 +217,68 @@ def revoke_orphan(
     )
 
 
+@forgetful
 def revoke_pending(*, now: datetime | None = None, seconds: float = 50) -> int:
-    """Work off what is due in the outbox for at most ``seconds``; return how many were tried."""
+    """Work off what is due in the outbox for at most ``seconds``; return how many were tried.
+
+    Each provider has a few calls in flight of its own, so that none waits for another. One that
+    does not answer, or refuses the site, is left alone until the next round.
+    """
     now = now or timezone.now()
     ends = time.monotonic() + seconds
+    due = Revocation.objects.due(now)
+    aliases = due.order_by().values_list("provider", flat=True).distinct()
+    lanes: dict[str, list[Revocation]] = {alias: [] for alias in aliases}
+    in_flight: dict[Future[withdrawal.Result], Revocation] = {}
     tried = 0
-    while time.monotonic() < ends:
-        batch = list(Revocation.objects.due(now).order_by("next_attempt_at")[:BATCH])
-        for row in batch:
+    with ThreadPoolExecutor(CALLS, "connected-accounts-revoke") as pool:
+        while lanes or in_flight:
             if time.monotonic() >= ends:
-                break
-            tried += _attempt(row, now)
-        if len(batch) < BATCH:
-            break
+                lanes.clear()
+            for alias in list(lanes):
+                busy = sum(row.provider == alias for row in in_flight.values())
+                place = _place(alias) if busy < CALLS_PER_PROVIDER else None
+                if place is None:
+                    continue
+                row = _next_claimed(lanes, alias, now)
+                if row is None:
+                    del lanes[alias]
+                    continue
+                tried += 1
+                planned = withdrawal.plan(row, place)
+                if isinstance(planned, withdrawal.Result):
+                    withdrawal.settle(row, planned, now)
+                else:
+                    in_flight[pool.submit(withdrawal.ask, planned)] = row
+            done, _ = wait(in_flight, timeout=POLL, return_when=FIRST_COMPLETED)
+            for future in done:
+                row, result = in_flight.pop(future), future.result()
+                withdrawal.settle(row, result, now)
+                if result.troubled:
+                    lanes.pop(row.provider, None)
+    withdrawal.give_up_overdue(now, BATCH)
     return tried
 
 
-def _attempt(row: Revocation, now: datetime) -> bool:
-    """Claim one row, call its provider, note what came of it. False: another worker has it."""
-    mine = Revocation.objects.filter(pk=row.pk, attempts=row.attempts, outcome=Outcome.PENDING)
-    if not mine.update(attempts=F("attempts") + 1, next_attempt_at=now + CLAIM):
-        return False
-    row.attempts += 1
-    retry_after = None
+def _next_claimed(
+    lanes: dict[str, list[Revocation]], alias: str, now: datetime
+) -> Revocation | None:
+    """The provider's next row, ours for a while; None when nothing of it is due any more."""
+    while True:
+        if not lanes[alias]:
+            due = Revocation.objects.due(now).filter(provider=alias)
+            lanes[alias] = list(due.order_by("next_attempt_at")[:BATCH])
+        if not lanes[alias]:
+            return None
+        row = lanes[alias].pop(0)
+        if withdrawal.claim(row, now):
+            return row
+
+
+def _place(alias: str) -> float | None:
+    """In how many seconds a call may be sent under the provider's rate limit; None: not yet."""
     try:
-        outcome, error = _revoke(row), ""
-    except ProviderError as failure:
-        outcome, error, retry_after = Outcome.PENDING, failure.code, failure.retry_after
-    except Undecryptable as failure:
-        outcome, error = Outcome.PENDING, "undecryptable"
-        security.log(
-            SecurityEvent.UNDECRYPTABLE,
-            provider=row.provider,
-            owner=row.owner_key,
-            reason=failure.code,
-        )
-    except ConnectedAccountsError as failure:
-        outcome, error = Outcome.PENDING, failure.code
-    except Exception as failure:  # a backend's hook; its message may hold anything
-        logger.error("revocation hook failed: %s", type(failure).__name__)
-        outcome, error = Outcome.PENDING, "hook_failed"
-    _settle(row, outcome, error, retry_after, now)
-    return True
-
-
-def _revoke(row: Revocation) -> Outcome:
-    from connected_accounts.services.exchange import revoke_token  # loads requests
-
-    provider = get_provider(row.provider)
-    if not pauses.belongs_here(pauses.provider_state(row.provider)):
-        raise ConfigurationError("other_site")  # in a copy it would end the original's grant
-    provider = provider.bound(inputs=row.inputs)
-    endpoints = provider.endpoints()
-    if endpoints.token_hosts() != row.endpoint_fingerprint:
-        raise ConfigurationError("endpoints_changed")
-    clients = clients_of(provider, row.client_id, row.owner_key)
-    needs_client = provider.grant_type != "personal_token" and endpoints.revocation_endpoint
-    if needs_client and not clients:
-        raise ConfigurationError("client_id_changed")
-    document = open_document(row.token, row.seal_id)
-    for client in clients[:-1]:
-        time.sleep(place_of_one(provider))
-        with suppress(ClientRejected):  # an older pair of the same client may do
-            return revoke_token(provider.bound(client=client), endpoints, document)
-    time.sleep(place_of_one(provider))
-    last = provider.bound(client=clients[-1]) if clients else provider
-    return revoke_token(last, endpoints, document)
-
-
-def _settle(
-    row: Revocation, outcome: Outcome, error: str, retry_after: float | None, now: datetime
-) -> None:
-    age = (now - row.created_at).total_seconds()
-    if outcome is Outcome.PENDING and age >= float(conf.get("REVOKE_GIVE_UP_AFTER")):
-        outcome = Outcome.GIVEN_UP
-    values: dict[str, Any] = {"outcome": outcome, "last_error": error[:64]}
-    if outcome is Outcome.PENDING:
-        values["next_attempt_at"] = now + backoff(row.attempts, retry_after)
-    else:
-        values |= {"next_attempt_at": None, "finished_at": now}
-        if outcome is not Outcome.GIVEN_UP:
-            values["token"] = None  # nothing is kept that is of no more use
-    mine = Revocation.objects.filter(pk=row.pk, attempts=row.attempts, outcome=Outcome.PENDING)
-    if not mine.update(**values) or outcome is Outcome.PENDING:
-        return
-    orphaned_clients().filter(provider=row.provider, owner_key=row.owner_key).delete()
-    kind = Kind.GIVEN_UP if outcome is Outcome.GIVEN_UP else Kind.REVOKED
-    Event.record(kind, row, at=now, detail=outcome.value)
-    logger.info("revocation settled: provider=%s outcome=%s", row.provider, outcome.value)
+        places = reserve(get_provider(alias), 1)
+    except ConfigurationError:
+        return 0.0  # nothing will be sent
+    return places[0] if places else None

@@ -24,7 +24,9 @@ from connected_accounts.secret import Secret
 from connected_accounts.security import SecurityEvent
 from connected_accounts.services import pauses
 from connected_accounts.services.attempts import (
+    INACTIVE_AGAIN_IN,
     LEASE_TOO_OLD,
+    OWNER_INACTIVE,
     REPLAY_PAUSE,
     Attempt,
     Outcome,
@@ -56,6 +58,13 @@ def settle(attempt: Attempt, outcome: Outcome) -> ConnectedAccountsError | None:
         return _settle_success(attempt, outcome)
     if isinstance(outcome, ReauthorizationRequired):
         return _settle_reauthorization(attempt, outcome)
+    if outcome.code == OWNER_INACTIVE:
+        attempt.account.release(
+            attempt_started_at=attempt.unresolved_since,
+            refresh_at=attempt.sent_at + INACTIVE_AGAIN_IN,
+            last_error=OWNER_INACTIVE,
+        )
+        return outcome
     if outcome.code == LEASE_TOO_OLD:
         # It waited too long for its turn. Nothing happened, so nothing is counted against it.
         attempt.account.release(attempt_started_at=attempt.unresolved_since)
@@ -251,8 +260,9 @@ def _settle_failure(attempt: Attempt, error: ConnectedAccountsError) -> Connecte
     # Behind an unknown answer the token may be spent; the next attempt is then a replay.
     unknown = attempt.replay or (isinstance(error, ProviderError) and error.sent)
     retry_after = error.retry_after if isinstance(error, ProviderError) else None
-    code = "undecryptable" if isinstance(error, Undecryptable) else error.code
-    first = account.failure_count == 0
+    closed = isinstance(error, Undecryptable)
+    code = "undecryptable" if closed else error.code
+    told = account.last_error == code if closed else account.failure_count > 0
     wait = backoff(account.failure_count + 1, retry_after)
     if unknown and retry_after is None and attempt.in_reuse_window:
         wait = timedelta(seconds=REPLAY_PAUSE)
@@ -262,8 +272,9 @@ def _settle_failure(attempt: Attempt, error: ConnectedAccountsError) -> Connecte
         attempt_started_at=account.attempt_started_at if unknown else None,
     ):
         return ProviderUnavailable("overtaken")
-    if first:
-        Event.record(Kind.REFRESH_FAILED, account, at=attempt.sent_at, detail=code)
+    if not told:
+        kind = Kind.UNDECRYPTABLE if closed else Kind.REFRESH_FAILED
+        Event.record(kind, account, at=attempt.sent_at, detail=error.code)
     logger.info("refresh failed: account=%s code=%s", account.pk, code)
     signals.refresh_failed.send_robust(ConnectedAccount, account=account, error=error)
     return error

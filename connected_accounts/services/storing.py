@@ -7,7 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
-from django.db import InterfaceError, OperationalError, connection, connections, transaction
+from django.db import (
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    connection,
+    connections,
+    transaction,
+)
 from django.utils import timezone
 
 from connected_accounts.accounts import ConnectedAccount, Reason
@@ -16,7 +23,7 @@ from connected_accounts.fields import open_document, seal_document
 from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.providers.base import Endpoints, Provider
 from connected_accounts.providers.registry import get_provider
-from connected_accounts.secret import Sealed, Secret
+from connected_accounts.secret import Sealed, Secret, forgetful
 from connected_accounts.services.grants import grant_values
 from connected_accounts.services.locks import is_lock_timeout, short_lock_waits
 from connected_accounts.services.revocation import revoke_orphan
@@ -28,6 +35,8 @@ RESERVE: Final = 10.0  # seconds of the lease that are left to the broker, howev
 LAST_PATIENCE: Final = 300.0  # seconds behind the lease, while there is no broker either
 PAUSE: Final = 0.5
 LOCK_WAIT: Final = 5  # seconds
+# What a database raises that is not there, or takes no writes: an InternalError, at a fail-over.
+AWAY: Final = (OperationalError, InterfaceError, InternalError)
 T = TypeVar("T")
 
 
@@ -82,7 +91,7 @@ def patiently(write: Callable[[], T], ends: float) -> T:
     while True:
         try:
             return write()
-        except (OperationalError, InterfaceError) as error:
+        except AWAY as error:
             if is_lock_timeout(error) or connection.in_atomic_block or time.monotonic() > ends:
                 raise
             connection.close()
@@ -117,7 +126,7 @@ def store_grant(
     while True:
         try:
             return patiently(write, ends)
-        except (OperationalError, InterfaceError) as error:
+        except AWAY as error:
             if is_lock_timeout(error):
                 raise
         # Outside the except block: the database's error would hold the statement.
@@ -170,6 +179,7 @@ def _after_losing(
     )
 
 
+@forgetful
 def store_sealed(account_id: int, generation: int, sealed: str) -> bool:
     """Store a grant that went through the broker, unless its account got a newer one meanwhile.
 
@@ -183,7 +193,10 @@ def store_sealed(account_id: int, generation: int, sealed: str) -> bool:
     try:
         document = open_document(Sealed(sealed), account.seal_id)
         sent_at = datetime.fromisoformat(document.pop("sent_at"))
-    except (Undecryptable, KeyError, ValueError):
+    except Undecryptable as error:
+        account.mark_undecryptable(error.code, at=timezone.now())
+        return False
+    except (KeyError, ValueError):
         return False
     if account.refreshed_at is not None and account.refreshed_at >= sent_at:
         return False

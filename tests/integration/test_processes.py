@@ -1,5 +1,5 @@
-"""Single flight and crashes, with real processes on PostgreSQL and an authorization server that
-ends the whole grant when a rotated refresh token comes twice."""
+"""Refreshing at will and crashes, with real processes on PostgreSQL and an authorization server
+that ends the whole grant when a rotated refresh token comes twice. See test_workers too."""
 
 import signal
 from collections.abc import Iterator
@@ -14,7 +14,6 @@ from tests.integration.site import POSTGRES, Site, running_site, wait_for
 pytestmark = pytest.mark.postgres
 
 PROCESSES = 12
-TOKEN = "import hashlib; print(hashlib.sha256(get_access_token(account).encode()).hexdigest())"
 REFRESH = """
 from connected_accounts.exceptions import ConnectedAccountsError
 try:
@@ -51,16 +50,6 @@ def go(processes: list[Any]) -> list[str]:
     printed = [process.communicate(timeout=60)[0].strip() for process in processes]
     assert {process.returncode for process in processes} == {0}
     return printed
-
-
-def test_processes_that_need_one_expired_token_make_one_request(site: Site) -> None:
-    before = site.state()
-    site.sql("UPDATE connected_accounts_connectedaccount SET expires_at = now()")
-    tokens = go([site.start(TOKEN) for _ in range(PROCESSES)])
-    assert len(set(tokens)) == 1
-    after = site.state()
-    made = after["token_requests"]["refresh_token"] - before["token_requests"]["refresh_token"]
-    assert (made, after["reuse_detected"], after["alive_grants"]) == (1, 0, 1)
 
 
 def test_processes_that_refresh_at_will_never_spend_a_token_twice(site: Site) -> None:

@@ -50,7 +50,7 @@ ADMIN_PAGES = {
     **read_only("providerstate", "{state}"),
     **read_only("providerclient", "{client}"),
     "connectedaccount_connect": AdminPage("connectedaccount/connect/", 403, 403),
-    "connectedaccount_reconnect": AdminPage("connectedaccount/{pk}/connect-again/", 403, 403),
+    "connectedaccount_reconnect": AdminPage("connectedaccount/{site}/connect-again/", 403, 403),
 }
 
 # Action → the one permission that it takes.

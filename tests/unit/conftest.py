@@ -79,3 +79,24 @@ def app_settings(settings: Any) -> Callable[..., None]:
         settings.CONNECTED_ACCOUNTS = settings.CONNECTED_ACCOUNTS | values
 
     return change
+
+
+@pytest.fixture
+def account_at(settings: Any, make_account: Any) -> Callable[[str], ConnectedAccount]:
+    """An account at a server of one's own, whose token endpoint is at ``url``."""
+
+    def make(url: str) -> ConnectedAccount:
+        options = {
+            "authorization_endpoint": f"{url}/authorize",
+            "token_endpoint": f"{url}/token",
+            "identity_source": "token_response",
+            "subject_path": "account",
+        }
+        entry = {"BACKEND": "connected_accounts.providers.generic.OAuth2", "CLIENT_ID": "client"}
+        settings.CONNECTED_ACCOUNTS = settings.CONNECTED_ACCOUNTS | {
+            "PROVIDERS": {"plain": entry | {"OPTIONS": options}}
+        }
+        account: ConnectedAccount = make_account(provider="plain", subject="ada-at-the-provider")
+        return account
+
+    return make

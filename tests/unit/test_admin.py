@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
-from connected_accounts import tasks
+from connected_accounts import large_lists, tasks
 from connected_accounts.models import ConnectedAccount, Event, Revocation
 from connected_accounts.testing import FakeProvider
 from tests.journeys import connect
@@ -93,6 +95,37 @@ def test_the_list_takes_the_same_queries_for_one_account_and_for_twenty(
         connect(client_of_bob, badgr, subject=f"person-{number}")
     with django_assert_max_num_queries(12):  # four are for the figures above the list
         client_of_admin.get(ACCOUNTS)
+
+
+def test_the_list_counts_no_further_than_its_limit(
+    client_of_admin: Client, make_account: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(large_lists, "COUNT_UP_TO", 3)
+    newest = [make_account() for _ in range(5)][-1]
+    with CaptureQueriesContext(connection) as queries:
+        response = client_of_admin.get(ACCOUNTS)
+    # The figures above the list count by groups, in indexes.
+    counts = [q["sql"] for q in queries if "COUNT(*)" in q["sql"] and "GROUP BY" not in q["sql"]]
+    assert len(counts) == 1
+    assert "LIMIT 3" in counts[0]
+    assert not [query for query in queries if "DISTINCT" in query["sql"]]
+    assert response.context["cl"].result_count == 3
+    assert newest in response.context["cl"].result_list
+
+
+def test_the_list_is_filtered_by_the_aliases_in_settings_or_one_that_was_there(
+    client_of_admin: Client, make_account: Any
+) -> None:
+    make_account(provider="badgr")
+    other = make_account(provider="bitbadges")
+    page = client_of_admin.get(ACCOUNTS).content.decode()
+    assert "?provider=badgr" in page
+    assert "?provider=bitbadges" in page
+    response = client_of_admin.get(ACCOUNTS, {"provider": "bitbadges"})
+    assert list(response.context["cl"].result_list) == [other]
+    ConnectedAccount.objects.filter(pk=other.pk).update(provider="gone")
+    response = client_of_admin.get(ACCOUNTS, {"provider": "gone"})
+    assert list(response.context["cl"].result_list) == [ConnectedAccount.objects.get(pk=other.pk)]
 
 
 @pytest.mark.parametrize(

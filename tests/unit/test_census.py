@@ -11,10 +11,12 @@ from django.contrib.auth.models import Permission
 from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import URLPattern, get_resolver
-from django.utils import timezone
 
 from connected_accounts import tasks, urls
-from connected_accounts.models import ConnectedAccount, Revocation
+from connected_accounts.models import SITE_OWNER, ConnectedAccount, Revocation
+from connected_accounts.providers.base import Client as ProviderPair
+from connected_accounts.secret import Secret
+from connected_accounts.services.clients import store_own_client
 from connected_accounts.testing import FakeProvider
 from tests.unit.census import ADMIN_ACTIONS, ADMIN_PAGES, COMMANDS, PAGES, Command
 from tests.unit.doc_pages import PACKAGE, sources
@@ -69,24 +71,25 @@ def test_every_command_has_a_row() -> None:
 
 
 @pytest.fixture
-def ground(account: ConnectedAccount, ada: Any, badgr: FakeProvider) -> dict[str, Any]:
+def ground(
+    account: ConnectedAccount, ada: Any, badgr: FakeProvider, make_account: Any, now: Any
+) -> dict[str, Any]:
     """Ada's account, and one row of each kind that the admin shows."""
-    from connected_accounts.models import Event, ProviderClient, ProviderState
+    from connected_accounts.models import Event, ProviderState
     from connected_accounts.services import disconnect
     from tests.journeys import connect
 
     owner = Client()
     owner.force_login(ada)
     disconnect(connect(owner, badgr, subject="given-up"))
-    entered = ProviderClient.objects.create(
-        provider="badgr", client_id="entered", created_at=timezone.now()
-    )
+    entered = ProviderPair("entered-id", Secret("entered-secret"))
     return {
-        "client": entered.pk,
         "pk": account.pk,
         "revocation": Revocation.objects.get().pk,
         "event": Event.objects.latest("pk").pk,
         "state": ProviderState.objects.get(provider="badgr").pk,
+        "client": store_own_client(entered, provider="badgr", owner=SITE_OWNER, at=now).pk,
+        "site": make_account().pk,
     }
 
 
@@ -154,6 +157,7 @@ def shows_nothing(response: Any, badgr: FakeProvider, *, of_ada: bool = True) ->
     text = response.content.decode()
     assert not [secret for secret in badgr.secrets if secret in text]
     assert "v1." not in text
+    assert "entered-secret" not in text
     if of_ada:
         assert "ada@" not in text
 
@@ -188,6 +192,7 @@ def test_a_page_of_the_admin_lets_those_who_may_look_do_no_more(
 ) -> None:
     page = ADMIN_PAGES[name]
     url = f"/admin/connected_accounts/{page.path.format(**ground)}"
+    assert get_resolver().resolve(url).url_name == f"connected_accounts_{name}"
     for who, (method, status) in product(PEOPLE, [("get", page.get), ("post", page.post)]):
         client, looks = person(who, *PEOPLE[who]), who == "staff_view_only"
         data = {"post": "yes", "status": "active"} if method == "post" else {}

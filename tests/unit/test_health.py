@@ -16,6 +16,7 @@ from connected_accounts import prometheus, signals
 from connected_accounts.exceptions import ProviderUnavailable, ReauthorizationRequired
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.services import disconnect, outages, refresh
+from connected_accounts.services import health as health_module
 from connected_accounts.services.health import health, troubles
 from connected_accounts.services.pauses import provider_state
 from connected_accounts.testing import ConnectionRefused, FakeProvider
@@ -48,6 +49,7 @@ def test_the_figures_of_a_provider(accounts: list[ConnectedAccount], now: dateti
         "failing": 1,
         "reconnect_required": 1,
         "revocations_waiting": 1,
+        "revocations_given_up": 0,
         "paused_until": None,
         "pause_reason": "",
         "other_site": False,
@@ -72,7 +74,7 @@ def test_the_figures_take_the_same_few_queries_whatever_there_is(
 ) -> None:
     with CaptureQueriesContext(connection) as queries:
         health(now)
-    assert len(queries) == 4
+    assert len(queries) == 5
     assert not [q for q in queries if '"token"' in q["sql"] or '"subject"' in q["sql"]]
 
 
@@ -167,3 +169,26 @@ def test_the_health_check_names_what_needs_an_operator(
     code, text = checked()
     assert code == 500
     assert "badgr: a refresh has been due for" in text
+
+
+@pytest.mark.parametrize(("slow", "queries"), [(-1.0, 0), (60.0, 5)])
+def test_figures_are_kept_for_a_minute_only_where_they_take_long(
+    accounts: list[ConnectedAccount], now: datetime, monkeypatch: Any, slow: float, queries: int
+) -> None:
+    monkeypatch.setattr(health_module, "SLOW", slow)
+    first = health_module.recent_health(now)
+    with CaptureQueriesContext(connection) as captured:
+        assert health_module.recent_health(now) == first
+    assert len(captured) == queries
+
+
+def test_a_cache_that_is_broken_shows_fresh_figures(
+    accounts: list[ConnectedAccount], now: datetime, settings: Any
+) -> None:
+    settings.CACHES = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": "redis://127.0.0.1:1",
+        }
+    }
+    assert health_module.recent_health(now) == health(now)

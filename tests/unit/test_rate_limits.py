@@ -163,3 +163,11 @@ def test_a_limit_that_is_reached_is_one_security_event(
     (record,) = caplog.records
     said = [vars(record)[name] for name in ("event", "owner", "reason", "address")]
     assert said == ["rate_limited", f"user:{ada.pk}", "start", HERE]
+
+
+def test_staff_who_connect_for_the_site_are_limited_too(django_user_model: Any) -> None:
+    root = Client()
+    root.force_login(django_user_model.objects.create_superuser("root", "r@x.example", "root"))
+    page = "/admin/connected_accounts/connectedaccount/connect/?provider=badgr"
+    answers = [root.post(page).status_code for _ in range(31)]
+    assert answers == [303] * 30 + [429]

@@ -85,21 +85,6 @@ def test_an_endpoint_that_is_not_there_is_unsupported_and_said_so(
     assert "offers no way to withdraw the permission from here" in page
 
 
-def test_it_gives_up_after_the_set_time_and_says_so(
-    account: ConnectedAccount, client_of_ada: Client, badgr: FakeProvider, app_settings: Any
-) -> None:
-    app_settings(REVOKE_GIVE_UP_AFTER=3600)
-    disconnect(account)
-    badgr.unavailable()
-    revoke_pending()
-    assert Revocation.objects.get().outcome == "pending"
-    revoke_pending(now=later(minutes=61))
-    row = Revocation.objects.get()
-    assert (row.outcome, row.last_error, row.next_attempt_at) == ("given_up", "status_503", None)
-    assert kinds()[-1] == "given_up"
-    assert "could not be withdrawn" in client_of_ada.get("/connections/").content.decode()
-
-
 def test_a_lost_key_keeps_the_revocation_waiting_for_it(
     account: ConnectedAccount, badgr: FakeProvider, settings: Any
 ) -> None:
@@ -107,9 +92,13 @@ def test_a_lost_key_keeps_the_revocation_waiting_for_it(
     good = settings.FIELD_ENCRYPTION_KEY
     settings.FIELD_ENCRYPTION_KEY = ["YW5vdGhlci1rZXktMDEyMzQ1Njc4OTAxMjM0NTY3ODk="]
     revoke_pending()
-    assert Revocation.objects.get().last_error == "undecryptable"
+    revoke_pending(now=later(minutes=2))
+    row = Revocation.objects.get()
+    assert (row.outcome, row.last_error, row.attempts) == ("pending", "undecryptable", 2)
+    assert kinds()[-2:] == ["disconnected", "undecryptable"], "said once, not at each attempt"
+    assert Event.objects.latest("pk").detail == "key_missing"
     settings.FIELD_ENCRYPTION_KEY = good
-    revoke_pending(now=later(minutes=5))
+    revoke_pending(now=later(minutes=10))
     assert Revocation.objects.get().outcome == "revoked"
 
 

@@ -14,7 +14,7 @@ from connected_accounts.providers.base import Client
 from connected_accounts.secret import Secret
 from connected_accounts.security import SecurityEvent, level_of, log, logger
 from connected_accounts.services import disconnect, get_session, refresh
-from connected_accounts.services.clients import store_own_client
+from connected_accounts.services.clients import open_client, store_own_client
 from connected_accounts.services.revocation import revoke_pending
 from connected_accounts.testing import Answer, FakeProvider
 from tests.journeys import connect, finish, start
@@ -183,6 +183,16 @@ def test_credentials_that_were_entered_or_replaced(ada: Any, said: Any, now: Any
     assert said() == [("client_stored", "badgr", owner(ada), None, "")] * 2
 
 
+def test_credentials_that_cannot_be_opened(ada: Any, said: Any, now: Any, settings: Any) -> None:
+    own = Client("an-id", Secret("a-secret"), owned=True)
+    row = store_own_client(own, provider="badgr", owner=owner(ada), at=now)
+    settings.FIELD_ENCRYPTION_KEY = [NEW_KEY]
+    said()
+    with pytest.raises(ConnectedAccountsError):
+        open_client(row)
+    assert said() == [("undecryptable", "badgr", owner(ada), None, "key_missing")]
+
+
 # --- The form -----------------------------------------------------------------------------------
 
 
@@ -200,6 +210,12 @@ def test_a_record_has_the_documented_fields_and_says_them(caplog: pytest.LogCapt
         "",
     ]
     assert record.getMessage() == "refused provider=badgr owner=user:1 reason=expired"
+
+
+def test_a_value_cannot_look_like_another_field(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger=logger.name):
+        log(SecurityEvent.REFUSED, owner="user:eve\nconnected provider=badgr")
+    assert caplog.records[0].getMessage() == "refused owner=user:eve?connected?provider=badgr"
 
 
 def test_every_event_is_documented_with_its_level_and_brought_about_by_a_test() -> None:

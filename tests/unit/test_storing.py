@@ -3,7 +3,14 @@
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection, transaction
+from django.db import (
+    Error,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    connection,
+    transaction,
+)
 from django.test import Client
 from django.utils import timezone
 
@@ -21,13 +28,15 @@ def account(client_of_ada: Client, badgr: FakeProvider) -> ConnectedAccount:
     return connect(client_of_ada, badgr)
 
 
-def fail_to_store(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+def fail_to_store(
+    monkeypatch: pytest.MonkeyPatch, times: int, error: type[Error] = OperationalError
+) -> None:
     """Let the database be away for the first ``times`` writes of a refreshed grant."""
     write, failures = Account.mark_refreshed, iter(range(times))
 
     def away(self: Account, **values: Any) -> bool:
         if next(failures, None) is not None:
-            raise OperationalError("server closed the connection")
+            raise error("server closed the connection")
         return write(self, **values)
 
     monkeypatch.setattr(Account, "mark_refreshed", away)
@@ -35,10 +44,14 @@ def fail_to_store(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("error", [OperationalError, InterfaceError, InternalError])
 def test_the_store_is_repeated_while_the_database_is_away(
-    account: ConnectedAccount, badgr: FakeProvider, monkeypatch: pytest.MonkeyPatch
+    account: ConnectedAccount,
+    badgr: FakeProvider,
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[Error],
 ) -> None:
-    fail_to_store(monkeypatch, 3)
+    fail_to_store(monkeypatch, 3, error)
     refresh(account)
     assert account.refreshed_at is not None
     assert len(badgr.sent_to("token")) == 2

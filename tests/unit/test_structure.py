@@ -73,7 +73,7 @@ def test_the_services_names_are_sorted_and_all_there() -> None:
 def test_the_services_are_those_of_the_contract() -> None:
     verbs = ["disconnect", "get_access_token", "refresh"]
     asynchronous = [f"a{verb}" for verb in verbs]
-    others = ["Completed", "complete_authorization", "get_session", "start_authorization"]
+    others = ["Completed", "complete_authorization", "export", "get_session", "start_authorization"]
     assert services.__all__ == sorted([*verbs, *asynchronous, *others])
     for name in asynchronous:
         assert inspect.iscoroutinefunction(getattr(services, name))
@@ -153,7 +153,7 @@ settings.configure(
     ],
 )
 django.setup()  # which loads each app's admin module, too
-import connected_accounts.services
+import connected_accounts.services, connected_accounts.urls
 print([m for m in ("celery", "requests", "requests_oauthlib", "urllib3") if m in sys.modules])
 """
     assert run_python(code) == "[]"

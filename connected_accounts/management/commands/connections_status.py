@@ -8,7 +8,14 @@ from typing import Any, Final
 from django.core.management.base import BaseCommand
 from django.utils import timezone
 
-from connected_accounts.services.health import MAX_OVERDUE, Health, health, troubles
+from connected_accounts.services.health import (
+    MAX_OVERDUE,
+    Health,
+    KeyState,
+    health,
+    key_states,
+    troubles,
+)
 
 COLUMNS: Final[tuple[str, ...]] = (
     "provider",
@@ -19,6 +26,7 @@ COLUMNS: Final[tuple[str, ...]] = (
     "failing",
     "reconnect_required",
     "revocations_waiting",
+    "revocations_given_up",
     "paused_until",
     "pause_reason",
 )
@@ -28,7 +36,8 @@ class Command(BaseCommand):
     help = (
         "Show for each provider how many connections are active, due, overdue, failing or ended, "
         "how long the oldest due one has been waiting, until when and why the provider is paused, "
-        "and how many revocations wait. Exits 0 when all is well, 1 when something needs an "
+        "how many revocations wait, and how many values each encryption key has sealed. "
+        "Exits 0 when all is well, 1 when something needs an "
         "operator, 2 for wrong arguments."
     )
 
@@ -45,12 +54,23 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         limit = options["max_overdue"]
         rows = health(timezone.now(), max_overdue=limit)
-        found = troubles(rows, max_overdue=limit)
+        keys = key_states()
+        found = troubles(rows, max_overdue=limit) + _lost_keys(keys)
         if options["json"]:
-            document = {"providers": [row.as_dict() for row in rows], "troubles": found}
+            document = {
+                "providers": [row.as_dict() for row in rows],
+                "keys": {
+                    name: {"values": state.values, "state": state.state}
+                    for name, state in keys.items()
+                },
+                "troubles": found,
+            }
             self.stdout.write(json.dumps(document, indent=2))
         else:
             self._write_table(rows)
+            for name, key in keys.items():
+                old = ", an old key: see rotate_token_keys" if key.state == "old" else ""
+                self.stdout.write(f"key {name}: {key.values} values{old}")
             for trouble in found:
                 self.stdout.write(self.style.ERROR(trouble))
         if found:
@@ -66,3 +86,13 @@ class Command(BaseCommand):
         for line in table:
             padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
             self.stdout.write("  ".join(padded).rstrip())
+
+
+def _lost_keys(keys: dict[str, KeyState]) -> list[str]:
+    lost = {name: key.values for name, key in keys.items() if key.state == "missing"}
+    if not lost:
+        return []
+    names = ", ".join(lost)
+    return [
+        f"{sum(lost.values())} stored values cannot be opened: FIELD_ENCRYPTION_KEY lacks {names}."
+    ]

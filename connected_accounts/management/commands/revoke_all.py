@@ -1,15 +1,13 @@
 """Disconnect many connections at once, for an incident."""
 
 from argparse import ArgumentParser
-from typing import Any, Final
+from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
 from connected_accounts.management.arguments import moment
 from connected_accounts.models import ConnectedAccount
-from connected_accounts.services.revocation import disconnect
-
-BATCH: Final = 200
+from connected_accounts.services.revocation import disconnect_all
 
 
 class Command(BaseCommand):
@@ -39,10 +37,6 @@ class Command(BaseCommand):
             answer = input(f"Disconnect {count} connections at {options['provider']}? [y/N] ")
             if answer.strip().lower() not in ("y", "yes"):
                 raise CommandError("Nothing was done.")
-        done = 0
-        while batch := list(accounts.order_by("pk")[:BATCH]):
-            for account in batch:
-                disconnect(account)
-            done += len(batch)
+        for done in disconnect_all(accounts):
             self.stdout.write(f"{done} of {count} disconnected")
         self.stdout.write("Their grants are withdrawn by revoke_pending_tokens; see Revocations.")

@@ -21,9 +21,12 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         figures = Rekeyed()
+        watched = options["verbosity"] > 0 and self.stdout.isatty()
         for figures in rekey(dry_run=options["dry_run"]):
-            if options["verbosity"] > 1:
-                self.stdout.write(f"{sum(figures.by_key.values())} values seen")
+            if watched or options["verbosity"] > 1:
+                self._show(figures, end="\r" if watched else "\n")
+        if watched:
+            self.stdout.write()
         for name, count in sorted(figures.by_key.items()):
             self.stdout.write(f"key {name}: {count} values")
         self.stdout.write(f"sealed anew: {figures.resealed}")
@@ -36,3 +39,9 @@ class Command(BaseCommand):
                 f"{figures.unreadable} values cannot be opened: their key is missing from "
                 "FIELD_ENCRYPTION_KEY, or they are damaged. Nothing was done to them."
             )
+
+    def _show(self, figures: Rekeyed, end: str) -> None:
+        share = min(figures.seen / figures.to_do, 1) if figures.to_do else 1
+        bar = "#" * round(40 * share)
+        self.stdout.write(f"[{bar:<40}] {figures.seen} of {figures.to_do}", ending=end)
+        self.stdout.flush()

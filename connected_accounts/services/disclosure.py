@@ -1,0 +1,47 @@
+"""What is stored about one person, for the person to have."""
+
+from typing import Any, Final
+
+from django.db import models
+
+from connected_accounts.fields import SealedTextField
+from connected_accounts.models import (
+    AuthorizationRequest,
+    ConnectedAccount,
+    Event,
+    ProviderClient,
+    Revocation,
+    owner_key,
+)
+
+PARTS: Final[dict[str, type[models.Model]]] = {
+    "connected_accounts": ConnectedAccount,
+    "started_authorizations": AuthorizationRequest,
+    "revocations": Revocation,
+    "events": Event,
+    "provider_clients": ProviderClient,
+}
+# Says nothing about the person: digests, and what workers agree on.
+INTERNAL: Final = frozenset(
+    {"seal_id", "generation", "lease_holder", "lease_until", "nonce_digest", "browser_digest"}
+    | {"oidc_nonce", "subject_digest", "endpoint_fingerprint", "owner_key", "user", "account"}
+)
+
+
+def export(user: Any) -> dict[str, list[dict[str, Any]]]:
+    """All that is stored about a user, as plain values for ``DjangoJSONEncoder``.
+
+    Sealed values are left out: they are keys to accounts, and say nothing about the person.
+    """
+    return {
+        name: [_plain(row) for row in model._base_manager.filter(owner_key=owner_key(user))]
+        for name, model in PARTS.items()
+    }
+
+
+def _plain(row: models.Model) -> dict[str, Any]:
+    return {
+        field.name: getattr(row, field.attname)
+        for field in row._meta.concrete_fields
+        if field.name not in INTERNAL and not isinstance(field, SealedTextField)
+    }

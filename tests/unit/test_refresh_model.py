@@ -1,0 +1,322 @@
+"""The whole life of grants at random, the real code against a scripted authorization server.
+
+Rules send, answer, lose the answer, crash, disconnect, reconnect, write late and move the clock;
+the server rotates, and ends a grant whose spent token comes back. The seed is pytest-randomly's: it
+stands in the header of each run, and ``PYTEST_ARGS='--randomly-seed=N'`` repeats it.
+"""
+
+import os
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.utils import timezone
+from hypothesis import HealthCheck, seed, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from connected_accounts.models import (
+    AuthorizationRequest,
+    ConnectedAccount,
+    Event,
+    ProviderState,
+    Revocation,
+)
+from connected_accounts.oauth2.state import new_secret
+from connected_accounts.providers.registry import get_provider
+from connected_accounts.services import complete_authorization, disconnect, start_authorization
+from connected_accounts.services.attempts import Attempt, Outcome, ask, claim, prepare
+from connected_accounts.services.drain import drain
+from connected_accounts.services.revocation import revoke_pending
+from connected_accounts.services.settling import settle
+from connected_accounts.testing import (
+    Answer,
+    ConnectionRefused,
+    DropAnswer,
+    FakeProvider,
+    Redirect,
+    Timeout,
+)
+
+EXAMPLES = int(os.environ.get("CONNECTED_ACCOUNTS_MODEL_EXAMPLES", "16"))
+# Seeds that failed once.
+REGRESSIONS: tuple[int, ...] = ()
+PAST = datetime(2000, 1, 1, tzinfo=UTC)
+CALLBACK = "https://site.example/connections/badgr/callback/"
+
+# Each with whether the server may have rotated without the site knowing.
+FAULTS: list[tuple[Any, bool]] = [
+    (None, False),
+    (DropAnswer(), True),
+    (Timeout(), True),
+    (Answer(502, body="<html>"), True),
+    (Answer(200, body="<html>"), True),
+    (ConnectionRefused(), False),
+    (Answer(429, headers={"Retry-After": "90"}), False),
+    (Answer(503), False),
+    (Redirect("https://elsewhere.example/token"), False),
+]
+
+
+class RefreshModel(RuleBasedStateMachine):
+    """``pending`` are requests that were sent and whose answer is not written down yet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fake = FakeProvider("badgr")
+        self.fake.__enter__()
+        self.clock = datetime(2030, 1, 1, tzinfo=UTC)
+        self.real_now, timezone.now = timezone.now, lambda: self.clock
+        self.user = get_user_model().objects.create_user("model")
+        self.pending: list[tuple[Attempt, Outcome]] = []
+        self.lost: set[str] = set()  # refresh tokens whose answer never was written down
+        self.withdrawn: set[int] = set()  # grants, by identity, that a person ended over there
+        self.generations: dict[int, int] = {}
+        self.subjects = 0
+
+    def teardown(self) -> None:
+        try:
+            self.in_the_end_everything_is_explained()
+        finally:
+            timezone.now = self.real_now
+            self.fake.__exit__(None, None, None)
+            for model in (AuthorizationRequest, ConnectedAccount, Revocation, Event, ProviderState):
+                model.objects.all().delete()
+            Revocation.objects.all().delete()
+            self.user.delete()
+
+    # What people do.
+
+    def authorize(self, subject: str) -> None:
+        secret = new_secret()
+        url = start_authorization(
+            user=self.user, provider="badgr", redirect_uri=CALLBACK, browser_secret=secret
+        )
+        params = self.fake.authorize(url, subject=subject)
+        complete_authorization(
+            user=self.user, provider="badgr", browser_secret=secret, params=params
+        )
+
+    @precondition(lambda self: self.subjects < 4)
+    @rule()
+    def connect(self) -> None:
+        self.subjects += 1
+        self.authorize(f"person-{self.subjects}")
+
+    @rule(data=st.data())
+    def reconnect(self, data: st.DataObject) -> None:
+        row = self.some_account(data)
+        if row is not None:
+            self.authorize(row.subject)
+            row.refresh_from_db()
+            assert (row.status, row.reason, row.attempt_started_at) == ("active", "", None)
+
+    @rule(data=st.data())
+    def disconnect(self, data: st.DataObject) -> None:
+        row = self.some_account(data)
+        if row is not None:
+            disconnect(row)
+
+    @rule(data=st.data())
+    def withdraw_at_the_provider(self, data: st.DataObject) -> None:
+        if self.fake.grants:
+            grant = data.draw(st.sampled_from(self.fake.grants))
+            self.withdrawn.add(id(grant))
+            grant.revoke()
+
+    # What workers do.
+
+    @rule(data=st.data(), fault=st.sampled_from(FAULTS))
+    def send(self, data: st.DataObject, fault: tuple[Any, bool]) -> None:
+        row = self.some_account(data)
+        if row is not None:
+            self.begin(row, fault)
+
+    def begin(self, row: ConnectedAccount, fault: tuple[Any, bool]) -> None:
+        attempts = claim([row.pk], get_provider("badgr"), now=self.clock)
+        free = row.lease_until is None or row.lease_until == PAST
+        assert len(attempts) == (row.status == "active" and free)
+        for attempt in attempts:
+            blocked = prepare(attempt)
+            if blocked is not None:
+                self.pending.append((attempt, blocked))
+                continue
+            if fault[0] is not None:
+                self.fake.script("token", fault[0])
+            if fault[1]:
+                self.lost.add(attempt.document["refresh_token"])
+            self.pending.append((attempt, ask(attempt)))
+            self.fake._scripts["token"].clear()
+
+    @precondition(lambda self: self.pending)
+    @rule(data=st.data())
+    def answer(self, data: st.DataObject) -> None:
+        """Write down an answer, however late: the row may have been taken over meanwhile."""
+        self.write_down(*self.some_pending(data))
+
+    @rule(data=st.data())
+    def stale_write(self, data: st.DataObject) -> None:
+        """A process comes back after another has taken its account over and finished."""
+        row = self.some_account(data)
+        if row is not None:
+            self.begin(row, FAULTS[0])
+        if not self.pending:
+            return
+        attempt, outcome = self.pending.pop()
+        self.end_leases(pk=attempt.account.pk)
+        self.lost.add(attempt.document.get("refresh_token", ""))
+        for other in claim([attempt.account.pk], attempt.provider, now=self.clock):
+            self.write_down(other, prepare(other) or ask(other))
+        self.write_down(attempt, outcome)
+
+    def write_down(self, attempt: Attempt, outcome: Outcome) -> None:
+        before = ConnectedAccount.objects.filter(pk=attempt.account.pk).values().first()
+        mine = before is not None and before["lease_holder"] == attempt.account.lease_holder
+        settle(attempt, outcome)
+        after = ConnectedAccount.objects.filter(pk=attempt.account.pk).values().first()
+        if not mine:
+            assert after == before, "a stale writer changed the row"
+            self.lost.add(attempt.document.get("refresh_token", ""))
+
+    @precondition(lambda self: self.pending)
+    @rule(data=st.data())
+    def crash(self, data: st.DataObject) -> None:
+        """The process dies with the answer in its hands; the lease runs out by itself."""
+        attempt, _ = self.some_pending(data)
+        self.lost.add(attempt.document.get("refresh_token", ""))
+
+    @rule(data=st.data())
+    def a_lease_runs_out(self, data: st.DataObject) -> None:
+        held = ConnectedAccount.objects.exclude(lease_until=None).order_by("pk")
+        if held:
+            row = data.draw(st.sampled_from(list(held)))
+            self.lost |= {
+                attempt.document.get("refresh_token", "")
+                for attempt, _ in self.pending
+                if attempt.account.pk == row.pk
+            }
+            self.end_leases(pk=row.pk)
+
+    @rule(fault=st.sampled_from(FAULTS))
+    def drain(self, fault: tuple[Any, bool]) -> None:
+        if fault[0] is not None:
+            self.fake.unavailable(fault[0])
+        if fault[1]:
+            self.lost |= {str(grant.refresh_token) for grant in self.fake.grants}
+        drain("badgr", now=self.clock, seconds=5)
+        self.fake.available()
+
+    @rule()
+    def revoke(self) -> None:
+        revoke_pending(now=self.clock)
+
+    @rule(seconds=st.sampled_from([1, 70, 3600, 2 * 86400, -30, -3600]))
+    def clock_jumps(self, seconds: int) -> None:
+        self.clock += timedelta(seconds=seconds)
+
+    # What always holds.
+
+    @invariant()
+    def generations_never_go_back(self) -> None:
+        for row in ConnectedAccount.objects.all():
+            assert row.generation >= self.generations.get(row.pk, 0)
+            self.generations[row.pk] = row.generation
+
+    @invariant()
+    def no_token_is_sent_again_unless_its_answer_was_lost(self) -> None:
+        again = {token for token, times in self.fake.presentations.items() if times > 1}
+        # What a person withdrew is refused each time, which is an answer.
+        assert again - self.refused_tokens() <= self.lost
+
+    @invariant()
+    def what_is_stored_is_the_newest_or_known_to_be_in_doubt(self) -> None:
+        for row in ConnectedAccount.objects.filter(status="active", attempt_started_at=None):
+            stored = row.open_token()["refresh_token"]
+            grant = self.grant_of(stored)
+            assert grant is not None
+            assert grant.refresh_token == stored or id(grant) in self.withdrawn
+
+    @invariant()
+    def an_end_has_its_reason(self) -> None:
+        for row in ConnectedAccount.objects.filter(status="reconnect_required"):
+            stored = row.open_token()["refresh_token"]
+            grant = self.grant_of(stored)
+            if row.reason == "rotation_lost":
+                assert stored in self.lost
+            else:
+                assert row.reason == "revoked"
+                assert id(grant) in self.withdrawn
+
+    # The end: the provider is there, leases run out, and time passes.
+
+    def in_the_end_everything_is_explained(self) -> None:
+        self.pending.clear()
+        self.lost |= {str(token) for token in self.fake.presentations}
+        for _ in range(4):
+            self.end_leases()
+            self.clock += timedelta(hours=2)
+            drain("badgr", now=self.clock, seconds=5)
+            ConnectedAccount.objects.filter(status="active").update(refresh_at=self.clock)
+        self.an_end_has_its_reason()
+        for row in ConnectedAccount.objects.filter(status="active"):
+            document = row.open_token()
+            grant = self.grant_of(document["refresh_token"])
+            assert row.lease_until is None
+            assert row.attempt_started_at is None
+            assert grant is not None
+            assert grant.refresh_token == document["refresh_token"]
+            assert grant.access_token == document["access_token"]
+        for _ in range(3):
+            self.clock += timedelta(hours=2)
+            revoke_pending(now=self.clock)
+        assert not Revocation.objects.filter(outcome="pending").exists()
+
+    # Looking.
+
+    def some_pending(self, data: st.DataObject) -> tuple[Attempt, Outcome]:
+        return self.pending.pop(data.draw(st.integers(0, len(self.pending) - 1)))
+
+    def some_account(self, data: st.DataObject) -> ConnectedAccount | None:
+        rows = list(ConnectedAccount.objects.order_by("pk"))
+        row: ConnectedAccount | None = data.draw(st.sampled_from(rows)) if rows else None
+        return row
+
+    def grant_of(self, refresh_token: str) -> Any:
+        owns = (g for g in self.fake.grants if refresh_token in {g.refresh_token, *g.spent})
+        return next(owns, None)
+
+    def refused_tokens(self) -> set[str]:
+        ended = (grant for grant in self.fake.grants if id(grant) in self.withdrawn)
+        return {token for grant in ended for token in grant.spent}
+
+    def end_leases(self, **where: Any) -> None:
+        # That takes its time, so that no two attempts at an account begin in one microsecond.
+        self.clock += timedelta(seconds=61, microseconds=1)
+        rows = ConnectedAccount.objects.filter(**where).exclude(lease_until=None)
+        rows.update(lease_until=PAST)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("number", [None, *REGRESSIONS])
+def test_no_order_of_events_loses_a_grant_without_a_reason(
+    request: pytest.FixtureRequest, number: int | None
+) -> None:
+    if number is None:
+        number = int(request.config.getoption("randomly_seed", 0))
+    run_state_machine_as_test(
+        seed(number)(RefreshModel),
+        settings=settings(
+            max_examples=EXAMPLES,
+            stateful_step_count=30,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
