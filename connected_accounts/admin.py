@@ -1,11 +1,11 @@
 """Connections as staff see them: their health, and two actions. No token, not even sealed."""
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 from django.utils import timezone
@@ -14,18 +14,20 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 from django.views.decorators.debug import sensitive_post_parameters
 
-from connected_accounts import client_admin, staff
-from connected_accounts.large_lists import BoundedPaginator, ProviderFilter
+from connected_accounts import client_admin, staff, staff_actions
+from connected_accounts.large_lists import BoundedPaginator, ExpiringFilter, ProviderFilter
 from connected_accounts.models import (
     SITE_OWNER,
     ConnectedAccount,
     Event,
     ProviderState,
     Revocation,
+    owner_key,
 )
 from connected_accounts.providers.inputs import CREDENTIALS
 from connected_accounts.services.health import recent_health
 from connected_accounts.services.revocation import disconnect
+from connected_accounts.timeline import timeline
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
@@ -33,6 +35,7 @@ else:
     ModelAdmin = admin.ModelAdmin
 
 
+MAX_USERS: Final = 200  # that a search term may begin the names of
 __all__ = ["client_admin"]  # which registers a page of its own
 
 
@@ -79,11 +82,11 @@ class ConnectedAccountAdmin(ReadOnlyAdmin):
         "last_error",
     )
     list_display_links = ("provider", "label")
-    list_filter = (ProviderFilter, "status", "reason", OwnerFilter)
+    list_filter = (ProviderFilter, "status", "reason", ExpiringFilter, OwnerFilter)
     list_select_related = ("user",)
     # Exact and prefix search use an index; "contains" reads every row.
     search_fields = ("label__istartswith", "subject__startswith")
-    search_help_text = _("The beginning of a label or subject, or a whole user name.")
+    search_help_text = _("The beginning of a label, subject, user name or e-mail address.")
     ordering = ("-pk",)
     actions = ("refresh_now", "disconnect_and_revoke")
     change_list_template = "admin/connected_accounts/connectedaccount/change_list.html"
@@ -120,6 +123,7 @@ class ConnectedAccountAdmin(ReadOnlyAdmin):
         return [
             path("connect/", page(self.connect_site), name=f"{name}_connect"),
             path("<path:pk>/connect-again/", page(self.reconnect_site), name=f"{name}_reconnect"),
+            path("<path:pk>/test/", page(self.try_account), name=f"{name}_test"),
             *super().get_urls(),
         ]
 
@@ -133,6 +137,11 @@ class ConnectedAccountAdmin(ReadOnlyAdmin):
         """Connect an account that belongs to the site again."""
         return staff.reconnect_site(request, self._context(request, _("Connect again")), pk)
 
+    def try_account(self, request: HttpRequest, pk: str) -> HttpResponse:
+        """Call the provider once with the account's token."""
+        context = self._context(request, _("Test this connection"))
+        return staff_actions.try_account(request, context, pk)
+
     def _context(self, request: HttpRequest, title: Any) -> dict[str, Any]:
         return {**self.admin_site.each_context(request), "title": title, "opts": self.opts}
 
@@ -143,8 +152,14 @@ class ConnectedAccountAdmin(ReadOnlyAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        may = {"may_connect_the_site": request.user.has_perm(staff.PERMISSION)}
-        return super().change_view(request, object_id, form_url, {**(extra_context or {}), **may})
+        more: dict[str, Any] = {
+            "may_connect_the_site": request.user.has_perm(staff.PERMISSION),
+            "may_test": self.has_refresh_permission(request),
+        }
+        row = self.get_object(request, object_id)
+        if row is not None and request.user.has_perm("connected_accounts.view_event"):
+            more["timeline"] = timeline(row)
+        return super().change_view(request, object_id, form_url, {**(extra_context or {}), **more})
 
     def has_refresh_permission(self, request: HttpRequest) -> bool:
         """Refreshing changes the account, so it asks for the permission to change."""
@@ -165,9 +180,19 @@ class ConnectedAccountAdmin(ReadOnlyAdmin):
     ) -> tuple[QuerySet[Any], bool]:
         found, distinct = super().get_search_results(request, queryset, search_term)
         if search_term:
-            name = f"user__{get_user_model().USERNAME_FIELD}"
-            found |= queryset.filter(**{name: search_term})
+            # Looked up first, so that the accounts are found by an index and not by a join.
+            owners = [owner_key(user) for user in self._users(search_term)]
+            found |= queryset.filter(owner_key__in=owners)
         return found, distinct
+
+    def _users(self, term: str) -> list[Any]:
+        kind = get_user_model()
+        name, email = kind.USERNAME_FIELD, kind.get_email_field_name()
+        known = {field.name for field in kind._meta.get_fields()}
+        where = Q(**{f"{name}__startswith": term})
+        if email in known:
+            where |= Q(**{f"{email}__istartswith": term})
+        return list(kind._default_manager.filter(where).only("pk")[:MAX_USERS])
 
     def get_actions(self, request: HttpRequest, action_location: Any = None) -> dict[str, Any]:
         # Django's own "delete selected" would say nothing of revocation.
@@ -177,7 +202,13 @@ class ConnectedAccountAdmin(ReadOnlyAdmin):
         return actions
 
     @admin.action(description=_("Refresh now"), permissions=["refresh"])
-    def refresh_now(self, request: HttpRequest, queryset: QuerySet[ConnectedAccount]) -> None:
+    def refresh_now(
+        self, request: HttpRequest, queryset: QuerySet[ConnectedAccount]
+    ) -> HttpResponse | None:
+        explanation = _("A worker refreshes these accounts now, whatever their backoff says.")
+        context = self._context(request, _("Refresh now")) | {"explanation": explanation}
+        if page := staff_actions.ask_first(request, context, queryset, "refresh_now"):
+            return page
         from connected_accounts import tasks  # loads Celery
 
         accounts = list(queryset.values_list("pk", flat=True))
@@ -192,11 +223,19 @@ class ConnectedAccountAdmin(ReadOnlyAdmin):
             )
             % {"count": len(accounts)},
         )
+        return None
 
     @admin.action(description=_("Disconnect and revoke"), permissions=["delete"])
     def disconnect_and_revoke(
         self, request: HttpRequest, queryset: QuerySet[ConnectedAccount]
-    ) -> None:
+    ) -> HttpResponse | None:
+        explanation = _(
+            "These accounts are deleted at once, and their permissions withdrawn at the providers. "
+            "Their owners must connect them again to use them."
+        )
+        context = self._context(request, _("Disconnect and revoke")) | {"explanation": explanation}
+        if page := staff_actions.ask_first(request, context, queryset, "disconnect_and_revoke"):
+            return page
         from connected_accounts import tasks  # loads Celery
 
         accounts = list(queryset)
@@ -214,6 +253,7 @@ class ConnectedAccountAdmin(ReadOnlyAdmin):
             % {"count": len(accounts)},
             messages.SUCCESS,
         )
+        return None
 
 
 @admin.register(Revocation)

@@ -188,8 +188,8 @@ def open_revocations(user: Any, now: datetime) -> list[RevocationLine]:
 def _outcome_words(row: Revocation) -> str:
     if row.outcome == Outcome.PENDING and row.attempts:
         return _(
-            "The permission could not be withdrawn at the service yet. It is tried again until it "
-            "is; there is nothing for you to do."
+            "The permission is being withdrawn at the service. That did not go through yet, and is "
+            "tried again; there is nothing for you to do."
         )
     return {
         Outcome.PENDING.value: _("The permission is being withdrawn at the service."),

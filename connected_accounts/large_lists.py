@@ -1,5 +1,6 @@
 """Admin lists of tables with millions of rows: nothing in them reads or counts a whole table."""
 
+from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
@@ -7,6 +8,7 @@ from django.contrib import admin
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from connected_accounts import conf
@@ -41,3 +43,27 @@ class ProviderFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(provider=self.value()) if self.value() else queryset
+
+
+class ExpiringFilter(admin.SimpleListFilter):
+    """Access tokens that run out soon. What is kept fresh comes here and goes again; what stays has
+    something the matter with it."""
+
+    title = _("expiring within")
+    parameter_name = "expiring"
+    spans: Final = {
+        "hour": (_("an hour"), timedelta(hours=1)),
+        "day": (_("a day"), timedelta(days=1)),
+        "week": (_("a week"), timedelta(weeks=1)),
+        "over": (_("it has run out"), timedelta(0)),
+    }
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [(name, words) for name, (words, _span) in self.spans.items()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        name, now = self.value(), timezone.now()
+        if name not in self.spans:
+            return queryset
+        until = queryset.filter(expires_at__lte=now + self.spans[name][1])
+        return until if name == "over" else until.filter(expires_at__gt=now)

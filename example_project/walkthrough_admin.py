@@ -98,4 +98,8 @@ class AdminWalkthrough(Walkthrough):
             if form is None:
                 form = self.browser.page.form(control="csrfmiddlewaretoken")
             self.browser.send(form, action="disconnect_and_revoke", _selected_action=pk)
+            asked = self.browser.page.form(control="confirmed")
+            if asked is None:
+                raise BadPage("the admin did not ask before it disconnected")
+            self.browser.send(asked)
             self.expect("is disconnected")

@@ -49,6 +49,7 @@ ADMIN_PAGES = {
     **read_only("event", "{event}"),
     **read_only("providerstate", "{state}"),
     **read_only("providerclient", "{client}"),
+    "connectedaccount_test": AdminPage("connectedaccount/{pk}/test/", 403, 403),
     "connectedaccount_connect": AdminPage("connectedaccount/connect/", 403, 403),
     "connectedaccount_reconnect": AdminPage("connectedaccount/{site}/connect-again/", 403, 403),
 }

@@ -1,5 +1,6 @@
 """What staff see and may do; and that they never see a token."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from django.contrib.auth.models import Permission
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from connected_accounts import large_lists, tasks
 from connected_accounts.models import ConnectedAccount, Event, Revocation
@@ -40,7 +42,8 @@ def staff(django_user_model: Any, *codenames: str) -> Client:
 
 
 def act(client: Client, action: str, *accounts: ConnectedAccount) -> Any:
-    data = {"action": action, "_selected_action": [account.pk for account in accounts]}
+    data: dict[str, Any] = {"action": action, "confirmed": "yes"}
+    data["_selected_action"] = [account.pk for account in accounts]
     return client.post(ACCOUNTS, data, follow=True)
 
 
@@ -207,3 +210,67 @@ def test_staff_without_permission_see_nothing(
     client = staff(django_user_model)
     for address in pages(account)[1:]:
         assert client.get(address).status_code == 403
+
+
+# --- Asking first, testing, finding --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("action", ["refresh_now", "disconnect_and_revoke"])
+def test_an_action_asks_before_it_does_anything(
+    account: ConnectedAccount, client_of_admin: Client, action: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "enqueue", lambda *args: pytest.fail("sent"))
+    data = {"action": action, "_selected_action": [account.pk]}
+    text = client_of_admin.post(ACCOUNTS, data).content.decode()
+    assert "ada@example.org" in text
+    assert 'name="confirmed" value="yes"' in text
+    assert f'name="_selected_action" value="{account.pk}"' in text
+    assert ConnectedAccount.objects.count() == 1
+
+
+def test_staff_test_a_connection_and_read_what_came_back(
+    account: ConnectedAccount, client_of_admin: Client, badgr: FakeProvider
+) -> None:
+    address = f"{ACCOUNTS}{account.pk}/test/"
+    before = len(badgr.requests)
+    assert "is called once" in client_of_admin.get(address).content.decode()
+    assert len(badgr.requests) == before
+    text = client_of_admin.post(address, follow=True).content.decode()
+    assert "The connection works" in text
+    badgr.withdraw()
+    assert "The permission has ended" in client_of_admin.post(address, follow=True).content.decode()
+    assert client_of_admin.get(f"{ACCOUNTS}0/test/").status_code == 404
+
+
+def test_each_account_has_its_history_for_those_who_may_see_events(
+    account: ConnectedAccount, client_of_admin: Client, django_user_model: Any
+) -> None:
+    change = f"{ACCOUNTS}{account.pk}/change/"
+    Event.record("reconnect_required", account, at=timezone.now(), detail="revoked")  # type: ignore[arg-type]
+    text = client_of_admin.get(change).content.decode()
+    assert "the permission was withdrawn at the service. It must be connected again." in text
+    client = staff(django_user_model, "view_connectedaccount")
+    text = client.get(change).content.decode()
+    assert 'id="timeline"' not in text
+    assert "Test this connection" not in text
+
+
+@pytest.mark.parametrize(
+    ("expiring", "found"), [("hour", 1), ("day", 2), ("week", 3), ("over", 1), ("x", 4)]
+)
+def test_the_list_shows_what_runs_out_within_a_time(
+    make_account: Any, client_of_admin: Client, now: Any, expiring: str, found: int
+) -> None:
+    for hours in (-1, 0.5, 5, 100):
+        make_account(expires_at=now + timedelta(hours=hours))
+    response = client_of_admin.get(ACCOUNTS, {"expiring": expiring})
+    assert len(response.context["cl"].result_list) == found
+
+
+@pytest.mark.parametrize("term", ["ada-l", "ada@site", "ADA@SITE.example"])
+def test_search_finds_by_the_beginning_of_a_users_name_or_address(
+    account: ConnectedAccount, client_of_admin: Client, term: str
+) -> None:
+    ConnectedAccount.objects.update(label="", subject="7")
+    response = client_of_admin.get(ACCOUNTS, {"q": term})
+    assert len(response.context["cl"].result_list) == 1

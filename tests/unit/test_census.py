@@ -221,7 +221,7 @@ def test_an_action_is_for_those_with_its_permission(
 
 def act(client: Client, name: str, ground: dict[str, Any]) -> Any:
     model, _, action = name.partition(".")
-    data = {"action": action, "_selected_action": [ground["pk"]]}
+    data = {"action": action, "_selected_action": [ground["pk"]], "confirmed": "yes"}
     return client.post(f"/admin/connected_accounts/{model}/", data)
 
 

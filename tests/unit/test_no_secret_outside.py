@@ -140,7 +140,10 @@ def note_admin(sinks: Sinks, django_user_model: Any, account: ConnectedAccount) 
             for page in ("change", "history", "delete"):
                 note_answer(sinks, client.get(f"{where}{pk}/{page}/", follow=True), "admin")
     for action in ("refresh_now", "disconnect_and_revoke"):
-        chosen = {"action": action, "_selected_action": [account.pk]}
+        chosen: dict[str, Any] = {"action": action, "_selected_action": [account.pk]}
+        where = "/admin/connected_accounts/connectedaccount/"
+        note_answer(sinks, client.post(where, chosen), "admin")
+        chosen["confirmed"] = "yes"
         sent = client.post("/admin/connected_accounts/connectedaccount/", chosen, follow=True)
         note_answer(sinks, sent, "admin")
     note_answer(sinks, client.get("/admin/"), "admin")
