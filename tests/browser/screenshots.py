@@ -43,8 +43,8 @@ for days, kind, detail in ((90, Kind.CONNECTED, ""), (41, Kind.REFRESH_FAILED, "
 gone = dict(owner_key=badgr.owner_key, client_id="x", endpoint_fingerprint="x", created_at=now)
 Revocation.objects.create(provider="oidc", subject="1", label="grace@example.org", attempts=2,
     next_attempt_at=now + timedelta(hours=9), seal_id=uuid.uuid4(), **gone)
-Revocation.objects.create(provider="bits", subject="2", label="ada", outcome="revoked", finished_at=now,
-    seal_id=uuid.uuid4(), **gone)
+Revocation.objects.create(provider="bits", subject="2", label="ada", outcome="revoked",
+    finished_at=now, seal_id=uuid.uuid4(), **gone)
 """
 
 

@@ -30,7 +30,8 @@ def policy(get_response):
         if not request.path.startswith("/admin/"):
             response["Content-Security-Policy"] = (
                 "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
-                "base-uri 'none'; frame-ancestors 'none'; form-action 'self' " + settings.SANDBOX_URL
+                "base-uri 'none'; frame-ancestors 'none'; "
+                "form-action 'self' " + settings.SANDBOX_URL
             )
         return response
     return answer
@@ -162,7 +163,7 @@ def test_back_after_the_callback_and_two_tabs_at_once(tmp_path: Path, site: Any)
         second.go_back()
         second.goto(f"{address}/connections/")
         assert second.locator(".ca-card").count() == 1
-        # The session is lost in mid-flow: the person signs in, and ends on a page that says what is.
+        # The session is lost in mid-flow: the person has to sign in again.
         second.get_by_role("button", name="Another account at Badgr").click()
         second.get_by_role("button", name="Allow").wait_for()
         kept = [c for c in context.cookies() if c["name"] != "sessionid"]
