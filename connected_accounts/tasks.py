@@ -117,7 +117,7 @@ def mail_reconnect(self: Any, account_id: int, generation: int) -> None:
         mail_owner(account_id, generation)
     except ServiceAway:
         if not self.request.is_eager:
-            raise self.retry(countdown=900, max_retries=96) from None
+            raise self.retry(countdown=60, max_retries=1440) from None  # a day
 
 
 @shared_task(name="connected_accounts.purge", **TASK_OPTIONS)

@@ -202,7 +202,11 @@ class Dialect:
         grant = self.server.by_access_token(self.bearer_of(request))
         if grant is None:
             return self.bearer_refusal()
-        return Answer(200, {"sub": grant.subject, "email": grant.label})
+        return Answer(200, self.identity_fields(grant))
+
+    def identity_fields(self, grant: Grant) -> dict[str, Any]:
+        """What the userinfo endpoint tells of a person."""
+        return {"sub": grant.subject, "email": grant.label}
 
     def api(self, request: RecordedRequest) -> Answer:
         """The rest of the API is the test's to script; it knows only whom it refuses."""

@@ -3,6 +3,7 @@
 import threading
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import parse_qs, urlsplit
@@ -10,12 +11,6 @@ from urllib.parse import parse_qs, urlsplit
 import requests
 
 from connected_accounts.oauth2 import transport
-from connected_accounts.providers.badge_connect import BadgeConnect
-from connected_accounts.providers.badgr import Badgr
-from connected_accounts.providers.base import Provider
-from connected_accounts.providers.bime import Bime
-from connected_accounts.providers.bitbadges import BitBadges
-from connected_accounts.providers.bits import Bits
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.testing.adapter import (
     FakeAdapter,
@@ -23,12 +18,9 @@ from connected_accounts.testing.adapter import (
     UnexpectedRequest,
     record,
 )
-from connected_accounts.testing.badge_connect import BadgeConnectDialect
-from connected_accounts.testing.badgr import BadgrDialect
-from connected_accounts.testing.bime import BimeDialect
-from connected_accounts.testing.bitbadges import BitBadgesDialect
-from connected_accounts.testing.bits import BitsDialect
+from connected_accounts.testing.clock import move_back
 from connected_accounts.testing.dialect import Dialect
+from connected_accounts.testing.dialects import dialect_of
 from connected_accounts.testing.faults import Answer, Scripted
 from connected_accounts.testing.server import (
     OMITTED,
@@ -38,14 +30,6 @@ from connected_accounts.testing.server import (
     RegisteredClient,
 )
 
-DIALECTS: Final[tuple[tuple[type[Provider], type[Dialect]], ...]] = (
-    (BadgeConnect, BadgeConnectDialect),
-    (Badgr, BadgrDialect),
-    (Bime, BimeDialect),
-    (BitBadges, BitBadgesDialect),
-    (Bits, BitsDialect),
-    (Provider, Dialect),
-)
 ENDPOINTS: Final = ("token", "revocation", "identity", "api", "discovery", "registration")
 DOWN: Final = Answer(503, body="<h1>Service Unavailable</h1>")
 
@@ -77,7 +61,8 @@ class FakeProvider:
 
     ``dialect`` is another way to speak than the backend's own, such as ``BadgrBadgeConnect``.
 
-    No token expires by the clock: see ``expire_access_tokens`` and ``expire_codes``.
+    The clock moves by ``advance`` only, for the tokens here and for the stored accounts alike;
+    ``expire_access_tokens`` and ``expire_codes`` end what is out, whatever its life.
     """
 
     def __init__(
@@ -102,14 +87,15 @@ class FakeProvider:
             code_lifetime,
             reuse_window,
         )
+        self.alias = alias
+        self.inputs = dict(inputs or {})
         self.requests: list[RecordedRequest] = []
         self.unexpected: list[str] = []
         self._redirect_uris = None if redirect_uris is None else frozenset(redirect_uris)
         self._server = AuthorizationServer(self.behaviour)
         provider = get_provider(alias)
-        usual = next(dialect for kind, dialect in DIALECTS if isinstance(provider, kind))
-        speaks = dialect or usual
-        endpoints = speaks.endpoints_of(provider, inputs or {})
+        speaks = dialect or dialect_of(provider)
+        endpoints = speaks.endpoints_of(provider, self.inputs)
         self._dialect = speaks(provider, endpoints, self._server)
         self._scripts: dict[str, deque[Scripted]] = {name: deque() for name in ENDPOINTS}
         self._down: Scripted | None = None
@@ -243,6 +229,17 @@ class FakeProvider:
     def expire_access_tokens(self) -> None:
         """Let the life of all access tokens be over; refresh tokens stay good."""
         self._server.expire_access_tokens()
+
+    def advance(self, **how_long: float) -> None:
+        """Let time pass: ``advance(hours=2)``, with the arguments of ``timedelta``.
+
+        Tokens and codes whose life is over end here, and every moment that the site has stored
+        for this alias lies that much further back. Nothing waits, and no other alias gets older.
+        """
+        passed = timedelta(**how_long)
+        with self._lock:
+            self._server.advance(passed.total_seconds())
+        move_back(self.alias, passed)
 
     def withdraw(self) -> None:
         """All people withdraw, at the provider, what they granted."""

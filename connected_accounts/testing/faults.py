@@ -53,6 +53,21 @@ class Answer:
         return {"Content-Type": kind, **self.headers}
 
 
+class TooManyRequests(Answer):
+    """429, and when to come again; None: it does not say."""
+
+    def __init__(self, retry_after: int | None = 60) -> None:
+        told = {} if retry_after is None else {"Retry-After": str(retry_after)}
+        super().__init__(429, body="", headers=told)
+
+
+class BadGateway(Answer):
+    """What stands before the server has lost it: 502, and a page for people."""
+
+    def __init__(self) -> None:
+        super().__init__(502, body="<html><h1>502 Bad Gateway</h1></html>")
+
+
 @dataclass(frozen=True)
 class Redirect:
     """The server sends the client elsewhere, and does nothing."""

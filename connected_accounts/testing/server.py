@@ -1,5 +1,6 @@
 """The fake's authorization server: codes and grants in memory, no HTTP and no dialect."""
 
+import math
 import secrets
 import time
 from collections import Counter
@@ -60,6 +61,9 @@ class Grant:
     # The refresh token that was rotated out last, and until when it is taken once more.
     previous: str = ""
     previous_until: float = 0.0
+    # When the tokens' lives end, on the server's clock; None: never.
+    access_token_ends: float | None = None
+    refresh_token_ends: float | None = None
 
     @property
     def is_alive(self) -> bool:
@@ -103,6 +107,26 @@ class AuthorizationServer:
         self.presentations: Counter[str] = Counter()
         self._owners: dict[str, Grant] = {}  # of every token that was ever handed out
         self.reuses = 0
+        self._ahead = 0.0  # of the machine's clock, in seconds
+
+    def now(self) -> float:
+        return time.time() + self._ahead
+
+    def advance(self, seconds: float) -> None:
+        """Put the server's clock forward, and end the tokens whose time is up."""
+        self._ahead += seconds
+        for grant in self.grants:
+            if grant.access_token and (grant.access_token_ends or math.inf) <= self.now():
+                grant.access_token = self.new_secret("expired")
+            if grant.refresh_token and (grant.refresh_token_ends or math.inf) <= self.now():
+                grant.refresh_token = None
+
+    def _end_of(self, life: Any) -> float | None:
+        """When a life ends that begins now; None for one that is not told in seconds."""
+        try:
+            return self.now() + float(life)
+        except (TypeError, ValueError):
+            return None
 
     def new_secret(self, kind: str) -> str:
         value = f"{CANARY}{kind}-{secrets.token_hex(16)}"
@@ -121,7 +145,7 @@ class AuthorizationServer:
     def authorize(self, grant: Grant, challenge: str) -> str:
         """Hand out a code for a grant; the grant counts from when the code is spent."""
         value = self.new_secret("code")
-        ends = time.time() + self.behaviour.code_lifetime
+        ends = self.now() + self.behaviour.code_lifetime
         self.codes[value] = Code(grant, challenge, ends)
         return value
 
@@ -131,7 +155,7 @@ class AuthorizationServer:
         if code is None or code.used:
             raise Refused("code")
         code.used = True
-        if code.expires_at <= time.time():
+        if code.expires_at <= self.now():
             raise Refused("code_expired")
         if redirect_uri != code.grant.redirect_uri:
             raise Refused("redirect_uri")
@@ -159,7 +183,7 @@ class AuthorizationServer:
         found = self._owners.get(value)
         if found is None:
             raise Refused("refresh_token")
-        again = value == found.previous and time.monotonic() < found.previous_until
+        again = value == found.previous and self.now() < found.previous_until
         if value in found.spent and not (again and found.is_alive):
             self.reuses += found.is_alive
             found.revoke()
@@ -172,17 +196,19 @@ class AuthorizationServer:
             found.spent |= {value, found.refresh_token or value}
             if not again:
                 found.previous = value
-                found.previous_until = time.monotonic() + self.behaviour.reuse_window
+                found.previous_until = self.now() + self.behaviour.reuse_window
             self._give_refresh_token(found)
         return found
 
     def _issue(self, grant: Grant) -> None:
         # The access token of before is dead from now on, as at Badgr and BitBadges.
         grant.access_token = self.new_secret("access-token")
+        grant.access_token_ends = self._end_of(self.behaviour.expires_in)
         self._owners[grant.access_token] = grant
 
     def _give_refresh_token(self, grant: Grant) -> None:
         grant.refresh_token = self.new_secret("refresh-token")
+        grant.refresh_token_ends = self._end_of(self.behaviour.refresh_token_expires_in)
         self._owners[grant.refresh_token] = grant
 
     def add_token(self, grant: Grant, token: str) -> Grant:

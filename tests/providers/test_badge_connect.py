@@ -17,7 +17,7 @@ from connected_accounts.providers.badge_connect import OB2, OB3
 from connected_accounts.providers.registry import get_provider, problems
 from connected_accounts.services import get_session, refresh, start_authorization
 from connected_accounts.testing import Answer, BadgrBadgeConnect, FakeProvider
-from tests.providers.contract import CodeContract, RevocationCases
+from connected_accounts.testing.conformance import CodeContract, RevocationCases
 from tests.providers.harness import CLIENT_ID, CLIENT_SECRET, REDIRECT_URI
 
 HOST = "badges.example.org"

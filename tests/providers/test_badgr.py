@@ -18,7 +18,7 @@ from connected_accounts.providers.registry import get_provider
 from connected_accounts.services import refresh, start_authorization
 from connected_accounts.services.exchange import revoke_token
 from connected_accounts.testing import Answer, FakeProvider, Timeout
-from tests.providers.contract import CodeContract, RevocationCases
+from connected_accounts.testing.conformance import CodeContract, RevocationCases
 from tests.providers.harness import CLIENT_ID, CLIENT_SECRET, REDIRECT_URI
 
 REGIONS = [

@@ -33,7 +33,11 @@ from connected_accounts.services import (
 from connected_accounts.services.direct import connect_directly
 from connected_accounts.services.revocation import revoke_pending
 from connected_accounts.testing import Answer, FakeProvider
-from tests.providers.contract import CodeContract, NoRevocationCases, PersonalTokenContract
+from connected_accounts.testing.conformance import (
+    CodeContract,
+    NoRevocationCases,
+    PersonalTokenContract,
+)
 from tests.providers.harness import (
     CLIENT_ID,
     CLIENT_SECRET,

@@ -18,7 +18,7 @@ from connected_accounts.oauth2.token import read_token_response
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.services import refresh, start_authorization
 from connected_accounts.testing import Answer, FakeProvider
-from tests.providers.contract import CodeContract, RevocationCases
+from connected_accounts.testing.conformance import CodeContract, RevocationCases
 from tests.providers.harness import API_KEY, CLIENT_ID, CLIENT_SECRET, REDIRECT_URI, assert_hidden
 
 ADDRESS = "bb1qexample0000000000000000000000000000ada"

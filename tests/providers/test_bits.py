@@ -27,7 +27,7 @@ from connected_accounts.services import (
 from connected_accounts.services.drain import drain
 from connected_accounts.services.revocation import revoke_pending
 from connected_accounts.testing import CANARY, Answer, FakeProvider
-from tests.providers.contract import ClientCredentialsContract, NoRevocationCases
+from connected_accounts.testing.conformance import ClientCredentialsContract, NoRevocationCases
 from tests.providers.harness import (
     CLIENT_ID,
     CLIENT_SECRET,

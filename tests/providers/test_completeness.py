@@ -16,14 +16,14 @@ from connected_accounts.exceptions import UnexpectedResponse
 from connected_accounts.providers.base import Provider
 from connected_accounts.providers.options import CHOICES
 from connected_accounts.testing import CANARY
-from tests.providers.cases_client_credentials import ClientCredentialsCases
-from tests.providers.cases_code import CodeCases
-from tests.providers.cases_failures import FailureCases
-from tests.providers.cases_identity import IdentityCases
-from tests.providers.cases_personal_token import PersonalTokenCases
-from tests.providers.cases_revocation import NoRevocationCases, RevocationCases
-from tests.providers.cases_tokens import TokenCases
-from tests.providers.contract import CONTRACTS, ProviderContract
+from connected_accounts.testing.conformance import CONTRACTS, ProviderContract
+from connected_accounts.testing.conformance.client_credentials import ClientCredentialsCases
+from connected_accounts.testing.conformance.code import CodeCases
+from connected_accounts.testing.conformance.failures import FailureCases
+from connected_accounts.testing.conformance.identity import IdentityCases
+from connected_accounts.testing.conformance.personal_token import PersonalTokenCases
+from connected_accounts.testing.conformance.revocation import NoRevocationCases, RevocationCases
+from connected_accounts.testing.conformance.tokens import TokenCases
 from tests.providers.harness import (
     CLIENT_ID,
     CLIENT_SECRET,
@@ -279,7 +279,8 @@ def assert_only_canaries(content: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}/{file.stem}")
 def test_every_recording_is_used(file: Path):
-    code = "".join(source.read_text() for source in Path(__file__).parent.glob("*.py"))
+    folders = (Path(__file__).parent, Path(inspect.getfile(Harness)).parent)
+    code = "".join(source.read_text() for folder in folders for source in folder.glob("*.py"))
     without, _, _ = file.stem.rpartition("_access_token")
     written = [file.stem, *([] if not without else ["token_{lack}_access_token"])]
     if file.stem.startswith("token_expires_in_"):

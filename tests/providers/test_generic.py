@@ -21,7 +21,7 @@ from connected_accounts.oauth2 import discovery
 from connected_accounts.providers.generic import OAuth2, value_at
 from connected_accounts.services import refresh
 from connected_accounts.testing import CANARY, Answer, FakeProvider
-from tests.providers.contract import (
+from connected_accounts.testing.conformance import (
     ClientCredentialsContract,
     CodeContract,
     NoRevocationCases,

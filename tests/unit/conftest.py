@@ -1,6 +1,6 @@
 """People, browsers and fake providers for tests of the flows."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -36,15 +36,13 @@ def client_of_bob(bob: Any) -> Client:
 
 
 @pytest.fixture
-def badgr() -> Iterator[FakeProvider]:
-    with FakeProvider("badgr") as fake:
-        yield fake
+def badgr(fake_provider: Callable[..., FakeProvider]) -> FakeProvider:
+    return fake_provider("badgr")
 
 
 @pytest.fixture
-def bitbadges() -> Iterator[FakeProvider]:
-    with FakeProvider("bitbadges") as fake:
-        yield fake
+def bitbadges(fake_provider: Callable[..., FakeProvider]) -> FakeProvider:
+    return fake_provider("bitbadges")
 
 
 @pytest.fixture

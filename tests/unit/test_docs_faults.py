@@ -9,7 +9,8 @@ from tests.unit.doc_pages import ROOT, Row, names, page, tables
 
 TESTS = {
     name
-    for path in (ROOT / "tests").rglob("*.py")
+    for folder in ("tests", "connected_accounts/testing/conformance")
+    for path in (ROOT / folder).rglob("*.py")
     for name in re.findall(r"def (test_\w+)\(", path.read_text(encoding="utf-8"))
 }
 

@@ -1,7 +1,7 @@
 """The fake provider: what tests of this app, and of sites that use it, may rely on."""
 
-import inspect
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -48,9 +48,12 @@ def plain() -> Site:
 def test_all_is_true():
     names = connected_accounts.testing.__all__
 
-    public = {n for n, value in vars(connected_accounts.testing).items() if not n.startswith("_")}
-    modules = {n for n in public if inspect.ismodule(getattr(connected_accounts.testing, n))}
-    assert sorted(public - modules) == sorted(names)
+    assert sorted(names) == sorted(connected_accounts.testing._HOMES)
+    for name in names:
+        home = f"connected_accounts.testing.{connected_accounts.testing._HOMES[name]}"
+        assert getattr(connected_accounts.testing, name) is getattr(import_module(home), name)
+    with pytest.raises(AttributeError, match="no_such_name"):
+        connected_accounts.testing.no_such_name  # noqa: B018
 
 
 # The way through, in every dialect.

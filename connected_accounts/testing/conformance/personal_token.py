@@ -14,13 +14,13 @@ from connected_accounts.exceptions import (
 from connected_accounts.models import ConnectedAccount, Event, Kind, ProviderClient, Status
 from connected_accounts.services import get_access_token, get_session, refresh
 from connected_accounts.testing import Answer, FakeProvider, Timeout
-from tests.providers.harness import PERSONAL_TOKEN, Harness
+from connected_accounts.testing.conformance.harness import PERSONAL_TOKEN, Harness
 
 
 class PersonalTokenCases(Harness):
     needs: ClassVar[frozenset[str]] = frozenset({"personal_token_refused"})
 
-    def test_a_token_is_looked_at_once_and_stored(self, user: Any, fake: FakeProvider):
+    def test_a_token_is_looked_at_once_and_stored(self, user: Any, fake: FakeProvider) -> None:
         account = self.connect(user, fake)
 
         assert [request.endpoint for request in fake.requests] == ["identity"]
@@ -33,7 +33,7 @@ class PersonalTokenCases(Harness):
         assert Event.objects.get().kind == Kind.CONNECTED
         assert not ProviderClient.objects.exists()
 
-    def test_it_is_never_refreshed(self, account: ConnectedAccount, fake: FakeProvider):
+    def test_it_is_never_refreshed(self, account: ConnectedAccount, fake: FakeProvider) -> None:
         error = self.raised_by(lambda: refresh(account))
 
         assert type(error) is ReauthorizationRequired
@@ -42,7 +42,7 @@ class PersonalTokenCases(Harness):
         assert (row.status, row.refresh_at, row.lease_until) == (Status.ACTIVE, None, None)
         assert fake.requests == []
 
-    def test_a_token_that_is_refused_is_not_stored(self, user: Any, fake: FakeProvider):
+    def test_a_token_that_is_refused_is_not_stored(self, user: Any, fake: FakeProvider) -> None:
         fake.script("identity", self.recorded("personal_token_refused"))
 
         error = self.raised_by(self.begin(user, fake))
@@ -51,7 +51,7 @@ class PersonalTokenCases(Harness):
         assert error.code == "credentials"
         self.assert_nothing_is_stored()
 
-    def test_a_refused_identity_connects_nobody(self, user: Any, fake: FakeProvider):
+    def test_a_refused_identity_connects_nobody(self, user: Any, fake: FakeProvider) -> None:
         fake.script("identity", self.recorded("identity_refused"))
 
         error = self.raised_by(self.begin(user, fake))
@@ -62,7 +62,7 @@ class PersonalTokenCases(Harness):
     @pytest.mark.parametrize("trouble", [Timeout(), Answer(500), Answer(503), Answer(429)])
     def test_an_outage_is_not_taken_for_a_wrong_token(
         self, user: Any, fake: FakeProvider, trouble: Any
-    ):
+    ) -> None:
         fake.script("identity", trouble)
 
         error = self.raised_by(self.begin(user, fake))
@@ -73,7 +73,7 @@ class PersonalTokenCases(Harness):
     @pytest.mark.parametrize("text", ["", "\n", "in\nside", "end\n", "\x00", "a b", "\r\nHost: x"])
     def test_a_token_that_no_header_could_carry_is_not_sent(
         self, user: Any, fake: FakeProvider, text: str
-    ):
+    ) -> None:
         entered = f"{PERSONAL_TOKEN}{text}" if text else ""
 
         error = self.raised_by(lambda: self.connect_directly(user, personal_token=entered))
@@ -85,7 +85,7 @@ class PersonalTokenCases(Harness):
 
     def test_a_refusal_at_use_ends_it_after_one_look(
         self, account: ConnectedAccount, fake: FakeProvider
-    ):
+    ) -> None:
         fake.script("api", Answer(401))
         fake.script("identity", self.recorded("personal_token_refused"))
 
@@ -103,7 +103,7 @@ class PersonalTokenCases(Harness):
     @pytest.mark.parametrize("look", ["good", "trouble"])
     def test_a_call_that_is_refused_alone_ends_nothing(
         self, account: ConnectedAccount, fake: FakeProvider, look: str
-    ):
+    ) -> None:
         fake.script("api", Answer(401))
         fake.script("identity", self.recorded("identity") if look == "good" else Timeout())
 
@@ -114,7 +114,7 @@ class PersonalTokenCases(Harness):
 
     def test_a_newer_token_takes_the_place_of_the_old_one(
         self, user: Any, account: ConnectedAccount, fake: FakeProvider
-    ):
+    ) -> None:
         fake.script("identity", self.recorded("identity"))
         newer = f"{PERSONAL_TOKEN}-2"
 

@@ -1,6 +1,7 @@
 """Contract cases of client credentials: a token is asked for again, and whose credentials count."""
 
 from datetime import timedelta
+from functools import partial
 from typing import Any, ClassVar
 
 import pytest
@@ -27,20 +28,20 @@ from connected_accounts.services.clients import open_client
 from connected_accounts.services.exchange import exchange_client_credentials
 from connected_accounts.services.revocation import revoke_pending
 from connected_accounts.testing import FakeProvider, Timeout
-from tests.providers.cases_tokens import SLACK
-from tests.providers.harness import (
+from connected_accounts.testing.conformance.harness import (
     CLIENT_ID,
     OWN_CLIENT_ID,
     OWN_CLIENT_SECRET,
     Harness,
     assert_hidden,
 )
+from connected_accounts.testing.conformance.tokens import SLACK
 
 
 class ClientCredentialsCases(Harness):
     needs: ClassVar[frozenset[str]] = frozenset({"token_wrong_client_secret"})
 
-    def test_the_site_connects_with_its_own_credentials(self, fake: FakeProvider):
+    def test_the_site_connects_with_its_own_credentials(self, fake: FakeProvider) -> None:
         account = self.connect(None, fake)
 
         assert (account.user, account.provider, account.status) == (None, self.alias, Status.ACTIVE)
@@ -54,7 +55,7 @@ class ClientCredentialsCases(Harness):
 
     def test_a_person_connects_with_credentials_that_are_kept_as_long_as_the_account(
         self, user: Any, fake: FakeProvider
-    ):
+    ) -> None:
         account = self.connect(user, fake)
 
         assert (account.user, account.client_id) == (user, OWN_CLIENT_ID)
@@ -68,7 +69,7 @@ class ClientCredentialsCases(Harness):
 
     def test_the_token_is_asked_for_with_the_owners_credentials(
         self, user: Any, fake: FakeProvider
-    ):
+    ) -> None:
         # Answered by the fake itself, which compares the client and how it authenticates.
         accounts = [self.begin(owner, fake)() for owner in (user, None)]
 
@@ -78,7 +79,7 @@ class ClientCredentialsCases(Harness):
             assert sent.fields["grant_type"] == "client_credentials"
             assert not {"refresh_token", "code", "redirect_uri"} & set(sent.fields)
 
-    def test_renewing_is_asking_again(self, account: ConnectedAccount, fake: FakeProvider):
+    def test_renewing_is_asking_again(self, account: ConnectedAccount, fake: FakeProvider) -> None:
         fake.script("token", self.recorded("token_refreshed"))
 
         refresh(account)
@@ -94,7 +95,7 @@ class ClientCredentialsCases(Harness):
 
     def test_a_token_at_its_end_is_renewed_when_it_is_used(
         self, account: ConnectedAccount, fake: FakeProvider
-    ):
+    ) -> None:
         assert get_access_token(account) == "canary-access-1"
         assert fake.requests == []
         ended = timezone.now() - timedelta(seconds=1)
@@ -106,7 +107,7 @@ class ClientCredentialsCases(Harness):
 
     def test_an_answer_that_was_lost_costs_nothing(
         self, account: ConnectedAccount, fake: FakeProvider
-    ):
+    ) -> None:
         self.refused_refresh(account, fake, Timeout())
         fake.script("token", self.recorded("token_refreshed"))
 
@@ -114,7 +115,9 @@ class ClientCredentialsCases(Harness):
 
         assert self.stored(account).open_token()["access_token"] == "canary-access-2"
 
-    def test_credentials_that_are_refused_connect_nobody(self, user: Any, fake: FakeProvider):
+    def test_credentials_that_are_refused_connect_nobody(
+        self, user: Any, fake: FakeProvider
+    ) -> None:
         for owner in (user, None):
             fake.script("token", self.recorded("token_wrong_client_secret"))
             error = self.raised_by(self.begin(owner, fake))
@@ -125,7 +128,7 @@ class ClientCredentialsCases(Harness):
     @pytest.mark.parametrize("endpoint", ["token", "identity"])
     def test_an_outage_is_not_taken_for_wrong_credentials(
         self, user: Any, fake: FakeProvider, endpoint: str
-    ):
+    ) -> None:
         fake.script(endpoint, Timeout())
 
         error = self.raised_by(self.begin(user, fake))
@@ -133,7 +136,7 @@ class ClientCredentialsCases(Harness):
         assert type(error) is ProviderUnavailable
         self.assert_nothing_is_stored()
 
-    def test_a_refused_identity_connects_nobody(self, user: Any, fake: FakeProvider):
+    def test_a_refused_identity_connects_nobody(self, user: Any, fake: FakeProvider) -> None:
         fake.script("token", self.recorded("token_success"))
         fake.script("identity", self.recorded("identity_refused"))
 
@@ -144,7 +147,7 @@ class ClientCredentialsCases(Harness):
 
     def test_refused_credentials_of_the_site_touch_no_users_account(
         self, user: Any, account: ConnectedAccount, fake: FakeProvider
-    ):
+    ) -> None:
         site = self.connect(None, fake)
 
         error = self.refused_refresh(site, fake, self.recorded("token_wrong_client_secret"))
@@ -160,7 +163,7 @@ class ClientCredentialsCases(Harness):
 
     def test_a_persons_refused_credentials_end_that_account_only_and_are_not_sent_again(
         self, account: ConnectedAccount, fake: FakeProvider
-    ):
+    ) -> None:
         site = self.connect(None, fake)
         fake.requests.clear()
 
@@ -172,7 +175,7 @@ class ClientCredentialsCases(Harness):
         assert (row.status, row.reason) == (Status.RECONNECT_REQUIRED, "credentials_rejected")
         assert row.refresh_at is None
         for use in (refresh, get_access_token, refresh):
-            assert self.raised_by(lambda use=use: use(account)).code == "credentials_rejected"
+            assert self.raised_by(partial(use, account)).code == "credentials_rejected"
         assert len(fake.requests) == 1
         assert Event.objects.filter(kind=Kind.RECONNECT_REQUIRED).count() == 1
         assert self.stored(site).status == Status.ACTIVE

@@ -21,7 +21,7 @@ from connected_accounts.testing import (
     Redirect,
     Timeout,
 )
-from tests.providers.harness import CLIENT_SECRET, Harness
+from connected_accounts.testing.conformance.harness import CLIENT_SECRET, Harness
 
 
 class FailureCases(Harness):
@@ -42,7 +42,7 @@ class FailureCases(Harness):
 
     def test_a_throttled_refresh_is_tried_again(
         self, account: ConnectedAccount, fake: FakeProvider
-    ):
+    ) -> None:
         error = self.refused_refresh(account, fake, self.recorded("token_throttled"))
 
         assert type(error) is ProviderUnavailable
@@ -51,7 +51,7 @@ class FailureCases(Harness):
 
     def test_a_throttled_refresh_waits_as_long_as_retry_after_says(
         self, account: ConnectedAccount, fake: FakeProvider
-    ):
+    ) -> None:
         before = timezone.now()
 
         error = self.refused_refresh(account, fake, self.recorded("token_throttled_retry_after"))
@@ -63,7 +63,9 @@ class FailureCases(Harness):
         assert refresh_at is not None
         assert refresh_at >= before + timedelta(seconds=900)
 
-    def test_a_server_error_is_tried_again(self, account: ConnectedAccount, fake: FakeProvider):
+    def test_a_server_error_is_tried_again(
+        self, account: ConnectedAccount, fake: FakeProvider
+    ) -> None:
         error = self.refused_refresh(account, fake, self.recorded("token_server_error"))
 
         assert type(error) is ProviderUnavailable
@@ -72,7 +74,7 @@ class FailureCases(Harness):
 
     def test_a_timeout_is_tried_again_and_may_have_spent_the_token(
         self, account: ConnectedAccount, fake: FakeProvider
-    ):
+    ) -> None:
         error = self.refused_refresh(account, fake, Timeout())
 
         assert type(error) is ProviderUnavailable
@@ -81,7 +83,7 @@ class FailureCases(Harness):
 
     def test_a_refused_connection_is_tried_again_and_has_spent_nothing(
         self, account: ConnectedAccount, fake: FakeProvider
-    ):
+    ) -> None:
         error = self.refused_refresh(account, fake, ConnectionRefused())
 
         assert type(error) is ProviderUnavailable
@@ -91,7 +93,7 @@ class FailureCases(Harness):
     @pytest.mark.parametrize("status", [301, 302, 307, 308])
     def test_a_redirect_is_refused_and_nothing_is_sent_on(
         self, account: ConnectedAccount, fake: FakeProvider, status: int
-    ):
+    ) -> None:
         elsewhere = Redirect("https://elsewhere.example/token", status)
 
         error = self.refused_refresh(account, fake, elsewhere)
@@ -104,14 +106,14 @@ class FailureCases(Harness):
 
     def test_an_error_under_status_200_is_no_success(
         self, account: ConnectedAccount, fake: FakeProvider
-    ):
+    ) -> None:
         error = self.refused_refresh(account, fake, self.recorded("token_error_in_success"))
 
         assert type(error) is self.error_in_success
 
     def test_an_answer_that_is_not_json_is_tried_again(
         self, account: ConnectedAccount, fake: FakeProvider
-    ):
+    ) -> None:
         error = self.refused_refresh(account, fake, self.recorded("token_not_json"))
 
         assert type(error) is UnexpectedResponse
@@ -120,7 +122,7 @@ class FailureCases(Harness):
 
     def test_a_huge_answer_is_not_read_to_its_end(
         self, account: ConnectedAccount, fake: FakeProvider
-    ):
+    ) -> None:
         good = self.recorded("token_refreshed")
         padded = Answer(good.status, body=good.content() + b" " * MAX_BODY, headers=good.headers)
 
@@ -133,7 +135,7 @@ class FailureCases(Harness):
     @pytest.mark.parametrize("lack", ["without", "empty"])
     def test_an_answer_has_failed_whose_access_token_is(
         self, account: ConnectedAccount, fake: FakeProvider, lack: str
-    ):
+    ) -> None:
         error = self.refused_refresh(account, fake, self.recorded(f"token_{lack}_access_token"))
 
         assert type(error) is UnexpectedResponse
@@ -143,7 +145,7 @@ class FailureCases(Harness):
     @pytest.mark.parametrize("status", [200, 400, 401, 403, 429, 500])
     def test_an_error_that_quotes_our_secrets_is_not_repeated(
         self, account: ConnectedAccount, fake: FakeProvider, status: int
-    ):
+    ) -> None:
         quoted = {
             "error": f"canary-refresh-1 of {CLIENT_SECRET}",
             "error_description": CLIENT_SECRET,

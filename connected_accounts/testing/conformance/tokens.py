@@ -7,7 +7,7 @@ import pytest
 from connected_accounts.models import Status
 from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.testing import FakeProvider
-from tests.providers.harness import Harness, assert_hidden
+from connected_accounts.testing.conformance.harness import Harness, assert_hidden
 
 SLACK = 5  # seconds a case may take
 
@@ -28,7 +28,7 @@ class TokenCases(Harness):
         raise NotImplementedError
 
     @pytest.mark.parametrize("written_as", ["number", "string"])
-    def test_the_life_of_a_token_is_read_from(self, fake: FakeProvider, written_as: str):
+    def test_the_life_of_a_token_is_read_from(self, fake: FakeProvider, written_as: str) -> None:
         fake.script("token", self.recorded(f"token_expires_in_{written_as}"))
 
         token = self.exchange()
@@ -37,7 +37,7 @@ class TokenCases(Harness):
         assert 7200 - SLACK <= token.expires_in <= 7200
         assert_hidden(token)
 
-    def test_a_life_that_is_not_told_is_not_known(self, user: Any, fake: FakeProvider):
+    def test_a_life_that_is_not_told_is_not_known(self, user: Any, fake: FakeProvider) -> None:
         account = self.connect(user, fake, "token_expires_in_missing")
 
         assert account.expires_at is None

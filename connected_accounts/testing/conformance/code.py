@@ -23,8 +23,8 @@ from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.services import refresh
 from connected_accounts.services.exchange import exchange_code
 from connected_accounts.testing import ConnectionRefused, DropAnswer, FakeProvider
-from tests.providers.cases_tokens import SLACK
-from tests.providers.harness import REDIRECT_URI, Harness, assert_hidden
+from connected_accounts.testing.conformance.harness import REDIRECT_URI, Harness, assert_hidden
+from connected_accounts.testing.conformance.tokens import SLACK
 
 
 class CodeCases(Harness):
@@ -38,7 +38,9 @@ class CodeCases(Harness):
         }
     )
 
-    def test_a_person_connects_and_the_account_is_stored(self, user: Any, fake: FakeProvider):
+    def test_a_person_connects_and_the_account_is_stored(
+        self, user: Any, fake: FakeProvider
+    ) -> None:
         account = self.connect(user, fake)
 
         assert (account.user, account.provider, account.status) == (user, self.alias, Status.ACTIVE)
@@ -54,7 +56,7 @@ class CodeCases(Harness):
         assert Event.objects.get().kind == Kind.CONNECTED
         assert_hidden(document["expires_in"], account)
 
-    def test_the_code_is_exchanged_as_it_was_asked_for(self, user: Any, fake: FakeProvider):
+    def test_the_code_is_exchanged_as_it_was_asked_for(self, user: Any, fake: FakeProvider) -> None:
         # Answered by the fake itself, which compares redirect URI, verifier and client.
         account = self.begin(user, fake)()
 
@@ -66,7 +68,9 @@ class CodeCases(Harness):
         assert ("code_verifier" in sent.fields) is uses_pkce
         assert account.subject == self.faked_subject
 
-    def test_a_refresh_replaces_both_tokens(self, account: ConnectedAccount, fake: FakeProvider):
+    def test_a_refresh_replaces_both_tokens(
+        self, account: ConnectedAccount, fake: FakeProvider
+    ) -> None:
         fake.script("token", self.recorded("token_refreshed"))
 
         refresh(account)
@@ -84,7 +88,7 @@ class CodeCases(Harness):
 
     def test_a_refresh_that_gives_no_refresh_token_keeps_the_old_one(
         self, account: ConnectedAccount, fake: FakeProvider
-    ):
+    ) -> None:
         fake.script("token", self.recorded("token_refreshed_without_refresh_token"))
 
         refresh(account)
@@ -95,7 +99,7 @@ class CodeCases(Harness):
 
     def test_each_refresh_presents_the_newest_refresh_token_once(
         self, user: Any, fake: FakeProvider
-    ):
+    ) -> None:
         # Answered by the fake itself, which rotates and notices a token that comes twice.
         account = self.begin(user, fake)()
 
@@ -109,7 +113,7 @@ class CodeCases(Harness):
 
     def test_a_dead_refresh_token_must_be_connected_again(
         self, account: ConnectedAccount, fake: FakeProvider
-    ):
+    ) -> None:
         error = self.refused_refresh(account, fake, self.recorded("token_dead_refresh_token"))
 
         assert type(error) is ReauthorizationRequired
@@ -121,7 +125,7 @@ class CodeCases(Harness):
 
     def test_a_dead_code_ends_the_authorization_and_stores_nothing(
         self, user: Any, fake: FakeProvider
-    ):
+    ) -> None:
         finish = self.begin(user, fake)
         fake.script("token", self.recorded("token_dead_code"))
 
@@ -133,7 +137,7 @@ class CodeCases(Harness):
 
     def test_a_wrong_client_secret_is_the_sites_fault_and_touches_no_account(
         self, account: ConnectedAccount, fake: FakeProvider
-    ):
+    ) -> None:
         error = self.refused_refresh(account, fake, self.recorded("token_wrong_client_secret"))
 
         assert type(error) is ClientRejected
@@ -146,7 +150,7 @@ class CodeCases(Harness):
 
     def test_a_token_that_is_dead_after_a_lost_answer_was_lost_in_rotation(
         self, user: Any, fake: FakeProvider
-    ):
+    ) -> None:
         # Answered by the fake itself: it rotates, and then knows a token that comes twice.
         account = self.begin(user, fake)()
 
@@ -164,7 +168,7 @@ class CodeCases(Harness):
 
     def test_a_refused_identity_connects_nobody_and_withdraws_the_grant(
         self, user: Any, fake: FakeProvider
-    ):
+    ) -> None:
         finish = self.begin(user, fake)
         if self.identity_is_in_the_token_answer:
             fake.script("token", self.recorded("identity_refused"))

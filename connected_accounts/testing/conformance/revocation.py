@@ -1,6 +1,6 @@
 """Contract cases: what becomes of a grant after disconnecting."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.utils import timezone
 
@@ -8,7 +8,7 @@ from connected_accounts.models import ConnectedAccount, Event, Kind, Outcome, Re
 from connected_accounts.services import disconnect
 from connected_accounts.services.revocation import revoke_pending
 from connected_accounts.testing import FakeProvider, Redirect, Timeout
-from tests.providers.harness import Harness
+from connected_accounts.testing.conformance.harness import Harness
 
 
 class RevocationCases(Harness):
@@ -20,7 +20,9 @@ class RevocationCases(Harness):
     revoked_token: ClassVar[str] = "canary-refresh-1"
     outcome_of_unknown: ClassVar[Outcome]
 
-    def test_a_revoked_grant_is_done_with(self, account: ConnectedAccount, fake: FakeProvider):
+    def test_a_revoked_grant_is_done_with(
+        self, account: ConnectedAccount, fake: FakeProvider
+    ) -> None:
         row = self.revoked(account, fake, "revoke_done")
 
         [sent] = fake.sent_to("revocation")
@@ -32,14 +34,14 @@ class RevocationCases(Harness):
 
     def test_a_grant_that_the_provider_does_not_know_is_done_with(
         self, account: ConnectedAccount, fake: FakeProvider
-    ):
+    ) -> None:
         row = self.revoked(account, fake, "revoke_unknown")
 
         assert (row.outcome, row.token) == (self.outcome_of_unknown, None)
 
     def test_a_refused_revocation_is_tried_until_it_is_done(
         self, account: ConnectedAccount, fake: FakeProvider
-    ):
+    ) -> None:
         row = self.revoked(account, fake, "revoke_refused")
         assert (row.outcome, row.attempts) == (Outcome.PENDING, 1)
         assert row.next_attempt_at is not None
@@ -54,7 +56,7 @@ class RevocationCases(Harness):
 
     def test_a_provider_without_the_endpoint_does_not_hold_up_the_outbox(
         self, account: ConnectedAccount, fake: FakeProvider
-    ):
+    ) -> None:
         missing = self.recorded("revoke_missing")
         fake.script("revocation", missing)  # one for each token: the other may be the right kind
 
@@ -64,30 +66,33 @@ class RevocationCases(Harness):
 
     def test_a_revocation_without_an_answer_or_redirected_is_tried_again(
         self, account: ConnectedAccount, fake: FakeProvider
-    ):
-        row = disconnect(account)
+    ) -> None:
+        row: Any = disconnect(account)
         assert row is not None
-        for attempts, step in enumerate((Timeout(), Redirect("https://elsewhere.example/")), 1):
+        steps: list[Any] = [Timeout(), Redirect("https://elsewhere.example/")]
+        for attempts, step in enumerate(steps, 1):
             fake.script("revocation", step)
             revoke_pending(now=row.next_attempt_at)
             row.refresh_from_db()
             assert (row.outcome, row.attempts) == (Outcome.PENDING, attempts)
         assert fake.unexpected == []
 
-    def test_a_disconnected_grant_is_dead_at_the_provider(self, user: object, fake: FakeProvider):
+    def test_a_disconnected_grant_is_dead_at_the_provider(
+        self, user: object, fake: FakeProvider
+    ) -> None:
         # Answered by the fake itself, which knows which token ends a grant there.
         account = self.begin(user, fake)()
-        assert fake.grants[0].is_alive
+        assert [grant.is_alive for grant in fake.grants] == [True]
 
         disconnect(account)
         revoke_pending()
 
-        assert not fake.grants[0].is_alive
+        assert [grant.is_alive for grant in fake.grants] == [False]
         assert Revocation.objects.get().outcome == Outcome.REVOKED
 
-    def revoked(self, account: ConnectedAccount, fake: FakeProvider, name: str) -> Revocation:
+    def revoked(self, account: ConnectedAccount, fake: FakeProvider, name: str) -> Any:
         fake.script("revocation", self.recorded(name))
-        row = disconnect(account)
+        row: Any = disconnect(account)
         assert row is not None
         assert revoke_pending() == 1
         row.refresh_from_db()
@@ -99,8 +104,8 @@ class NoRevocationCases(Harness):
 
     def test_disconnecting_is_done_without_asking_the_provider(
         self, account: ConnectedAccount, fake: FakeProvider
-    ):
-        row = disconnect(account)
+    ) -> None:
+        row: Any = disconnect(account)
         assert row is not None
 
         revoke_pending()

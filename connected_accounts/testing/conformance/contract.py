@@ -14,14 +14,14 @@ from django.db import connection
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.services import disconnect, get_session, refresh
 from connected_accounts.testing import FakeProvider
-from tests.providers.cases_client_credentials import ClientCredentialsCases
-from tests.providers.cases_code import CodeCases
-from tests.providers.cases_failures import FailureCases
-from tests.providers.cases_identity import IdentityCases
-from tests.providers.cases_personal_token import PersonalTokenCases
-from tests.providers.cases_revocation import NoRevocationCases, RevocationCases
-from tests.providers.cases_tokens import TokenCases
-from tests.providers.harness import assert_hidden, leaks_in
+from connected_accounts.testing.conformance.client_credentials import ClientCredentialsCases
+from connected_accounts.testing.conformance.code import CodeCases
+from connected_accounts.testing.conformance.failures import FailureCases
+from connected_accounts.testing.conformance.harness import assert_hidden, leaks_in
+from connected_accounts.testing.conformance.identity import IdentityCases
+from connected_accounts.testing.conformance.personal_token import PersonalTokenCases
+from connected_accounts.testing.conformance.revocation import NoRevocationCases, RevocationCases
+from connected_accounts.testing.conformance.tokens import TokenCases
 
 __all__ = ["CONTRACTS", "NoRevocationCases", "RevocationCases"]
 
@@ -31,7 +31,7 @@ class ProviderContract(IdentityCases):
 
     def test_nothing_that_can_be_printed_shows_a_secret(
         self, account: ConnectedAccount, fake: FakeProvider
-    ):
+    ) -> None:
         provider = self.provider
         self.renew(account, fake)
         row = self.stored(account)
@@ -44,7 +44,7 @@ class ProviderContract(IdentityCases):
 
     def test_the_database_holds_no_secret_in_the_clear(
         self, account: ConnectedAccount, fake: FakeProvider
-    ):
+    ) -> None:
         self.renew(account, fake)
         self.assert_no_table_holds_a_secret()
 

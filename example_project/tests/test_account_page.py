@@ -1,0 +1,99 @@
+"""The page that calls a provider's API: in good times, and when something is wrong."""
+
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from connected_accounts.services import get_access_token, refresh
+from connected_accounts.tasks import refresh_due_accounts
+from connected_accounts.testing import (
+    CANARY,
+    Answer,
+    BadGateway,
+    DropAnswer,
+    Timeout,
+    TooManyRequests,
+)
+
+BADGES = {"result": [{"entityId": "1", "badgeclassName": "Welder", "issuerName": "Guild"}]}
+TRY_LATER = "cannot be reached right now"
+RECONNECT = "Reconnect Badgr"
+
+
+def text_of(browser: Client, account: Any) -> str:
+    return browser.get(reverse("account", args=[account.pk])).content.decode()
+
+
+def test_badges_are_shown_and_no_token_is(
+    browser: Client, ada: Any, fake_provider: Any, connected_account: Any
+) -> None:
+    account = connected_account("badgr", ada)
+    fake_provider("badgr").script("api", Answer(json=BADGES))
+
+    text = text_of(browser, account)
+
+    assert "Welder" in text
+    assert CANARY not in text
+
+
+def test_a_token_whose_life_is_over_is_renewed_on_the_way(
+    browser: Client, ada: Any, fake_provider: Any, connected_account: Any
+) -> None:
+    account = connected_account("badgr", ada)
+    badgr = fake_provider("badgr")
+    badgr.advance(days=2)
+    badgr.script("api", Answer(json=BADGES))
+
+    assert "Welder" in text_of(browser, account)
+    assert sum(badgr.presentations.values()) == 1
+
+
+def test_beat_refreshes_what_is_due(ada: Any, fake_provider: Any, connected_account: Any) -> None:
+    account = connected_account("badgr", ada)
+    badgr = fake_provider("badgr")
+    before = get_access_token(account)
+
+    badgr.advance(hours=23)
+    refresh_due_accounts.apply()
+
+    assert get_access_token(account) != before
+    assert sum(badgr.presentations.values()) == 1
+
+
+@pytest.mark.parametrize("fault", [TooManyRequests(), BadGateway(), Timeout()])
+def test_a_provider_in_trouble_is_said_to_be_so(
+    browser: Client, ada: Any, fake_provider: Any, connected_account: Any, fault: Any
+) -> None:
+    account = connected_account("badgr", ada)
+    badgr = fake_provider("badgr")
+    badgr.advance(days=2)
+    badgr.script("token", fault)
+
+    assert TRY_LATER in text_of(browser, account)
+
+
+def test_who_withdrew_the_permission_is_asked_to_connect_again(
+    browser: Client, ada: Any, fake_provider: Any, connected_account: Any
+) -> None:
+    account = connected_account("badgr", ada)
+    fake_provider("badgr").withdraw()
+
+    assert RECONNECT in text_of(browser, account)
+
+
+def test_an_answer_that_was_lost_after_a_rotation_costs_the_connection(
+    browser: Client, ada: Any, fake_provider: Any, connected_account: Any
+) -> None:
+    account = connected_account("badgr", ada)
+    badgr = fake_provider("badgr")
+    badgr.advance(days=2)
+    badgr.script("token", DropAnswer())
+
+    assert TRY_LATER in text_of(browser, account)
+    with pytest.raises(Exception, match="connect"):
+        refresh(account)
+
+    assert badgr.reuses == 1
+    assert RECONNECT in text_of(browser, account)
