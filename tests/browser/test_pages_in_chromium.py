@@ -79,7 +79,7 @@ def test_axe_finds_nothing_and_the_policy_reports_nothing(site: tuple[str, Any],
         wide = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
         assert not page.evaluate(wide), f"{name} scrolls sideways"
     page.goto(f"{address}/connections/")
-    page.get_by_role("button", name=re.compile("Test this connection Badgr")).click()
+    page.get_by_role("button", name=re.compile("Test this connection Badgr")).first.click()
     page.get_by_role("heading", name="The connection works").wait_for()
     found["test"] = violations(page, axe)
     context.close()
@@ -208,3 +208,46 @@ def test_reconnecting_as_another_account_changes_nothing(site: tuple[str, Any]) 
     page.get_by_role("button", name="Go on to Badgr").click()
     agree(page, "Badgr", "grace")
     context.close()
+
+
+def test_each_service_is_connected_and_one_that_is_down_is_left_at_once(
+    tmp_path: Path, site: tuple[str, Any]
+) -> None:
+    """By redirect, by redirect after a question, by what is entered; then without the sandbox."""
+    _, browser = site
+    with running_site(tmp_path) as (port, family):
+        address = f"http://127.0.0.1:{port}"
+        context = browser.new_context(**LOOKS["mobile"])
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        sign_in(page, address)
+        for name, entered in (
+            ("BitBadges", {}),
+            ("OpenID", {}),
+            ("Bime", {"Bime account": "acme"}),
+            ("Badge Connect", {}),
+        ):
+            page.get_by_role("button", name=f"Connect to {name}", exact=True).click()
+            if name in ("Bime", "Badge Connect"):
+                for label, value in entered.items():
+                    page.get_by_label(label).fill(value)
+                page.get_by_role("button", name=f"Go on to {name}").click()
+            agree(page, name)
+        page.get_by_role("button", name="Connect to Bits").click()
+        page.get_by_label("Client id").fill("ada-bits")
+        page.get_by_label("Client secret").fill("ada-bits-secret")
+        page.get_by_role("button", name="Connect", exact=True).click()
+        page.get_by_text("Bits is connected.").wait_for()
+        assert page.locator(".ca-card").count() == 5
+        sandbox = next(child for child in family.children if child.name == "sandbox")
+        sandbox.process.kill()
+        sandbox.process.wait()
+        page.get_by_role("button", name=re.compile("Test this connection OpenID")).click()
+        page.get_by_text("There is nothing for you to do").wait_for()
+        page.goto(f"{address}/connections/")
+        page.get_by_role("link", name="Disconnect OpenID").click()
+        page.get_by_role("button", name="Disconnect").click()
+        page.get_by_text("OpenID is disconnected.").wait_for()
+        page.get_by_text("The permission is being withdrawn at the service.").wait_for()
+        assert page.locator(".ca-card").count() == 4
+        context.close()
