@@ -33,7 +33,7 @@ _WORDS: Final[dict[str, str | Promise]] = {
 
 @dataclass(frozen=True)
 class Line:
-    """One event. ``mood`` is ``good``, ``bad`` or ``plain``; ``code`` is for staff."""
+    """One event. ``mood`` is ``good``, ``bad`` or ``neutral``; ``code`` is for staff."""
 
     at: datetime
     kind: str
@@ -52,7 +52,7 @@ def timeline(row: ConnectedAccount) -> list[Line]:
 
 def _lines(events: Iterable[Event]) -> Iterable[Line]:
     for event in events:
-        mood = "good" if event.kind in GOOD else "bad" if event.kind in BAD else "plain"
+        mood = "good" if event.kind in GOOD else "bad" if event.kind in BAD else "neutral"
         scopes = event.detail.split() if event.kind == Kind.SCOPES_CHANGED else []
         yield Line(event.at, event.kind, mood, _words(event), scopes, event.detail)
 

@@ -286,6 +286,7 @@ def test_task_names_arguments_and_results_are_the_contract() -> None:
             "drain_refreshes",
             "refresh_account",
             "revoke_pending_tokens",
+            "mail_reconnect",
             "purge",
             "store_refresh",
         )
