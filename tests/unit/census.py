@@ -67,6 +67,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "confirm_site": Command(("--endpoints", "badgr"), asks=True),
     "connections_status": Command((), asks=False),
+    "import_connections": Command(("--from", "allauth", "--blank"), asks=True),
     "revoke_all": Command(("--provider", "badgr"), asks=True),
     "rotate_token_keys": Command(("--dry-run",), asks=False),
 }
