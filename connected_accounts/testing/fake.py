@@ -28,7 +28,7 @@ from connected_accounts.testing.badgr import BadgrDialect
 from connected_accounts.testing.bime import BimeDialect
 from connected_accounts.testing.bitbadges import BitBadgesDialect
 from connected_accounts.testing.bits import BitsDialect
-from connected_accounts.testing.dialect import Dialect
+from connected_accounts.testing.dialect import ENDPOINTS, Dialect
 from connected_accounts.testing.faults import Answer, Scripted
 from connected_accounts.testing.server import (
     OMITTED,
@@ -46,7 +46,6 @@ DIALECTS: Final[tuple[tuple[type[Provider], type[Dialect]], ...]] = (
     (Bits, BitsDialect),
     (Provider, Dialect),
 )
-ENDPOINTS: Final = ("token", "revocation", "identity", "api", "discovery", "registration")
 DOWN: Final = Answer(503, body="<h1>Service Unavailable</h1>")
 
 
@@ -226,7 +225,7 @@ class FakeProvider:
 
     def script(self, endpoint: str, *answers: Scripted) -> None:
         """Queue what the next calls of ``token``, ``revocation``, ``identity``, ``api``,
-        ``discovery`` or ``registration`` get."""
+        ``discovery``, ``registration`` or ``authorization`` get."""
         self._scripts[endpoint].extend(answers)
 
     def unavailable(self, answer: Scripted = DOWN) -> None:

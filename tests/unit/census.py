@@ -65,6 +65,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
+    "check_provider": Command(("badgr",), asks=False),
     "confirm_site": Command(("--endpoints", "badgr"), asks=True),
     "connections_status": Command((), asks=False),
     "import_connections": Command(("--from", "allauth", "--blank"), asks=True),

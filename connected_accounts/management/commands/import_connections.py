@@ -1,20 +1,14 @@
 """Take over the connections that allauth, social-auth or oauth2-capture made."""
 
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
 from connected_accounts.exceptions import ConfigurationError
+from connected_accounts.management.arguments import pair
 from connected_accounts.services.adopting import REASONS
 from connected_accounts.services.importing import SOURCES, Imported, import_connections
-
-
-def pair(text: str) -> tuple[str, str]:
-    theirs, equals, ours = text.partition("=")
-    if not (theirs and equals and ours):
-        raise ArgumentTypeError("write theirs=ours")
-    return theirs, ours
 
 
 class Command(BaseCommand):
