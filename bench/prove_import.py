@@ -1,8 +1,9 @@
 """``import_connections`` from each of the three packages: how long, and that every token arrived.
 
-``python -m bench.prove_import [ROWS]``: 10,000 rows of each unless said otherwise, written by the
+``python -m bench.prove_import [ROWS [PACKAGE …]]``: 10,000 rows of each unless said otherwise, written by the
 packages' own models, on PostgreSQL; IMPORT_KIND=mariadb or sqlite takes another. Then the run that
-finds everything there, and the one that blanks the plain text.
+finds everything there, and the one that blanks the plain text. Then the same rows once more, with a
+run that is killed on its way and two that go on from there at the same time.
 """
 
 import os
@@ -14,25 +15,26 @@ from io import StringIO
 from typing import Any
 
 from bench.servers import own_database
-from bench.stage import scratch, table, tell
+from bench.stage import ROOT, scratch, table, tell
 
 SOURCES = ("allauth", "social-auth", "oauth2-capture")
 
 
 def main() -> None:
     if "IMPORT_DATABASE" in os.environ:
-        measure(int(sys.argv[1]))
+        measure(int(sys.argv[1]), sys.argv[2:])
         return
-    rows = sys.argv[1] if len(sys.argv) > 1 else "10000"
+    rows, *sources = sys.argv[1:] or ["10000"]
     kind = os.environ.get("IMPORT_KIND", "postgresql")
     with scratch() as folder, own_database(kind, folder) as database:
         environ = os.environ | {"IMPORT_DATABASE": database, "DATABASE_URL": database}
-        environ |= {"DJANGO_SETTINGS_MODULE": "bench.movers_settings"}
+        environ |= {"DJANGO_SETTINGS_MODULE": "bench.movers_settings", "PYTHONPATH": str(ROOT)}
         command = [sys.executable, "-W", "ignore", "-m", "bench.prove_import", rows]
+        command += sources or SOURCES
         sys.exit(subprocess.run(command, env=environ).returncode)
 
 
-def measure(rows: int) -> None:
+def measure(rows: int, sources: list[str]) -> None:
     import django
 
     django.setup()
@@ -42,7 +44,7 @@ def measure(rows: int) -> None:
     call_command("migrate", verbosity=0)
     tell(f"{connection.vendor}, {rows} rows of each, batches of 500\n")
     figures = []
-    for source in SOURCES:
+    for source in sources:
         make(source, rows)
         seconds = {name: timed(source, *arguments) for name, arguments in RUNS.items()}
         check(rows)
@@ -53,6 +55,37 @@ def measure(rows: int) -> None:
         )
         empty()
     table(figures)
+    tell("")
+    table([killed_and_twice_at_once(source, rows) for source in sources])
+
+
+def killed_and_twice_at_once(source: str, rows: int) -> dict[str, Any]:
+    from connected_accounts.models import ConnectedAccount, Event
+
+    make(source, rows)
+    first = start(source)
+    while ConnectedAccount.objects.count() < rows // 5:
+        assert first.poll() is None, "it was done before it could be killed"
+        time.sleep(0.01)
+    first.kill()
+    first.wait()
+    kept = ConnectedAccount.objects.count()
+    both = [start(source), start(source)]
+    assert [one.wait(600) for one in both] == [0, 0]
+    both = [start(source, "--blank", "--no-input") for _ in range(2)]
+    assert [one.wait(600) for one in both] == [0, 0]
+    check(rows)
+    events = Event.objects.count()
+    empty()
+    told = {"package": source, "stored before the kill": kept}
+    return told | {"after two runs at once": rows, "events": events, "lost": 0, "twice": 0}
+
+
+def start(source: str, *arguments: str) -> "subprocess.Popen[bytes]":
+    command = ("import_connections", "--from", source, *arguments)
+    return subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-m", "django", *command], stdout=subprocess.DEVNULL
+    )
 
 
 RUNS = {
@@ -147,10 +180,10 @@ def check(rows: int) -> None:
     from social_django.models import UserSocialAuth
 
     from bench.stub import token
-    from connected_accounts.models import ConnectedAccount
+    from connected_accounts.models import ConnectedAccount, Event
 
     found = ConnectedAccount.objects.with_token()
-    assert found.count() == rows, found.count()
+    assert found.count() == Event.objects.count() == rows, (found.count(), Event.objects.count())
     for row in found.iterator():
         kept = row.open_token()
         assert kept["access_token"] == token("a", row.subject, 0), row.subject

@@ -101,6 +101,8 @@ class ConnectedAccountQuerySet(models.QuerySet["ConnectedAccount"]):
     def mark_imported(self, rows: "Sequence[ConnectedAccount]") -> "list[ConnectedAccount]":
         """Store accounts that another package had; return those that were. One that is there by now
         stays as it is."""
+        for row in rows:
+            row.pk, row._state.adding = None, True  # a try before this one may have been undone
         try:
             with transaction.atomic(using=router.db_for_write(self.model)):
                 return list(self.bulk_create(rows))

@@ -24,6 +24,7 @@ from connected_accounts.services.foreign import ForeignGrant, Source
 from connected_accounts.services.from_allauth import Allauth
 from connected_accounts.services.from_oauth2_capture import OAuth2Capture
 from connected_accounts.services.from_social_auth import SocialAuth
+from connected_accounts.services.locks import retried
 from connected_accounts.services.pauses import claim_for_site, take_turns
 
 BATCH: Final = 500
@@ -115,13 +116,20 @@ class _Batch:
             return set(made)
         for alias in aliases:
             claim_for_site(alias)
-        # durable: what is blanked afterwards must not be rolled back here.
-        with transaction.atomic(using=router.db_for_write(ConnectedAccount), durable=True):
-            for alias in exclusive:
-                take_turns(alias)
-            self._leave(made, _in_use(made, exclusive), "account_in_use")
-            rows = ConnectedAccount.objects.mark_imported([row for row, _ in made.values()])
-            Event.objects.bulk_create([self._event(row) for row in rows])
+
+        def write() -> tuple[list[Key], list[ConnectedAccount]]:
+            # durable: what is blanked afterwards must not be rolled back here.
+            with transaction.atomic(using=router.db_for_write(ConnectedAccount), durable=True):
+                for alias in exclusive:
+                    take_turns(alias)
+                taken = _in_use(made, exclusive)
+                free = [row for key, (row, _) in made.items() if key not in taken]
+                rows = ConnectedAccount.objects.mark_imported(free)
+                Event.objects.bulk_create([self._event(row) for row in rows])
+            return taken, rows
+
+        taken, rows = retried(write)
+        self._leave(made, taken, "account_in_use")
         return {_key(row) for row in rows}
 
     def _event(self, row: ConnectedAccount) -> Event:

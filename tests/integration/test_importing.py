@@ -9,17 +9,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from bench import stub
+from tests.integration.site import POSTGRES
 
 ROOT = Path(__file__).resolve().parents[2]
 CASES = ROOT / "tests/integration/movers"
+PACKAGES = ("allauth", "social_django", "oauth2_capture")
 
 
 @pytest.mark.parametrize("path", sorted(CASES.glob("cases_*.py")), ids=lambda path: path.stem)
 def test_the_cases_of_a_site_that_moves(path: Path) -> None:
-    for package in ("allauth", "social_django", "oauth2_capture"):
+    for package in PACKAGES:
         pytest.importorskip(package, reason=f"{package} is not installed")
     wanted = len(re.findall(r"^def test_", path.read_text("utf-8"), re.MULTILINE))
     with stub.running() as provider:
@@ -41,3 +44,22 @@ def test_the_cases_of_a_site_that_moves(path: Path) -> None:
     assert passed is not None
     assert int(passed[1]) >= wanted > 0
     assert "skipped" not in run.stdout
+
+
+@pytest.mark.postgres
+def test_a_killed_run_is_gone_on_with_by_two_at_once_and_nothing_is_lost_or_twice() -> None:
+    for package in PACKAGES:
+        pytest.importorskip(package, reason=f"{package} is not installed")
+    try:
+        psycopg.connect(POSTGRES, connect_timeout=3).close()
+    except psycopg.OperationalError:
+        pytest.skip("service PostgreSQL is not there")
+    run = subprocess.run(
+        [sys.executable, "-m", "bench.prove_import", "1200", "social-auth"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "| 1200 | 1200 | 0 | 0 |" in run.stdout
