@@ -1,5 +1,6 @@
 """What several commands take as an argument."""
 
+from argparse import ArgumentTypeError
 from datetime import datetime
 
 from django.utils import timezone
@@ -12,3 +13,11 @@ def moment(text: str) -> datetime:
     if found is None:
         raise ValueError(text)
     return timezone.make_aware(found) if timezone.is_naive(found) else found
+
+
+def pair(text: str) -> tuple[str, str]:
+    """``name=value``, neither of them empty."""
+    name, _, value = text.partition("=")
+    if not name or not value:
+        raise ArgumentTypeError("write it as name=value")
+    return name, value
