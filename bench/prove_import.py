@@ -1,9 +1,10 @@
 """``import_connections`` from each of the three packages: how long, and that every token arrived.
 
-``python -m bench.prove_import [ROWS [PACKAGE …]]``: 10,000 rows of each unless said otherwise, written by the
-packages' own models, on PostgreSQL; IMPORT_KIND=mariadb or sqlite takes another. Then the run that
-finds everything there, and the one that blanks the plain text. Then the same rows once more, with a
-run that is killed on its way and two that go on from there at the same time.
+``python -m bench.prove_import [ROWS [PACKAGE …]]``: 10,000 rows of each unless said otherwise,
+written by the packages' own models, on PostgreSQL; IMPORT_KIND=mariadb or sqlite takes another.
+Then the run that finds everything there, and the one that blanks the plain text. Then the same
+rows once more, with a run that is killed on its way and two that go on from there at the same
+time.
 """
 
 import os
