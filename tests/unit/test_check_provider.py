@@ -356,6 +356,8 @@ def test_a_server_that_answers_a_head_with_a_body_confuses_nothing(
     configure(api_base_url=f"{server.url}/api")
     checked = check("login")
     assert checked.level("api_base_url") == checked.level("credentials") == "ok"
+    knocks = [request for request in server.seen if not request.body]
+    assert {request.headers["connection"] for request in knocks} == {"close"}
 
 
 def test_a_host_that_is_not_there_and_one_that_never_answers(
