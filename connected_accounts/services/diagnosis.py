@@ -68,7 +68,7 @@ def diagnose(
     told, finding = _discovery(provider, endpoints)
     yield finding
     yield _pkce(provider, told)
-    knocks = knock(endpoints)
+    knocks = knock(endpoints, provider.grant_type)
     yield from endpoint_findings(knocks)
     yield tls_finding(knocks)
     yield clock_finding(knocks)

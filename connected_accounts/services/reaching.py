@@ -28,6 +28,10 @@ METHODS: Final[Mapping[str, str]] = {
     "registration_endpoint": "HEAD",
     "api_base_url": "HEAD",
 }
+USELESS: Final[Mapping[str, tuple[str, ...]]] = {
+    "client_credentials": ("authorization_endpoint",),
+    "personal_token": ("authorization_endpoint", "token_endpoint", "refresh_endpoint"),
+}
 # Whose root may well answer 404, or which does not know the method.
 ANY_ANSWER: Final = ("registration_endpoint", "api_base_url")
 MAY_SKEW: Final = 60.0  # seconds: an id_token's times are compared with our clock
@@ -61,9 +65,10 @@ class Knock:
     failure: str = ""
 
 
-def knock(endpoints: Endpoints) -> list[Knock]:
-    """Call each endpoint there is, once."""
-    named = [(name, getattr(endpoints, name)) for name in METHODS]
+def knock(endpoints: Endpoints, grant_type: str) -> list[Knock]:
+    """Call each endpoint there is, once, but those that this grant type has no use for."""
+    useless = USELESS.get(grant_type, ())
+    named = [(name, getattr(endpoints, name)) for name in METHODS if name not in useless]
     return [_knock(name, url, public=endpoints.public_only) for name, url in named if url]
 
 
@@ -72,7 +77,9 @@ def _knock(name: str, url: str, *, public: bool) -> Knock:
     began = datetime.now(UTC)
     answer, failure = None, ""
     try:
-        answer = transport.fetch(requests.Request(method, url), public=public)
+        # The connection is not used again: some servers answer a HEAD with a body.
+        request = requests.Request(method, url, headers={"Connection": "close"})
+        answer = transport.fetch(request, public=public)
     except ProviderError as problem:
         failure = problem.code
     now = datetime.now(UTC)
@@ -95,9 +102,9 @@ def _judge(one: Knock) -> Finding:
     if one.name in ANY_ANSWER and status < 500:
         return ok(one.name, f"{said}.")
     if status >= 500:
-        # An empty POST is more than some servers are prepared for.
-        weak = one.method == "POST" and status in (500, 501)
-        return (warning if weak else error)(one.name, f"{said}.", "Try again later.")
+        if one.method == "POST" and status == 500:
+            return warning(one.name, f"{said}, which an empty request may bring about.")
+        return error(one.name, f"{said}.", "Try again later.")
     if status == 429:
         return warning(one.name, f"{said}: too many requests from here.", "Try again later.")
     if status in (404, 410):

@@ -294,6 +294,9 @@ def test_people_who_bring_their_own_need_no_client_of_the_site(configure: Any) -
     configure(entry={"CLIENT_ID": ""}, grant_type="personal_token")
     checked = check("login")
     assert (checked.level("client"), checked.level("credentials")) == ("ok", "unchecked")
+    assert "Needs none" in checked.said("redirect_uri")
+    assert "token_endpoint" not in checked.findings
+    assert "authorization_endpoint" not in checked.findings
 
 
 # --- Endpoints, TLS, clock
@@ -338,6 +341,23 @@ def test_an_api_that_knows_no_head_is_there_all_the_same(server: Lying, configur
     assert check("login").level("api_base_url") == "ok"
     server.answers["/api"] = {"status": 500}
     assert check("login").level("api_base_url") == "error"
+
+
+def test_a_server_that_answers_a_head_with_a_body_confuses_nothing(
+    server: Lying, configure: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(request: Any, line: Any) -> bytes | None:
+        if request.method == "HEAD":
+            return bytes(server.answering("<h1>Not found</h1>", 404))
+        return usual(request, line)
+
+    usual = server.server.answer
+    monkeypatch.setattr(server.server, "answer", answer)
+    configure(api_base_url=f"{server.url}/api")
+    checked = check("login")
+    assert checked.level("api_base_url") == checked.level("credentials") == "ok"
+    knocks = [request for request in server.seen if not request.body]
+    assert {request.headers["connection"] for request in knocks} == {"close"}
 
 
 def test_a_host_that_is_not_there_and_one_that_never_answers(

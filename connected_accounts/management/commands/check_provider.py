@@ -4,6 +4,7 @@ import json
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from django.core import checks
@@ -13,6 +14,7 @@ from django.urls import NoReverseMatch, reverse
 from connected_accounts import conf
 from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.management.arguments import pair
+from connected_accounts.providers.registry import get_provider
 from connected_accounts.services.diagnosis import diagnose
 from connected_accounts.services.findings import Finding, Level, error, ok, warning
 
@@ -105,6 +107,9 @@ def redirect_uri(alias: str) -> str | None:
 
 def redirect_finding(alias: str) -> Finding:
     check = "redirect_uri"
+    with suppress(ConfigurationError):  # of which the system checks speak
+        if get_provider(alias).grant_type != "authorization_code":
+            return ok(check, "Needs none: nobody is sent to the provider.")
     address = redirect_uri(alias)
     if address is None:
         return error(

@@ -151,12 +151,15 @@ def test_what_an_earlier_run_imported_is_blanked_by_a_later_one(source: str) -> 
 def test_nothing_is_blanked_that_was_not_imported(source: str) -> None:
     MAKE[source](person(), 7)
     MAKE[source](person("bob"), 8)
+    MAKE[source](person("eve"), 9)
     run(source)
-    Event.objects.all().delete()
+    Event.objects.exclude(subject="9").delete()
     refresh(ConnectedAccount.objects.get(subject="7"))  # as if connected here, not imported
-    ConnectedAccount.objects.filter(subject="8").update(token=None)  # and lost
+    ConnectedAccount.objects.filter(subject="8").update(token=None)  # lost
+    damaged = f"v1.00000000.{'x' * 60}"  # imported, and its key is gone
+    ConnectedAccount.objects.filter(subject="9").update(token=damaged)
     assert "blanked: 0" in run(source, "--blank", "--no-input")
-    assert len(plaintext(source)) == 4
+    assert len(plaintext(source)) == 6
 
 
 def test_a_token_that_was_written_since_it_was_read_is_not_blanked(source: str) -> None:
