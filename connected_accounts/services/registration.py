@@ -154,6 +154,6 @@ def seconds_since_1970(value: Any) -> datetime | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
         return None
     try:
-        return datetime.fromtimestamp(value, UTC)
+        return datetime.fromtimestamp(value, timezone.now().tzinfo and UTC)
     except (ValueError, OverflowError, OSError):
         return None
