@@ -9,7 +9,7 @@ BENCH_VENV ?= .venv-bench
 python := $(VENV)/bin/python
 install := $(python) -m pip install --quiet --disable-pip-version-check --editable
 
-.PHONY: help demo test prove lint check docs bench clean
+.PHONY: help demo test prove lint check docs screenshots bench clean
 .DELETE_ON_ERROR:
 
 help:
@@ -20,6 +20,7 @@ help:
 	@echo "make lint    ruff, mypy, import contracts, missing migrations"
 	@echo "make bench   measurements beside the peers, on PostgreSQL (BENCH_ARGS='--scale 0.1' is passed on)"
 	@echo "make docs    the documentation, into site/"
+	@echo "make screenshots  a picture of every page, into docs/images; needs Chromium"
 	@echo "make clean   removes what the other targets made"
 	@echo "PYTHON=python3.13 picks another Python (3.11 or newer)."
 
@@ -56,6 +57,9 @@ docs: $(VENV)/docs.stamp
 # The peers get an environment of their own, with the versions that bench/requirements.txt pins.
 bench: $(BENCH_VENV)/bench.stamp
 	$(BENCH_VENV)/bin/python -m bench $(BENCH_ARGS)
+
+screenshots: $(VENV)/test.stamp
+	$(python) -m tests.browser.screenshots
 
 clean:
 	rm -rf .demo db.sqlite3 db.sqlite3-shm db.sqlite3-wal

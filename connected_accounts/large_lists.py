@@ -5,6 +5,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from django.contrib import admin
+from django.contrib.auth import get_user_model
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -19,6 +20,7 @@ else:
     AnyPaginator = Paginator
 
 COUNT_UP_TO: Final = 10_000
+MAX_USERS: Final = 200  # whose name or address a search term may begin
 
 
 class BoundedPaginator(AnyPaginator):
@@ -67,3 +69,16 @@ class ExpiringFilter(admin.SimpleListFilter):
             return queryset
         until = queryset.filter(expires_at__lte=now + self.spans[name][1])
         return until if name == "over" else until.filter(expires_at__gt=now)
+
+
+def users_named(term: str) -> list[Any]:
+    """Those whose name, or with an @ in it whose address, begins with a search term. A name has an
+    index; an address has none in Django's own table, so all of them are read."""
+    kind = get_user_model()
+    lookup = f"{kind.USERNAME_FIELD}__startswith"
+    found = list(kind._default_manager.filter(**{lookup: term}).only("pk")[:MAX_USERS])
+    email = kind.get_email_field_name()
+    if not found and "@" in term and email in {f.name for f in kind._meta.get_fields()}:
+        lookup = f"{email}__istartswith"
+        found = list(kind._default_manager.filter(**{lookup: term}).only("pk")[:MAX_USERS])
+    return found

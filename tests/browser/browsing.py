@@ -84,6 +84,7 @@ def sign_in(page: Any, site: str, name: str = "demo") -> None:
 
 
 def sign_in_there(page: Any, name: str = "ada") -> None:
+    page.locator("input[name=password], button[name=allow]").first.wait_for()
     if page.locator("input[name=password]").count():
         page.get_by_label("Name").fill(name)
         page.get_by_label("Password").fill(name)

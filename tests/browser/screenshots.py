@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -44,14 +44,16 @@ gone = dict(owner_key=badgr.owner_key, client_id="x", endpoint_fingerprint="x", 
 Revocation.objects.create(provider="oidc", subject="1", label="grace@example.org", attempts=2,
     next_attempt_at=now + timedelta(hours=9), seal_id=uuid.uuid4(), **gone)
 Revocation.objects.create(provider="bits", subject="2", label="ada", outcome="revoked",
-    seal_id=uuid.uuid4(), **gone)
+    finished_at=now, seal_id=uuid.uuid4(), **gone)
 """
 
 
 @contextmanager
-def filled_site(folder: Path, settings: str = "") -> Iterator[tuple[str, Any]]:
+def filled_site(
+    folder: Path, settings: str = "", files: Mapping[str, str] | None = None
+) -> Iterator[tuple[str, Any]]:
     """The site with accounts in every state, and the browser that made them."""
-    with running_site(folder, settings) as (port, family), chromium() as browser:
+    with running_site(folder, settings, files) as (port, family), chromium() as browser:
         site = f"http://127.0.0.1:{port}"
         page = browser.new_page()
         sign_in(page, site)
