@@ -42,6 +42,7 @@ prove: $(VENV)/test.stamp
 	$(python) -m bench.prove_copies
 	$(python) -m bench.prove_deploy
 	$(python) -m bench.prove_scale
+	$(python) -m bench.prove_import
 
 lint: $(VENV)/dev.stamp
 	$(VENV)/bin/ruff check

@@ -12,6 +12,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 
 from connected_accounts import security
 from connected_accounts.models import SITE_OWNER, ProviderClient
+from connected_accounts.providers.base import Provider
 from connected_accounts.providers.inputs import KNOWN
 from connected_accounts.providers.registry import get_providers
 from connected_accounts.secret import Secret
@@ -47,13 +48,18 @@ class ProviderClientForm(ModelForm):
         choices = [
             (p.alias, f"{p.name} ({p.alias})")
             for p in get_providers()
-            if p.grant_type != "personal_token"
+            if p.grant_type != "personal_token" and not _registers_itself(p)
         ]
         if "provider" in self.fields:  # not where there is nothing to change
             self.fields["provider"].choices = choices  # type: ignore[attr-defined]
 
     def clean_client_id(self) -> str:
-        return self._checked("client_id")
+        client_id = self._checked("client_id")
+        alias = self.cleaned_data.get("provider")
+        service = next((p for p in get_providers() if p.alias == alias), None)
+        if ":" in client_id and service is not None and service.splits_client_at_colon:
+            raise forms.ValidationError(_("A client id with a colon cannot be used here."))
+        return client_id
 
     def clean_new_secret(self) -> str:
         return self._checked("new_secret") if self.cleaned_data["new_secret"] else ""
@@ -65,6 +71,12 @@ class ProviderClientForm(ModelForm):
         if fault is not None:
             raise forms.ValidationError(fault)
         return value
+
+
+def _registers_itself(provider: Provider) -> bool:
+    """Whether the site is made a client by the provider's hosts, one by one."""
+    known = provider.known_endpoints().registration_endpoint
+    return bool(known) and not provider.config.client_id
 
 
 @admin.register(ProviderClient)

@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from functools import wraps
-from inspect import iscoroutinefunction
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
-from asgiref.sync import sync_to_async
+from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -77,27 +76,43 @@ def stop_unless_connected(
     back = _way_back(request)
     if not request.user.is_authenticated:
         return browser.to_login(request, back or "/")
-    optional = get_provider(alias).config.optional_scopes
-    accounts = ConnectedAccount.objects.for_user(request.user).at(alias).active()
-    newest = list(accounts.order_by("-connected_at"))
-    meant = request.GET.get("connection", "")
-    # Sorting keeps the order of the others.
-    for account in sorted(newest, key=lambda account: str(account.pk) != meant):
-        if set(scopes) <= set(account.scopes_granted):
-            request.connected_account = account  # type: ignore[attr-defined]
-            return None
+    account, newest = find_account(request.user, alias, scopes, request.GET.get("connection", ""))
+    if account is not None:
+        request.connected_account = account  # type: ignore[attr-defined]
+        return None
     if newest and set(scopes) <= set(newest[0].scopes_requested):
         service = get_provider(alias)
         missing = [scope for scope in scopes if scope not in newest[0].scopes_granted]
         context = {"provider": service, "missing": scope_lines(service, missing), "back": back}
         page = render(request, "connected_accounts/missing_scopes.html", context, status=403)
         return browser.guard(page, carries_code=False)
+    return browser.SeeOther(connect_address(alias, scopes, newest, back))
+
+
+def find_account(
+    user: Any, alias: str, scopes: Sequence[str], meant: str = ""
+) -> tuple[ConnectedAccount | None, list[ConnectedAccount]]:
+    """The account that is meant or newest and was granted ``scopes``, and all active ones."""
+    accounts = ConnectedAccount.objects.for_user(user).at(alias).active()
+    newest = list(accounts.order_by("-connected_at"))
+    # Sorting keeps the order of the others.
+    for account in sorted(newest, key=lambda account: str(account.pk) != meant):
+        if set(scopes) <= set(account.scopes_granted):
+            return account, newest
+    return None, newest
+
+
+def connect_address(
+    alias: str, scopes: Sequence[str], newest: list[ConnectedAccount], back: str = ""
+) -> str:
+    """The page that connects, or asks for what is missing."""
     # The scopes asked for before come along: a new grant takes the old one's place.
+    optional = get_provider(alias).config.optional_scopes
     kept = set(newest[0].scopes_requested) & set(optional) if newest else set()
     asked = [*scopes, *(scope for scope in optional if scope in kept and scope not in scopes)]
     query = urlencode([("next", back)] * bool(back) + [("scope", scope) for scope in asked])
     address = reverse("connected_accounts:connect", args=[alias])
-    return browser.SeeOther(f"{address}?{query}" if query else address)
+    return f"{address}?{query}" if query else address
 
 
 def _way_back(request: HttpRequest) -> str:

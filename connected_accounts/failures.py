@@ -146,7 +146,24 @@ _UNUSABLE: Final = Failure(
     ),
     try_again=False,
 )
-_UNUSABLE_FOR: Final = ("no_manifest", "no_scope_offered", "private_address", "unlisted_host")
+_UNUSABLE_FOR: Final = (
+    "issuer_not_https",
+    "no_manifest",
+    "no_metadata",
+    "no_registration",
+    "no_scope_offered",
+    "private_address",
+    "redirect",
+    "too_large",
+    "unlisted_host",
+    "wrong_issuer",
+)
+_NOT_READY: Final = Failure(
+    503,
+    _("This service is not ready yet"),
+    _("The people who run this site have still to set it up."),
+    try_again=False,
+)
 _CONFIGURATION: Final = Failure(
     500,
     _("This service is not set up correctly"),
@@ -164,7 +181,11 @@ _UNKNOWN_SCOPE: Final = Failure(
     _("The address names a permission that this site does not use."),
     try_again=False,
 )
-_CONFIGURATIONS: Final = {"unknown_scope": _UNKNOWN_SCOPE, "inputs": _UNUSABLE_INPUT}
+_CONFIGURATIONS: Final = {
+    "inputs": _UNUSABLE_INPUT,
+    "no_client": _NOT_READY,
+    "unknown_scope": _UNKNOWN_SCOPE,
+}
 
 
 def failure_for(error: ConnectedAccountsError) -> Failure:

@@ -114,6 +114,26 @@ class ConnectedAccountQuerySet(models.QuerySet["ConnectedAccount"]):
                 raise
         return same.current().get(), False
 
+    def mark_imported(self, rows: "Sequence[ConnectedAccount]") -> "list[ConnectedAccount]":
+        """Store accounts that another package had; return those that were. One that is there by now
+        stays as it is."""
+        for row in rows:
+            row.pk, row._state.adding = None, True  # a try before this one may have been undone
+        try:
+            with transaction.atomic(using=router.db_for_write(self.model)):
+                return list(self.bulk_create(rows))
+        except IntegrityError:
+            return [row for row in rows if self._insert_if_new(row)]
+
+    def _insert_if_new(self, row: "ConnectedAccount") -> bool:
+        row.pk, row._state.adding = None, True
+        try:
+            with transaction.atomic(using=router.db_for_write(self.model)):
+                row.save(force_insert=True)
+        except IntegrityError:
+            return False
+        return True
+
     def mark_all_refreshed(
         self, grants: "Sequence[tuple[ConnectedAccount, dict[str, Any]]]"
     ) -> bool:

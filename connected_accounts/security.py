@@ -24,6 +24,7 @@ class SecurityEvent(StrEnum):
     KEYS_ROTATED = "keys_rotated"
     SITE_CONFIRMED = "site_confirmed"
     ENDPOINTS_CONFIRMED = "endpoints_confirmed"
+    IMPORTED = "imported"
 
 
 _LEVELS: Final = {

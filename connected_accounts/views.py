@@ -149,7 +149,11 @@ class ConnectView(Page):
 
         try:
             _account, created = connect_directly(
-                user=request.user, provider=service.alias, values=form.values, account=account
+                user=request.user,
+                provider=service.alias,
+                values=form.values,
+                scopes=browser.form_values(request, "scope"),
+                account=account,
             )
         except ConnectedAccountsError as error:
             if isinstance(error, ClientRejected) and error.code == "credentials":

@@ -1,7 +1,9 @@
 """What several commands take as an argument."""
 
+from argparse import ArgumentTypeError
 from datetime import datetime
 
+from django.conf import settings
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
@@ -11,4 +13,14 @@ def moment(text: str) -> datetime:
     found = parse_datetime(text if "T" in text or " " in text else f"{text}T00:00:00")
     if found is None:
         raise ValueError(text)
-    return timezone.make_aware(found) if timezone.is_naive(found) else found
+    if timezone.is_aware(found) == settings.USE_TZ:
+        return found
+    return timezone.make_aware(found) if settings.USE_TZ else timezone.make_naive(found)
+
+
+def pair(text: str) -> tuple[str, str]:
+    """``name=value``, neither of them empty."""
+    name, _, value = text.partition("=")
+    if not name or not value:
+        raise ArgumentTypeError("write it as name=value")
+    return name, value

@@ -25,6 +25,8 @@ from connected_accounts.secret import Secret, forgetful
 QUERY_PARAM = "access_token"
 Origin = tuple[str, str, int]
 BAD_URL = "This is not a URL that can be called."
+# RFC 9110 9.2.1: sent twice they do no harm.
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _PORTS = {"https": 443, "http": 80}
 
 
@@ -126,13 +128,29 @@ class ProviderSession(OAuth2Session):
         replayable = request.body is None or isinstance(request.body, bytes | str)
         # A 401 behind a redirect was seen, and acted on, at its own hop.
         seen = bool(response.history)
-        if response.status_code != 401 or self._renew is None or not replayable or seen:
+        if response.status_code != 401 or not replayable or seen:
             return response
-        renewed = self._renew(token)
-        if renewed.reveal() == token.reveal():
+        renewed = self.renewed(token)
+        if renewed is None:
             return response
         response.close()
         return self._send_with(request, renewed, kwargs)
+
+    def token_for(self, url: str) -> Secret:
+        """The access token, for a client of another kind that is about to call ``url``.
+
+        Raises ConfigurationError for a host of others, and for a provider whose calls need more
+        care than a header: the token in the query, or hosts that people name.
+        """
+        self._check(url)
+        if self._in_query or self._public_only:
+            raise ConfigurationError("other_client", "Call this provider with get_session.")
+        return self._access_token()
+
+    def renewed(self, failed: Secret) -> Secret | None:
+        """Another token in place of one that was refused, or None."""
+        renewed = None if self._renew is None else self._renew(failed)
+        return None if renewed is None or renewed.reveal() == failed.reveal() else renewed
 
     def _send_with(
         self, request: requests.PreparedRequest, token: Secret, kwargs: dict[str, Any]
@@ -141,7 +159,20 @@ class ProviderSession(OAuth2Session):
             if self._in_query:
                 return self._send_in_query(request, token, kwargs)
             request.headers["Authorization"] = f"Bearer {token.reveal()}"
+            return self._transmit(request, kwargs)
+
+    def _transmit(
+        self, request: requests.PreparedRequest, kwargs: dict[str, Any]
+    ) -> requests.Response:
+        """Send; where no answer came because the connection broke, a safe method once more."""
+        try:
             return super().send(request, **kwargs)
+        except (requests.Timeout, requests.exceptions.SSLError):
+            raise
+        except requests.ConnectionError:
+            if request.method not in SAFE_METHODS:
+                raise
+        return super().send(request, **kwargs)
 
     def _send_in_query(
         self, request: requests.PreparedRequest, token: Secret, kwargs: dict[str, Any]
@@ -154,7 +185,7 @@ class ProviderSession(OAuth2Session):
         signed.prepare_url(_with_token(request.url or "", token), None)
         failure: requests.RequestException | None = None
         try:
-            response = super().send(signed, **(kwargs | {"allow_redirects": False}))
+            response = self._transmit(signed, kwargs | {"allow_redirects": False})
         except requests.RequestException as error:
             # Of the same kind, for whoever handles it, but without the URL in its text.
             failure = type(error)("The call to the provider failed.")

@@ -143,7 +143,17 @@ class Provider:
             names = names if for_site else ["client_id", "client_secret", *names]
         if self.grant_type == "personal_token":
             names = [*names, "personal_token"]
-        return [self.connect_field(name) for name in dict.fromkeys(names)]
+        return [self._in_this_way(self.connect_field(name)) for name in dict.fromkeys(names)]
+
+    @property
+    def splits_client_at_colon(self) -> bool:
+        """Whether a client id with a colon could not be sent: see ``basic_auth_encoding``."""
+        basic = self.token_endpoint_auth_method == "client_secret_basic"
+        return basic and self.basic_auth_encoding == "raw"
+
+    def _in_this_way(self, field: ConnectField) -> ConnectField:
+        splits = field.name == "client_id" and self.splits_client_at_colon
+        return replace(field, kind="basic_client_id") if splits else field
 
     def connect_field(self, name: str) -> ConnectField:
         """One of ``connect_fields``, in words; a subclass says more of its own."""

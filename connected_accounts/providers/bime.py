@@ -77,6 +77,13 @@ class Bime(Provider):
                 f"{dialect!r}.",
                 "Write 'draft5' or '', which is the final RFC.",
             )
+        if "{account}" not in str(config.options.get("site_base", SITE)):
+            yield Problem(
+                "E011",
+                f"CONNECTED_ACCOUNTS['PROVIDERS'][{config.alias!r}]['OPTIONS']['site_base'] names "
+                "no {account}.",
+                'Write where an account is, such as "https://{account}.bime.io".',
+            )
         yield from super().problems(config)
 
     def connect_field(self, name: str) -> ConnectField:

@@ -4,12 +4,12 @@ Requests and answers are those of docs.bits.bi, which shows no errors; what is i
 on Bits' page of the documentation, and is an option where a site may have to change it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from django.utils.translation import gettext_lazy as _
 
-from connected_accounts.conf import ProviderConfig
+from connected_accounts.conf import Problem, ProviderConfig
 from connected_accounts.exceptions import (
     ClientRejected,
     ConnectedAccountsError,
@@ -70,6 +70,17 @@ class Bits(Provider):
         super().__init__(config)
         if SESSION in self.scopes:
             self.connect_fields = tuple(dict.fromkeys((*self.connect_fields, *CLAIMS)))
+
+    @classmethod
+    def problems(cls, config: ProviderConfig) -> Iterator[Problem]:
+        yield from super().problems(config)
+        if SESSION in config.optional_scopes:
+            yield Problem(
+                "E011",
+                f"CONNECTED_ACCOUNTS['PROVIDERS'][{config.alias!r}]: {SESSION} is optional.",
+                "Write it into SCOPES of an alias of its own: it needs three claims, which are "
+                "asked for at each connection.",
+            )
 
     def connect_field(self, name: str) -> ConnectField:
         return FIELDS.get(name) or super().connect_field(name)

@@ -49,7 +49,17 @@ class OAuth2(Provider):
                 f"{where} takes the identity from an id_token without naming its issuer.",
                 "Write the server's issuer: an id_token of another one is not to be believed.",
             )
+        elif not issuer and not options.get("userinfo_endpoint") and cls._asks_userinfo(options):
+            yield Problem(
+                "W007",
+                f"{where} does not say where to ask whose an account is: nobody can connect.",
+                'Write userinfo_endpoint, or "identity_source": "token_response".',
+            )
         yield from super().problems(config)
+
+    @classmethod
+    def _asks_userinfo(cls, options: Mapping[str, Any]) -> bool:
+        return bool(options.get("identity_source", cls.identity_source) == "userinfo")
 
     def known_endpoints(self) -> Endpoints:
         return super().resolve_endpoints(dict.fromkeys(self.connect_fields, "example"))

@@ -15,7 +15,8 @@ MAX_INPUT: Final = 4096
 @dataclass(frozen=True)
 class ConnectField:
     """One input. ``kind`` is ``label`` (part of a host name), ``text``, ``url``, ``secret`` (never
-    stored but sealed, never shown again) or ``choice`` (one of ``choices``)."""
+    stored but sealed, never shown again), ``basic_client_id`` (text without a colon) or ``choice``
+    (one of ``choices``)."""
 
     name: str
     label: Any
@@ -34,6 +35,8 @@ class ConnectField:
             return _("Only letters, digits and hyphens; nothing else of the address.")
         if self.kind == "choice" and value not in self.choices:
             return _("Please choose one of the list.")
+        if self.kind == "basic_client_id" and ":" in value:
+            return _("A client id with a colon cannot be used here.")
         if self.kind == "secret" and not (value.isascii() and " " not in value):
             return _("This contains characters that cannot be used. Please copy it again.")
         https = value.lower().startswith("https://")

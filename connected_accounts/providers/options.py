@@ -108,6 +108,12 @@ def value_problems(provider: "Provider") -> Iterator[Problem]:
                 f"{where}: {name} is {url!r}, which is neither https nor a loopback address.",
                 "Write an https URL; plain http is for http://127.0.0.1 or http://[::1] only.",
             )
+    if ":" in provider.config.client_id and provider.splits_client_at_colon:
+        yield Problem(
+            "E018",
+            f"{where}['CLIENT_ID'] holds a colon, which this provider's way of Basic cannot send.",
+            'Set OPTIONS["basic_auth_encoding"] to "form", if the provider decodes it.',
+        )
     # E009 was an error for the same; it is retired, since an admin may enter the client.
     needs_client = not provider.config.client_id and not known.registration_endpoint
     if needs_client and provider.grant_type == "authorization_code":

@@ -22,7 +22,7 @@ from connected_accounts.secret import Secret, forgetful
 from connected_accounts.services import outages
 from connected_accounts.services.attempts import OWNER_INACTIVE
 from connected_accounts.services.exchange import session_for
-from connected_accounts.services.probing import end_if_dead
+from connected_accounts.services.probing import end_grant, end_if_dead
 from connected_accounts.services.renewal import renew
 from connected_accounts.services.storing import outside_transaction
 
@@ -138,10 +138,17 @@ def _read(account: ConnectedAccount, hosts: str | None = None) -> ConnectedAccou
     if row.needs_reconnect:
         raise ReauthorizationRequired(row.reason)
     if hosts is not None and row.endpoint_fingerprint != hosts:
+        end_grant(_whole(row), Reason.ENDPOINTS_CHANGED)
         raise ReauthorizationRequired(Reason.ENDPOINTS_CHANGED)
     if not row.owner_is_active:
         raise ProviderUnavailable(OWNER_INACTIVE, sent=False)
     return row
+
+
+def _whole(row: ConnectedAccount) -> ConnectedAccount:
+    """The row with all that its transitions compare, and what is told of it."""
+    whole: ConnectedAccount = ConnectedAccount.objects.current().get(pk=row.pk)
+    return whole
 
 
 def _is_stale(row: ConnectedAccount, now: datetime) -> bool:

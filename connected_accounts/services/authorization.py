@@ -13,6 +13,7 @@ from connected_accounts.bulk import insert_one
 from connected_accounts.exceptions import (
     ConfigurationError,
     InvalidState,
+    UnexpectedResponse,
 )
 from connected_accounts.fields import seal
 from connected_accounts.models import (
@@ -27,7 +28,7 @@ from connected_accounts.providers.base import Endpoints, Provider
 from connected_accounts.providers.inputs import checked_inputs
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.secret import forgetful
-from connected_accounts.services.clients import with_client_in_use
+from connected_accounts.services.clients import registered_scopes, with_client_in_use
 from connected_accounts.services.pauses import claim_for_site
 
 logger = logging.getLogger("connected_accounts")
@@ -71,16 +72,17 @@ def start_authorization(
     inputs = checked_inputs(service.asked_fields(for_site=owner == SITE_OWNER), inputs or {})
     service = service.bound(inputs=inputs)
     endpoints = service.endpoints()
-    wanted = service.scopes_to_ask(wanted)
     if endpoints.registration_endpoint and not service.config.client_id:
         # Loads requests.
-        from connected_accounts.services.registration import registered_client, registered_scopes
+        from connected_accounts.services.registration import registered_client
 
         client = registered_client(service, endpoints, redirect_uri=redirect_uri)
-        wanted = registered_scopes(client, wanted)
         service = service.bound(client=client)
+    elif not service.config.client_id and service.known_endpoints().registration_endpoint:
+        raise UnexpectedResponse("no_registration", sent=False)  # it has no place to register
     else:
         service = with_client_in_use(service)
+    offered_scopes(service, wanted)  # raises where nothing of it is
     claim_for_site(provider)
     nonce = state.new_secret()
     nonce_digest = digest(nonce)
@@ -124,6 +126,12 @@ def requested_scopes(
     return list(dict.fromkeys([*provider.scopes, *kept, *extra]))
 
 
+def offered_scopes(provider: Provider, wanted: list[str]) -> list[str]:
+    """Of what the site wants, what the provider offers it; after its endpoints are known. Raises
+    UnexpectedResponse (``no_scope_offered``) where that is nothing."""
+    return registered_scopes(provider.client, provider.scopes_to_ask(wanted))
+
+
 def _authorization_url(
     provider: Provider,
     endpoints: Endpoints,
@@ -143,8 +151,9 @@ def _authorization_url(
         "redirect_uri": row.redirect_uri,
         "state": signed_state,
     }
-    if row.scopes:
-        params["scope"] = provider.scope_separator.join(row.scopes)
+    # What the provider does not offer is not asked for; the row keeps all that the site wanted.
+    if asked := offered_scopes(provider, row.scopes):
+        params["scope"] = provider.scope_separator.join(asked)
     if row.oidc_nonce:
         params["nonce"] = row.oidc_nonce
     if verifier:

@@ -16,7 +16,11 @@ from django.views.decorators.debug import sensitive_variables
 
 from connected_accounts import security
 from connected_accounts.bulk import read_all
-from connected_accounts.exceptions import ConfigurationError, Undecryptable
+from connected_accounts.exceptions import (
+    ConfigurationError,
+    Undecryptable,
+    UnexpectedResponse,
+)
 from connected_accounts.fields import seal, unseal
 from connected_accounts.models import SITE_OWNER, ConnectedAccount, ProviderClient, Revocation
 from connected_accounts.oauth2.token import read_scope
@@ -160,6 +164,15 @@ def _has_client(provider: Provider) -> bool:
     if provider.config.client_id or provider.grant_type != "authorization_code":
         return True
     return bool(provider.known_endpoints().registration_endpoint)
+
+
+def registered_scopes(client: Client, wanted: list[str]) -> list[str]:
+    """Of what is wanted, what the host registered the site for: it may grant less than was asked
+    (RFC 7591 3.2.1). Raises UnexpectedResponse (``no_scope_offered``) where that is nothing."""
+    left = [scope for scope in wanted if client.scopes is None or scope in client.scopes]
+    if wanted and not left:
+        raise UnexpectedResponse("no_scope_offered", sent=False)
+    return left
 
 
 def dependents_of(row: ProviderClient) -> int:

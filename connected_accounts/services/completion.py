@@ -1,7 +1,7 @@
 """Connect, second half: from the callback to a stored grant (RFC 6749 4.1.2, RFC 9207)."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -30,19 +30,20 @@ from connected_accounts.models import (
 )
 from connected_accounts.oauth2 import state
 from connected_accounts.oauth2.token import TokenResponse
-from connected_accounts.providers.base import Endpoints, Provider
+from connected_accounts.providers.base import Client, Endpoints, Provider
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.secret import forgetful
 from connected_accounts.security import SecurityEvent
 from connected_accounts.services.answers import check_issuer, read_params, refusal_of
-from connected_accounts.services.authorization import VERIFIER_PURPOSE
-from connected_accounts.services.clients import clients_of, retire
+from connected_accounts.services.authorization import VERIFIER_PURPOSE, offered_scopes
+from connected_accounts.services.clients import clients_of, note_refused, retire
 from connected_accounts.services.connection import store_connection
 from connected_accounts.services.exchange import (
     exchange_code,
     token_document,
 )
 from connected_accounts.services.identity import identify, with_claims
+from connected_accounts.services.pauses import report
 from connected_accounts.services.refusals import record_refusal, refusals_told
 from connected_accounts.services.revocation import revoke_orphan
 from connected_accounts.services.storing import in_sites_transaction
@@ -106,18 +107,14 @@ def _finish(
         check_issuer(service, answer.get("iss"))
     endpoints = service.endpoints()
     clients = clients_of(service, row.client_id, row.owner_key)
-    if not clients or row.endpoint_fingerprint != endpoints.exact():
+    if row.endpoint_fingerprint != endpoints.exact():
         raise InvalidState("settings_changed")
-    service = service.bound(client=clients[0])
     if "error" in answer:
         raise refusal_of(answer["error"])
     sent_at = timezone.now()
-    try:
-        token = _exchange(service, endpoints, row, answer["code"])
-    except ClientRejected:
-        if service.client.registered:
-            retire(service.client.pk, sent_at)  # the next try registers anew
-        raise
+    service, token = _exchange_as_any(service, clients, endpoints, row, answer["code"], sent_at)
+    if token.scope is None:
+        token = replace(token, scope=tuple(offered_scopes(service, row.scopes)))
     document = token_document(token, redirect_uri=row.redirect_uri)
     subject = ""
     try:
@@ -131,6 +128,37 @@ def _finish(
         if isinstance(error, IntegrityError | ObjectDoesNotExist):
             raise InvalidState("unknown") from None  # the user was deleted meanwhile
         raise
+
+
+@sensitive_variables()
+def _exchange_as_any(
+    service: Provider,
+    clients: Sequence[Client],
+    endpoints: Endpoints,
+    row: AuthorizationRequest,
+    code: str,
+    sent_at: datetime,
+) -> tuple[Provider, TokenResponse]:
+    """Exchange with the newest pair, or with an older one of the same client where the provider
+    refuses that: a refused client has spent no code."""
+    refused: list[int | None] = []
+    for client in clients:
+        one = service.bound(client=client)
+        try:
+            token = _exchange(one, endpoints, row, code)
+        except ClientRejected:
+            refused.append(client.pk)
+            if client.registered:
+                retire(client.pk, sent_at)  # the next try registers anew
+            if client is clients[-1]:
+                note_refused(refused, sent_at)
+                raise
+        else:
+            if refused:
+                note_refused(refused, sent_at)
+                report(service.alias, "client_rejected", now=sent_at)
+            return one, token
+    raise InvalidState("settings_changed")  # no pair with that client id is left
 
 
 @sensitive_variables()
@@ -206,7 +234,7 @@ def _exchange(
             code=code,
             redirect_uri=row.redirect_uri,
             code_verifier=verifier,
-            scopes=row.scopes,
+            scopes=offered_scopes(provider, row.scopes),
         )
     except ReauthorizationRequired:
         raise InvalidState("code_rejected") from None

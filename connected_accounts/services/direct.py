@@ -3,7 +3,7 @@
 Nothing is stored before the provider has accepted it and said whose it is.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -23,6 +23,7 @@ from connected_accounts.providers.base import Client, Endpoints, Provider
 from connected_accounts.providers.inputs import CREDENTIALS, checked_inputs
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.secret import Secret
+from connected_accounts.services.authorization import requested_scopes
 from connected_accounts.services.clients import with_client_in_use
 from connected_accounts.services.connection import store_connection
 from connected_accounts.services.pauses import provider_state
@@ -39,22 +40,25 @@ def connect_directly(
     user: Any,
     provider: str,
     values: Mapping[str, Any],
+    scopes: Iterable[str] = (),
     account: ConnectedAccount | None = None,
     now: datetime | None = None,
 ) -> tuple[ConnectedAccount, bool]:
     """Connect ``user`` (None: the site itself) with what was entered; return the account and
     whether it is new.
 
-    ``values`` holds the provider's ``asked_fields``; secrets may be Secret or text. With
-    ``account``, that account is to be connected again. Raises ClientRejected (``credentials``: what
+    ``values`` holds the provider's ``asked_fields``; secrets may be Secret or text. ``scopes`` are
+    asked for besides the provider's SCOPES. With ``account``, that account is to be connected
+    again. Raises ClientRejected (``credentials``: what
     was entered is not accepted), AuthorizationDenied, another ProviderError, or ConfigurationError
-    (``inputs``: it may not be sent at all). Must not run inside a transaction.
+    (``inputs``: it may not be sent at all; ``unknown_scope``). Must not run inside a transaction.
     """
     if in_sites_transaction():
         raise RuntimeError("connect_directly must not run inside a transaction.")
     service = get_provider(provider)
     if service.grant_type == "authorization_code":
         raise ConfigurationError("grant_type", "This provider is connected by authorization code.")
+    wanted = requested_scopes(service, scopes, account)
     texts = {name: _text(value) for name, value in values.items()}
     texts = checked_inputs(service.asked_fields(for_site=user is None), texts)
     inputs = {name: text for name, text in texts.items() if name not in CREDENTIALS}
@@ -70,12 +74,12 @@ def connect_directly(
         owner_key=owner_key(user),
         provider=provider,
         client_id=service.client.client_id,
-        scopes=list(service.scopes),
+        scopes=wanted,
         inputs=inputs,
         account=account,
     )
     try:
-        token = _token(service, endpoints, texts)
+        token = _token(service, endpoints, texts, wanted)
         identity = identify(service, endpoints, token)
     except ConnectedAccountsError as error:
         raise _meant(error) from None
@@ -99,12 +103,14 @@ def _with_credentials(service: Provider, texts: Mapping[str, str], *, for_site: 
     return service.bound(client=own)
 
 
-def _token(service: Provider, endpoints: Endpoints, texts: Mapping[str, str]) -> TokenResponse:
+def _token(
+    service: Provider, endpoints: Endpoints, texts: Mapping[str, str], scopes: list[str]
+) -> TokenResponse:
     if service.grant_type == "personal_token":
         return read_token_response({"access_token": texts["personal_token"]})
     from connected_accounts.services.exchange import exchange_client_credentials  # loads requests
 
-    return exchange_client_credentials(service, endpoints, service.scopes)
+    return exchange_client_credentials(service, endpoints, scopes)
 
 
 def _meant(error: ConnectedAccountsError) -> ConnectedAccountsError:

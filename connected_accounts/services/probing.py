@@ -29,7 +29,11 @@ def end_if_dead(row: ConnectedAccount) -> None:
         if not isinstance(error, ProviderError) or error.status != 401:
             return
     personal = provider.grant_type == "personal_token"
-    reason = Reason.CREDENTIALS_REJECTED if personal else Reason.REVOKED
+    end_grant(row, Reason.CREDENTIALS_REJECTED if personal else Reason.REVOKED)
+
+
+def end_grant(row: ConnectedAccount, reason: Reason) -> None:
+    """Mark that the person must connect again, and tell of it, once."""
     if row.mark_reconnect_required(reason):
         Event.record(Kind.RECONNECT_REQUIRED, row, at=timezone.now(), detail=reason)
         security.log(

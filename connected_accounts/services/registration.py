@@ -71,15 +71,6 @@ def registered_client(provider: Provider, endpoints: Endpoints, *, redirect_uri:
     return look() or outside_transaction(in_turn)
 
 
-def registered_scopes(client: Client, wanted: list[str]) -> list[str]:
-    """Of what is wanted, what the host registered the site for: it may grant less than was asked
-    (RFC 7591 3.2.1). Raises UnexpectedResponse (``no_scope_offered``) where that is nothing."""
-    left = [scope for scope in wanted if client.scopes is None or scope in client.scopes]
-    if wanted and not left:
-        raise UnexpectedResponse("no_scope_offered", sent=False)
-    return left
-
-
 @sensitive_variables()
 def _register(
     provider: Provider, endpoints: Endpoints, redirect_uri: str, scopes: list[str]
@@ -163,6 +154,6 @@ def seconds_since_1970(value: Any) -> datetime | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
         return None
     try:
-        return datetime.fromtimestamp(value, UTC)
+        return datetime.fromtimestamp(value, timezone.now().tzinfo and UTC)
     except (ValueError, OverflowError, OSError):
         return None

@@ -17,6 +17,7 @@ from connected_accounts import security, signals
 from connected_accounts.accounts import ConnectedAccountQuerySet
 from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.fields import is_sealed, seal_document
+from connected_accounts.history import RevocationQuerySet
 from connected_accounts.models import (
     LEASE_RELEASED,
     AuthorizationRequest,
@@ -200,7 +201,8 @@ def revoke_orphan(
     Not where an account with this subject exists, if the provider withdraws everything that a
     person allowed the site at once: that account must go on working.
     """
-    same = ConnectedAccount.objects.at(provider.alias).filter(subject_digest=digest(subject))
+    current = ConnectedAccount.objects.current()
+    same = current.at(provider.alias).filter(subject_digest=digest(subject))
     if provider.revokes_whole_authorization and subject and same.exists():
         return
     seal_id = uuid.uuid4()
@@ -226,7 +228,7 @@ def revoke_pending(*, now: datetime | None = None, seconds: float = 50) -> int:
     """
     now = now or timezone.now()
     ends = time.monotonic() + seconds
-    due = Revocation.objects.due(now)
+    due = _outbox().due(now)
     aliases = due.order_by().values_list("provider", flat=True).distinct()
     lanes: dict[str, list[Revocation]] = {alias: [] for alias in aliases}
     in_flight: dict[Future[withdrawal.Result], Revocation] = {}
@@ -266,13 +268,18 @@ def _next_claimed(
     """The provider's next row, ours for a while; None when nothing of it is due any more."""
     while True:
         if not lanes[alias]:
-            due = Revocation.objects.due(now).filter(provider=alias)
+            due = _outbox().due(now).filter(provider=alias)
             lanes[alias] = list(due.order_by("next_attempt_at")[:BATCH])
         if not lanes[alias]:
             return None
         row = lanes[alias].pop(0)
         if withdrawal.claim(row, now):
             return row
+
+
+def _outbox() -> RevocationQuerySet:
+    """From the database that is written to: a replica may still hold what was worked off."""
+    return Revocation.objects.using(router.db_for_write(Revocation))
 
 
 def _place(alias: str) -> float | None:

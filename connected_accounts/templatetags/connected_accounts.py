@@ -10,6 +10,7 @@ from django.utils import timezone
 from connected_accounts.cards import account_card
 from connected_accounts.models import ConnectedAccount, Status
 from connected_accounts.providers.registry import get_provider
+from connected_accounts.services.clients import connectable
 
 register = template.Library()
 
@@ -31,8 +32,9 @@ def connect_button(
     request = context.get("request")
     if next is None:
         next = request.get_full_path() if request is not None else ""
+    provider = get_provider(alias)
     return {
-        "provider": get_provider(alias),
+        "provider": provider if connectable([provider]) else None,  # else there is no client yet
         "next": next,
         "scopes": scopes.split() if isinstance(scopes, str) else list(scopes),
         "csrf_token": context.get("csrf_token"),

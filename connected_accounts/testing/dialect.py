@@ -1,7 +1,7 @@
 """How a server speaks: plain RFC 6749 here, for every backend without a dialect of its own."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 from connected_accounts.providers.base import Endpoints, Provider
@@ -16,6 +16,12 @@ from connected_accounts.testing.server import (
 )
 
 JSON = "application/json"
+
+# What an answer can be scripted for.
+ENDPOINTS: Final = (
+    *("token", "revocation", "identity", "api", "discovery", "registration"),
+    "authorization",
+)
 
 
 def without_omitted(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -48,12 +54,14 @@ class Dialect:
     # Addresses.
 
     def endpoint_of(self, url: str) -> str | None:
-        """``token``, ``revocation``, ``identity``, ``api`` for the rest of the provider's hosts, or
-        None for any other host."""
+        """``token``, ``revocation``, ``identity``, ``authorization``, ``api`` for the rest of the
+        provider's hosts, or None for any other host."""
         address = url.partition("?")[0]
         for name, known in self.addresses().items():
             if address in known:
                 return name
+        if address == self.endpoints.authorization_endpoint.partition("?")[0]:
+            return "authorization"
         urls = (self.endpoints.token_endpoint, *self.endpoints.api_urls(), *self.provider.api_hosts)
         parts = urlsplit(url)
         hosts = {(urlsplit(known).scheme, urlsplit(known).netloc) for known in urls}
@@ -177,6 +185,10 @@ class Dialect:
         return {"Cache-Control": "no-store"}
 
     # The others.
+
+    def authorization(self, request: RecordedRequest) -> Answer:
+        """The page that people are sent to, as a machine sees it; ``authorize`` is their way."""
+        return Answer(200, body="<h1>Sign in</h1>")
 
     def revocation(self, request: RecordedRequest) -> Answer:
         """RFC 7009: 200 for a token that is unknown too; either token ends the grant."""

@@ -19,7 +19,7 @@ from connected_accounts.testing.adapter import (
     record,
 )
 from connected_accounts.testing.clock import move_back
-from connected_accounts.testing.dialect import Dialect
+from connected_accounts.testing.dialect import ENDPOINTS, Dialect
 from connected_accounts.testing.dialects import dialect_of
 from connected_accounts.testing.faults import Answer, Scripted
 from connected_accounts.testing.server import (
@@ -30,7 +30,6 @@ from connected_accounts.testing.server import (
     RegisteredClient,
 )
 
-ENDPOINTS: Final = ("token", "revocation", "identity", "api", "discovery", "registration")
 DOWN: Final = Answer(503, body="<h1>Service Unavailable</h1>")
 
 
@@ -212,7 +211,7 @@ class FakeProvider:
 
     def script(self, endpoint: str, *answers: Scripted) -> None:
         """Queue what the next calls of ``token``, ``revocation``, ``identity``, ``api``,
-        ``discovery`` or ``registration`` get."""
+        ``discovery``, ``registration`` or ``authorization`` get."""
         self._scripts[endpoint].extend(answers)
 
     def unavailable(self, answer: Scripted = DOWN) -> None:

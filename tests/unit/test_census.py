@@ -83,6 +83,7 @@ def ground(
     owner.force_login(ada)
     disconnect(connect(owner, badgr, subject="given-up"))
     entered = ProviderPair("entered-id", Secret("entered-secret"))
+    badgr.add_client("entered-id", "entered-secret")
     return {
         "pk": account.pk,
         "revocation": Revocation.objects.get().pk,

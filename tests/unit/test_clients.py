@@ -70,8 +70,8 @@ def test_a_provider_without_a_client_id_waits_for_the_admin(
 ):
     provider_settings("badgr", CLIENT_ID="", CLIENT_SECRET="")
     assert "Connect to Badgr" not in client_of_ada.get("/connections/").content.decode()
-    assert client_of_ada.get("/connections/badgr/connect/").status_code == 500
-    assert client_of_ada.post("/connections/badgr/connect/").status_code == 500
+    assert client_of_ada.get("/connections/badgr/connect/").status_code == 503
+    assert client_of_ada.post("/connections/badgr/connect/").status_code == 503
 
     enter(client_of_admin, "entered", "entered-secret")
     assert "Connect to Badgr" in client_of_ada.get("/connections/").content.decode()
@@ -263,3 +263,43 @@ def test_a_request_remembers_its_client(client_of_admin: Client, client_of_ada: 
     enter(client_of_admin, "entered", "secret")
     start(client_of_ada)
     assert AuthorizationRequest.objects.get().client_id == "entered"
+
+
+def test_a_callback_tries_the_older_pair_too_when_the_newer_is_refused(
+    client_of_admin: Client, client_of_ada: Client, badgr: FakeProvider
+):
+    row = enter(client_of_admin, "badgr-client", "not-active-yet")
+    params = badgr.authorize(start(client_of_ada))
+    badgr.script("token", REFUSED)
+    assert finish(client_of_ada, params).status_code == 303
+    assert body_secrets(badgr) == ["not-active-yet", "badgr-client-secret"]
+    row.refresh_from_db()
+    assert row.refused_at is not None
+    assert Event.objects.filter(kind=Kind.CLIENT_REJECTED).count() == 1
+
+
+def test_a_client_id_that_basic_cannot_carry_is_not_taken(
+    client_of_admin: Client, provider_settings: Any
+):
+    options = {"token_endpoint_auth_method": "client_secret_basic"}
+    provider_settings("badgr", OPTIONS=options)
+    data = {"provider": "badgr", "client_id": "a:b", "new_secret": "x"}
+    assert "colon" in client_of_admin.post(f"{CLIENTS}add/", data).content.decode()
+    assert not ProviderClient.objects.exists()
+    provider_settings("badgr", OPTIONS=options, CLIENT_ID="a:b")
+    from django.core import checks
+
+    assert "connected_accounts.E018" in [m.id for m in checks.run_checks()]
+
+
+def test_no_button_leads_to_a_provider_without_a_client(
+    client_of_admin: Client, provider_settings: Any
+):
+    from django.template import Context, Template
+
+    button = Template("{% load connected_accounts %}{% connect_button 'badgr' %}")
+    assert "Connect to Badgr" in button.render(Context())
+    provider_settings("badgr", CLIENT_ID="")
+    assert "Badgr" not in button.render(Context())
+    enter(client_of_admin, "entered", "secret")
+    assert "Connect to Badgr" in button.render(Context())

@@ -123,8 +123,8 @@ def test_a_badly_configured_provider_is_a_page_and_hidden_from_the_list(
     client_of_ada: Client, provider_settings
 ) -> None:
     provider_settings("badgr", CLIENT_ID="")
-    assert client_of_ada.get(CONNECT).status_code == 500
-    assert "not set up correctly" in client_of_ada.get(CONNECT).content.decode()
+    assert client_of_ada.get(CONNECT).status_code == 503
+    assert "not ready yet" in client_of_ada.get(CONNECT).content.decode()
     page = client_of_ada.get("/connections/").content.decode()
     assert "Connect to BitBadges" in page
     assert "Connect to Badgr" not in page

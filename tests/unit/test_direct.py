@@ -370,3 +370,43 @@ def test_nothing_is_stored_when_the_provider_does_not_answer(ada: Any, machine: 
     with pytest.raises(ProviderUnavailable):
         connect_directly(user=ada, provider="machine", values=CREDENTIALS)
     assert not ConnectedAccount.objects.exists()
+
+
+# --- Scopes -------------------------------------------------------------------------------------
+
+
+def test_a_scope_that_is_asked_for_besides_is_sent_and_kept(
+    client_of_ada: Client, machine: FakeProvider, provider_settings: Any
+):
+    provider_settings("machine", SCOPES=["read"], OPTIONAL_SCOPES=["write"])
+    machine.script("token", TOKEN)
+    machine.script("identity", ME)
+    data = {**CREDENTIALS, "scope": "write"}
+    assert client_of_ada.post("/connections/machine/connect/", data).status_code == 303
+    assert machine.sent_to("token")[-1].fields["scope"] == "read write"
+    assert ConnectedAccount.objects.get().scopes_requested == ["read", "write"]
+
+
+@pytest.mark.parametrize("alias", ["machine", "pasted"])
+def test_a_scope_that_the_site_does_not_use_is_refused_before_anything_is_sent(
+    client_of_ada: Client, machine: FakeProvider, alias: str
+):
+    values = {"machine": CREDENTIALS, "pasted": {"personal_token": "x"}}[alias]
+    data = {**values, "scope": "nope"}
+    assert client_of_ada.post(f"/connections/{alias}/connect/", data).status_code == 400
+    assert not machine.requests
+    assert not ConnectedAccount.objects.exists()
+
+
+def test_a_client_id_that_cannot_be_sent_is_a_fault_of_the_form(
+    client_of_ada: Client, settings: Any
+):
+    settings.CONNECTED_ACCOUNTS = {
+        "PROVIDERS": {"bits": {"BACKEND": "connected_accounts.providers.bits.Bits"}}
+    }
+    data = {"client_id": "a:b", "client_secret": "secret"}
+    with FakeProvider("bits") as bits:
+        response = client_of_ada.post("/connections/bits/connect/", data)
+    assert response.status_code == 200
+    assert "colon" in response.content.decode()
+    assert not bits.requests

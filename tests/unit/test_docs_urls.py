@@ -35,6 +35,7 @@ def test_every_failure_is_documented_with_its_status() -> None:
         **dict.fromkeys(failures._DENIED, exceptions.AuthorizationDenied),
         "unknown_scope": exceptions.ConfigurationError,
         "inputs": exceptions.ConfigurationError,
+        "no_client": exceptions.ConfigurationError,
         "credentials": exceptions.ClientRejected,
     }
     classes = ["ProviderUnavailable", "UnexpectedResponse", "ClientRejected", "ConfigurationError"]

@@ -264,6 +264,13 @@ def test_asynchronous_views_are_guarded_too(
         async def get(self, request: Any) -> HttpResponse:
             return use(request)
 
+    class Plain(View):
+        async def get(self, request: Any) -> HttpResponse:
+            return use(request)
+
     assert run(Badges.as_view()(request)).status_code == 303
+    assert run(connection_required("badgr")(Plain.as_view())(request)).status_code == 303
     request.user = ada
+    answer = run(connection_required("badgr")(Plain.as_view())(request))
+    assert answer.content.decode() == str(account.pk)
     assert run(Badges.as_view()(request)).content.decode() == str(account.pk)

@@ -15,6 +15,8 @@ from connected_accounts.secret import Secret
 from connected_accounts.security import SecurityEvent, level_of, log, logger
 from connected_accounts.services import disconnect, get_session, refresh
 from connected_accounts.services.clients import open_client, store_own_client
+from connected_accounts.services.foreign import ForeignGrant, Source
+from connected_accounts.services.importing import import_connections
 from connected_accounts.services.revocation import revoke_pending
 from connected_accounts.testing import Answer, FakeProvider
 from tests.journeys import connect, finish, start
@@ -216,6 +218,24 @@ def test_a_value_cannot_look_like_another_field(caplog: pytest.LogCaptureFixture
     with caplog.at_level(logging.INFO, logger=logger.name):
         log(SecurityEvent.REFUSED, owner="user:eve\nconnected provider=badgr")
     assert caplog.records[0].getMessage() == "refused owner=user:eve?connected?provider=badgr"
+
+
+class OneRow(Source):
+    name = "elsewhere"
+
+    def __init__(self, user: Any) -> None:
+        self.user = user
+
+    def batch(self, after: Any, size: int) -> list[ForeignGrant]:
+        grant = ForeignGrant(1, self.user.pk, "badgr", "1", "", {"access_token": "canary-token"})
+        return [grant] if after is None else []
+
+
+def test_importing_connections_is_said_once_for_each_provider(ada: Any, said: Any) -> None:
+    list(import_connections(OneRow(ada)))
+    assert said() == [("imported", "badgr", "", None, "elsewhere")]
+    list(import_connections(OneRow(ada)))
+    assert said() == []
 
 
 def test_every_event_is_documented_with_its_level_and_brought_about_by_a_test() -> None:

@@ -1,0 +1,78 @@
+"""For asynchronous clients: ``httpx.AsyncClient(auth=ConnectedAccountAuth(account))``.
+
+Needs the extra ``httpx``. What holds for ``get_session`` holds here: the token of the moment, to
+the provider's own hosts only, and one renewal after a 401.
+"""
+
+from collections.abc import AsyncGenerator, Generator
+from typing import Any
+
+import httpx
+from asgiref.sync import sync_to_async
+from django.utils.functional import cached_property
+
+from connected_accounts.models import ConnectedAccount
+from connected_accounts.oauth2.session import ProviderSession
+from connected_accounts.secret import Secret
+from connected_accounts.services import get_session
+
+
+class ConnectedAccountAuth(httpx.Auth):
+    """Adds the account's bearer to requests to its provider, and nothing else.
+
+    A request to any other host raises ConfigurationError and is not sent; where the provider
+    redirects to another host, httpx takes the bearer away. After a 401 the token is renewed and the
+    request repeated, once, unless its body is a stream.
+    """
+
+    def __init__(self, account: ConnectedAccount) -> None:
+        self._account = account
+
+    def __repr__(self) -> str:
+        return f"<ConnectedAccountAuth of {self._account!r}>"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("An account's authentication holds access to it and cannot be pickled.")
+
+    @cached_property
+    def _session(self) -> ProviderSession:
+        # Never sent with: it knows the hosts, the token, and how a refused one is renewed.
+        return get_session(self._account)
+
+    def sync_auth_flow(
+        self, request: httpx.Request
+    ) -> Generator[httpx.Request, httpx.Response, None]:
+        token = self._sign(request)
+        response = yield request
+        if _was_refused(request, response):
+            response.read()
+            if self._sign_again(request, token):
+                yield request
+
+    async def async_auth_flow(
+        self, request: httpx.Request
+    ) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        token = await sync_to_async(self._sign)(request)
+        response = yield request
+        if _was_refused(request, response):
+            await response.aread()
+            if await sync_to_async(self._sign_again)(request, token):
+                yield request
+
+    def _sign(self, request: httpx.Request) -> Secret:
+        token = self._session.token_for(str(request.url))
+        request.headers["Authorization"] = f"Bearer {token.reveal()}"
+        return token
+
+    def _sign_again(self, request: httpx.Request, failed: Secret) -> bool:
+        renewed = self._session.renewed(failed)
+        if renewed is not None:
+            request.headers["Authorization"] = f"Bearer {renewed.reveal()}"
+        return renewed is not None
+
+
+def _was_refused(request: httpx.Request, response: httpx.Response) -> bool:
+    """Whether the provider itself refused the token, and the request can be sent again."""
+    # Behind a redirect it may be another host that answers, and without the token.
+    own = response.status_code == 401 and response.request.url == request.url
+    return own and isinstance(request.stream, httpx.ByteStream)

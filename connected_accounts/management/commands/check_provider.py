@@ -1,0 +1,127 @@
+"""Look at one provider: settings, addresses, TLS, clock, credentials, revocation."""
+
+import json
+import sys
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+from django.core import checks
+from django.core.management.base import BaseCommand, CommandError
+from django.urls import NoReverseMatch, reverse
+
+from connected_accounts import conf
+from connected_accounts.exceptions import ConfigurationError
+from connected_accounts.management.arguments import pair
+from connected_accounts.providers.registry import get_provider
+from connected_accounts.services.diagnosis import diagnose
+from connected_accounts.services.findings import Finding, Level, error, ok, warning
+
+
+class Command(BaseCommand):
+    help = (
+        "Check one provider from here and print what was found, one line each, with what could not "
+        "be checked. Sends requests that change nothing: made-up codes and tokens, and no token of "
+        "anybody's. Exits 0 where nothing is wrong, 1 where something is, 2 for wrong arguments."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("alias", metavar="ALIAS", help="as it stands in PROVIDERS")
+        parser.add_argument("--json", action="store_true", help="for machines")
+        parser.add_argument(
+            "--input",
+            action="append",
+            default=[],
+            type=pair,
+            metavar="NAME=VALUE",
+            help="what a person would enter before connecting, such as account=acme",
+        )
+        parser.add_argument(
+            "--request-token",
+            action="store_true",
+            help="try client credentials by having a token issued, which is revoked if possible",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        alias = options["alias"]
+        if alias not in conf.provider_aliases():
+            known = ", ".join(conf.provider_aliases()) or "none"
+            raise CommandError(f"Settings have no provider {alias!r}. They have: {known}.")
+        found = [*system_findings(alias), redirect_finding(alias)]
+        try:
+            found += diagnose(
+                alias,
+                inputs=dict(options["input"]),
+                redirect_uri=redirect_uri(alias) or "",
+                request_token=options["request_token"],
+            )
+        except ConfigurationError as problem:
+            raise CommandError(problem.message) from None
+        wrong = any(finding.level is Level.ERROR for finding in found)
+        if options["json"]:
+            document = {
+                "provider": alias,
+                "ok": not wrong,
+                "findings": [finding.as_dict() for finding in found],
+            }
+            self.stdout.write(json.dumps(document, indent=2))
+        else:
+            for finding in found:
+                self._write(finding)
+        if wrong:
+            sys.exit(1)
+
+    def _write(self, finding: Finding) -> None:
+        styles = {Level.ERROR: self.style.ERROR, Level.WARNING: self.style.WARNING}
+        line = f"{finding.level.value:<10}{finding.check:<24}{finding.message}"
+        self.stdout.write(styles.get(finding.level, str)(line))
+        if finding.hint:
+            self.stdout.write(f"{'':<34}{finding.hint}")
+
+
+def system_findings(alias: str) -> Iterator[Finding]:
+    """What the app's system checks say, without what they say of other providers."""
+    others = [repr(name) for name in conf.provider_aliases() if name != alias]
+    clean = True
+    for message in checks.run_checks(tags=["connected_accounts"], include_deployment_checks=True):
+        said = str(message.msg)
+        if repr(alias) in said or not any(name in said for name in others):
+            clean = False
+            level = error if message.level >= checks.ERROR else warning
+            name = str(message.id).rpartition(".")[2]
+            yield level("settings", f"{said} ({name})", str(message.hint or ""))
+    if clean:
+        yield ok("settings", "The system checks find nothing.")
+
+
+def redirect_uri(alias: str) -> str | None:
+    """The callback's public address as far as settings tell it; None: the URLs are not included."""
+    try:
+        path = reverse("connected_accounts:callback", args=[alias])
+    except NoReverseMatch:
+        return None
+    base = conf.get("REDIRECT_BASE_URL")
+    return f"{str(base).rstrip('/')}{path}" if base else ""
+
+
+def redirect_finding(alias: str) -> Finding:
+    check = "redirect_uri"
+    with suppress(ConfigurationError):  # of which the system checks speak
+        if get_provider(alias).grant_type != "authorization_code":
+            return ok(check, "Needs none: nobody is sent to the provider.")
+    address = redirect_uri(alias)
+    if address is None:
+        return error(
+            check,
+            "The app's URLs are not part of the site.",
+            'Add path("connections/", include("connected_accounts.urls")) to ROOT_URLCONF.',
+        )
+    if not address:
+        path = reverse("connected_accounts:callback", args=[alias])
+        return warning(
+            check,
+            f"It depends on the request's host: https://<the public host>{path}",
+            "Set CONNECTED_ACCOUNTS['REDIRECT_BASE_URL'] to the site's public address.",
+        )
+    return ok(check, f"Register exactly this at the provider: {address}")
