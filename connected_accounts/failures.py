@@ -148,13 +148,13 @@ _UNUSABLE: Final = Failure(
 )
 _UNUSABLE_FOR: Final = (
     "issuer_not_https",
+    "manifest_redirect",
+    "manifest_too_large",
     "no_manifest",
     "no_metadata",
     "no_registration",
     "no_scope_offered",
     "private_address",
-    "redirect",
-    "too_large",
     "unlisted_host",
     "wrong_issuer",
 )

@@ -46,7 +46,8 @@ def description(
     ``version`` is one of ``PLACES``, or empty: the first that is there. ``listed`` are URLs whose
     origins may be called and named; ``public``: not at a private address. A refusal is remembered
     for a while, as a silence is. Raises ProviderUnavailable, and UnexpectedResponse
-    (``no_manifest``, ``unlisted_host``, ``redirect``, ``private_address``, ``too_large``).
+    (``no_manifest``, ``unlisted_host``, ``manifest_redirect``, ``private_address``,
+    ``manifest_too_large``).
     """
     key = f"badge_connect:{version}:{base}:{' '.join(sorted(listed))}"
     told = kept(key, lambda: _find(base, (version,) if version else ORDER, listed, public))
@@ -70,7 +71,10 @@ def _find(
                 return told, age_of(answer.headers)
         code = "no_manifest"
     except UnexpectedResponse as error:
-        code = error.code
+        # A name of their own: these two happen elsewhere too, where trying again makes sense.
+        code = {"redirect": "manifest_redirect", "too_large": "manifest_too_large"}.get(
+            error.code, error.code
+        )
     logger.error("badge connect host not usable: host=%s code=%s", base, code)
     return {"refused": code}, RETRY_AFTER
 

@@ -199,7 +199,7 @@ def test_a_manifest_of_50_mb_is_not_read_to_its_end(host: Any) -> None:
             sent.append(65536)
 
     host.answers[OB2_PLACE] = pour
-    assert refusal(host) == "too_large"
+    assert refusal(host) == "manifest_too_large"
     host.stop()
     assert sum(sent) < 25_000_000
 
@@ -234,7 +234,7 @@ def test_a_redirect_elsewhere_is_not_followed(
 
 def test_a_redirect_without_end_is_given_up(host: Any, answering: Callable[..., bytes]) -> None:
     host.answers[OB2_PLACE] = answering(status=302, Location=OB2_PLACE)
-    assert refusal(host) == "redirect"
+    assert refusal(host) == "manifest_redirect"
     assert len(host.requests) == 4
 
 

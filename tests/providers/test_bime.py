@@ -391,7 +391,8 @@ class TestBime(BimeCases, CodeContract, NoRevocationCases):
             ({"dialect": "draft6"}, "E011"),
             ({"token_info": "yes"}, "E011"),
             ({"site_base": "http://{account}.bime.io"}, "E012"),
-            ({"site_base": "https://{tenant}.bime.io"}, "E012"),
+            ({"site_base": "https://{tenant}.{account}.bime.io"}, "E012"),
+            ({"site_base": "https://bime.io"}, "E011"),
             ({"api_base": "http://api.bime.io"}, "E012"),
         ],
     )

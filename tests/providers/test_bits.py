@@ -296,7 +296,7 @@ class TestBitsSession(OfBits):
         assert [field.name for field in provider.asked_fields(for_site=True)] == list(CLAIMS)
         own = [(field.name, field.kind) for field in provider.asked_fields()]
         assert own == [
-            ("client_id", "text"),
+            ("client_id", "basic_client_id"),
             ("client_secret", "secret"),
             ("application_id", "text"),
             ("workflow_id", "text"),
