@@ -74,11 +74,11 @@ $(VENV)/demo.stamp: pyproject.toml | $(VENV)/bin/pip
 	@touch $@
 
 $(VENV)/test.stamp: pyproject.toml | $(VENV)/bin/pip
-	$(install) '.[demo,test]'
+	$(install) '.[demo,test,movers]'
 	@touch $@ $(VENV)/demo.stamp
 
 $(VENV)/dev.stamp: pyproject.toml | $(VENV)/bin/pip
-	$(install) '.[demo,test,dev]'
+	$(install) '.[demo,test,movers,dev]'
 	@touch $@ $(VENV)/demo.stamp $(VENV)/test.stamp
 
 $(VENV)/docs.stamp: pyproject.toml | $(VENV)/bin/pip
