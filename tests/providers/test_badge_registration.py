@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 from django.db import connection, transaction
+from django.http import HttpResponse
+from django.test import RequestFactory
 from django.utils import timezone
 
+from connected_accounts.decorators import connection_required
 from connected_accounts.exceptions import (
     ClientRejected,
     ProviderUnavailable,
@@ -28,7 +31,7 @@ from connected_accounts.providers.registry import get_provider
 from connected_accounts.services import complete_authorization, refresh, registration
 from connected_accounts.services.pauses import provider_state
 from connected_accounts.testing import FakeProvider
-from tests.journeys import at_once
+from tests.journeys import at_once, query_of
 from tests.providers.badge_site import (
     HOST,
     OTHER,
@@ -225,3 +228,23 @@ def test_a_client_that_the_host_forgot_meanwhile_is_registered_at_the_next_try(
         complete_authorization(**flow.known, params=params)
     Flow(user).finish(fake)
     assert ConnectedAccount.objects.count() == 1
+
+
+def test_what_the_host_does_not_offer_is_remembered_as_wanted_so_that_nobody_goes_round(
+    settings: Any, fake: FakeProvider, user: Any
+) -> None:
+    wanted = "https://host.example/not-offered"
+    configure(settings, OPTIONAL_SCOPES=[wanted])
+    flow = Flow(user, scopes=[wanted])
+    assert wanted not in query_of(flow.url)["scope"].split()
+    account = flow.finish(fake)
+    assert wanted in account.scopes_requested
+    assert wanted not in account.scopes_granted
+
+    @connection_required("badges", scopes=[wanted])
+    def view(request: Any) -> HttpResponse:
+        return HttpResponse()
+
+    request = RequestFactory().get("/page/")
+    request.user = user
+    assert view(request).status_code == 403

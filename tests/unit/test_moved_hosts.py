@@ -11,6 +11,7 @@ from connected_accounts.models import ConnectedAccount, Revocation
 from connected_accounts.services import disconnect, get_session, refresh
 from connected_accounts.services.endpoints import confirm_endpoints, moved
 from connected_accounts.services.revocation import revoke_pending
+from connected_accounts.signals import reconnect_required
 from connected_accounts.testing import Answer, FakeProvider
 from tests.journeys import connect
 from tests.unit.test_operator_commands import run
@@ -43,6 +44,27 @@ def test_a_session_sends_no_bearer_to_a_host_that_settings_changed_to(
     assert caught.value.code == "endpoints_changed"
     assert len(badgr.requests) == asked
     assert not badgr.unexpected
+
+
+def test_an_account_whose_host_moved_is_marked_at_its_first_use_and_told_of_once(
+    moved_away: list[ConnectedAccount], badgr: FakeProvider
+) -> None:
+    told: list[str] = []
+
+    def receive(reason: str, **kwargs: Any) -> None:
+        told.append(reason)
+
+    reconnect_required.connect(receive)
+    try:
+        for _ in range(2):
+            with pytest.raises(ReauthorizationRequired):
+                get_session(moved_away[0]).get("/v2/backpack/assertions")
+    finally:
+        reconnect_required.disconnect(receive)
+    row = ConnectedAccount.objects.get(pk=moved_away[0].pk)
+    assert (row.status, row.reason) == ("reconnect_required", "endpoints_changed")
+    assert told == ["endpoints_changed"]
+    assert ConnectedAccount.objects.active().count() == 2
 
 
 def test_a_session_made_before_the_account_moved_sends_nothing_to_the_old_host(
