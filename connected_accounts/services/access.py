@@ -138,7 +138,7 @@ def _read(account: ConnectedAccount, hosts: str | None = None) -> ConnectedAccou
     if row.needs_reconnect:
         raise ReauthorizationRequired(row.reason)
     if hosts is not None and row.endpoint_fingerprint != hosts:
-        end_grant(_whole(row), Reason.ENDPOINTS_CHANGED)
+        end_grant(_whole(row), Reason.ENDPOINTS_CHANGED, at=timezone.now())
         raise ReauthorizationRequired(Reason.ENDPOINTS_CHANGED)
     if not row.owner_is_active:
         raise ProviderUnavailable(OWNER_INACTIVE, sent=False)

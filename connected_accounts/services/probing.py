@@ -1,4 +1,6 @@
-"""Finding out whether a grant that cannot be renewed is still alive."""
+"""Ending a grant, and finding out whether one that cannot be renewed is still alive."""
+
+from datetime import datetime
 
 from django.utils import timezone
 
@@ -29,18 +31,22 @@ def end_if_dead(row: ConnectedAccount) -> None:
         if not isinstance(error, ProviderError) or error.status != 401:
             return
     personal = provider.grant_type == "personal_token"
-    end_grant(row, Reason.CREDENTIALS_REJECTED if personal else Reason.REVOKED)
+    reason = Reason.CREDENTIALS_REJECTED if personal else Reason.REVOKED
+    end_grant(row, reason, at=timezone.now())
 
 
-def end_grant(row: ConnectedAccount, reason: Reason) -> None:
-    """Mark that the person must connect again, and tell of it, once."""
-    if row.mark_reconnect_required(reason):
-        Event.record(Kind.RECONNECT_REQUIRED, row, at=timezone.now(), detail=reason)
-        security.log(
-            SecurityEvent.RECONNECT_REQUIRED,
-            provider=row.provider,
-            owner=row.owner_key,
-            account=row.pk,
-            reason=reason.value,
-        )
-        signals.reconnect_required.send_robust(ConnectedAccount, account=row, reason=reason.value)
+def end_grant(row: ConnectedAccount, reason: Reason, *, at: datetime) -> bool:
+    """Mark that the person must connect again, and tell of it, once. False: the row is no longer
+    as it was read, and nothing was done."""
+    if not row.mark_reconnect_required(reason):
+        return False
+    Event.record(Kind.RECONNECT_REQUIRED, row, at=at, detail=reason)
+    security.log(
+        SecurityEvent.RECONNECT_REQUIRED,
+        provider=row.provider,
+        owner=row.owner_key,
+        account=row.pk,
+        reason=reason.value,
+    )
+    signals.reconnect_required.send_robust(ConnectedAccount, account=row, reason=reason.value)
+    return True

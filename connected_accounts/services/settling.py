@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import DatabaseError, InterfaceError, connection
 
-from connected_accounts import security, signals
+from connected_accounts import signals
 from connected_accounts.exceptions import (
     ClientRejected,
     ConnectedAccountsError,
@@ -21,7 +21,6 @@ from connected_accounts.models import ConnectedAccount, Event, Kind, Reason
 from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.providers.base import Identity
 from connected_accounts.secret import Secret
-from connected_accounts.security import SecurityEvent
 from connected_accounts.services import pauses
 from connected_accounts.services.attempts import (
     INACTIVE_AGAIN_IN,
@@ -37,6 +36,7 @@ from connected_accounts.services.clients import note_refused, retire
 from connected_accounts.services.exchange import token_document
 from connected_accounts.services.grants import backoff, grant_values
 from connected_accounts.services.identity import identity_of, with_claims
+from connected_accounts.services.probing import end_grant
 from connected_accounts.services.revocation import revoke_orphan
 from connected_accounts.services.storing import after_commit, store_grant
 
@@ -241,17 +241,8 @@ def _settle_reauthorization(
         reason = Reason.REFRESH_TOKEN_EXPIRED
     else:
         reason = Reason.REVOKED
-    if not account.mark_reconnect_required(reason):
+    if not end_grant(account, reason, at=attempt.sent_at):
         return ProviderUnavailable("overtaken")
-    Event.record(Kind.RECONNECT_REQUIRED, account, at=attempt.sent_at, detail=reason)
-    security.log(
-        SecurityEvent.RECONNECT_REQUIRED,
-        provider=account.provider,
-        owner=account.owner_key,
-        account=account.pk,
-        reason=reason.value,
-    )
-    signals.reconnect_required.send_robust(ConnectedAccount, account=account, reason=reason.value)
     return ReauthorizationRequired(reason)
 
 
