@@ -82,7 +82,8 @@ def start_authorization(
         raise UnexpectedResponse("no_registration", sent=False)  # it has no place to register
     else:
         service = with_client_in_use(service)
-    offered_scopes(service, wanted)  # raises where nothing of it is
+    # What the provider does not offer is not asked for; the row keeps all that the site wanted.
+    asked = offered_scopes(service, wanted)
     claim_for_site(provider)
     nonce = state.new_secret()
     nonce_digest = digest(nonce)
@@ -107,7 +108,7 @@ def start_authorization(
     if "openid" in wanted and endpoints.issuer:
         row.oidc_nonce = state.new_secret()  # OpenID Connect Core 3.1.2.1
     insert_one(row)
-    return _authorization_url(service, endpoints, row, state.sign(nonce), verifier)
+    return _authorization_url(service, endpoints, row, asked, state.sign(nonce), verifier)
 
 
 def requested_scopes(
@@ -136,6 +137,7 @@ def _authorization_url(
     provider: Provider,
     endpoints: Endpoints,
     row: AuthorizationRequest,
+    scopes: list[str],
     signed_state: str,
     verifier: str,
 ) -> str:
@@ -151,9 +153,8 @@ def _authorization_url(
         "redirect_uri": row.redirect_uri,
         "state": signed_state,
     }
-    # What the provider does not offer is not asked for; the row keeps all that the site wanted.
-    if asked := offered_scopes(provider, row.scopes):
-        params["scope"] = provider.scope_separator.join(asked)
+    if scopes:
+        params["scope"] = provider.scope_separator.join(scopes)
     if row.oidc_nonce:
         params["nonce"] = row.oidc_nonce
     if verifier:

@@ -113,8 +113,6 @@ def _finish(
         raise refusal_of(answer["error"])
     sent_at = timezone.now()
     service, token = _exchange_as_any(service, clients, endpoints, row, answer["code"], sent_at)
-    if token.scope is None:
-        token = replace(token, scope=tuple(offered_scopes(service, row.scopes)))
     document = token_document(token, redirect_uri=row.redirect_uri)
     subject = ""
     try:
@@ -227,14 +225,17 @@ def _exchange(
             owner=row.owner_key,
         )
         raise InvalidState("settings_changed") from None  # its key went meanwhile
+    asked = offered_scopes(provider, row.scopes)
     try:
-        return exchange_code(
+        token = exchange_code(
             provider,
             endpoints,
             code=code,
             redirect_uri=row.redirect_uri,
             code_verifier=verifier,
-            scopes=offered_scopes(provider, row.scopes),
+            scopes=asked,
         )
     except ReauthorizationRequired:
         raise InvalidState("code_rejected") from None
+    # An answer that names no scope gives what was asked for (RFC 6749 5.1).
+    return replace(token, scope=tuple(asked)) if token.scope is None else token
