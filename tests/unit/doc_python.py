@@ -56,7 +56,7 @@ class Page:
         self.names: dict[str, Any] = {"__name__": "example", **given}
 
     def run(self, block: Block) -> None:
-        for name in re.findall(r'environ(?:\.get\(|\[)"(\w+)"', block.text):
+        for name in re.findall(r"environ(?:\.get\(|\[)[\"'](\w+)", block.text):
             self.setenv(name, self._variable(name))
         name = Path(block.title).name
         if name.endswith(".py") and name != "settings.py":  # which is shown in part
@@ -72,6 +72,8 @@ class Page:
             self._use(block, names)
 
     def _variable(self, name: str) -> str:
+        if name.endswith("_URL"):
+            return "redis://127.0.0.1:6379"
         key = Fernet.generate_key().decode()
         if name.endswith("_FILE"):
             path = self.folder / name

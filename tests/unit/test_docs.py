@@ -114,15 +114,6 @@ def test_example_settings_pass_the_checks(path: Path, monkeypatch: pytest.Monkey
             assert [*conf.problems(), *registry.problems()] == []
 
 
-def test_the_example_of_a_provider_is_one() -> None:
-    example, *_ = code_blocks(DOCS / "how-to/write-a-provider.md", "python")
-    made: dict[str, Any] = {"__name__": "example"}
-    exec(example, made)
-    entry = {"BACKEND": "example.Medals", "CLIENT_ID": "client"}
-    with override_settings(CONNECTED_ACCOUNTS={"PROVIDERS": {"medals": entry}}):
-        assert list(made["Medals"].problems(conf.provider_config("medals"))) == []
-
-
 # README and titles.
 
 
