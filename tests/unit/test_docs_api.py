@@ -1,15 +1,21 @@
 """The documentation of models, services, signals, tasks and errors says what the code does."""
 
+import argparse
 import ast
+import dataclasses
 import inspect
 import re
+from importlib import import_module
 from typing import Any
 
 import pytest
-from django.core.management import get_commands
+from django.apps import apps
+from django.core.management import get_commands, load_command_class
+from django.core.management.base import CommandParser
 from django.dispatch import Signal
 
 from connected_accounts import decorators, exceptions, models, schedule, services, signals, tasks
+from connected_accounts.services.health import Health
 from tests.unit.doc_pages import (
     DOCS,
     code_blocks,
@@ -20,6 +26,7 @@ from tests.unit.doc_pages import (
     sources,
     table,
     tables,
+    value,
 )
 
 # Models.
@@ -27,7 +34,7 @@ from tests.unit.doc_pages import (
 
 @pytest.mark.parametrize(
     ("heading", "model"),
-    [("ConnectedAccount", models.ConnectedAccount), ("Revocation", models.Revocation)],
+    [(model.__name__, model) for model in apps.get_app_config("connected_accounts").get_models()],
 )
 def test_every_field_is_documented(heading: str, model: Any) -> None:
     documented = column(table("reference/models.md", heading), "Field")
@@ -40,7 +47,7 @@ def test_every_field_is_documented(heading: str, model: Any) -> None:
         ("Statuses", 0, "Status", models.Status),
         ("Reasons", 0, "Reason", models.Reason),
         ("Revocation", 1, "Outcome", models.Outcome),
-        ("Event", 0, "Kind", models.Kind),
+        ("Event", 1, "Kind", models.Kind),
     ],
 )
 def test_every_choice_is_documented(heading: str, number: int, head: str, choices: Any) -> None:
@@ -133,6 +140,27 @@ def test_every_command_is_documented() -> None:
     assert sorted(documented) == sorted(ours)
 
 
+def test_every_option_of_a_command_is_documented_with_its_default() -> None:
+    rows = table("reference/tasks.md", "Options")
+    documented = {(names(row["Command"])[0], names(row["Option"])[0]): row for row in rows}
+    found: dict[tuple[str, str], argparse.Action] = {}
+    for name in column(table("reference/tasks.md", "Commands"), "Command"):
+        parser = CommandParser()
+        load_command_class("connected_accounts", name).add_arguments(parser)
+        for action in parser._actions:
+            if action.dest != "help":
+                found[name, str((action.option_strings or [action.metavar])[-1])] = action
+    assert set(documented) == set(found)
+    for key, action in found.items():
+        row = documented[key]
+        assert ("*" in row["Option"]) == (type(action).__name__ == "_AppendAction"), key
+        assert (row["Default"] == "required") == bool(action.required and action.option_strings)
+        if isinstance(action.default, int) and action.default is not False:
+            assert value(row["Default"]) == action.default, key
+        if action.choices:
+            assert names(row["Does"]) == list(action.choices)
+
+
 def test_every_error_is_documented_in_its_place_in_the_tree() -> None:
     kinds = {
         name: kind
@@ -149,3 +177,84 @@ def test_every_error_is_documented_in_its_place_in_the_tree() -> None:
         above = [*above[:depth], name]
         parent = kinds[name].__bases__[0].__name__
         assert parent == (above[depth - 1] if depth else "Exception")
+
+
+def errors() -> dict[str, Any]:
+    return {
+        name: kind
+        for name, kind in inspect.getmembers(exceptions, inspect.isclass)
+        if kind.__module__ == exceptions.__name__
+    }
+
+
+def test_every_attribute_of_an_error_is_documented() -> None:
+    rows = table("reference/errors.md", "Attributes")
+    documented = {(names(row["Of"])[0], names(row["Attribute"])[0]) for row in rows}
+    found = set()
+    for name, kind in errors().items():
+        above = kind.__bases__[0]
+        has = set(vars(kind())) | set(inspect.get_annotations(kind))
+        had = set(vars(above())) | set(inspect.get_annotations(above))
+        found |= {(name, attribute) for attribute in has - had}
+    assert documented == found
+
+
+def raised() -> dict[str, set[str]]:
+    """The codes that stand in the code as plain text, by the error that is made with them."""
+    found: dict[str, set[str]] = {name: set() for name in errors()}
+    for _, text in sources():
+        for call in ast.walk(ast.parse(text)):
+            if isinstance(call, ast.Call) and call.args and isinstance(call.args[0], ast.Constant):
+                name = ast.unparse(call.func).rpartition(".")[2]
+                if name in found:
+                    found[name].add(str(call.args[0].value))
+    return found
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("ConfigurationError", "ReauthorizationRequired", "Undecryptable"),
+        *("ProviderUnavailable", "UnexpectedResponse", "ClientRejected"),
+    ],
+)
+def test_every_code_of_an_error_is_documented(name: str) -> None:
+    documented = set(column(table("reference/errors.md", f"`{name}`"), "Code"))
+    reasons = set(models.Reason.values) if name == "ReauthorizationRequired" else set()
+    one_for_all = {code for code in raised()[name] if code.startswith("status_")}
+    assert raised()[name] - one_for_all - reasons <= documented
+    texts = {
+        node.value
+        for _, text in sources()
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    assert documented - {"E001", "status_503", "status_404"} <= texts
+
+
+def test_every_template_tag_is_documented_with_its_parameters() -> None:
+    headings = re.findall(
+        r"^### `{% (\w+)(.*?) %}`$", page("reference/views-and-tags.md"), flags=re.MULTILINE
+    )
+    documented = {name: re.findall(r"(\w+)(?:=…)?", rest) for name, rest in headings}
+    assert documented.pop("user_connections") == ["as", "connections"]
+    module = import_module("connected_accounts.templatetags.connected_accounts")
+    found = {
+        name: list(inspect.signature(getattr(module, name)).parameters)[1:]
+        for name in module.register.tags
+    }
+    assert found.pop("user_connections") == []
+    assert documented == found
+
+
+def test_the_attributes_of_the_mixin_and_of_completed_are_documented() -> None:
+    mixin = inspect.get_annotations(decorators.ConnectionRequiredMixin)
+    assert set(mixin) <= set(names(page("reference/views-and-tags.md")))
+    text = page("reference/services.md").partition("### `Completed`")[2]
+    assert names(text) == [field.name for field in dataclasses.fields(services.Completed)]
+
+
+def test_the_figures_are_documented() -> None:
+    documented = column(table("reference/tasks.md", "Figures"), "Figure")
+    found = {field.name for field in dataclasses.fields(Health)}
+    assert set(documented) == found - {"provider"}
