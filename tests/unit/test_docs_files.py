@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import yaml
 from django.test import RequestFactory
 
 from connected_accounts import conf
-from tests.unit.doc_pages import DOCS, NOT_RUN, PACKAGE, TEXTS, Block, blocks
+from tests.unit.doc_pages import DOCS, NOT_RUN, PACKAGE, TEXTS, Block, blocks, without_code
 from tests.unit.doc_shell import check, lines
 
 RUN = ("python", "sh", "django", "ini", "yaml", "toml", "json", "css")
@@ -36,6 +37,19 @@ def test_every_block_says_what_language_it_is_in() -> None:
         assert len(found) == len(re.findall(r"^ *```\w", path.read_text("utf-8"), re.MULTILINE))
         for block in found:
             assert block.language in (*RUN, *SHOWN), block
+
+
+def test_what_belongs_to_an_item_of_a_list_is_indented_by_four() -> None:
+    """Or the list ends there, and its numbers begin anew. After it the next item wants a blank
+    line, or it becomes a part of this one."""
+    for path in TEXTS:
+        text = path.read_text("utf-8")
+        assert not re.search(r"^(?!(    )+`| *$) +```", text, re.MULTILINE), path
+        for above, line in pairwise(without_code(text).splitlines()):
+            indented = re.match(r" +(?=\S)", line)
+            assert above or not indented or len(indented[0]) % 4 == 0, f"{path}: {line}"
+            begins = re.match(r"\d+\. |- ", line)
+            assert not begins or not above.startswith("    "), f"{path}: {line}"
 
 
 def test_no_other_block_is_left_out_than_these() -> None:
