@@ -15,7 +15,9 @@ from django.core.management.base import CommandParser
 from django.dispatch import Signal
 
 from connected_accounts import decorators, exceptions, models, schedule, services, signals, tasks
+from connected_accounts.services.adopting import REASONS
 from connected_accounts.services.health import Health
+from connected_accounts.services.importing import BATCH, SOURCES
 from tests.unit.doc_pages import (
     DOCS,
     code_blocks,
@@ -258,3 +260,16 @@ def test_the_figures_are_documented() -> None:
     documented = column(table("reference/tasks.md", "Figures"), "Figure")
     found = {field.name for field in dataclasses.fields(Health)}
     assert set(documented) == found - {"provider"}
+
+
+def test_what_can_be_imported_and_what_is_skipped_is_documented() -> None:
+    name = "how-to/move-from-elsewhere.md"
+    assert sorted(column(tables(page(name))[0], "`--from`")) == sorted(SOURCES)
+    assert column(table(name, "What is skipped"), "Reason") == list(REASONS)
+    options = set(column(table(name, "Count first"), "Option"))
+    rows = table("reference/tasks.md", "Options")
+    ours = [row for row in rows if "import_connections" in row["Command"]]
+    assert {option for option in options if option.startswith("--")} == {
+        *(names(row["Option"])[0] for row in ours if names(row["Option"])[0] != "--from")
+    }
+    assert f"batches of {BATCH}" in page(name)

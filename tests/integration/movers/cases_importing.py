@@ -8,6 +8,7 @@ from allauth.socialaccount.models import SocialToken
 from django.core.management import CommandError
 from django.test import override_settings
 from django.utils import timezone
+from oauth2_capture.models import OAuthToken
 from social_django.models import UserSocialAuth
 
 from bench.stub import LIFE, token
@@ -214,3 +215,7 @@ def test_the_packages_wrote_the_rows(source: str) -> None:
     elif source == "social-auth":
         assert isinstance(row, UserSocialAuth)
         assert {"auth_time", "access_token", "refresh_token"} <= set(row.extra_data)
+    else:
+        assert isinstance(row, OAuthToken)
+        assert row.profile_json["login"] == row.name == "u7"
+        assert row.access_token == token("a", 7, 0)
