@@ -16,6 +16,7 @@ PACKAGE = Path(connected_accounts.__file__).parent
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 TEXTS = [ROOT / "README.md", *PAGES]
+READ_ON_GITHUB = [ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md")]
 IDS = [str(path.relative_to(ROOT)) for path in TEXTS]
 UNITS = {
     "": 1.0,

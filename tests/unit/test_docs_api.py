@@ -15,6 +15,7 @@ from django.core.management.base import CommandParser
 from django.dispatch import Signal
 
 from connected_accounts import decorators, exceptions, models, schedule, services, signals, tasks
+from connected_accounts.fields import SealedTextField
 from connected_accounts.services.adopting import REASONS
 from connected_accounts.services.health import Health
 from connected_accounts.services.importing import BATCH, SOURCES
@@ -66,6 +67,17 @@ def test_every_model_and_queryset_method_is_documented() -> None:
         method = getattr(models.ConnectedAccount.objects.all(), name)
         parameters = [p for p in rest.rstrip(")").split(", ") if p]
         assert list(inspect.signature(method).parameters) == parameters
+
+
+def test_every_sealed_column_is_documented() -> None:
+    documented = column(table("explanation/sealing.md", "What"), "Where")
+    found = {
+        f"{model.__name__}.{field.name}"
+        for model in apps.get_app_config("connected_accounts").get_models()
+        for field in model._meta.concrete_fields
+        if isinstance(field, SealedTextField)
+    }
+    assert set(documented) == found | {"store_refresh"}
 
 
 # Services, decorators, signals, tasks, errors.
