@@ -115,6 +115,14 @@ def test_a_dry_run_counts_and_changes_nothing(source: str) -> None:
     assert plaintext(source) == before
 
 
+def test_a_dry_run_after_an_import_says_what_is_here_already(source: str) -> None:
+    MAKE[source](person(), 7)
+    run(source)
+    said = run(source, "--dry-run")
+    assert "would be imported" not in said
+    assert "gitea: 1 skipped: its owner has this account here already" in said
+
+
 def test_names_are_mapped_and_scopes_said(source: str, settings: Any) -> None:
     MAKE[source](person(), 7)
     entry = settings.CONNECTED_ACCOUNTS["PROVIDERS"]["gitea"]
