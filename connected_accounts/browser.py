@@ -113,6 +113,13 @@ def form_values(request: HttpRequest, name: str) -> list[str]:
     return [str(value) for value in dict.fromkeys(values)]
 
 
+def asked_scopes(request: HttpRequest) -> tuple[list[str], bool]:
+    """The scopes that a request names, and whether they are all that is wanted besides SCOPES: an
+    empty ``scope`` says so, which a form sends even where nothing in it is ticked."""
+    values = form_values(request, "scope")
+    return [scope for scope in values if scope], "" in values
+
+
 def next_page(request: HttpRequest) -> str:
     """Where this request says to go afterwards, if that is a page of this site."""
     return safe_next(request, (form_values(request, "next") or [""])[0])

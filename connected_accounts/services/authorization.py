@@ -53,13 +53,15 @@ def start_authorization(
     account: ConnectedAccount | None = None,
     inputs: Mapping[str, str] | None = None,
     for_site: bool = False,
+    keep_scopes: bool = True,
     now: datetime | None = None,
 ) -> str:
     """Open an authorization for ``user`` in one browser and return the URL to send it to.
 
     ``browser_secret`` is what the browser's own cookie holds (``oauth2.state.new_secret()``).
     ``scopes`` are asked for besides the provider's SCOPES. ``inputs`` holds the provider's
-    ``connect_fields``. With ``account``, that account is to be connected again. With ``for_site``
+    ``connect_fields``. With ``account``, that account is to be connected again, and unless
+    ``keep_scopes`` is False the optional scopes that it had are asked for too. With ``for_site``
     (or without a user) the account will be the site's own; ``user`` is then the member of staff
     who connects it. Raises ConfigurationError for an unknown provider, scope or input, and
     ProviderError where the provider must be asked first and does not answer.
@@ -70,7 +72,7 @@ def start_authorization(
     if service.grant_type != "authorization_code":
         raise ConfigurationError("grant_type", "This provider has no page to send anybody to.")
     now = now or timezone.now()
-    wanted = requested_scopes(service, scopes, account)
+    wanted = requested_scopes(service, scopes, account if keep_scopes else None)
     owner = SITE_OWNER if for_site else owner_key(user)
     if account is not None and (account.owner_key, account.provider) != (owner, provider):
         raise InvalidState("other_user")
@@ -142,8 +144,9 @@ def _with_first_client(provider: Provider, endpoints: Endpoints, redirect_uri: s
 def requested_scopes(
     provider: Provider, extra: Iterable[str] = (), account: ConnectedAccount | None = None
 ) -> list[str]:
-    """What to ask for: SCOPES, what was asked for besides, and, on a reconnect, the optional scopes
-    that the account had. Raises ConfigurationError (``unknown_scope``) for any other."""
+    """What to ask for: SCOPES, what was asked for besides, and the optional scopes that an account
+    had which is to be connected again with all of them. Raises ConfigurationError
+    (``unknown_scope``) for any other."""
     optional = set(provider.config.optional_scopes)
     extra = list(extra)
     if not set(extra) <= optional | set(provider.scopes):
@@ -151,8 +154,14 @@ def requested_scopes(
             "unknown_scope",
             "A scope was asked for that stands neither in SCOPES nor in OPTIONAL_SCOPES.",
         )
-    kept = [scope for scope in (account.scopes_requested if account else ()) if scope in optional]
-    return list(dict.fromkeys([*provider.scopes, *kept, *extra]))
+    had = optional_scopes_of(provider, account) if account else []
+    return list(dict.fromkeys([*provider.scopes, *had, *extra]))
+
+
+def optional_scopes_of(provider: Provider, account: ConnectedAccount) -> list[str]:
+    """Those of OPTIONAL_SCOPES that were asked for when the account was last connected."""
+    optional = provider.config.optional_scopes
+    return [scope for scope in account.scopes_requested if scope in optional]
 
 
 def offered_scopes(provider: Provider, wanted: list[str]) -> list[str]:
