@@ -16,6 +16,7 @@ from connected_accounts.models import ConnectedAccount, Reason, owner_key
 from connected_accounts.providers.base import Provider
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.services import pauses
+from connected_accounts.services.authorization import optional_scopes_of
 
 RECENT: Final = timedelta(days=7)
 _NOT_ANSWERING: Final = gettext_lazy(
@@ -159,6 +160,21 @@ def scope_lines(service: Provider | None, scopes: Any) -> list[ScopeLine]:
     """Permissions in plain words; one that the provider's class does not know stands as it is."""
     described = service.scope_descriptions if service else {}
     return [ScopeLine(scope, str(described.get(scope, ""))) for scope in scopes]
+
+
+def permissions_asked(
+    service: Provider, extra: list[str], account: ConnectedAccount | None
+) -> dict[str, Any]:
+    """What the connect page says of permissions: those that are asked for in any case, and those
+    that the person may choose, ticked where the address names them or the account had them."""
+    had = optional_scopes_of(service, account) if account else []
+    # What a personal token may do was said where it was made.
+    optional = () if service.grant_type == "personal_token" else service.config.optional_scopes
+    return {
+        "scopes": scope_lines(service, service.scopes),
+        "choices": scope_lines(service, [s for s in optional if s not in service.scopes]),
+        "ticked": [*extra, *had],
+    }
 
 
 def open_revocations(user: Any, now: datetime) -> list[RevocationLine]:
