@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -94,6 +95,8 @@ def given(
     monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", answer)
     request: Any = RequestFactory().get("/backpack/")
     request.user, request.session, request.connected_account = ada, {}, account
+    account.user = ada
+    ada.profile = SimpleNamespace(language="de")  # as a site may keep it
     fields = ("event", "provider", "owner", "account", "reason", "address")
     return {
         "request": request,
