@@ -47,12 +47,18 @@ OF_OTHERS = ("CONNECTED_ACCOUNTS", "FIELD_ENCRYPTION_KEY", "REST_FRAMEWORK")
 
 class Page:
     """``given`` are the names an example may use without saying where they come from; a function
-    is called with those that its parameters name. ``setenv`` sets a variable of the environment."""
+    is called with those that its parameters name. ``setenv`` sets a variable of the environment,
+    ``changed`` are the settings of one test."""
 
     def __init__(
-        self, folder: Path, given: Mapping[str, Any], setenv: Callable[[str, str], None]
+        self,
+        folder: Path,
+        given: Mapping[str, Any],
+        *,
+        setenv: Callable[[str, str], None],
+        changed: Any,
     ) -> None:
-        self.folder, self.given, self.setenv = folder, given, setenv
+        self.folder, self.given, self.setenv, self.settings = folder, given, setenv, changed
         self.names: dict[str, Any] = {"__name__": "example", **given}
 
     def run(self, block: Block) -> None:
@@ -84,10 +90,16 @@ class Page:
     def _use(self, block: Block, names: Mapping[str, Any]) -> None:
         made = made_by(block.text)
         check_settings({name: names[name] for name in made if name.isupper()})
+        if not {*names.get("INSTALLED_APPS", ())} <= {*settings.INSTALLED_APPS}:
+            self.settings.INSTALLED_APPS = [*names["INSTALLED_APPS"], "connected_accounts"]
         for name in made:
             made_here = names[name]
             if name == "urlpatterns":
-                assert all(isinstance(p, URLPattern | URLResolver) for p in made_here)
+                for pattern in made_here:
+                    if isinstance(pattern, URLPattern):
+                        answered(pattern.callback(self.given["request"]))
+                    else:
+                        assert isinstance(pattern, URLResolver), pattern
             elif inspect.isfunction(made_here):
                 self._call(made_here)
             elif inspect.isclass(made_here):
@@ -100,16 +112,12 @@ class Page:
             for name, parameter in inspect.signature(function).parameters.items()
             if parameter.kind is not parameter.VAR_KEYWORD and parameter.default is parameter.empty
         ]
-        answer = function(**{name: self.given[name] for name in wanted})
-        answer = run(answer) if inspect.iscoroutine(answer) else answer
-        assert getattr(answer, "status_code", 200) == 200, answer
+        answered(function(**{name: self.given[name] for name in wanted}))
 
     def _try(self, kind: type[Any]) -> None:
         """Do with a class what Django or logging would do with it."""
         if issubclass(kind, View):
-            answer = kind.as_view()(self.given["request"])
-            assert answer.status_code == 200, answer
-            answer.render() if hasattr(answer, "render") else None
+            answered(kind.as_view()(self.given["request"]))
         elif issubclass(kind, AppConfig):
             module = ModuleType(kind.name)
             module.__path__ = [str(self.folder)]
@@ -119,6 +127,14 @@ class Page:
         else:
             names = {base.__module__.split(".")[0] for base in kind.__mro__[1:]}
             assert "connected_accounts" in names, f"no test knows what to do with {kind}"
+
+
+def answered(given: Any) -> None:
+    """If it is a response, it is a good one."""
+    answer = run(given) if inspect.iscoroutine(given) else given
+    assert getattr(answer, "status_code", 200) == 200, answer
+    if hasattr(answer, "render"):
+        answer.render()
 
 
 def made_by(text: str) -> list[str]:

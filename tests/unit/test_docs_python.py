@@ -113,9 +113,13 @@ def given(
 @pytest.mark.usefixtures("nothing_stays")
 @pytest.mark.parametrize("path", RUN, ids=lambda path: str(path.relative_to(ROOT)))
 def test_the_examples_of_a_page_run(
-    path: Path, site: Path, given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    path: Path,
+    site: Path,
+    given: dict[str, Any],
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    page = Page(site, given, monkeypatch.setenv)
+    page = Page(site, given, setenv=monkeypatch.setenv, changed=settings)
     for block in blocks(path, "python"):
         if block.runs:
             page.run(block)
