@@ -5,6 +5,7 @@ import ast
 import dataclasses
 import inspect
 import re
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -213,6 +214,18 @@ def test_every_attribute_of_an_error_is_documented() -> None:
     assert documented == found
 
 
+@cache
+def texts() -> set[str]:
+    """Every text in the code."""
+    return {
+        node.value
+        for _, text in sources()
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+
+
+@cache
 def raised() -> dict[str, set[str]]:
     """The codes that stand in the code as plain text, by the error that is made with them."""
     found: dict[str, set[str]] = {name: set() for name in errors()}
@@ -237,13 +250,7 @@ def test_every_code_of_an_error_is_documented(name: str) -> None:
     reasons = set(models.Reason.values) if name == "ReauthorizationRequired" else set()
     one_for_all = {code for code in raised()[name] if code.startswith("status_")}
     assert raised()[name] - one_for_all - reasons <= documented
-    texts = {
-        node.value
-        for _, text in sources()
-        for node in ast.walk(ast.parse(text))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
-    }
-    assert documented - {"E001", "status_503", "status_404"} <= texts
+    assert documented - {"E001", "status_503", "status_404"} <= texts()
 
 
 def test_every_template_tag_is_documented_with_its_parameters() -> None:
