@@ -5,7 +5,6 @@ import ast
 import dataclasses
 import inspect
 import re
-from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -15,14 +14,12 @@ from django.core.management import get_commands, load_command_class
 from django.core.management.base import CommandParser
 from django.dispatch import Signal
 
-from connected_accounts import decorators, exceptions, models, schedule, services, signals, tasks
+from connected_accounts import decorators, models, schedule, services, signals, tasks
 from connected_accounts.fields import SealedTextField
 from connected_accounts.services.adopting import REASONS
 from connected_accounts.services.health import Health
 from connected_accounts.services.importing import BATCH, SOURCES
 from tests.unit.doc_pages import (
-    DOCS,
-    code_blocks,
     column,
     names,
     page,
@@ -174,83 +171,6 @@ def test_every_option_of_a_command_is_documented_with_its_default() -> None:
             assert value(row["Default"]) == action.default, key
         if action.choices:
             assert names(row["Does"]) == list(action.choices)
-
-
-def test_every_error_is_documented_in_its_place_in_the_tree() -> None:
-    kinds = {
-        name: kind
-        for name, kind in inspect.getmembers(exceptions, inspect.isclass)
-        if kind.__module__ == exceptions.__name__
-    }
-    documented = column(tables(page("reference/errors.md"))[0], "Error")
-    assert sorted(documented) == sorted(kinds)
-    (tree,) = code_blocks(DOCS / "reference/errors.md", "text")
-    above: list[str] = []
-    for line in tree.splitlines():
-        name = re.sub(r"\W", "", line)
-        depth = (len(line) - len(name)) // 4
-        above = [*above[:depth], name]
-        parent = kinds[name].__bases__[0].__name__
-        assert parent == (above[depth - 1] if depth else "Exception")
-
-
-def errors() -> dict[str, Any]:
-    return {
-        name: kind
-        for name, kind in inspect.getmembers(exceptions, inspect.isclass)
-        if kind.__module__ == exceptions.__name__
-    }
-
-
-def test_every_attribute_of_an_error_is_documented() -> None:
-    rows = table("reference/errors.md", "Attributes")
-    documented = {(names(row["Of"])[0], names(row["Attribute"])[0]) for row in rows}
-    found = set()
-    for name, kind in errors().items():
-        above = kind.__bases__[0]
-        has = set(vars(kind())) | set(inspect.get_annotations(kind))
-        had = set(vars(above())) | set(inspect.get_annotations(above))
-        found |= {(name, attribute) for attribute in has - had}
-    assert documented == found
-
-
-@cache
-def texts() -> set[str]:
-    """Every text in the code."""
-    return {
-        node.value
-        for _, text in sources()
-        for node in ast.walk(ast.parse(text))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
-    }
-
-
-@cache
-def raised() -> dict[str, set[str]]:
-    """The codes that stand in the code as plain text, by the error that is made with them."""
-    found: dict[str, set[str]] = {name: set() for name in errors()}
-    for _, text in sources():
-        for call in ast.walk(ast.parse(text)):
-            if isinstance(call, ast.Call) and call.args and isinstance(call.args[0], ast.Constant):
-                name = ast.unparse(call.func).rpartition(".")[2]
-                if name in found:
-                    found[name].add(str(call.args[0].value))
-    return found
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("ConfigurationError", "ReauthorizationRequired", "Undecryptable"),
-        *("ProviderUnavailable", "UnexpectedResponse", "ClientRejected"),
-    ],
-)
-def test_every_code_of_an_error_is_documented(name: str) -> None:
-    documented = set(column(table("reference/errors.md", f"`{name}`"), "Code"))
-    reasons = set(models.Reason.values) if name == "ReauthorizationRequired" else set()
-    one_for_all = {code for code in raised()[name] if code.startswith("status_")}
-    assert raised()[name] - one_for_all - reasons <= documented
-    assert documented - {"E001", "status_503", "status_404"} <= texts()
 
 
 def test_every_template_tag_is_documented_with_its_parameters() -> None:
