@@ -16,6 +16,7 @@ PACKAGE = Path(connected_accounts.__file__).parent
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 TEXTS = [ROOT / "README.md", *PAGES]
+FOLLOWED = DOCS / "quickstart.md"  # as a whole, with a project of its own
 READ_ON_GITHUB = [ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md")]
 IDS = [str(path.relative_to(ROOT)) for path in TEXTS]
 UNITS = {

@@ -40,7 +40,10 @@ GENERIC = {
     "CLIENT_SECRET": "secret",
 }
 # What a settings module has before the lines that a page shows.
-BEFORE = ("INSTALLED_APPS", "MIDDLEWARE", "DATABASES", "CACHES", "CELERY_BEAT_SCHEDULE")
+BEFORE = (
+    *("INSTALLED_APPS", "MIDDLEWARE", "DATABASES", "CACHES", "CELERY_BEAT_SCHEDULE"),
+    "CONNECTED_ACCOUNTS",
+)
 # Settings of others that Django does not know.
 OF_OTHERS = ("CONNECTED_ACCOUNTS", "FIELD_ENCRYPTION_KEY", "REST_FRAMEWORK")
 

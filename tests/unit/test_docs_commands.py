@@ -8,18 +8,20 @@ import click
 import pytest
 from django.core.management import CommandError
 
-from tests.unit.doc_pages import READ_ON_GITHUB, TEXTS, blocks, without_code
+from tests.unit.doc_pages import FOLLOWED, READ_ON_GITHUB, TEXTS, blocks, without_code
 from tests.unit.doc_shell import check, lines
 
+PAGES = [path for path in (*TEXTS, *READ_ON_GITHUB) if path != FOLLOWED]
 
-@pytest.mark.parametrize("path", [*TEXTS, *READ_ON_GITHUB], ids=lambda path: path.name)
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_every_command_in_a_block_would_be_taken(path: Path) -> None:
     for block in blocks(path, "sh"):
         for words in lines(block.text):
             check(words)
 
 
-@pytest.mark.parametrize("path", [*TEXTS, *READ_ON_GITHUB], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_every_command_in_the_text_would_be_taken(path: Path) -> None:
     text = without_code(path.read_text("utf-8"))
     for command in re.findall(r"`((?:python|celery|make|pip|waitress-serve) [^`]+)`", text):

@@ -22,7 +22,7 @@ from tests.unit.doc_shell import check, lines
 
 RUN = ("python", "sh", "django", "ini", "yaml", "toml", "json", "css")
 # Output of a command and plain text; and what another program than ours reads.
-SHOWN = ("text", "nginx", "dockerfile")
+SHOWN = ("text", "nginx", "dockerfile", "js")
 WORKERS = DOCS / "how-to/workers.md"
 
 

@@ -19,10 +19,10 @@ from connected_accounts import signals
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.testing import Answer, FakeProvider, RecordedRequest
 from connected_accounts.testing.badgr import BadgrDialect
-from tests.unit.doc_pages import DOCS, ROOT, TEXTS, blocks
+from tests.unit.doc_pages import DOCS, FOLLOWED, ROOT, TEXTS, blocks
 from tests.unit.doc_python import Page, a_record, write
 
-RUN = [path for path in TEXTS if path != DOCS / "quickstart.md" and blocks(path, "python")]
+RUN = [path for path in TEXTS if path != FOLLOWED and blocks(path, "python")]
 # Templates of a site's own that the examples name.
 TEMPLATES = {
     "badges.html": "{{ badges }}",
