@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 import yaml
 from django.test import RequestFactory
+from waitress.adjustments import Adjustments
+from waitress.proxy_headers import proxy_headers_middleware
 
 from connected_accounts import conf
 from tests.unit.doc_pages import DOCS, NOT_RUN, PACKAGE, TEXTS, Block, blocks, without_code
@@ -118,6 +120,28 @@ def test_a_worker_is_given_the_time_that_it_needs() -> None:
     assert float(worker["TimeoutStopSec"]) >= needed
     assert (worker["KillMode"], worker["KillSignal"]) == ("mixed", "SIGTERM")
     assert float(compose()["services"]["worker"]["stop_grace_period"].rstrip("s")) >= needed
+
+
+@pytest.mark.parametrize("peer", ["127.0.0.1", "203.0.113.9"])
+def test_the_web_server_believes_the_proxy_and_nobody_else(peer: str) -> None:
+    web = next(unit(block) for block in SERVICES if "web" in block.title)["Service"]
+    (command,) = lines(web["ExecStart"])
+    given, _ = Adjustments.parse_args(command[1:])
+    read = Adjustments(**{name: given[name] for name in given if name not in ("call", "help")})
+    seen: dict[str, Any] = {}
+    server = proxy_headers_middleware(
+        lambda environ, start: seen.update(environ) or [],
+        trusted_proxy=read.trusted_proxy,
+        trusted_proxy_count=read.trusted_proxy_count,
+        trusted_proxy_headers=read.trusted_proxy_headers,
+        clear_untrusted=read.clear_untrusted_proxy_headers,
+    )
+    told = {"HTTP_X_FORWARDED_FOR": "198.51.100.7", "HTTP_X_FORWARDED_PROTO": "https"}
+    here = {"REMOTE_ADDR": peer, "REMOTE_HOST": peer, "wsgi.url_scheme": "http"}
+    server({**here, **told, "SERVER_PORT": "8000", "SERVER_NAME": "site"}, lambda *a: None)
+    trusted = peer == "127.0.0.1"
+    assert seen["wsgi.url_scheme"] == ("https" if trusted else "http")
+    assert seen["REMOTE_ADDR"] == ("198.51.100.7" if trusted else peer)
 
 
 def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
