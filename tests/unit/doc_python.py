@@ -92,7 +92,8 @@ class Page:
 
     def _use(self, block: Block, names: Mapping[str, Any]) -> None:
         made = made_by(block.text)
-        check_settings({name: names[name] for name in made if name.isupper()})
+        if any(name.isupper() for name in made):
+            check_settings({name: names[name] for name in made if name.isupper()})
         if not {*names.get("INSTALLED_APPS", ())} <= {*settings.INSTALLED_APPS}:
             self.settings.INSTALLED_APPS = [*names["INSTALLED_APPS"], "connected_accounts"]
         for name in made:

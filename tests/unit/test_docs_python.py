@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import prometheus_client
 import pytest
+from django.apps import apps
 from django.test import RequestFactory
 
 from connected_accounts import signals
@@ -57,7 +58,11 @@ def nothing_stays() -> Iterator[None]:
     ours = [member for member in vars(signals).values() if hasattr(member, "receivers")]
     receivers = [[*signal.receivers] for signal in ours]
     collectors = set(prometheus_client.REGISTRY._collector_to_names)
+    waiting = {key: [*operations] for key, operations in apps._pending_operations.items()}
     yield
+    # Those that wait for a model of yoursite.
+    apps._pending_operations.clear()
+    apps._pending_operations.update(waiting)
     for signal, before in zip(ours, receivers, strict=True):
         signal.receivers = before
         signal.sender_receivers_cache.clear()
