@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
-from django.urls import reverse
+from django.urls import NoReverseMatch, reverse
 from django.utils.cache import add_never_cache_headers
 from django.utils.http import url_has_allowed_host_and_scheme
 
@@ -81,6 +81,19 @@ def safe_next(request: HttpRequest, url: str) -> str:
     return url if url.startswith("/") or urlsplit(url).netloc in hosts else ""
 
 
+def page_of(name: str, *args: Any) -> str:
+    """The address of one of our pages; empty where the site has only the callback."""
+    try:
+        return reverse(f"connected_accounts:{name}", args=args)
+    except NoReverseMatch:
+        return ""
+
+
+def list_page() -> str:
+    """The page of connections; for a site without it, its first page."""
+    return page_of("list") or "/"
+
+
 def to_login(request: HttpRequest, back: str) -> HttpResponse:
     """Send to the site's login page, and from there back."""
     return SeeOther(redirect_to_login(back).url)
@@ -112,6 +125,11 @@ def form_values(request: HttpRequest, name: str) -> list[str]:
     """A parameter of the connect page, from the form or from the address."""
     values: list[Any] = [*request.POST.getlist(name), *request.GET.getlist(name)]
     return [str(value) for value in dict.fromkeys(values)]
+
+
+def owner_named(request: HttpRequest) -> str:
+    """The key of the team for which this request is to connect; empty: the person alone."""
+    return (form_values(request, "owner") or [""])[0]
 
 
 def next_page(request: HttpRequest) -> str:

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.core import checks
 from django.db import connections
 
-from connected_accounts import conf
+from connected_accounts import conf, owners
 from connected_accounts.conf import is_loopback_literal
 from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.fields import encryption_keys, key_id
@@ -37,8 +37,8 @@ def register() -> None:
 
 
 def check_settings(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[checks.CheckMessage]:
-    """E001 to E017, W004: everything in ``CONNECTED_ACCOUNTS`` that would fail when used."""
-    found = list(conf.problems())
+    """E001 to E019, W004: everything in ``CONNECTED_ACCOUNTS`` that would fail when used."""
+    found = [*conf.problems(), *owners.problems()]
     if not any(problem.id in ("E001", "E005") for problem in found):
         found += registry.problems()
     return [

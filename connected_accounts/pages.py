@@ -4,16 +4,14 @@ import logging
 from typing import Any, ClassVar
 
 from django.contrib.auth.decorators import login_not_required
-from django.core.exceptions import SuspiciousOperation
+from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.core.handlers.exception import response_for_exception
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.shortcuts import get_object_or_404, render
-from django.urls import reverse
+from django.shortcuts import render
 from django.utils.decorators import method_decorator
 from django.utils.http import urlencode
-from django.utils.translation import gettext as _
 from django.views import View
 
 from connected_accounts import browser
@@ -25,7 +23,6 @@ from connected_accounts.failures import TOO_MANY, failure_for
 from connected_accounts.marks import mark_of
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.providers.base import Provider
-from connected_accounts.providers.registry import get_provider
 from connected_accounts.secret import forget_locals
 
 logger = logging.getLogger("connected_accounts")
@@ -42,7 +39,7 @@ class Page(View):
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
             response = self.answer(request, *args, **kwargs)
-        except (Http404, SuspiciousOperation) as error:
+        except (Http404, PermissionDenied, SuspiciousOperation) as error:
             # With our headers, too: the address may hold a code.
             response = response_for_exception(request, error)
         except Exception as error:  # for the site's error page, mail and tracker
@@ -66,20 +63,6 @@ class Page(View):
         """Where to return to after signing in. A form's answers are asked for again."""
         return request.get_full_path()
 
-    def account(self, request: HttpRequest, pk: int) -> ConnectedAccount:
-        """One of this person's own accounts; anybody else's is as unknown as one that is not."""
-        accounts = ConnectedAccount.objects.for_user(request.user)
-        account: ConnectedAccount = get_object_or_404(accounts, pk=pk)
-        return account
-
-    def service(self, alias: str) -> Provider:
-        try:
-            return get_provider(alias)
-        except ConfigurationError as error:
-            if error.code == "unknown_provider":
-                raise Http404(_("There is no such service here.")) from None
-            raise
-
 
 def failure_page(
     request: HttpRequest, service: Provider | None, error: ConnectedAccountsError
@@ -92,9 +75,16 @@ def failure_page(
         "mark": mark_of(service.alias, service.name) if service else None,
         "failure": failure,
         "try_again": again,
-        "as_new": way_on(request, service) if error.code == "other_account" else "",
+        "as_new": way_on(request, service, as_new(error)) if error.code == "other_account" else "",
     }
     return render(request, "connected_accounts/failure.html", context, status=failure.status)
+
+
+def as_new(error: ConnectedAccountsError) -> ConnectedAccountsError:
+    """What is left of an error where its account is to be connected beside the known one."""
+    new = ConnectedAccountsError()
+    new.owner = error.owner
+    return new
 
 
 def way_on(
@@ -102,19 +92,24 @@ def way_on(
 ) -> str:
     """The page on which to begin again, going where the person was going: as the failed
     authorization was to, or else as this request says."""
-    if error is not None and error.reconnect is not None:
-        address = reverse("connected_accounts:reconnect", args=[error.reconnect])
-    elif service is None:
-        return reverse("connected_accounts:list")
-    else:
-        address = reverse("connected_accounts:connect", args=[service.alias])
-    after, scopes = error.next if error else "", []
+    after, owner = (error.next, error.owner) if error else ("", "")
+    scopes: list[str] = []
     match = request.resolver_match
     if match is not None and match.url_name != "callback":  # whose parameters are the provider's
         known = {*service.scopes, *service.config.optional_scopes} if service else set()
         scopes = [scope for scope in browser.form_values(request, "scope") if scope in known]
         after = after or browser.next_page(request)
+        owner = owner or browser.owner_named(request)
+    if error is not None and error.reconnect is not None:
+        address, owner = browser.page_of("reconnect", error.reconnect), ""
+    elif service is None:
+        return browser.list_page()
+    else:
+        address = browser.page_of("connect", service.alias)
+    if not address:
+        return after or "/"  # the site has no such pages; its own is where the person came from
     query = [("next", after)] * bool(after) + [("scope", scope) for scope in scopes]
+    query += [("owner", owner)] * bool(owner)
     return f"{address}?{urlencode(query)}" if query else address
 
 

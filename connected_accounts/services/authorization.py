@@ -21,9 +21,9 @@ from connected_accounts.models import (
     AuthorizationRequest,
     ConnectedAccount,
     digest,
-    owner_key,
 )
 from connected_accounts.oauth2 import pkce, state
+from connected_accounts.owners import key_to_connect_for
 from connected_accounts.providers.base import Endpoints, Provider
 from connected_accounts.providers.inputs import checked_inputs
 from connected_accounts.providers.registry import get_provider
@@ -48,6 +48,7 @@ def start_authorization(
     account: ConnectedAccount | None = None,
     inputs: Mapping[str, str] | None = None,
     for_site: bool = False,
+    owner: str | None = None,
     now: datetime | None = None,
 ) -> str:
     """Open an authorization for ``user`` in one browser and return the URL to send it to.
@@ -56,8 +57,10 @@ def start_authorization(
     ``scopes`` are asked for besides the provider's SCOPES. ``inputs`` holds the provider's
     ``connect_fields``. With ``account``, that account is to be connected again. With ``for_site``
     (or without a user) the account will be the site's own; ``user`` is then the member of staff
-    who connects it. Raises ConfigurationError for an unknown provider, scope or input, and
-    ProviderError where the provider must be asked first and does not answer.
+    who connects it. ``owner`` is the key of the team that the account will belong to, for which
+    ``user`` must be allowed to connect. Raises ConfigurationError for an unknown provider, scope or
+    input, ProviderError where the provider must be asked first and does not answer, and
+    InvalidState (``not_permitted``, ``other_user``).
     """
     if not browser_secret:
         raise ValueError("browser_secret is empty: nothing would bind the flow to a browser.")
@@ -66,10 +69,10 @@ def start_authorization(
         raise ConfigurationError("grant_type", "This provider has no page to send anybody to.")
     now = now or timezone.now()
     wanted = requested_scopes(service, scopes, account)
-    owner = SITE_OWNER if for_site else owner_key(user)
-    if account is not None and (account.owner_key, account.provider) != (owner, provider):
+    key = SITE_OWNER if for_site else key_to_connect_for(user, owner)
+    if account is not None and (account.owner_key, account.provider) != (key, provider):
         raise InvalidState("other_user")
-    inputs = checked_inputs(service.asked_fields(for_site=owner == SITE_OWNER), inputs or {})
+    inputs = checked_inputs(service.asked_fields(for_site=key == SITE_OWNER), inputs or {})
     service = service.bound(inputs=inputs)
     endpoints = service.endpoints()
     if endpoints.registration_endpoint and not service.config.client_id:
@@ -92,7 +95,7 @@ def start_authorization(
         nonce_digest=nonce_digest,
         code_verifier=seal(verifier, purpose=VERIFIER_PURPOSE, bound_to=nonce_digest),
         user=user,
-        owner_key=owner,
+        owner_key=key,
         provider=provider,
         client_id=service.client.client_id,
         endpoint_fingerprint=endpoints.exact(),
