@@ -65,6 +65,7 @@ class Offer:
 class RevocationLine:
     """What became of a grant after disconnecting."""
 
+    pk: int
     service: str
     label: str
     outcome: str
@@ -77,14 +78,18 @@ def account_cards(user: Any, now: datetime) -> list[Card]:
     """The cards of a user's accounts: those that need the person first, then by provider, oldest
     first. Two queries."""
     rows = ConnectedAccount.objects.for_user(user).order_by("provider", "connected_at")
+    return sorted(cards_of(rows, now), key=lambda card: card.state != "needs_you")
+
+
+def cards_of(rows: Iterable[ConnectedAccount], now: datetime) -> list[Card]:
+    """The card of each row, in their order. One query besides."""
     services, away = _services(), pauses.away()
-    cards = [_card(row, services(row.provider), now, away) for row in rows]
-    return sorted(cards, key=lambda card: card.state != "needs_you")
+    return [_card(row, services(row.provider), now, away) for row in rows]
 
 
-def offers(providers: Iterable[Provider], cards: Collection[Card]) -> list[Offer]:
-    """The services below the cards. No query."""
-    known = {card.provider for card in cards}
+def offers(providers: Iterable[Provider], known: Collection[str]) -> list[Offer]:
+    """The services that can be connected; ``known`` are the aliases that the person has. No
+    query."""
     return [Offer(p, mark_of(p.alias, p.name), p.alias in known) for p in providers]
 
 
@@ -164,25 +169,35 @@ def scope_lines(service: Provider | None, scopes: Any) -> list[ScopeLine]:
 def open_revocations(user: Any, now: datetime) -> list[RevocationLine]:
     """The user's disconnections that are not over or could not be carried out, and those that ended
     less than a week ago. One query."""
+    return revocations_of([owner_key(user)], now)
+
+
+def revocations_of(owners: Iterable[str], now: datetime) -> list[RevocationLine]:
+    """The same for owners that are named by their keys."""
     stands = Q(outcome__in=(Outcome.PENDING, Outcome.GIVEN_UP))
     rows = Revocation.objects.filter(
-        stands | Q(finished_at__gt=now - RECENT), owner_key=owner_key(user)
+        stands | Q(finished_at__gt=now - RECENT), owner_key__in=list(owners)
     )
     services = _services()
-    lines = []
-    for row in rows.defer("token").order_by("-created_at")[:20]:
-        service = services(row.provider)
-        lines.append(
-            RevocationLine(
-                service=service.name if service else row.provider,
-                label=row.label or row.subject,
-                outcome=row.outcome,
-                words=_outcome_words(row),
-                by_hand=row.outcome in (Outcome.UNSUPPORTED, Outcome.GIVEN_UP),
-                manage_url=service.manage_url_for(row.inputs) if service else "",
-            )
-        )
-    return lines
+    return [_line(row, services) for row in rows.defer("token").order_by("-created_at")[:20]]
+
+
+def revocation_line(row: Revocation) -> RevocationLine:
+    """What became of one grant. No query."""
+    return _line(row, _services())
+
+
+def _line(row: Revocation, services: Any) -> RevocationLine:
+    service = services(row.provider)
+    return RevocationLine(
+        pk=row.pk,
+        service=service.name if service else row.provider,
+        label=row.label or row.subject,
+        outcome=row.outcome,
+        words=_outcome_words(row),
+        by_hand=row.outcome in (Outcome.UNSUPPORTED, Outcome.GIVEN_UP),
+        manage_url=service.manage_url_for(row.inputs) if service else "",
+    )
 
 
 def _outcome_words(row: Revocation) -> str:

@@ -51,7 +51,7 @@ class ListView(Page):
         context = {
             "cards": cards,
             "needing": [card for card in cards if card.state == "needs_you"],
-            "offers": offers(connectable(get_providers()), cards),
+            "offers": offers(connectable(get_providers()), {card.provider for card in cards}),
             "revocations": open_revocations(request.user, timezone.now()),
         }
         return render(request, "connected_accounts/list.html", context)
