@@ -101,6 +101,7 @@ def begin(
     scopes: Sequence[str],
     account: ConnectedAccount | None = None,
     owner: str | None = None,
+    keep_scopes: bool = True,
 ) -> Begun:
     """Open an authorization, or connect at once with what was entered; ``form`` is valid.
 
@@ -119,6 +120,7 @@ def begin(
             scopes=scopes,
             account=account,
             owner=owner,
+            keep_scopes=keep_scopes,
         )
         return Begun(account=connected, created=created)
     secret = browser.browser_secret(request) or new_secret()
@@ -132,6 +134,7 @@ def begin(
         account=account,
         inputs=form.values,
         owner=owner,
+        keep_scopes=keep_scopes,
     )
     return Begun(url, secret)
 

@@ -20,7 +20,8 @@ from django.views.decorators.debug import sensitive_variables
 from connected_accounts import acting, api_documents, browser
 from connected_accounts.api_bodies import Connecting, read_connecting, refuse_other_types
 from connected_accounts.api_problems import ProblemError, problem_for
-from connected_accounts.cards import is_revocable, offers, revocation_line, revocations_of
+from connected_accounts.cards import is_revocable, offers
+from connected_accounts.ended import revocation_line, revocations_of
 from connected_accounts.forms import ConnectForm
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.owners import owners_of
@@ -149,7 +150,7 @@ class ConnectEndpoint(Endpoint):
 
     @method_decorator(sensitive_variables())
     def post(self, request: HttpRequest, provider: str) -> HttpResponse:
-        sent = read_connecting(request, takes_owner=True)
+        sent = read_connecting(request, again=False)
         return begun(request, acting.find_service(provider), sent)
 
 
@@ -159,7 +160,7 @@ class ReconnectEndpoint(Endpoint):
     @method_decorator(sensitive_variables())
     def post(self, request: HttpRequest, pk: str) -> HttpResponse:
         account = acting.find_account(request, number(pk), "connect")
-        sent = read_connecting(request, takes_owner=False)
+        sent = read_connecting(request, again=True)
         return begun(request, acting.find_service(account.provider), sent, account)
 
 
@@ -182,6 +183,7 @@ def begun(
         scopes=sent.scopes,
         account=account,
         owner=owner.key if owner else None,
+        keep_scopes=sent.keep_scopes,
     )
     told = account_document(request, begun.account) if begun.account else None
     document = {"authorization_url": begun.url or None, "account": told}

@@ -22,6 +22,7 @@ class Connecting:
     scopes: tuple[str, ...] = ()
     owner: str = ""
     inputs: dict[str, str] = field(default_factory=dict, repr=False)
+    keep_scopes: bool = True
 
 
 def refuse_other_types(request: HttpRequest) -> None:
@@ -32,11 +33,12 @@ def refuse_other_types(request: HttpRequest) -> None:
 
 
 @sensitive_variables()
-def read_connecting(request: HttpRequest, *, takes_owner: bool) -> Connecting:
-    """The body of a request to connect. Raises ProblemError that says all that is wrong."""
+def read_connecting(request: HttpRequest, *, again: bool) -> Connecting:
+    """The body of a request to connect, or to connect ``again``. Raises ProblemError that says all
+    that is wrong."""
     document = _read(request)
     wrong: list[tuple[str, Any]] = []
-    known = ("next", "scopes", "inputs", *(["owner"] if takes_owner else []))
+    known = ("next", "scopes", "inputs", "keep_scopes" if again else "owner")
     wrong += [(_pointer(name), _("There is no such member.")) for name in document.keys() - known]
     wrong += _not_texts(document, [name for name in ("next", "owner") if name in known])
     scopes = document.get("scopes", [])
@@ -53,11 +55,11 @@ def read_connecting(request: HttpRequest, *, takes_owner: bool) -> Connecting:
         wrong.append(("/inputs", _("This is not an object.")))
     else:
         wrong += _not_texts(inputs, list(inputs), below="/inputs")
+    if not isinstance(document.get("keep_scopes", True), bool):
+        wrong.append(("/keep_scopes", _("This is neither true nor false.")))
     if wrong:
         raise ProblemError("invalid_body", errors=sorted(wrong)[:MAX_ITEMS])
-    return Connecting(
-        document.get("next", ""), tuple(scopes), document.get("owner", ""), dict(inputs)
-    )
+    return Connecting(**{**document, "scopes": tuple(scopes)})
 
 
 def _not_texts(

@@ -10,11 +10,11 @@ from django.utils import timezone
 from connected_accounts.cards import (
     Card,
     Offer,
-    RevocationLine,
     ScopeLine,
     cards_of,
     scope_lines,
 )
+from connected_accounts.ended import RevocationLine
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.owners import Owner
 from connected_accounts.providers.inputs import ConnectField

@@ -1,6 +1,7 @@
 """What all pages have in common: who may see them, our headers, and what is said of a failure."""
 
 import logging
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from django.contrib.auth.decorators import login_not_required
@@ -10,9 +11,9 @@ from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
-from django.utils.decorators import method_decorator
 from django.utils.http import urlencode
 from django.views import View
+from django.views.decorators.csrf import csrf_protect
 
 from connected_accounts import browser
 from connected_accounts.exceptions import (
@@ -28,14 +29,23 @@ from connected_accounts.secret import forget_locals
 logger = logging.getLogger("connected_accounts")
 
 
-# A spent code must not be rolled back by the site's ATOMIC_REQUESTS.
-@method_decorator(transaction.non_atomic_requests, name="dispatch")
-@method_decorator(login_not_required, name="dispatch")  # each page asks for it itself, with 303
 class Page(View):
     """Base of our pages: for a signed-in person, and with our headers on every answer."""
 
     carries_code: ClassVar[bool] = False
+    # Around the view, innermost first. (method_decorator would build them for every request.)
+    decorators: ClassVar[tuple[Callable[[Any], Any], ...]] = (csrf_protect,)
 
+    @classmethod
+    def as_view(cls, **initkwargs: Any) -> Callable[..., HttpResponseBase]:
+        view: Callable[..., HttpResponseBase] = super().as_view(**initkwargs)
+        for decorate in cls.decorators:
+            view = decorate(view)
+        return view
+
+    # A spent code must not be rolled back by the site's ATOMIC_REQUESTS.
+    @transaction.non_atomic_requests
+    @login_not_required  # each page asks for it itself, with 303
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
             response = self.answer(request, *args, **kwargs)
@@ -70,45 +80,47 @@ def failure_page(
     """Say what happened in a person's words, and offer the way on."""
     failure = failure_for(error)
     again = error.next if error.for_site and error.next else way_on(request, service, error)
+    another = error.code == "other_account"
     context = {
         "provider": service,
         "mark": mark_of(service.alias, service.name) if service else None,
         "failure": failure,
         "try_again": again,
-        "as_new": way_on(request, service, as_new(error)) if error.code == "other_account" else "",
+        "as_new": way_on(request, service, error, as_new=True) if another else "",
     }
     return render(request, "connected_accounts/failure.html", context, status=failure.status)
 
 
-def as_new(error: ConnectedAccountsError) -> ConnectedAccountsError:
-    """What is left of an error where its account is to be connected beside the known one."""
-    new = ConnectedAccountsError()
-    new.owner = error.owner
-    return new
-
-
 def way_on(
-    request: HttpRequest, service: Provider | None, error: ConnectedAccountsError | None = None
+    request: HttpRequest,
+    service: Provider | None,
+    error: ConnectedAccountsError | None = None,
+    *,
+    as_new: bool = False,
 ) -> str:
-    """The page on which to begin again, going where the person was going: as the failed
-    authorization was to, or else as this request says."""
-    after, owner = (error.next, error.owner) if error else ("", "")
-    scopes: list[str] = []
+    """The page on which to begin again, going where the person was going, for whom and with the
+    permissions that were chosen: as the failed authorization was to, or else as this request says.
+    ``as_new``: to connect another account, where one was to be connected again."""
+    if service is None:
+        return browser.list_page()
+    again = None if error is None or as_new else error.reconnect
+    after, scopes, whole = (error.next, list(error.scopes), True) if error else ("", [], True)
+    owner = error.owner if error else ""
     match = request.resolver_match
     if match is not None and match.url_name != "callback":  # whose parameters are the provider's
-        known = {*service.scopes, *service.config.optional_scopes} if service else set()
-        scopes = [scope for scope in browser.form_values(request, "scope") if scope in known]
+        scopes, whole = browser.asked_scopes(request)
         after = after or browser.next_page(request)
         owner = owner or browser.owner_named(request)
-    if error is not None and error.reconnect is not None:
-        address, owner = browser.page_of("reconnect", error.reconnect), ""
-    elif service is None:
-        return browser.list_page()
+    if again is not None:
+        address, owner = browser.page_of("reconnect", again), ""
     else:
         address = browser.page_of("connect", service.alias)
     if not address:
         return after or "/"  # the site has no such pages; its own is where the person came from
-    query = [("next", after)] * bool(after) + [("scope", scope) for scope in scopes]
+    optional = service.config.optional_scopes
+    named = [""] * (whole and again is not None and bool(optional))
+    named += [scope for scope in scopes if scope in optional]
+    query = [("next", after)] * bool(after) + [("scope", scope) for scope in named]
     query += [("owner", owner)] * bool(owner)
     return f"{address}?{urlencode(query)}" if query else address
 

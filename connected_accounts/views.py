@@ -19,9 +19,9 @@ from connected_accounts.cards import (
     account_cards,
     is_revocable,
     offers,
-    open_revocations,
-    scope_lines,
+    permissions_asked,
 )
+from connected_accounts.ended import open_revocations
 from connected_accounts.exceptions import (
     ClientRejected,
     ConfigurationError,
@@ -50,7 +50,7 @@ class ListView(Page):
         cards = account_cards(request.user, timezone.now())
         context = {
             "cards": cards,
-            "needing": [card for card in cards if card.state == "needs_you"],
+            "needing": [card for card in cards if card.needs_you],
             "offers": offers(connectable(get_providers()), {card.provider for card in cards}),
             "revocations": open_revocations(request.user, timezone.now()),
         }
@@ -64,11 +64,11 @@ class DoneView(Page):
         return render(request, "connected_accounts/done.html")
 
 
-@method_decorator(sensitive_post_parameters(*CREDENTIALS), name="dispatch")
-@method_decorator(csrf_protect, name="dispatch")
 class ConnectView(Page):
     """GET asks; POST opens an authorization and leaves for the provider, or connects at once with
     what was entered."""
+
+    decorators = (csrf_protect, sensitive_post_parameters(*CREDENTIALS))
 
     def way_back(self, request: HttpRequest) -> str:
         fields = [
@@ -91,9 +91,9 @@ class ConnectView(Page):
     ) -> HttpResponse:
         whose = account.owner_key if account else browser.owner_named(request)
         owner = acting.find_owner(request, whose)
-        extra = browser.form_values(request, "scope")
+        extra, whole = browser.asked_scopes(request)
         try:
-            scopes = requested_scopes(service, extra, account)
+            requested_scopes(service, extra)
             if not connectable([service]):
                 raise ConfigurationError("no_client")
         except ConfigurationError as error:
@@ -105,7 +105,7 @@ class ConnectView(Page):
             "form": form or connect_form(service, None, account),
             "next": browser.next_page(request),
             "owner": owner if owner and owner.name else None,
-            **asked(service, scopes, extra, account),
+            **permissions_asked(service, extra, None if whole else account),
         }
         return render(request, "connected_accounts/connect.html", context)
 
@@ -119,15 +119,17 @@ class ConnectView(Page):
         if form.asked and not (form.was_sent and form.is_valid()):
             return self.ask(request, service, account, form if form.was_sent else None)
         form.is_valid()
+        scopes, whole = browser.asked_scopes(request)
         try:
             begun = acting.begin(
                 request,
                 service,
                 form,
                 next=browser.next_page(request),
-                scopes=browser.form_values(request, "scope"),
+                scopes=scopes,
                 account=account,
                 owner=browser.owner_named(request) or None,
+                keep_scopes=not whole,
             )
         except acting.TooOften as too:
             return too_many_page(request, service, too.seconds, account)
@@ -167,10 +169,10 @@ class ReconnectView(ConnectView):
         return self.start(request, acting.find_service(account.provider), account)
 
 
-@method_decorator(csrf_exempt, name="dispatch")  # takes no POST: 405, not a CSRF page
 class CallbackView(Page):
     """Where the provider sends the person back to."""
 
+    decorators = (csrf_exempt,)  # takes no POST: 405, not a CSRF page
     carries_code = True
     http_method_names = ["get"]  # HEAD and prefetches must not spend a state
 
@@ -204,7 +206,6 @@ class CallbackView(Page):
         return browser.SeeOther(target or browser.list_page())
 
 
-@method_decorator(csrf_protect, name="dispatch")
 class DisconnectView(Page):
     """GET asks; POST deletes the account and has its grant withdrawn at the provider."""
 
@@ -239,7 +240,6 @@ class HistoryView(Page):
         return render(request, "connected_accounts/history.html", context)
 
 
-@method_decorator(csrf_protect, name="dispatch")
 class TestView(Page):
     """POST calls the provider once, with the account's token, and says what came back."""
 
@@ -253,21 +253,6 @@ class TestView(Page):
         card = account_card(acting.find_account(request, pk), timezone.now())
         context = {"card": card, "result": result}
         return render(request, "connected_accounts/test.html", context)
-
-
-def asked(
-    service: Provider, scopes: list[str], extra: list[str], account: ConnectedAccount | None
-) -> dict[str, Any]:
-    """What the page says of permissions: those that are asked for in any case, and those that the
-    person may choose, ticked where the address names them."""
-    had = account.scopes_requested if account else []
-    fixed = [s for s in scopes if s in service.scopes or s in had]
-    chosen = [s for s in service.config.optional_scopes if s not in fixed]
-    return {
-        "scopes": scope_lines(service, fixed),
-        "choices": scope_lines(service, chosen),
-        "ticked": extra,
-    }
 
 
 def connect_form(

@@ -92,7 +92,7 @@ def complete_authorization(
         _refuse_unless_permitted(row, now)
         account, created = _finish(service, row, answer, now)
     except ConnectedAccountsError as error:
-        _say_where_it_was_going(error, row)
+        _add_way_on(error, row)
         raise
     return Completed(account, created, row.next)
 
@@ -188,13 +188,14 @@ def _consume(
         record_refusal(row, cause, at=now)
     error = InvalidState(cause)
     if row is not None and cause == "expired":
-        _say_where_it_was_going(error, row)
+        _add_way_on(error, row)
     raise error
 
 
-def _say_where_it_was_going(error: ConnectedAccountsError, row: AuthorizationRequest) -> None:
+def _add_way_on(error: ConnectedAccountsError, row: AuthorizationRequest) -> None:
+    """Note with an error what the person needs to begin again."""
     error.next, error.reconnect = row.next, row.account_id
-    error.for_site = row.owner_key == SITE_OWNER
+    error.scopes, error.for_site = tuple(row.scopes), row.owner_key == SITE_OWNER
     if not error.for_site and row.owner_key != owner_key(row.user if row.user_id else None):
         error.owner = row.owner_key
 

@@ -227,6 +227,19 @@ def test_a_reconnect_as_another_account_changes_nothing(
     assert Event.objects.filter(kind="reconnected").count() == 1
 
 
+def test_a_reconnect_keeps_the_optional_scopes_unless_it_is_said_otherwise(
+    front: Front, ada: Any, badgr: FakeProvider, provider_settings: Any
+) -> None:
+    provider_settings("badgr", OPTIONAL_SCOPES=["rw:backpack"])
+    account = connect_account(badgr, ada, scopes=["rw:backpack"])
+    for sent, kept in (({}, True), ({"keep_scopes": True}, True), ({"keep_scopes": False}, False)):
+        told = document(front.post(f"/accounts/{account.pk}/reconnect/", sent))
+        asked = query_of(told["authorization_url"])["scope"]
+        assert ("rw:backpack" in asked) == kept
+    refused = front.post(f"/accounts/{account.pk}/reconnect/", {"keep_scopes": "no"})
+    assert pointers(refused) == ["/keep_scopes"]
+
+
 @pytest.fixture
 def bits(settings: Any, fake_provider: Any) -> FakeProvider:
     entry = {"BACKEND": "connected_accounts.providers.bits.Bits"}
@@ -532,6 +545,7 @@ def test_who_left_finds_the_teams_accounts_no_more(
         ('{"scopes": "r:profile"}', "invalid_body"),
         ('{"scopes": [1]}', "invalid_body"),
         ('{"scopes": [' + ",".join(['"x"'] * (MAX_ITEMS + 1)) + "]}", "invalid_body"),
+        ('{"keep_scopes": false}', "invalid_body"),
         ('{"inputs": ["x"]}', "invalid_body"),
         ('{"inputs": {"account": {}}}', "invalid_body"),
         ('{"inputs": {"' + "x" * 5000 + '": 1}}', "invalid_body"),
