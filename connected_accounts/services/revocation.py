@@ -106,6 +106,7 @@ def _tell_after_commit(account: ConnectedAccount, using: str) -> None:
         provider=account.provider,
         subject=account.subject,
         user=account.user if account.user_id else None,
+        owner=account.owner_key,
     )
     transaction.on_commit(send, using=using)
 

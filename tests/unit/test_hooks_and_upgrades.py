@@ -11,9 +11,9 @@ from django.utils import timezone
 
 from connected_accounts import signals
 from connected_accounts.exceptions import ConnectedAccountsError, UnexpectedResponse
-from connected_accounts.models import ConnectedAccount, Status
+from connected_accounts.models import ConnectedAccount, Revocation, Status
 from connected_accounts.providers.badgr import Badgr
-from connected_accounts.services import get_access_token, refresh
+from connected_accounts.services import disconnect, get_access_token, refresh
 from connected_accounts.tasks import refresh_due_accounts
 from connected_accounts.testing import Answer, BadGateway, FakeProvider, Timeout, TooManyRequests
 from tests.journeys import connect, finish, start, stored
@@ -67,6 +67,16 @@ def test_receivers_that_raise_stop_nothing(
         id(signals.refresh_failed),
         id(signals.reconnect_required),
     }
+
+
+def test_a_receiver_that_raises_leaves_a_disconnect_done(
+    account: ConnectedAccount, called: list[Signal], django_capture_on_commit_callbacks: Any
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True):
+        disconnect(account)
+    assert signals.account_disconnected in called
+    assert not ConnectedAccount.objects.exists()
+    assert Revocation.objects.get().outcome == "pending"
 
 
 # Hooks.

@@ -8,6 +8,7 @@ import pytest
 from django.core import checks
 from django.test import Client
 
+from connected_accounts import signals
 from connected_accounts.exceptions import InvalidState
 from connected_accounts.models import (
     SITE_OWNER,
@@ -363,6 +364,23 @@ def test_disconnecting_withdraws_the_grant_and_says_who_did_it(
     event = Event.objects.get(kind="disconnected")
     assert (event.owner_key, event.detail) == ("team:crew", f"user:{ada.pk}")
     assert Revocation.objects.get().owner_key == "team:crew"
+
+
+def test_receivers_are_told_whose_account_went(
+    shared: ConnectedAccount, django_capture_on_commit_callbacks: Any
+) -> None:
+    heard: list[Any] = []
+
+    def note(user: Any, owner: str, **kwargs: Any) -> None:
+        heard.append((user, owner))
+
+    signals.account_disconnected.connect(note)
+    try:
+        with django_capture_on_commit_callbacks(execute=True):
+            disconnect(shared)
+    finally:
+        signals.account_disconnected.disconnect(note)
+    assert heard == [(None, "team:crew")]
 
 
 def test_what_a_person_did_for_a_team_is_told_to_the_person(
