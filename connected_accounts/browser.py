@@ -52,9 +52,11 @@ def set_browser_secret(request: HttpRequest, response: HttpResponse, secret: str
 
 
 def forget(request: HttpRequest) -> None:
-    """Take code, state and cookie out of a request that failed: it is shown on error pages, in
-    mails and by trackers."""
+    """Take code, state, cookie and what was entered out of a request that failed: it is shown on
+    error pages, in mails and by trackers."""
     request.GET = QueryDict()
+    request.POST = QueryDict()
+    request._body = b""
     request.META["QUERY_STRING"] = ""
     request.COOKIES.pop(cookie_name(request), None)
 
