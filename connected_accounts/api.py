@@ -35,14 +35,14 @@ SAFE: Final = ("GET", "HEAD", "OPTIONS")
 MAX_DIGITS: Final = 20
 
 
-# Exempt for the site's own middleware only: it would answer with a page. It is checked in here.
-@method_decorator(csrf_exempt, name="dispatch")
-@method_decorator(transaction.non_atomic_requests, name="dispatch")
-@method_decorator(login_not_required, name="dispatch")  # 401, not a way to the login page
-@method_decorator(sensitive_variables(), name="dispatch")
 class Endpoint(View):
     """Base of the API: for a signed-in person, with our headers, and a problem for every error."""
 
+    # Exempt for the site's own middleware only: it would answer with a page. It is checked in here.
+    @csrf_exempt
+    @transaction.non_atomic_requests
+    @login_not_required  # 401, not a way to the login page
+    @sensitive_variables()
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         csrf = CsrfViewMiddleware(lambda request: HttpResponse())
         csrf.process_request(request)

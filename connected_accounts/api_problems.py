@@ -61,7 +61,7 @@ _BY_CLASS: Final[tuple[tuple[type[ConnectedAccountsError], str], ...]] = (
 _OWN_CODES: Final = ("credentials", "inputs", "no_client", "unknown_scope")
 
 
-@dataclass
+@dataclass(eq=False)  # an exception is itself
 class ProblemError(Exception):
     """An answer that is none. ``errors``: what is wrong where, as pairs of a JSON pointer
     (RFC 6901) and words."""

@@ -39,7 +39,8 @@ def connection_required(
     """
 
     def stop(request: HttpRequest, args: Any, kwargs: Any) -> HttpResponse | None:
-        whose = None if owner is None else owner(request, *args, **kwargs)
+        # One that returns nothing names nobody, and not the user.
+        whose = None if owner is None else owner(request, *args, **kwargs) or ""
         return stop_unless_connected(request, alias, scopes, whose)
 
     def decorate(view: View) -> View:

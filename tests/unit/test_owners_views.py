@@ -120,6 +120,19 @@ def test_who_is_not_in_the_team_finds_no_such_page(
     assert ask(AnonymousUser(), "crew").status_code == 303
 
 
+def test_an_owner_that_a_view_forgot_to_name_is_not_the_user(ada: Any, badgr: FakeProvider) -> None:
+    connect_account(badgr, ada)
+
+    @connection_required("badgr", owner=lambda request: None)
+    def view(request: HttpRequest) -> HttpResponse:
+        return HttpResponse()
+
+    request = RequestFactory().get("/")
+    request.user = ada
+    with pytest.raises(Http404):
+        view(request)
+
+
 def test_the_account_of_another_team_or_of_oneself_is_not_taken(
     shared: ConnectedAccount, ada: Any, badgr: FakeProvider, ask: Ask
 ) -> None:
