@@ -43,7 +43,7 @@ def _account(row: ConnectedAccount, card: Card, owner: Owner) -> Document:
         "state_text": card.state_words,
         "note": card.note,
         "scopes": _scopes(card.scopes),
-        "scopes_missing": [s for s in row.scopes_requested if s not in row.scopes_granted],
+        "scopes_missing": [line.scope for line in card.missing],
         "connected_at": moment(row.connected_at),
         "refreshed_at": moment(row.refreshed_at),
         "manage_url": card.manage_url,

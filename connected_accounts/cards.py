@@ -22,7 +22,8 @@ from connected_accounts.services import pauses
 from connected_accounts.services.authorization import optional_scopes_of
 
 _SHOWN: Final = (
-    *("provider", "inputs", "subject", "label", "scopes_granted", "connected_at", "refreshed_at"),
+    *("provider", "inputs", "subject", "label", "connected_at", "refreshed_at"),
+    *("scopes_granted", "scopes_requested"),
     *("status", "reason", "failure_count", "expires_at", "refresh_at"),
 )
 _ANY_PK: Final = 9_000_000_000_000_000_000
@@ -80,7 +81,8 @@ class Words(_ByKey):
 @dataclass(frozen=True)
 class Card(_ByKey):
     """One connected account, as its owner sees it. ``state`` is ``connected``, ``needs_you`` or
-    ``not_answering``; ``state_words`` says the same to a person. ``note``: that the service
+    ``not_answering``; ``state_words`` says the same to a person. ``scopes``
+    were granted, ``missing`` asked for and not granted. ``note``: that the service
     answers nobody at the moment, which is no fault of the connection."""
 
     pk: int
@@ -91,6 +93,7 @@ class Card(_ByKey):
     state: str
     state_words: str
     scopes: tuple[ScopeLine, ...]
+    missing: tuple[ScopeLine, ...]
     connected_at: datetime
     refreshed_at: datetime | None
     can_reconnect: bool
@@ -206,6 +209,7 @@ def _card(
         state=state,
         state_words=state_words,
         scopes=tuple(scope_lines(service, row.scopes_granted)),
+        missing=tuple(scope_lines(service, _missing(row))),
         connected_at=row.connected_at,
         refreshed_at=row.refreshed_at,
         can_reconnect=service is not None,
@@ -236,6 +240,13 @@ def _state(row: ConnectedAccount, now: datetime) -> tuple[str, str]:
     if row.failure_count:
         return "not_answering", str(_NOT_ANSWERING)
     return "connected", _("Connected")
+
+
+def _missing(row: ConnectedAccount) -> list[str]:
+    # Some providers have other names for what they grant: only fewer say that something is missing.
+    if len(row.scopes_granted) >= len(row.scopes_requested):
+        return []
+    return [scope for scope in row.scopes_requested if scope not in row.scopes_granted]
 
 
 def scope_lines(service: Provider | None, scopes: Any) -> list[ScopeLine]:

@@ -168,8 +168,21 @@ def test_fewer_scopes_than_asked_are_stored_and_shown(
     assert account.scopes_granted == ["r:profile"]
     assert "rw:backpack" in account.scopes_requested
     page = client_of_ada.get("/connections/").content.decode()
-    assert "<code>r:profile</code>" in page
-    assert "<code>r:backpack</code>" not in page
+    granted, _, missing = page.partition("Asked for, and not granted:")
+    assert "<code>r:profile</code>" in granted
+    assert "<code>r:backpack</code>" not in granted
+    for scope in ("r:backpack", "rw:backpack"):
+        assert f"<code>{scope}</code>" in missing
+
+
+def test_scopes_under_other_names_are_not_said_to_be_missing(
+    client_of_ada: Client, badgr: FakeProvider
+) -> None:
+    account = connect(client_of_ada, badgr)
+    ConnectedAccount.objects.filter(pk=account.pk).update(
+        scopes_granted=["https://badgr.example/profile", "https://badgr.example/backpack"]
+    )
+    assert "not granted" not in client_of_ada.get("/connections/").content.decode()
 
 
 def test_the_error_of_a_hook_is_one_of_ours(
