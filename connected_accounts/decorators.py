@@ -15,6 +15,8 @@ from connected_accounts.cards import scope_lines
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.providers.registry import get_provider
 
+__all__ = ["ConnectionRequiredMixin", "connection_required"]
+
 View = Callable[..., Any]
 
 

@@ -9,6 +9,8 @@ from rest_framework.views import APIView
 
 from connected_accounts.decorators import connect_address, find_account
 
+__all__ = ["HasConnection"]
+
 
 class HasConnection(BasePermission):  # type: ignore[misc]  # no types are shipped
     """Lets in whose account at the view's ``connection_provider`` has its ``connection_scopes``.
