@@ -80,7 +80,8 @@ def quantity(text: str) -> float:
 
 def code_blocks(path: Path, language: str) -> list[str]:
     text = path.read_text(encoding="utf-8")
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+    fence = rf"^```{language}(?: [^\n]*)?\n(.*?)^```$"  # a title may stand behind the language
+    return re.findall(fence, text, flags=re.DOTALL | re.MULTILINE)
 
 
 def sources(under: str = "") -> Iterator[tuple[Path, str]]:
