@@ -88,6 +88,8 @@ TOP: list[tuple[str, dict[str, Any], str]] = [
     ("E004", {"REDIRECT_BASE_URL": "http://localhost.example.org"}, "https://app.example.org"),
     ("E004", {"REDIRECT_BASE_URL": "https://x.example/?a=1"}, "https://app.example.org"),
     ("E016", {"SITE_ID": "x" * 256}, "255"),
+    ("E016", {"SITE_ID": 5}, "255"),
+    ("E016", {"SITE_ID": ["production"]}, "255"),
     ("E004", {"REDIRECT_BASE_URL": 5}, "https://app.example.org"),
     ("E005", {"PROVIDERS": [GOOD]}, "connected_accounts.providers.badgr.Badgr"),
     ("E005", {"PROVIDERS": None}, "connected_accounts.providers.badgr.Badgr"),
