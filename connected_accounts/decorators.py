@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar, cast
 from urllib.parse import urlencode
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
@@ -15,9 +15,15 @@ from connected_accounts.cards import scope_lines
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.providers.registry import get_provider
 
-__all__ = ["ConnectionRequiredMixin", "connection_required"]
+__all__ = ["ConnectedRequest", "ConnectionRequiredMixin", "connection_required"]
 
-View = Callable[..., Any]
+View = TypeVar("View", bound=Callable[..., Any])
+
+
+class ConnectedRequest(HttpRequest):
+    """For annotations: the request of a view that runs only with a connection."""
+
+    connected_account: ConnectedAccount
 
 
 def connection_required(alias: str, scopes: Sequence[str] = ()) -> Callable[[View], View]:
@@ -39,14 +45,14 @@ def connection_required(alias: str, scopes: Sequence[str] = ()) -> Callable[[Vie
                 stop = await sync_to_async(stop_unless_connected)(request, alias, scopes)
                 return stop or await view(request, *args, **kwargs)
 
-            return async_wrapper
+            return cast("View", async_wrapper)
 
         @wraps(view)
         def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
             stop = stop_unless_connected(request, alias, scopes)
             return stop or view(request, *args, **kwargs)
 
-        return wrapper
+        return cast("View", wrapper)
 
     return decorate
 

@@ -68,7 +68,7 @@ def test_every_model_and_queryset_method_is_documented() -> None:
         ("reference/services.md", services.__all__, services),
         (
             "reference/views-and-tags.md",
-            ["ConnectionRequiredMixin", "connection_required"],
+            ["ConnectedRequest", "ConnectionRequiredMixin", "connection_required"],
             decorators,
         ),
     ],

@@ -104,3 +104,17 @@ def test_dotted_names_of_classes_in_the_how_to_pages_are_public() -> None:
 def test_the_package_is_typed() -> None:
     assert (PACKAGE / "py.typed").is_file()
     assert "py.typed" in page("reference/compatibility.md")
+
+
+def test_the_typed_site_uses_every_public_name() -> None:
+    """It is what mypy and pyright see: ``python -m tests.typed_host``."""
+    site = ROOT / "tests/typed_host/typed_site"
+    used = set().union(*(imports(path.read_text("utf-8")) for path in site.glob("*.py")))
+    apart = {
+        ("connected_accounts", "__version__"): "connected_accounts.__version__",
+        ("connected_accounts.urls", "app_name"): "connections.app_name",
+        ("connected_accounts.urls", "urlpatterns"): "connections.urlpatterns",
+    }
+    text = "".join(path.read_text("utf-8") for path in site.glob("*.py"))
+    used |= {pair for pair, words in apart.items() if words in text}
+    assert {(module, name) for module, found in PUBLIC.items() for name in found} <= used
