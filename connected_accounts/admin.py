@@ -14,6 +14,7 @@ from django.utils.translation import ngettext
 from django.views.decorators.debug import sensitive_post_parameters
 
 from connected_accounts import client_admin, staff, staff_actions
+from connected_accounts.figures import provider_figures
 from connected_accounts.large_lists import (
     BoundedPaginator,
     ExpiringFilter,
@@ -29,7 +30,7 @@ from connected_accounts.models import (
     owner_key,
 )
 from connected_accounts.providers.inputs import CREDENTIALS
-from connected_accounts.services.health import recent_health
+from connected_accounts.services.activity import DAYS
 from connected_accounts.services.revocation import disconnect
 from connected_accounts.timeline import timeline
 
@@ -173,11 +174,12 @@ class ConnectedAccountAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> Any:
         """The list, with each provider's figures above it."""
-        figures = {
-            "health": recent_health(timezone.now()),
+        above = {
+            "figures": provider_figures(timezone.now()),
+            "chart_days": DAYS,
             "may_connect_the_site": request.user.has_perm(staff.PERMISSION),
         }
-        return super().changelist_view(request, {**figures, **(extra_context or {})})
+        return super().changelist_view(request, {**above, **(extra_context or {})})
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

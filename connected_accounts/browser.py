@@ -7,7 +7,6 @@ from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.urls import reverse
-from django.utils.cache import add_never_cache_headers
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from connected_accounts import conf
@@ -93,8 +92,8 @@ def guard(response: HttpResponse, *, carries_code: bool) -> HttpResponse:
     forms get ``same-origin`` instead, because browsers send ``Origin: null`` with a form from a
     ``no-referrer`` page, and Django's CSRF check refuses that.
     """
-    add_never_cache_headers(response)
     response.headers["Cache-Control"] = "no-store, private"
+    response.headers["Expires"] = "0"  # for caches older than Cache-Control (RFC 9111 5.3)
     response.headers["Referrer-Policy"] = "no-referrer" if carries_code else "same-origin"
     response.headers["X-Frame-Options"] = "DENY"
     response.headers["X-Content-Type-Options"] = "nosniff"
@@ -112,6 +111,13 @@ def form_values(request: HttpRequest, name: str) -> list[str]:
     """A parameter of the connect page, from the form or from the address."""
     values: list[Any] = [*request.POST.getlist(name), *request.GET.getlist(name)]
     return [str(value) for value in dict.fromkeys(values)]
+
+
+def asked_scopes(request: HttpRequest) -> tuple[list[str], bool]:
+    """The scopes that a request names, and whether they are all that is wanted besides SCOPES: an
+    empty ``scope`` says so, which a form sends even where nothing in it is ticked."""
+    values = form_values(request, "scope")
+    return [scope for scope in values if scope], "" in values
 
 
 def next_page(request: HttpRequest) -> str:

@@ -21,9 +21,10 @@ __all__ = [
 class ConnectedAccountsError(Exception):
     """Something went wrong with a connected account."""
 
-    # Set where an authorization failed after its request was found: where the person was going, and
-    # the account to be connected again, so that the page can offer to try again.
+    # Set where an authorization failed after its request was found: where the person was going, the
+    # account to be connected again and what was asked for, so that the page can offer to try again.
     next: str = ""
+    scopes: tuple[str, ...] = ()
     reconnect: int | None = None
     for_site: bool = False
 

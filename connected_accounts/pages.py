@@ -1,6 +1,7 @@
 """What all pages have in common: who may see them, our headers, and what is said of a failure."""
 
 import logging
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from django.contrib.auth.decorators import login_not_required
@@ -11,10 +12,10 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
-from django.utils.decorators import method_decorator
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.views import View
+from django.views.decorators.csrf import csrf_protect
 
 from connected_accounts import browser
 from connected_accounts.exceptions import (
@@ -31,14 +32,23 @@ from connected_accounts.secret import forget_locals
 logger = logging.getLogger("connected_accounts")
 
 
-# A spent code must not be rolled back by the site's ATOMIC_REQUESTS.
-@method_decorator(transaction.non_atomic_requests, name="dispatch")
-@method_decorator(login_not_required, name="dispatch")  # each page asks for it itself, with 303
 class Page(View):
     """Base of our pages: for a signed-in person, and with our headers on every answer."""
 
     carries_code: ClassVar[bool] = False
+    # Around the view, innermost first. (method_decorator would build them for every request.)
+    decorators: ClassVar[tuple[Callable[[Any], Any], ...]] = (csrf_protect,)
 
+    @classmethod
+    def as_view(cls, **initkwargs: Any) -> Callable[..., HttpResponseBase]:
+        view: Callable[..., HttpResponseBase] = super().as_view(**initkwargs)
+        for decorate in cls.decorators:
+            view = decorate(view)
+        return view
+
+    # A spent code must not be rolled back by the site's ATOMIC_REQUESTS.
+    @transaction.non_atomic_requests
+    @login_not_required  # each page asks for it itself, with 303
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
             response = self.answer(request, *args, **kwargs)
@@ -87,34 +97,43 @@ def failure_page(
     """Say what happened in a person's words, and offer the way on."""
     failure = failure_for(error)
     again = error.next if error.for_site and error.next else way_on(request, service, error)
+    another = error.code == "other_account"
     context = {
         "provider": service,
         "mark": mark_of(service.alias, service.name) if service else None,
         "failure": failure,
         "try_again": again,
-        "as_new": way_on(request, service) if error.code == "other_account" else "",
+        "as_new": way_on(request, service, error, as_new=True) if another else "",
     }
     return render(request, "connected_accounts/failure.html", context, status=failure.status)
 
 
 def way_on(
-    request: HttpRequest, service: Provider | None, error: ConnectedAccountsError | None = None
+    request: HttpRequest,
+    service: Provider | None,
+    error: ConnectedAccountsError | None = None,
+    *,
+    as_new: bool = False,
 ) -> str:
-    """The page on which to begin again, going where the person was going: as the failed
-    authorization was to, or else as this request says."""
-    if error is not None and error.reconnect is not None:
-        address = reverse("connected_accounts:reconnect", args=[error.reconnect])
-    elif service is None:
+    """The page on which to begin again, going where the person was going and with the permissions
+    that were chosen: as the failed authorization was to, or else as this request says. ``as_new``:
+    to connect another account, where one was to be connected again."""
+    if service is None:
         return reverse("connected_accounts:list")
+    again = None if error is None or as_new else error.reconnect
+    if again is not None:
+        address = reverse("connected_accounts:reconnect", args=[again])
     else:
         address = reverse("connected_accounts:connect", args=[service.alias])
-    after, scopes = error.next if error else "", []
+    after, scopes, whole = (error.next, list(error.scopes), True) if error else ("", [], True)
     match = request.resolver_match
     if match is not None and match.url_name != "callback":  # whose parameters are the provider's
-        known = {*service.scopes, *service.config.optional_scopes} if service else set()
-        scopes = [scope for scope in browser.form_values(request, "scope") if scope in known]
+        scopes, whole = browser.asked_scopes(request)
         after = after or browser.next_page(request)
-    query = [("next", after)] * bool(after) + [("scope", scope) for scope in scopes]
+    optional = service.config.optional_scopes
+    named = [""] * (whole and again is not None and bool(optional))
+    named += [scope for scope in scopes if scope in optional]
+    query = [("next", after)] * bool(after) + [("scope", scope) for scope in named]
     return f"{address}?{urlencode(query)}" if query else address
 
 

@@ -119,12 +119,12 @@ def revoke_pending_tokens() -> None:
 
 
 @shared_task(bind=True, name="connected_accounts.mail_reconnect", **TASK_OPTIONS)
-def mail_reconnect(self: Any, account_id: int, generation: int) -> None:
+def mail_reconnect(self: Any, account_id: int, generation: int, language: str = "") -> None:
     """Tell an account's owner to connect it again; later, while its provider is away."""
     from connected_accounts.services.notices import ServiceAway, mail_owner
 
     try:
-        mail_owner(account_id, generation)
+        mail_owner(account_id, generation, language)
     except ServiceAway:
         if not self.request.is_eager:
             raise self.retry(countdown=60, max_retries=1440) from None  # a day

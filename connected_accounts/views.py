@@ -20,9 +20,9 @@ from connected_accounts.cards import (
     account_cards,
     is_revocable,
     offers,
-    open_revocations,
-    scope_lines,
+    permissions_asked,
 )
+from connected_accounts.ended import open_revocations
 from connected_accounts.exceptions import (
     ClientRejected,
     ConfigurationError,
@@ -52,7 +52,7 @@ class ListView(Page):
         cards = account_cards(request.user, timezone.now())
         context = {
             "cards": cards,
-            "needing": [card for card in cards if card.state == "needs_you"],
+            "needing": [card for card in cards if card.needs_you],
             "offers": offers(connectable(get_providers()), cards),
             "revocations": open_revocations(request.user, timezone.now()),
         }
@@ -66,11 +66,11 @@ class DoneView(Page):
         return render(request, "connected_accounts/done.html")
 
 
-@method_decorator(sensitive_post_parameters(*CREDENTIALS), name="dispatch")
-@method_decorator(csrf_protect, name="dispatch")
 class ConnectView(Page):
     """GET asks; POST opens an authorization and leaves for the provider, or connects at once with
     what was entered."""
+
+    decorators = (csrf_protect, sensitive_post_parameters(*CREDENTIALS))
 
     def way_back(self, request: HttpRequest) -> str:
         fields = [(n, v) for n in ("next", "scope") for v in browser.form_values(request, n)]
@@ -89,9 +89,9 @@ class ConnectView(Page):
         account: ConnectedAccount | None = None,
         form: ConnectForm | None = None,
     ) -> HttpResponse:
-        extra = browser.form_values(request, "scope")
+        extra, whole = browser.asked_scopes(request)
         try:
-            scopes = requested_scopes(service, extra, account)
+            requested_scopes(service, extra)
             if not connectable([service]):
                 raise ConfigurationError("no_client")
         except ConfigurationError as error:
@@ -102,7 +102,7 @@ class ConnectView(Page):
             "card": account_card(account, timezone.now()) if account else None,
             "form": form or connect_form(service, None, account),
             "next": browser.next_page(request),
-            **asked(service, scopes, extra, account),
+            **permissions_asked(service, extra, None if whole else account),
         }
         return render(request, "connected_accounts/connect.html", context)
 
@@ -119,6 +119,7 @@ class ConnectView(Page):
         if service.grant_type != "authorization_code":
             return self.connect(request, service, account, form)
         secret = browser.browser_secret(request) or new_secret()
+        scopes, whole = browser.asked_scopes(request)
         try:
             url = start_authorization(
                 user=request.user,
@@ -126,9 +127,10 @@ class ConnectView(Page):
                 redirect_uri=browser.redirect_uri(request, service.alias),
                 browser_secret=secret,
                 next=browser.next_page(request),
-                scopes=browser.form_values(request, "scope"),
+                scopes=scopes,
                 account=account,
                 inputs=form.values,
+                keep_scopes=not whole,
             )
         except ConnectedAccountsError as error:
             return self.failed(request, service, account, error)
@@ -147,13 +149,15 @@ class ConnectView(Page):
         """At once, without a redirect: what was entered is tried, and stored if it is good."""
         from connected_accounts.services.direct import connect_directly  # loads requests
 
+        scopes, whole = browser.asked_scopes(request)
         try:
             _account, created = connect_directly(
                 user=request.user,
                 provider=service.alias,
                 values=form.values,
-                scopes=browser.form_values(request, "scope"),
+                scopes=scopes,
                 account=account,
+                keep_scopes=not whole,
             )
         except ConnectedAccountsError as error:
             if isinstance(error, ClientRejected) and error.code == "credentials":
@@ -187,10 +191,10 @@ class ReconnectView(ConnectView):
         return self.start(request, self.service(account.provider), account)
 
 
-@method_decorator(csrf_exempt, name="dispatch")  # takes no POST: 405, not a CSRF page
 class CallbackView(Page):
     """Where the provider sends the person back to."""
 
+    decorators = (csrf_exempt,)  # takes no POST: 405, not a CSRF page
     carries_code = True
     http_method_names = ["get"]  # HEAD and prefetches must not spend a state
 
@@ -224,7 +228,6 @@ class CallbackView(Page):
         return browser.SeeOther(target or reverse("connected_accounts:list"))
 
 
-@method_decorator(csrf_protect, name="dispatch")
 class DisconnectView(Page):
     """GET asks; POST deletes the account and has its grant withdrawn at the provider."""
 
@@ -256,7 +259,6 @@ class HistoryView(Page):
         return render(request, "connected_accounts/history.html", context)
 
 
-@method_decorator(csrf_protect, name="dispatch")
 class TestView(Page):
     """POST calls the provider once, with the account's token, and says what came back."""
 
@@ -270,21 +272,6 @@ class TestView(Page):
         card = account_card(self.account(request, pk), timezone.now())
         context = {"card": card, "result": result}
         return render(request, "connected_accounts/test.html", context)
-
-
-def asked(
-    service: Provider, scopes: list[str], extra: list[str], account: ConnectedAccount | None
-) -> dict[str, Any]:
-    """What the page says of permissions: those that are asked for in any case, and those that the
-    person may choose, ticked where the address names them."""
-    had = account.scopes_requested if account else []
-    fixed = [s for s in scopes if s in service.scopes or s in had]
-    chosen = [s for s in service.config.optional_scopes if s not in fixed]
-    return {
-        "scopes": scope_lines(service, fixed),
-        "choices": scope_lines(service, chosen),
-        "ticked": extra,
-    }
 
 
 def connect_form(

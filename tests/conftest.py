@@ -75,10 +75,10 @@ def nothing_known_of_the_database() -> None:
     """What a process remembers of the database, a test's own database does not have."""
     from django.core.cache import cache
 
-    from connected_accounts.services import health, pauses
+    from connected_accounts.services import activity, health, pauses
 
     pauses._here.clear()
-    cache.delete(health.CACHE_KEY)
+    cache.delete_many([health.CACHE_KEY, activity.CACHE_KEY])
 
 
 @pytest.fixture(autouse=True)

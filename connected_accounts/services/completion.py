@@ -91,8 +91,7 @@ def complete_authorization(
             raise InvalidState("not_permitted")
         account, created = _finish(service, row, answer, now)
     except ConnectedAccountsError as error:
-        error.next, error.reconnect = row.next, row.account_id
-        error.for_site = row.owner_key == SITE_OWNER
+        _add_way_on(error, row)
         raise
     return Completed(account, created, row.next)
 
@@ -187,9 +186,14 @@ def _consume(
         record_refusal(row, cause, at=now)
     error = InvalidState(cause)
     if row is not None and cause == "expired":
-        error.next, error.reconnect = row.next, row.account_id
-        error.for_site = row.owner_key == SITE_OWNER
+        _add_way_on(error, row)
     raise error
+
+
+def _add_way_on(error: ConnectedAccountsError, row: AuthorizationRequest) -> None:
+    """Note with an error what the person needs to begin again."""
+    error.next, error.reconnect = row.next, row.account_id
+    error.scopes, error.for_site = tuple(row.scopes), row.owner_key == SITE_OWNER
 
 
 def _may_connect_the_site(user: Any) -> bool:

@@ -42,6 +42,7 @@ def connect_directly(
     values: Mapping[str, Any],
     scopes: Iterable[str] = (),
     account: ConnectedAccount | None = None,
+    keep_scopes: bool = True,
     now: datetime | None = None,
 ) -> tuple[ConnectedAccount, bool]:
     """Connect ``user`` (None: the site itself) with what was entered; return the account and
@@ -49,16 +50,17 @@ def connect_directly(
 
     ``values`` holds the provider's ``asked_fields``; secrets may be Secret or text. ``scopes`` are
     asked for besides the provider's SCOPES. With ``account``, that account is to be connected
-    again. Raises ClientRejected (``credentials``: what
-    was entered is not accepted), AuthorizationDenied, another ProviderError, or ConfigurationError
-    (``inputs``: it may not be sent at all; ``unknown_scope``). Must not run inside a transaction.
+    again, with the optional scopes that it had unless ``keep_scopes`` is False. Raises
+    ClientRejected (``credentials``: what was entered is not accepted), AuthorizationDenied, another
+    ProviderError, or ConfigurationError (``inputs``: it may not be sent at all;
+    ``unknown_scope``). Must not run inside a transaction.
     """
     if in_sites_transaction():
         raise RuntimeError("connect_directly must not run inside a transaction.")
     service = get_provider(provider)
     if service.grant_type == "authorization_code":
         raise ConfigurationError("grant_type", "This provider is connected by authorization code.")
-    wanted = requested_scopes(service, scopes, account)
+    wanted = requested_scopes(service, scopes, account if keep_scopes else None)
     texts = {name: _text(value) for name, value in values.items()}
     texts = checked_inputs(service.asked_fields(for_site=user is None), texts)
     inputs = {name: text for name, text in texts.items() if name not in CREDENTIALS}

@@ -1,13 +1,10 @@
 """The figures that say whether connections are kept fresh, provider by provider."""
 
-import time
 from collections.abc import Collection
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from django.core.cache import cache
 from django.db.models import Count, Min, Q
 
 from connected_accounts import conf
@@ -15,9 +12,8 @@ from connected_accounts.fields import encryption_keys, key_id
 from connected_accounts.keys import count_by_key, missing_keys
 from connected_accounts.models import ConnectedAccount, Outcome, ProviderState, Revocation, Status
 from connected_accounts.services import pauses
+from connected_accounts.services.keeping import kept
 
-SLOW: Final = 0.1  # seconds: figures that took longer are kept for a while
-KEPT: Final = 60.0  # seconds
 CACHE_KEY: Final = "connected_accounts.health"
 MAX_OVERDUE: Final = 900  # seconds that a due refresh may wait before somebody should look
 
@@ -69,17 +65,8 @@ class Health:
 
 def recent_health(now: datetime) -> list[Health]:
     """``health``, or what it was within the last minute where finding out took a while: counting a
-    million rows must not be the price of looking at a list. Without a cache it is always fresh."""
-    with suppress(Exception):  # the cache's own trouble is no reason to show nothing
-        kept: list[Health] | None = cache.get(CACHE_KEY)
-        if kept is not None:
-            return kept
-    began = time.monotonic()
-    found = health(now)
-    if time.monotonic() - began > SLOW:
-        with suppress(Exception):
-            cache.set(CACHE_KEY, found, timeout=KEPT)
-    return found
+    million rows must not be the price of looking at a list."""
+    return kept(CACHE_KEY, lambda: health(now))
 
 
 def health(now: datetime, *, max_overdue: int = MAX_OVERDUE) -> list[Health]:

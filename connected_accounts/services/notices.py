@@ -4,10 +4,12 @@ import logging
 from datetime import timedelta
 from typing import Final
 
+from django.conf import settings
 from django.core.cache import cache
 from django.core.mail import EmailMultiAlternatives
 from django.template.loader import render_to_string
 from django.urls import reverse
+from django.utils import translation
 
 from connected_accounts import conf
 from connected_accounts.exceptions import ConfigurationError
@@ -25,9 +27,10 @@ class ServiceAway(Exception):
     """The provider answers nobody: its page would not open either."""
 
 
-def mail_owner(account_id: int, generation: int) -> bool:
+def mail_owner(account_id: int, generation: int, language: str = "") -> bool:
     """Write to an account's owner, if it still needs to be connected again; return whether it was
-    done. ``generation`` is the account's at the time: another one is another incident.
+    done. ``generation`` is the account's at the time: another one is another incident. A
+    ``language`` that the site does not have, or none, is that of LANGUAGE_CODE.
 
     Raises ServiceAway while the provider answers nobody.
     """
@@ -48,11 +51,20 @@ def mail_owner(account_id: int, generation: int) -> bool:
     if not cache.add(once, True, timeout=ONCE_IN.total_seconds()):
         return False
     try:
-        _message(account, address, str(base).rstrip("/")).send()
+        with translation.override(_known(language)):
+            message = _message(account, address, str(base).rstrip("/"))
+        message.send()
     except Exception:
         cache.delete(once)
         raise
     return True
+
+
+def _known(language: str) -> str:
+    try:
+        return translation.get_supported_language_variant(language)
+    except LookupError:
+        return str(settings.LANGUAGE_CODE)
 
 
 def _message(account: ConnectedAccount, address: str, base: str) -> EmailMultiAlternatives:

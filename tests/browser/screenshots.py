@@ -17,6 +17,8 @@ from example_project.processes import ROOT
 from tests.browser.browsing import agree, chromium, running_site, sign_in
 
 FOLDER = ROOT / "docs" / "images"
+# What staff look at is wider than what people do.
+WIDE = {"admin": {"width": 1440, "height": 900}}
 LOOKS: dict[str, dict[str, Any]] = {
     "desktop": {"viewport": {"width": 1000, "height": 700}},
     "mobile": {"viewport": {"width": 360, "height": 740}},
@@ -40,6 +42,13 @@ for days, kind, detail in ((90, Kind.CONNECTED, ""), (41, Kind.REFRESH_FAILED, "
                            (40, Kind.RECONNECT_REQUIRED, "revoked"), (39, Kind.REFUSED, "expired"),
                            (38, Kind.RECONNECTED, "")):
     Event.record(kind, badgr, at=now - timedelta(days=days), detail=detail)
+for days in range(14):
+    for kind, times in ((Kind.CONNECTED, 3 + days * 5 % 7), (Kind.DISCONNECTED, days % 3 == 1)):
+        for _ in range(times):
+            Event.record(kind, at=now - timedelta(days=days), provider="badgr", owner="x")
+for days, times in ((3, 2), (4, 9), (5, 1)):
+    for _ in range(times):
+        Event.record(Kind.REFRESH_FAILED, at=now - timedelta(days=days), provider="bime", owner="x")
 gone = dict(owner_key=badgr.owner_key, client_id="x", endpoint_fingerprint="x", created_at=now)
 Revocation.objects.create(provider="oidc", subject="1", label="grace@example.org", attempts=2,
     next_attempt_at=now + timedelta(hours=9), seal_id=uuid.uuid4(), **gone)
@@ -98,7 +107,8 @@ def main(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch, filled_site(Path(scratch)) as (site, browser):
         for look, options in LOOKS.items():
             for who, found in (("demo", pages_of), ("admin", lambda page, site: admin_pages(site))):
-                context = browser.new_context(**options)
+                wide = WIDE.get(who, {}) if options["viewport"]["width"] > 500 else {}
+                context = browser.new_context(**options | ({"viewport": wide} if wide else {}))
                 page = context.new_page()
                 sign_in(page, site, who)
                 for name, address in found(page, site).items():

@@ -9,7 +9,7 @@ from django.test import Client, RequestFactory
 
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.testing import FakeProvider
-from tests.journeys import connect, query_of, set_row, start
+from tests.journeys import connect, finish, query_of, set_row, start
 
 pytestmark = pytest.mark.django_db
 
@@ -43,14 +43,55 @@ def test_what_is_ticked_is_asked_for_and_nothing_else(
     assert query_of(start(client_of_ada))["scope"].split() == ["r:profile", "r:backpack"]
 
 
-def test_a_reconnect_keeps_what_was_chosen_before_and_offers_the_rest(
+def reconnect(client: Client, account: ConnectedAccount, **data: Any) -> set[str]:
+    """The optional scopes that the provider is asked for."""
+    url = client.post(f"/connections/{account.pk}/reconnect/", data)["Location"]
+    return set(query_of(url)["scope"].split()) - {"r:profile", "r:backpack"}
+
+
+def test_a_reconnect_shows_what_was_chosen_before_for_the_person_to_untick(
     client_of_ada: Client, badgr: FakeProvider
 ) -> None:
     account = connect(client_of_ada, badgr, scope=["rw:backpack"])
-    text = client_of_ada.get(f"/connections/{account.pk}/reconnect/").content.decode()
-    (left,) = boxes(text)
-    assert 'value="r:issuer"' in left
-    assert "<code>rw:backpack</code>" in text
+    address = f"/connections/{account.pk}/reconnect/"
+    first, second = boxes(client_of_ada.get(address).content.decode())
+    assert 'value="rw:backpack"' in first
+    assert "checked" in first
+    assert "checked" not in second
+    # The empty one, which the form always sends, says that this is all that is wanted.
+    assert reconnect(client_of_ada, account, scope=["", "rw:backpack"]) == {"rw:backpack"}
+    assert reconnect(client_of_ada, account, scope=["", "r:issuer"]) == {"r:issuer"}
+    assert reconnect(client_of_ada, account, scope=[""]) == set()
+    # What asks for more, and shows nobody the choice, takes nothing away.
+    assert reconnect(client_of_ada, account) == {"rw:backpack"}
+    assert reconnect(client_of_ada, account, scope="r:issuer") == {"rw:backpack", "r:issuer"}
+    one, other = boxes(client_of_ada.get(f"{address}?scope=r:issuer").content.decode())
+    assert ("checked" in one, "checked" in other) == (True, True)
+
+
+def test_what_was_unticked_is_neither_asked_for_nor_kept(
+    client_of_ada: Client, badgr: FakeProvider
+) -> None:
+    account = connect(client_of_ada, badgr, scope=["rw:backpack"])
+    url = client_of_ada.post(f"/connections/{account.pk}/reconnect/", {"scope": ""})["Location"]
+    finish(client_of_ada, badgr.authorize(url, subject="ada"))
+    account.refresh_from_db()
+    assert account.scopes_requested == account.scopes_granted == ["r:profile", "r:backpack"]
+    assert reconnect(client_of_ada, account) == set()
+
+
+def test_what_a_personal_token_may_do_is_not_chosen_here(
+    client_of_ada: Client, app_settings: Any
+) -> None:
+    entry = {
+        "BACKEND": "connected_accounts.providers.bime.Bime",
+        "OPTIONS": {"grant_type": "personal_token"},
+        "OPTIONAL_SCOPES": ["write"],
+    }
+    app_settings(PROVIDERS={"bime": entry})
+    text = client_of_ada.get("/connections/bime/connect/").content.decode()
+    assert "Go on" not in text
+    assert not boxes(text)
 
 
 def test_without_scopes_the_person_chooses_at_the_provider(

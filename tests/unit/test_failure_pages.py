@@ -18,7 +18,7 @@ from connected_accounts.exceptions import (
 from connected_accounts.failures import failure_for
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.testing import FakeProvider
-from tests.journeys import finish, start
+from tests.journeys import connect, finish, start
 
 pytestmark = pytest.mark.django_db
 
@@ -61,6 +61,36 @@ def test_who_came_back_as_another_account_may_connect_that_one_instead(
     assert f'href="/connections/{account.pk}/reconnect/"' in text
     assert 'href="/connections/badgr/connect/"' in text
     assert "Connect the other account" in text
+
+
+@pytest.fixture
+def optional(provider_settings: Any) -> None:
+    provider_settings("badgr", OPTIONAL_SCOPES=["rw:backpack", "r:issuer"])
+
+
+def test_try_again_after_the_callback_keeps_next_and_what_was_chosen(
+    optional: None, client_of_ada: Client, badgr: FakeProvider
+) -> None:
+    url = start(client_of_ada, next="/badges/", scope=["rw:backpack"])
+    text = finish(client_of_ada, badgr.authorize(url, deny=True)).content.decode()
+    again = "/connections/badgr/connect/?next=%2Fbadges%2F&amp;scope=rw%3Abackpack"
+    assert f'href="{again}"' in text
+    page = client_of_ada.get(again.replace("&amp;", "&")).content.decode()
+    assert 'value="rw:backpack" checked' in page
+    assert 'value="r:issuer" checked' not in page
+
+
+def test_try_again_on_a_reconnect_keeps_what_was_unticked(
+    optional: None, client_of_ada: Client, badgr: FakeProvider
+) -> None:
+    account = connect(client_of_ada, badgr, scope=["rw:backpack"])
+    address = f"/connections/{account.pk}/reconnect/"
+    url = client_of_ada.post(address, {"scope": "", "next": "/badges/"})["Location"]
+    text = finish(client_of_ada, badgr.authorize(url, subject="grace")).content.decode()
+    again = f"{address}?next=%2Fbadges%2F&amp;scope="
+    assert f'href="{again}"' in text
+    assert 'href="/connections/badgr/connect/?next=%2Fbadges%2F"' in text  # the other account
+    assert "checked" not in client_of_ada.get(again.replace("&amp;", "&")).content.decode()
 
 
 def test_who_began_too_often_goes_on_with_next_and_the_same_account(

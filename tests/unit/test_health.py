@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from connected_accounts import prometheus, signals
 from connected_accounts.exceptions import ProviderUnavailable, ReauthorizationRequired
 from connected_accounts.models import ConnectedAccount
-from connected_accounts.services import disconnect, outages, refresh
+from connected_accounts.services import disconnect, keeping, outages, refresh
 from connected_accounts.services import health as health_module
 from connected_accounts.services.health import health, troubles
 from connected_accounts.services.pauses import provider_state
@@ -89,8 +89,11 @@ def test_staff_see_the_figures_above_the_list(
     figures, _, after = rest.partition("</table>")
     assert 'id="result_list"' in after
     cells = [line.strip() for line in figures.splitlines()]
-    start = cells.index('<th scope="row">badgr</th>')
-    assert cells[start + 1 : start + 4] == ["<td>4</td>", "<td>2</td>", "<td>1</td>"]
+    start = cells.index('<th scope="row"><a href="?provider=badgr">badgr</a></th>')
+    overdue = "<td><strong>1</strong></td>"
+    assert cells[start + 1 : start + 4] == ["<td>4</td>", "<td>2</td>", overdue]
+    assert cells[start + 4] == "<td><strong>1\xa0hour</strong></td>"
+    assert '<a href="?provider=badgr&amp;status__exact=reconnect_required">' in cells[start + 6]
 
 
 # --- Prometheus ---------------------------------------------------------------------------------
@@ -175,7 +178,7 @@ def test_the_health_check_names_what_needs_an_operator(
 def test_figures_are_kept_for_a_minute_only_where_they_take_long(
     accounts: list[ConnectedAccount], now: datetime, monkeypatch: Any, slow: float, queries: int
 ) -> None:
-    monkeypatch.setattr(health_module, "SLOW", slow)
+    monkeypatch.setattr(keeping, "SLOW", slow)
     first = health_module.recent_health(now)
     with CaptureQueriesContext(connection) as captured:
         assert health_module.recent_health(now) == first

@@ -7,6 +7,7 @@ import pytest
 from django.core import mail
 from django.core.cache import cache
 from django.test import Client
+from django.utils.translation import override
 
 from connected_accounts import tasks
 from connected_accounts.mail import send_reconnect_mail
@@ -52,6 +53,43 @@ def test_the_owner_gets_one_mail_with_a_link_in_text_and_html(
     assert kind == "text/html"
     assert f'href="{link}"' in str(html)
     assert not [secret for secret in badgr.secrets if secret in f"{sent.body}{html}"]
+
+
+@pytest.mark.parametrize(
+    ("language", "subject", "why"),
+    [
+        ("fr", "Votre connexion à Badgr", "l’autorisation a été retirée"),
+        ("de-at", "Ihre Verbindung zu Badgr", "die Berechtigung wurde beim Dienst"),
+        ("tlh", "Your Badgr connection needs you", "the permission was withdrawn"),
+        ("../../etc", "Your Badgr connection needs you", "the permission was withdrawn"),
+    ],
+)
+def test_a_receiver_of_the_site_says_in_which_language(
+    account: ConnectedAccount, badgr: FakeProvider, language: str, subject: str, why: str
+) -> None:
+    def tell_owner(sender: Any, account: ConnectedAccount, **kwargs: Any) -> None:
+        send_reconnect_mail(sender, account, language=language)
+
+    reconnect_required.disconnect(send_reconnect_mail)
+    reconnect_required.connect(tell_owner)
+    try:
+        with override("es"):  # whoever's request it is
+            end(account, badgr)
+    finally:
+        reconnect_required.disconnect(tell_owner)
+    (sent,) = mail.outbox
+    assert sent.subject.startswith(subject)
+    assert why in sent.body
+    assert why in str(sent.alternatives[0][0])
+
+
+def test_without_a_language_it_is_the_sites_own(
+    account: ConnectedAccount, badgr: FakeProvider, settings: Any
+) -> None:
+    settings.LANGUAGE_CODE = "de"
+    with override("es"):
+        end(account, badgr)
+    assert mail.outbox[0].subject.startswith("Ihre Verbindung")
 
 
 def test_the_same_incident_is_told_of_once(account: ConnectedAccount, badgr: FakeProvider) -> None:
