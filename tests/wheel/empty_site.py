@@ -158,7 +158,7 @@ def look_inside(kind: str, extras: bool) -> None:
     django.setup()
     assert_installed()
     count, absent = import_everything()
-    assert bool(absent) is not extras, absent
+    assert not (extras and absent), absent
 
     from django.contrib.auth import get_user_model
     from django.contrib.staticfiles import finders
