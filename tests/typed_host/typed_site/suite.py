@@ -17,6 +17,7 @@ from connected_accounts.testing import (
     FakeProvider,
     RecordedRequest,
     Redirect,
+    Slow,
     Timeout,
     TooManyRequests,
     UnexpectedRequest,
@@ -65,7 +66,7 @@ def test_badges(
     fake = fake_provider("medals")
     fake.script("api", Answer(json={"result": []}), Redirect("https://medals.example/"))
     fake.script("token", Timeout(), DropAnswer(), ConnectionRefused(), TooManyRequests(60))
-    fake.script("token", BadGateway(), TooManyRequests())
+    fake.script("token", BadGateway(), TooManyRequests(), Slow(30))
     fake.advance(hours=2)
     sent: list[RecordedRequest] = fake.sent_to("token")
     assert_hidden(account, fake)
