@@ -4,17 +4,15 @@ The example site is started with the sandbox, filled with accounts in every stat
 Chromium: wide, narrow and dark.
 """
 
-import os
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from example_project.processes import ROOT
-from tests.browser.browsing import agree, chromium, running_site, sign_in
+from tests.browser.browsing import agree, chromium, run_there, running_site, sign_in
 
 FOLDER = ROOT / "docs" / "images"
 # What staff look at is wider than what people do.
@@ -58,11 +56,10 @@ Revocation.objects.create(provider="bits", subject="2", label="ada", outcome="re
 
 
 @contextmanager
-def filled_site(
-    folder: Path, settings: str = "", files: Mapping[str, str] | None = None
-) -> Iterator[tuple[str, Any]]:
-    """The site with accounts in every state, and the browser that made them."""
-    with running_site(folder, settings, files) as (port, family), chromium() as browser:
+def filled_site(folder: Path, settings: str = "", more: str = "") -> Iterator[tuple[str, Any]]:
+    """The site with accounts in every state, and the browser that made them. ``more`` is run there
+    afterwards."""
+    with running_site(folder, settings) as (port, family), chromium() as browser:
         site = f"http://127.0.0.1:{port}"
         page = browser.new_page()
         sign_in(page, site)
@@ -70,12 +67,7 @@ def filled_site(
             page.get_by_role("button", name=f"Connect to {name}").click()
             agree(page, name)
         page.close()
-        subprocess.run(
-            [sys.executable, "manage.py", "shell", "-v0", "-c", FILL],
-            cwd=ROOT,
-            env={**os.environ, **family.environment},
-            check=True,
-        )
+        run_there(family, FILL + more)
         yield site, browser
 
 
