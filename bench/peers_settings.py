@@ -82,6 +82,7 @@ GITEA = {
     },
 }
 CONNECTED_ACCOUNTS = {
+    "REDIRECT_BASE_URL": "http://127.0.0.1:8000",  # as the quickstart advises
     "PROVIDERS": {"gitea": GITEA},
     "REFRESH_CONCURRENCY": int(os.environ.get("BENCH_CONCURRENCY", "64")),
 }

@@ -7,7 +7,6 @@ from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.urls import reverse
-from django.utils.cache import add_never_cache_headers
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from connected_accounts import conf
@@ -93,8 +92,8 @@ def guard(response: HttpResponse, *, carries_code: bool) -> HttpResponse:
     forms get ``same-origin`` instead, because browsers send ``Origin: null`` with a form from a
     ``no-referrer`` page, and Django's CSRF check refuses that.
     """
-    add_never_cache_headers(response)
     response.headers["Cache-Control"] = "no-store, private"
+    response.headers["Expires"] = "0"  # for caches older than Cache-Control (RFC 9111 5.3)
     response.headers["Referrer-Policy"] = "no-referrer" if carries_code else "same-origin"
     response.headers["X-Frame-Options"] = "DENY"
     response.headers["X-Content-Type-Options"] = "nosniff"

@@ -114,12 +114,29 @@ def read_all(
     return list(rows)
 
 
-def insert_one(row: models.Model, *, using: str | None = None) -> None:
-    """``row.save(force_insert=True)`` for a row whose key nobody asks for afterwards."""
-    table = _Table(type(row), using)
-    fields = [field for field in row._meta.concrete_fields if not field.primary_key]
-    values = {field.name: field.pre_save(row, add=True) for field in fields}
+def insert_one(
+    model: type[models.Model],
+    values: Mapping[str, Any],
+    *,
+    using: str | None = None,
+    unless: tuple[type[models.Model], Mapping[str, Any]] | None = None,
+) -> bool:
+    """Store a row whose key nobody asks for afterwards; return whether it was stored. Fields that
+    are not named are NULL.
+
+    ``unless`` is a model and conditions, each equal to a plain value: where it has a row that meets
+    them, nothing is stored. Looking and storing are one statement.
+    """
+    table = _Table(model, using)
+    parameters = table.stored(values)
     columns, places = ", ".join(table.columns(values)), ", ".join(["%s"] * len(values))
-    statement = f"INSERT INTO {table.name} ({columns}) VALUES ({places})"  # noqa: S608
+    source = f"VALUES ({places})"
+    if unless is not None:
+        other, held = _Table(unless[0], table.using), unless[1]
+        found = f"SELECT 1 FROM {other.name} WHERE {' AND '.join(other.equals(held))}"  # noqa: S608
+        # MariaDB takes a WHERE only after a FROM.
+        source = f"SELECT {places} FROM (SELECT 1) AS one WHERE NOT EXISTS ({found})"  # noqa: S608
+        parameters += other.stored(held)
     with table.connection.cursor() as cursor:
-        cursor.execute(statement, table.stored(values))
+        cursor.execute(f"INSERT INTO {table.name} ({columns}) {source}", parameters)
+        return bool(cursor.rowcount)

@@ -130,12 +130,15 @@ class Event(models.Model):
         provider: str = "",
         owner: str = "",
         using: str | None = None,
-    ) -> "Event":
+    ) -> None:
         """Write one event, copying what it is about."""
-        event = (
-            cls.about(kind, about, at=at, detail=detail)
-            if about
-            else cls(kind=kind, at=at, detail=detail[:255], provider=provider, owner_key=owner)
-        )
-        insert_one(event, using=using)
-        return event
+        values = {
+            "kind": kind,
+            "at": at,
+            "detail": detail[:255],
+            "provider": about.provider if about else provider,
+            "owner_key": about.owner_key if about else owner,
+            "subject": about.subject if about else "",
+            "label": about.label if about else "",
+        }
+        insert_one(cls, values, using=using)

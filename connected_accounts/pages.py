@@ -1,6 +1,7 @@
 """What all pages have in common: who may see them, our headers, and what is said of a failure."""
 
 import logging
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from django.contrib.auth.decorators import login_not_required
@@ -11,10 +12,10 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
-from django.utils.decorators import method_decorator
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.views import View
+from django.views.decorators.csrf import csrf_protect
 
 from connected_accounts import browser
 from connected_accounts.exceptions import (
@@ -31,14 +32,23 @@ from connected_accounts.secret import forget_locals
 logger = logging.getLogger("connected_accounts")
 
 
-# A spent code must not be rolled back by the site's ATOMIC_REQUESTS.
-@method_decorator(transaction.non_atomic_requests, name="dispatch")
-@method_decorator(login_not_required, name="dispatch")  # each page asks for it itself, with 303
 class Page(View):
     """Base of our pages: for a signed-in person, and with our headers on every answer."""
 
     carries_code: ClassVar[bool] = False
+    # Around the view, innermost first. (method_decorator would build them for every request.)
+    decorators: ClassVar[tuple[Callable[[Any], Any], ...]] = (csrf_protect,)
 
+    @classmethod
+    def as_view(cls, **initkwargs: Any) -> Callable[..., HttpResponseBase]:
+        view: Callable[..., HttpResponseBase] = super().as_view(**initkwargs)
+        for decorate in cls.decorators:
+            view = decorate(view)
+        return view
+
+    # A spent code must not be rolled back by the site's ATOMIC_REQUESTS.
+    @transaction.non_atomic_requests
+    @login_not_required  # each page asks for it itself, with 303
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
             response = self.answer(request, *args, **kwargs)

@@ -8,6 +8,7 @@ import ipaddress
 import logging
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from django.core.cache import cache
@@ -72,8 +73,13 @@ def address_of(request: HttpRequest) -> str:
     ``X-Forwarded-For`` is not read, since anybody can write it. A private or loopback address is
     as a rule a proxy's, which says nothing of who is behind it.
     """
+    return _public(request.META.get("REMOTE_ADDR", ""))
+
+
+@lru_cache(maxsize=1024)
+def _public(text: str) -> str:
     try:
-        address = ipaddress.ip_address(request.META.get("REMOTE_ADDR", ""))
+        address = ipaddress.ip_address(text)
     except ValueError:
         return ""
     if not address.is_global:
@@ -93,7 +99,8 @@ def _login_of(user: Any) -> str:
 def _count(key: str) -> int:
     name = f"connected_accounts.{digest(key)}"
     try:
-        cache.add(name, 0, timeout=2 * WINDOW)
+        if cache.add(name, 1, timeout=2 * WINDOW):
+            return 1
         return int(cache.incr(name))
     except ValueError:
         return 0  # it keeps nothing, or dropped the key in between

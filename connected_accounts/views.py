@@ -66,11 +66,11 @@ class DoneView(Page):
         return render(request, "connected_accounts/done.html")
 
 
-@method_decorator(sensitive_post_parameters(*CREDENTIALS), name="dispatch")
-@method_decorator(csrf_protect, name="dispatch")
 class ConnectView(Page):
     """GET asks; POST opens an authorization and leaves for the provider, or connects at once with
     what was entered."""
+
+    decorators = (csrf_protect, sensitive_post_parameters(*CREDENTIALS))
 
     def way_back(self, request: HttpRequest) -> str:
         fields = [(n, v) for n in ("next", "scope") for v in browser.form_values(request, n)]
@@ -191,10 +191,10 @@ class ReconnectView(ConnectView):
         return self.start(request, self.service(account.provider), account)
 
 
-@method_decorator(csrf_exempt, name="dispatch")  # takes no POST: 405, not a CSRF page
 class CallbackView(Page):
     """Where the provider sends the person back to."""
 
+    decorators = (csrf_exempt,)  # takes no POST: 405, not a CSRF page
     carries_code = True
     http_method_names = ["get"]  # HEAD and prefetches must not spend a state
 
@@ -228,7 +228,6 @@ class CallbackView(Page):
         return browser.SeeOther(target or reverse("connected_accounts:list"))
 
 
-@method_decorator(csrf_protect, name="dispatch")
 class DisconnectView(Page):
     """GET asks; POST deletes the account and has its grant withdrawn at the provider."""
 
@@ -260,7 +259,6 @@ class HistoryView(Page):
         return render(request, "connected_accounts/history.html", context)
 
 
-@method_decorator(csrf_protect, name="dispatch")
 class TestView(Page):
     """POST calls the provider once, with the account's token, and says what came back."""
 

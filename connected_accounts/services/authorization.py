@@ -20,6 +20,7 @@ from connected_accounts.models import (
     SITE_OWNER,
     AuthorizationRequest,
     ConnectedAccount,
+    ProviderClient,
     digest,
     owner_key,
 )
@@ -28,7 +29,11 @@ from connected_accounts.providers.base import Endpoints, Provider
 from connected_accounts.providers.inputs import checked_inputs
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.secret import forgetful
-from connected_accounts.services.clients import registered_scopes, with_client_in_use
+from connected_accounts.services.clients import (
+    entered_here,
+    registered_scopes,
+    with_client_in_use,
+)
 from connected_accounts.services.pauses import claim_for_site
 
 logger = logging.getLogger("connected_accounts")
@@ -74,43 +79,66 @@ def start_authorization(
     inputs = checked_inputs(service.asked_fields(for_site=owner == SITE_OWNER), inputs or {})
     service = service.bound(inputs=inputs)
     endpoints = service.endpoints()
-    if endpoints.registration_endpoint and not service.config.client_id:
-        # Loads requests.
-        from connected_accounts.services.registration import registered_client
-
-        client = registered_client(service, endpoints, redirect_uri=redirect_uri)
-        service = service.bound(client=client)
-    elif not service.config.client_id and service.known_endpoints().registration_endpoint:
-        raise UnexpectedResponse("no_registration", sent=False)  # it has no place to register
-    else:
-        service = with_client_in_use(service)
+    service = _with_first_client(service, endpoints, redirect_uri)
     # What the provider does not offer is not asked for; the row keeps all that the site wanted.
     asked = offered_scopes(service, wanted)
     claim_for_site(provider)
     nonce = state.new_secret()
     nonce_digest = digest(nonce)
     verifier = pkce.new_code_verifier() if service.code_challenge_method else ""
-    row = AuthorizationRequest(
-        nonce_digest=nonce_digest,
-        code_verifier=seal(verifier, purpose=VERIFIER_PURPOSE, bound_to=nonce_digest),
-        user=user,
-        owner_key=owner,
-        provider=provider,
-        client_id=service.client.client_id,
-        endpoint_fingerprint=endpoints.exact(),
+    # OpenID Connect Core 3.1.2.1
+    oidc_nonce = state.new_secret() if "openid" in wanted and endpoints.issuer else ""
+    row = {
+        "nonce_digest": nonce_digest,
+        "code_verifier": seal(verifier, purpose=VERIFIER_PURPOSE, bound_to=nonce_digest),
+        "user": user.pk if user is not None else None,
+        "owner_key": owner,
+        "provider": provider,
+        "client_id": service.client.client_id,
+        "endpoint_fingerprint": endpoints.exact(),
+        "redirect_uri": redirect_uri,
+        "next": next,
+        "scopes": wanted,
+        "inputs": inputs,
+        "browser_digest": digest(browser_secret),
+        "account": account.pk if account is not None else None,
+        "created_at": now,
+        "expires_at": now + timedelta(seconds=float(conf.get("STATE_MAX_AGE"))),
+        "oidc_nonce": oidc_nonce,
+    }
+    # The pair in settings holds where nobody entered another; one statement sees to that, too.
+    entered = (ProviderClient, entered_here(service)) if service.config.client_id else None
+    if not insert_one(AuthorizationRequest, row, unless=entered):
+        service = with_client_in_use(service)
+        asked = offered_scopes(service, wanted)
+        row["client_id"] = service.client.client_id
+        insert_one(AuthorizationRequest, row)
+    return _authorization_url(
+        service,
+        endpoints,
+        account,
+        scope=service.scope_separator.join(asked),
         redirect_uri=redirect_uri,
-        next=next,
-        scopes=wanted,
-        inputs=inputs,
-        browser_digest=digest(browser_secret),
-        account=account,
-        created_at=now,
-        expires_at=now + timedelta(seconds=float(conf.get("STATE_MAX_AGE"))),
+        state=state.sign(nonce),
+        nonce=oidc_nonce,
+        code_verifier=verifier,
     )
-    if "openid" in wanted and endpoints.issuer:
-        row.oidc_nonce = state.new_secret()  # OpenID Connect Core 3.1.2.1
-    insert_one(row)
-    return _authorization_url(service, endpoints, row, asked, state.sign(nonce), verifier)
+
+
+def _with_first_client(provider: Provider, endpoints: Endpoints, redirect_uri: str) -> Provider:
+    """The provider with the pair that is known without a look: settings' own, which an entered one
+    may still replace; else with the one that a look, or a registration, finds."""
+    if provider.config.client_id:
+        return provider
+    if endpoints.registration_endpoint:
+        # Loads requests.
+        from connected_accounts.services.registration import registered_client
+
+        client = registered_client(provider, endpoints, redirect_uri=redirect_uri)
+        return provider.bound(client=client)
+    if provider.known_endpoints().registration_endpoint:
+        raise UnexpectedResponse("no_registration", sent=False)  # it has no place to register
+    return with_client_in_use(provider)
 
 
 def requested_scopes(
@@ -145,29 +173,22 @@ def offered_scopes(provider: Provider, wanted: list[str]) -> list[str]:
 def _authorization_url(
     provider: Provider,
     endpoints: Endpoints,
-    row: AuthorizationRequest,
-    scopes: list[str],
-    signed_state: str,
-    verifier: str,
+    account: ConnectedAccount | None,
+    *,
+    code_verifier: str,
+    **asked: str,
 ) -> str:
+    """The address of the request, with the parameters in ``asked`` that are not empty."""
     params = {str(k): str(v) for k, v in provider.authorization_params.items()}
-    if row.account is not None:
-        known = row.account.label or row.account.subject
+    if account is not None:
+        known = account.label or account.subject
         params |= {
             str(k): str(v).replace("{label}", known) for k, v in provider.reconnect_params.items()
         }
-    params |= {
-        "response_type": "code",
-        "client_id": row.client_id,
-        "redirect_uri": row.redirect_uri,
-        "state": signed_state,
-    }
-    if scopes:
-        params["scope"] = provider.scope_separator.join(scopes)
-    if row.oidc_nonce:
-        params["nonce"] = row.oidc_nonce
-    if verifier:
-        params["code_challenge"] = pkce.code_challenge(verifier)
+    params |= {"response_type": "code", "client_id": provider.client.client_id}
+    params |= {name: value for name, value in asked.items() if value}
+    if code_verifier:
+        params["code_challenge"] = pkce.code_challenge(code_verifier)
         params["code_challenge_method"] = "S256"
     parts = urlsplit(endpoints.authorization_endpoint)
     # The endpoint may carry a query of its own, which is kept (RFC 6749 3.1).

@@ -72,15 +72,20 @@ def client_in_use(
 
     Raises Undecryptable where the newest cannot be opened: an older one must not be used unnoticed.
     """
-    own = {"provider": provider.alias, "owner_key": SITE_OWNER}
     now = timezone.now()
-    for row in read_all(ProviderClient, own | {"host": provider.inputs.get("host", "")}):
+    for row in read_all(ProviderClient, entered_here(provider)):
         if row.retired_at or (row.secret_expires_at and row.secret_expires_at <= now):
             continue
         if not row.registered or _serves(row.metadata, redirect_uri, scopes):
             return open_client(row)
     config = provider.config
     return Client(config.client_id, config.client_secret) if config.client_id else None
+
+
+def entered_here(provider: Provider) -> dict[str, str]:
+    """The conditions of the pairs that the site has for this alias and host besides settings'."""
+    host = provider.inputs.get("host", "")
+    return {"provider": provider.alias, "owner_key": SITE_OWNER, "host": host}
 
 
 def _serves(metadata: Mapping[str, Any], redirect_uri: str, scopes: Collection[str]) -> bool:

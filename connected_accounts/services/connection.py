@@ -122,7 +122,8 @@ def _refuse_identity(provider: Provider, row: AuthorizationRequest, identity: Id
     subject_digest = digest(identity.subject)
     if row.account is not None and row.account.subject_digest != subject_digest:
         raise AuthorizationDenied("other_account")
+    if not provider.config.exclusive:
+        return
     others = ConnectedAccount.objects.current().at(provider.alias)
-    others = others.filter(subject_digest=subject_digest)
-    if provider.config.exclusive and others.exclude(owner_key=row.owner_key).exists():
+    if others.filter(subject_digest=subject_digest).exclude(owner_key=row.owner_key).exists():
         raise AuthorizationDenied("account_in_use")
