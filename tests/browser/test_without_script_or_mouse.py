@@ -80,6 +80,20 @@ def test_right_to_left_turns_the_page_round(site: Site) -> None:
     page.context.close()
 
 
+def test_the_sites_own_accent_colour_is_that_of_the_buttons(site: Site) -> None:
+    page = site.person()
+    ours = page.evaluate(
+        "getComputedStyle(document.documentElement).getPropertyValue('--ca-accent')"
+    )
+    button = page.locator(".ca-button").first
+    shown = "(e, ours) => { const t = document.createElement('i'); t.style.color = ours;"
+    shown += " e.append(t); return [getComputedStyle(e).borderColor, getComputedStyle(t).color]; }"
+    border, accent = button.evaluate(shown, ours)
+    assert border == accent
+    assert accent != "rgb(31, 95, 191)"  # the app's own
+    page.context.close()
+
+
 # --- A window of its own --------------------------------------------------------------------------
 
 
