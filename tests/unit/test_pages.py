@@ -48,8 +48,15 @@ def test_a_card_says_which_account_what_it_may_do_and_how_it_is(
 def test_an_account_that_needs_the_person_says_why(
     account: ConnectedAccount, client_of_ada: Client
 ) -> None:
+    assert "What this site may do" in page(client_of_ada)
     ConnectedAccount.objects.update(status="reconnect_required", reason="revoked")
-    assert "Needs you: the permission was withdrawn at the service." in page(client_of_ada)
+    for scopes in (["r:profile"], ["a", "b", "c", "d"]):
+        ConnectedAccount.objects.update(scopes_granted=scopes)
+        text = page(client_of_ada)
+        assert "Needs you: the permission was withdrawn at the service." in text
+        # The site may do nothing any more.
+        assert "What this site may do" not in text
+        assert "What this site asks for" in text
 
 
 def test_an_account_whose_token_ran_out_for_good_needs_the_person(
