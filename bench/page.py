@@ -1,12 +1,28 @@
 """The page of a person's connections, with twenty of them."""
 
 from collections.abc import Callable
+from datetime import timedelta
 
 from bench import harness, site
 from bench.harness import Figures, Goal, expect
 
 OURS, ALLAUTH = "ours", "allauth"
 ACCOUNTS = 20
+
+
+def age_ours() -> None:
+    """Connected on different days and refreshed at different hours, as such rows are."""
+    from django.utils import timezone
+
+    from connected_accounts.models import ConnectedAccount
+
+    now = timezone.now()
+    for n, row in enumerate(ConnectedAccount.objects.all()):
+        row.connected_at, row.refreshed_at = (
+            now - timedelta(days=9 * n + 1),
+            now - timedelta(hours=n),
+        )
+        row.save(update_fields=["connected_at", "refreshed_at"])
 
 
 def measure(scale: float) -> list[Figures]:
@@ -24,6 +40,7 @@ def measure(scale: float) -> list[Figures]:
         first = 0 if count == ACCOUNTS else ACCOUNTS
         rows.make_ours([person] * count, first=first)
         rows.make_allauth([person] * count, first=first)
+    age_ours()
     rows.analyze()
     ours, allauth = handler(), handler(settings.ALLAUTH_MIDDLEWARE)
     visitors = {

@@ -2,15 +2,18 @@
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime
 from typing import Any, Final
 
-from django.db.models import Q
+from django.db import router
+from django.urls import reverse
+from django.utils.formats import date_format
+from django.utils.timezone import is_aware, localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from connected_accounts.bulk import read_all
 from connected_accounts.exceptions import ConfigurationError
-from connected_accounts.history import Outcome, Revocation
 from connected_accounts.marks import Mark, mark_of
 from connected_accounts.models import ConnectedAccount, Reason, owner_key
 from connected_accounts.providers.base import Provider
@@ -18,7 +21,11 @@ from connected_accounts.providers.registry import get_provider
 from connected_accounts.services import pauses
 from connected_accounts.services.authorization import optional_scopes_of
 
-RECENT: Final = timedelta(days=7)
+_SHOWN: Final = (
+    *("provider", "inputs", "subject", "label", "scopes_granted", "connected_at", "refreshed_at"),
+    *("status", "reason", "failure_count", "expires_at", "refresh_at"),
+)
+_ANY_PK: Final = 9_000_000_000_000_000_000
 _NOT_ANSWERING: Final = gettext_lazy(
     "The service is not answering at the moment. There is nothing for you to do; it is tried again."
 )
@@ -32,8 +39,46 @@ class ScopeLine:
     words: str
 
 
+class _ByKey:
+    """Templates look for a key first, and a miss costs them more than all the rest."""
+
+    def __getitem__(self, name: str) -> Any:
+        return getattr(self, name)
+
+
+class Words(_ByKey):
+    """What all cards of a page have in common: the words on them, days, and where their links lead.
+    Each is worked out once, where a tag in the template would for every card."""
+
+    def __init__(self) -> None:
+        self.connected_since = _("Connected since")
+        self.last_refreshed = _("Last refreshed")
+        self.reconnect = _("Reconnect")
+        self.disconnect = _("Disconnect")
+        self.history = _("History")
+        self.test = _("Test this connection")
+        self._days: dict[date, str] = {}
+        self._around: dict[str, tuple[str, str]] = {}
+
+    def day_of(self, moment: datetime) -> str:
+        """The day of a moment, in the reader's time zone and format."""
+        day = (localtime(moment) if is_aware(moment) else moment).date()
+        if day not in self._days:
+            self._days[day] = date_format(day, "DATE_FORMAT")
+        return self._days[day]
+
+    def address_of(self, page: str, pk: int) -> str:
+        """The address of ``page``, a name of connected_accounts.urls, for one account."""
+        if page not in self._around:
+            address = reverse(f"connected_accounts:{page}", args=[_ANY_PK])
+            before, _number, after = address.rpartition(str(_ANY_PK))
+            self._around[page] = before, after
+        before, after = self._around[page]
+        return f"{before}{pk}{after}"
+
+
 @dataclass(frozen=True)
-class Card:
+class Card(_ByKey):
     """One connected account, as its owner sees it. ``state`` is ``connected``, ``needs_you`` or
     ``not_answering``; ``state_words`` says the same to a person. ``note``: that the service
     answers nobody at the moment, which is no fault of the connection."""
@@ -45,12 +90,50 @@ class Card:
     label: str
     state: str
     state_words: str
-    scopes: list[ScopeLine]
+    scopes: tuple[ScopeLine, ...]
     connected_at: datetime
     refreshed_at: datetime | None
     can_reconnect: bool
     manage_url: str
+    words: Words
     note: str = ""
+
+    @property
+    def title(self) -> str:
+        """Which account it is, in one line."""
+        return f"{self.service} {self.label}"
+
+    @property
+    def connected_on(self) -> str:
+        return self.words.day_of(self.connected_at)
+
+    @property
+    def refreshed_on(self) -> str:
+        return self.words.day_of(self.refreshed_at) if self.refreshed_at else ""
+
+    @property
+    def needs_you(self) -> bool:
+        return self.state == "needs_you"
+
+    @property
+    def can_test(self) -> bool:
+        return self.can_reconnect and not self.needs_you
+
+    @property
+    def reconnect_url(self) -> str:
+        return self.words.address_of("reconnect", self.pk)
+
+    @property
+    def disconnect_url(self) -> str:
+        return self.words.address_of("disconnect", self.pk)
+
+    @property
+    def history_url(self) -> str:
+        return self.words.address_of("history", self.pk)
+
+    @property
+    def test_url(self) -> str:
+        return self.words.address_of("test", self.pk)
 
 
 @dataclass(frozen=True)
@@ -62,25 +145,15 @@ class Offer:
     connected: bool
 
 
-@dataclass(frozen=True)
-class RevocationLine:
-    """What became of a grant after disconnecting."""
-
-    service: str
-    label: str
-    outcome: str
-    words: str
-    by_hand: bool
-    manage_url: str
-
-
 def account_cards(user: Any, now: datetime) -> list[Card]:
     """The cards of a user's accounts: those that need the person first, then by provider, oldest
     first. Two queries."""
-    rows = ConnectedAccount.objects.for_user(user).order_by("provider", "connected_at")
-    services, away = _services(), pauses.away()
-    cards = [_card(row, services(row.provider), now, away) for row in rows]
-    return sorted(cards, key=lambda card: card.state != "needs_you")
+    using = router.db_for_read(ConnectedAccount)
+    rows = read_all(ConnectedAccount, {"owner_key": owner_key(user)}, _SHOWN, using=using)
+    rows.sort(key=lambda row: (row.provider, row.connected_at))
+    services, words, away = services_by_alias(), Words(), pauses.away()
+    cards = [_card(row, services(row.provider), now, words, away) for row in rows]
+    return sorted(cards, key=lambda card: not card.needs_you)
 
 
 def offers(providers: Iterable[Provider], cards: Collection[Card]) -> list[Offer]:
@@ -91,10 +164,10 @@ def offers(providers: Iterable[Provider], cards: Collection[Card]) -> list[Offer
 
 def account_card(row: ConnectedAccount, now: datetime) -> Card:
     """The card of one account. No query."""
-    return _card(row, _services()(row.provider), now)
+    return _card(row, services_by_alias()(row.provider), now, Words())
 
 
-def _services() -> Any:
+def services_by_alias() -> Any:
     """A look-up of providers by alias that asks settings once for each."""
     known: dict[str, Provider | None] = {}
 
@@ -110,12 +183,16 @@ def _services() -> Any:
 
 
 def _card(
-    row: ConnectedAccount, service: Provider | None, now: datetime, away: Collection[str] = ()
+    row: ConnectedAccount,
+    service: Provider | None,
+    now: datetime,
+    words: Words,
+    away: Collection[str] = (),
 ) -> Card:
-    state, words = _state(row, now)
+    state, state_words = _state(row, now)
     note = ""
     if row.provider in away and state != "needs_you":
-        state, words, note = "connected", _("Connected"), str(_NOT_ANSWERING)
+        state, state_words, note = "connected", _("Connected"), str(_NOT_ANSWERING)
     return Card(
         pk=row.pk,
         provider=row.provider,
@@ -123,12 +200,13 @@ def _card(
         mark=mark_of(row.provider, service.name if service else row.provider),
         label=row.label or row.subject,
         state=state,
-        state_words=words,
-        scopes=scope_lines(service, row.scopes_granted),
+        state_words=state_words,
+        scopes=tuple(scope_lines(service, row.scopes_granted)),
         connected_at=row.connected_at,
         refreshed_at=row.refreshed_at,
         can_reconnect=service is not None,
         manage_url=service.manage_url_for(row.inputs) if service else "",
+        words=words,
         note=note,
     )
 
@@ -175,55 +253,3 @@ def permissions_asked(
         "choices": scope_lines(service, [s for s in optional if s not in service.scopes]),
         "ticked": [*extra, *had],
     }
-
-
-def open_revocations(user: Any, now: datetime) -> list[RevocationLine]:
-    """The user's disconnections that are not over or could not be carried out, and those that ended
-    less than a week ago. One query."""
-    stands = Q(outcome__in=(Outcome.PENDING, Outcome.GIVEN_UP))
-    rows = Revocation.objects.filter(
-        stands | Q(finished_at__gt=now - RECENT), owner_key=owner_key(user)
-    )
-    services = _services()
-    lines = []
-    for row in rows.defer("token").order_by("-created_at")[:20]:
-        service = services(row.provider)
-        lines.append(
-            RevocationLine(
-                service=service.name if service else row.provider,
-                label=row.label or row.subject,
-                outcome=row.outcome,
-                words=_outcome_words(row),
-                by_hand=row.outcome in (Outcome.UNSUPPORTED, Outcome.GIVEN_UP),
-                manage_url=service.manage_url_for(row.inputs) if service else "",
-            )
-        )
-    return lines
-
-
-def _outcome_words(row: Revocation) -> str:
-    if row.outcome == Outcome.PENDING and row.attempts:
-        return _(
-            "The permission is being withdrawn at the service. That did not go through yet, and is "
-            "tried again; there is nothing for you to do."
-        )
-    return {
-        Outcome.PENDING.value: _("The permission is being withdrawn at the service."),
-        Outcome.REVOKED.value: _("The permission was withdrawn at the service."),
-        Outcome.ALREADY_GONE.value: _("The service had ended the permission already."),
-        Outcome.UNSUPPORTED.value: _(
-            "The service offers no way to withdraw the permission from here. Please remove it in "
-            "your settings at the service."
-        ),
-        Outcome.GIVEN_UP.value: _given_up_words(row),
-    }.get(row.outcome, row.outcome)
-
-
-def _given_up_words(row: Revocation) -> str:
-    words = _(
-        "The permission could not be withdrawn (%(reason)s). Please remove it in your settings at "
-        "the service."
-    ) % {"reason": row.last_error}
-    if row.next_attempt_at is None:
-        return words
-    return words + " " + _("It is still tried once a day.")

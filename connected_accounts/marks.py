@@ -12,6 +12,7 @@ SHAPES: Final = ("circle", "square", "hexagon", "shield", "drop", "octagon")
 class Mark:
     """``letters``: one or two. ``shape`` is one of SHAPES, the same for an alias at all times."""
 
+    alias: str
     letters: str
     shape: str
 
@@ -20,4 +21,4 @@ def mark_of(alias: str, name: str) -> Mark:
     """The capitals of a name, else its first two letters."""
     capitals = "".join(letter for letter in name if letter.isupper())
     letters = capitals[:2] if len(capitals) > 1 else name.strip()[:2]
-    return Mark(letters or "?", SHAPES[int(digest(alias)[:8], 16) % len(SHAPES)])
+    return Mark(alias, letters or "?", SHAPES[int(digest(alias)[:8], 16) % len(SHAPES)])

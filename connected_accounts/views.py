@@ -20,9 +20,9 @@ from connected_accounts.cards import (
     account_cards,
     is_revocable,
     offers,
-    open_revocations,
     permissions_asked,
 )
+from connected_accounts.ended import open_revocations
 from connected_accounts.exceptions import (
     ClientRejected,
     ConfigurationError,
@@ -52,7 +52,7 @@ class ListView(Page):
         cards = account_cards(request.user, timezone.now())
         context = {
             "cards": cards,
-            "needing": [card for card in cards if card.state == "needs_you"],
+            "needing": [card for card in cards if card.needs_you],
             "offers": offers(connectable(get_providers()), cards),
             "revocations": open_revocations(request.user, timezone.now()),
         }

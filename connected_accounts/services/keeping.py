@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 from django.core.cache import cache
 
-SLOW: Final = 0.1  # seconds: figures that took longer are kept for a while
+SLOW: Final = 0.02  # seconds: figures that took longer are kept for a while
 KEPT: Final = 60.0  # seconds
 
 Found = TypeVar("Found")

@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from connected_accounts.cards import open_revocations
+from connected_accounts.ended import open_revocations
 from connected_accounts.exceptions import ReauthorizationRequired
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.services import disconnect, get_access_token, get_session, refresh

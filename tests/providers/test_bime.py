@@ -10,7 +10,8 @@ from django.apps import apps
 from django.test import Client
 from django.utils import timezone
 
-from connected_accounts.cards import account_cards, open_revocations
+from connected_accounts.cards import account_cards
+from connected_accounts.ended import open_revocations
 from connected_accounts.exceptions import (
     AuthorizationDenied,
     ClientRejected,

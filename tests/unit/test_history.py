@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from connected_accounts.cards import open_revocations
+from connected_accounts.ended import open_revocations
 from connected_accounts.marks import SHAPES, mark_of
 from connected_accounts.models import ConnectedAccount, Event, Kind, Revocation
 from connected_accounts.services import disconnect

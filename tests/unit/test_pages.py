@@ -8,13 +8,14 @@ from django.contrib.auth.models import AnonymousUser
 from django.http import HttpResponse
 from django.template import Context, Template
 from django.test import Client, RequestFactory
+from django.urls import reverse
 from django.utils import timezone
 from django.views import View
 
 from connected_accounts.decorators import ConnectionRequiredMixin, connection_required
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.testing import FakeProvider
-from tests.journeys import connect, finish, run, start
+from tests.journeys import connect, finish, run, set_row, start
 
 pytestmark = pytest.mark.django_db
 
@@ -110,6 +111,35 @@ def test_twenty_accounts_take_as_many_queries_as_one(
         page(client_of_ada)
     assert len(twenty) <= len(one)
     assert not [query for query in twenty if '"token"' in query["sql"]]
+
+
+def test_what_cards_have_alike_is_rendered_once(
+    account: ConnectedAccount, client_of_ada: Client, badgr: FakeProvider
+) -> None:
+    for number in range(4):
+        connect(client_of_ada, badgr, subject=f"person-{number}")
+    other = ConnectedAccount.objects.latest("pk")
+    set_row(other, scopes_granted=["r:profile"], failure_count=2)
+
+    response = client_of_ada.get("/connections/")
+
+    drawn = [template.name for template in response.templates]
+    assert drawn.count("connected_accounts/_card.html") == 5
+    assert drawn.count("connected_accounts/_card_state.html") == 2
+    text = response.content.decode()
+    assert text.count("ca-mark") == 5 + len(response.context["offers"])
+    assert text.count("The service is not answering") == 1
+
+
+def test_the_addresses_on_cards_are_those_of_the_routes(
+    account: ConnectedAccount, client_of_ada: Client, settings: Any
+) -> None:
+    settings.USE_THOUSAND_SEPARATOR = True
+    ConnectedAccount.objects.filter(pk=account.pk).update(id=9_000_000)
+    text = page(client_of_ada)
+    for name in ("reconnect", "disconnect", "history", "test"):
+        assert f'"{reverse(f"connected_accounts:{name}", args=[9_000_000])}"' in text
+    assert "9,000,000" not in text
 
 
 @pytest.mark.parametrize("middleware", ["all", "without_security"])

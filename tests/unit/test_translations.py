@@ -40,6 +40,7 @@ def marked_in_code() -> Iterator[str]:
 def marked_in_templates() -> Iterator[str]:
     engine = Engine(
         libraries={
+            "connected_accounts_parts": "connected_accounts.templatetags.connected_accounts_parts",
             "i18n": "django.templatetags.i18n",
             "static": "django.templatetags.static",
         }
