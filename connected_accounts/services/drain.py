@@ -167,7 +167,8 @@ class _Drain:
         # Under a rate limit none waits for a thread: each is sent when its place comes.
         limited = self.provider.config.max_requests_per_second is not None
         full = self.width if limited else 2 * self.width
-        return full - len(self.in_flight) if len(self.in_flight) <= full // 2 else 0
+        # Some still wait for a thread then: in the time of a claim many answers come.
+        return full - len(self.in_flight) if len(self.in_flight) <= full * 3 // 4 else 0
 
     def take(self, wanted: int, pool: ThreadPoolExecutor) -> None:
         """Claim as many accounts as there are places to send from, and start them."""
