@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from example_project.settings import CONNECTED_ACCOUNTS
-from tests.browser.browsing import agree, sign_in_there
+from tests.browser.browsing import agree, sign_in, sign_in_there
 from tests.browser.conftest import Site, new_site
 
 pytestmark = pytest.mark.browser
@@ -209,6 +209,34 @@ def test_the_session_cookie_may_be_strict_with_or_without_a_script(
             by_redirect("Badgr")(site, page)
             assert (page.url, cards(page)) == (f"{site.elsewhere}/connections/", 1)
             page.context.close()
+
+
+def test_staff_are_asked_first_and_told_what_was_done(site: Site) -> None:
+    person = site.person()
+    by_redirect("Badgr")(site, person)
+    person.context.close()
+    page = site.browser.new_context().new_page()
+    sign_in(page, site.address, "admin")
+    accounts = f"{site.address}/admin/connected_accounts/connectedaccount/"
+    page.goto(f"{accounts}?provider=badgr")
+    page.locator("#result_list tbody th a").first.click()
+    page.get_by_role("link", name="Test this connection").click()
+    press(page, "Test this connection")
+    page.locator(".messagelist", has_text="The connection works").wait_for()
+    for action, words in (
+        ("Refresh now", "1 account is being refreshed"),
+        ("Disconnect and revoke", "1 account is disconnected"),
+    ):
+        page.goto(f"{accounts}?provider=badgr")
+        before = page.locator("#result_list tbody tr").count()
+        page.locator("input[name=_selected_action]").first.check()
+        page.locator("select[name=action]").select_option(label=action)
+        page.locator("button[name=index]").click()
+        page.get_by_role("heading", name=action).wait_for()
+        press(page, action)
+        page.locator(".messagelist", has_text=words).wait_for()
+    assert page.locator("#result_list tbody tr").count() == before - 1
+    page.context.close()
 
 
 def test_a_service_that_is_down_is_left_at_once(browser: Any, tmp_path: Path) -> None:
