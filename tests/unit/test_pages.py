@@ -81,8 +81,14 @@ def test_an_account_of_a_provider_no_longer_in_settings_can_be_disconnected(
     account: ConnectedAccount, client_of_ada: Client, app_settings: Any
 ) -> None:
     app_settings(PROVIDERS={})
-    assert f"/connections/{account.pk}/disconnect/" in page(client_of_ada)
-    assert f"/connections/{account.pk}/reconnect/" not in page(client_of_ada)
+    # Whatever became of it: there is nothing to connect again.
+    for row in ({}, {"status": "reconnect_required", "reason": "revoked"}):
+        set_row(account, **row)
+        text = page(client_of_ada)
+        assert "This site does not use this service any more." in text
+        assert "Needs you" not in text
+        assert f"/connections/{account.pk}/disconnect/" in text
+        assert f"/connections/{account.pk}/reconnect/" not in text
     assert client_of_ada.get(f"/connections/{account.pk}/reconnect/").status_code == 404
     assert client_of_ada.post(f"/connections/{account.pk}/disconnect/").status_code == 303
 
