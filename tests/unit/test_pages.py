@@ -1,5 +1,6 @@
 """The connections page, its headers, tags and the views that need a connection."""
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -58,6 +59,29 @@ def test_an_account_that_needs_the_person_says_why(
         # The site may do nothing any more.
         assert "What this site may do" not in text
         assert "What this site asks for" in text
+
+
+def test_reconnect_is_the_one_loud_button_where_it_is_needed(
+    account: ConnectedAccount, client_of_ada: Client
+) -> None:
+    def loud() -> list[str]:
+        found = re.findall(r'<(?:a|button) class="ca-button"[^>]*>([^<]+)', page(client_of_ada))
+        return [words.strip() for words in found]
+
+    assert loud() == []
+    set_row(account, status="reconnect_required", reason="revoked")
+    assert loud() == ["Reconnect"]
+    account.delete()
+    assert loud() == ["Connect to Badgr", "Connect to BitBadges"]
+
+
+def test_a_permission_that_nobody_described_stands_as_it_is(
+    account: ConnectedAccount, client_of_ada: Client
+) -> None:
+    set_row(account, scopes_granted=["r:profile", "x:<unheard>"])
+    text = page(client_of_ada)
+    assert "See your name and e-mail addresses <code>r:profile</code>" in text
+    assert "<li><code>x:&lt;unheard&gt;</code></li>" in text
 
 
 def test_an_account_whose_token_ran_out_for_good_needs_the_person(
