@@ -87,7 +87,7 @@ def test_every_sealed_column_is_documented() -> None:
         ("reference/services.md", services.__all__, services),
         (
             "reference/views-and-tags.md",
-            ["ConnectionRequiredMixin", "connection_required"],
+            ["ConnectedRequest", "ConnectionRequiredMixin", "connection_required"],
             decorators,
         ),
     ],
