@@ -4,6 +4,19 @@ Each carries a short machine-readable ``code`` and a sentence of our own. None e
 token, a secret or a provider's text: those end in logs, mails and error trackers.
 """
 
+__all__ = [
+    "AuthorizationDenied",
+    "ClientRejected",
+    "ConfigurationError",
+    "ConnectedAccountsError",
+    "InvalidState",
+    "ProviderError",
+    "ProviderUnavailable",
+    "ReauthorizationRequired",
+    "Undecryptable",
+    "UnexpectedResponse",
+]
+
 
 class ConnectedAccountsError(Exception):
     """Something went wrong with a connected account."""
@@ -14,6 +27,7 @@ class ConnectedAccountsError(Exception):
     scopes: tuple[str, ...] = ()
     reconnect: int | None = None
     for_site: bool = False
+    owner: str = ""  # the key of whom it was for, where that is neither the person nor the site
 
     def __init__(self, code: str = "", message: str = "") -> None:
         code = str(code)  # a member of an enumeration would print its name

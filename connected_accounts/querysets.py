@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import FieldDoesNotExist
@@ -12,6 +12,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 
 from connected_accounts.bulk import update_all, update_one
+from connected_accounts.owners import owners_of
 from connected_accounts.terms import (
     DatabaseNow,
     Reason,
@@ -34,11 +35,27 @@ def owner_state() -> dict[str, str]:
 
 
 class ConnectedAccountQuerySet(models.QuerySet["ConnectedAccount"]):
+    is_queued_for_revocation = False  # what it deletes has its Revocation already
+
     def for_user(self, user: Any) -> Self:
         """The accounts of one user; of the site itself for None; nobody's for an anonymous one."""
         if user is not None and user.pk is None:
             return self.none()
         return self.filter(owner_key=owner_key(user))
+
+    def for_owner(self, key: str) -> Self:
+        """The accounts of one owner, by its key, such as ``team:7``; whoever asks."""
+        return self.filter(owner_key=key)
+
+    def visible_to(self, user: Any) -> Self:
+        """A user's own accounts, and those of the owners that the site's ``OWNERS`` names for it.
+        To see one is not to be allowed anything with it: see ``usable_by``."""
+        return self.filter(owner_key__in=list(owners_of(user)))
+
+    def usable_by(self, user: Any) -> Self:
+        """Of those, the ones whose tokens the user may have used."""
+        usable = [owner.key for owner in owners_of(user).values() if owner.may_use]
+        return self.filter(owner_key__in=usable)
 
     def at(self, provider: str) -> Self:
         return self.filter(provider=provider)
@@ -172,8 +189,17 @@ SETTLED: Final[dict[str, Any]] = {
 }
 
 
-class TokenlessManager(models.Manager.from_queryset(ConnectedAccountQuerySet)):  # type: ignore[misc]
+if TYPE_CHECKING:
+    # What from_queryset makes, in words that every type checker reads.
+    class _FromQuerySet(ConnectedAccountQuerySet, models.Manager["ConnectedAccount"]):  # type: ignore[misc]
+        pass
+
+else:
+    _FromQuerySet = models.Manager.from_queryset(ConnectedAccountQuerySet)
+
+
+class TokenlessManager(_FromQuerySet):
     """Leaves the sealed token in the database, so that nothing opens or copies it by accident."""
 
     def get_queryset(self) -> ConnectedAccountQuerySet:
-        return super().get_queryset().defer("token")  # type: ignore[no-any-return]
+        return cast("ConnectedAccountQuerySet", super().get_queryset()).defer("token")

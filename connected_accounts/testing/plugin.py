@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from connected_accounts.models import ConnectedAccount
     from connected_accounts.testing.fake import FakeProvider
 
+__all__ = ["connected_account", "fake_provider"]
+
 # The cases are statements, and say what differs where one fails.
 pytest.register_assert_rewrite("connected_accounts.testing.conformance")
 
@@ -47,7 +49,7 @@ def connected_account(
     """Connect an account: ``connected_account("badgr", user)``, through the real flow.
 
     ``inputs`` are what the provider asks for first, such as Bime's account; ``subject``, ``label``,
-    ``scopes``, ``granted`` and ``account`` are those of ``connect_account``.
+    ``scopes``, ``granted``, ``account`` and ``owner`` are those of ``connect_account``.
     """
     from connected_accounts.testing.accounts import connect_account
 

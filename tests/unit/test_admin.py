@@ -68,7 +68,15 @@ def test_the_list_shows_the_health_of_each_connection(
     account: ConnectedAccount, client_of_admin: Client
 ) -> None:
     page = client_of_admin.get(ACCOUNTS).content.decode()
-    for column in ("provider", "user", "label", "status", "expires_at", "refresh_at", "last_error"):
+    for column in (
+        "provider",
+        "owner",
+        "label",
+        "status",
+        "expires_at",
+        "refresh_at",
+        "last_error",
+    ):
         assert f"column-{column}" in page
     assert "ada@example.org" in page
     assert "ada-lovelace" in page

@@ -105,7 +105,7 @@ def test_a_service_away_at_the_start_is_tried_again_with_next_and_scopes(
         raise ProviderUnavailable("no_metadata", sent=False)
 
     provider_settings("badgr", OPTIONAL_SCOPES=["rw:backpack"])
-    monkeypatch.setattr("connected_accounts.views.start_authorization", away)
+    monkeypatch.setattr("connected_accounts.acting.start_authorization", away)
     data = {"next": "/badges/", "scope": "rw:backpack"}
     response = client_of_ada.post("/connections/badgr/connect/", data)
     assert response.status_code == 502
