@@ -1,5 +1,6 @@
 """A token goes to the provider's own host, over TLS that was checked, and nowhere else."""
 
+import re
 import socket
 import ssl
 import threading
@@ -79,6 +80,18 @@ def _pem(certificate: Any) -> bytes:
     return bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
 
+def _whole_request(line: ssl.SSLSocket) -> bytes:
+    """Head and body: who hangs up on what is still under way resets the connection."""
+    sent = b""
+    while part := line.recv(65536):
+        sent += part
+        head, ended, body = sent.partition(b"\r\n\r\n")
+        length = re.search(rb"content-length: *(\d+)", head, re.IGNORECASE)
+        if ended and len(body) >= int(length[1] if length else 0):
+            break
+    return sent
+
+
 @dataclass
 class TLSServer:
     """Answers every connection with 200, and keeps what it was sent inside of TLS."""
@@ -98,7 +111,7 @@ class TLSServer:
                 line, _ = self.listener.accept()
                 with suppress(OSError), self.context.wrap_socket(line, server_side=True) as tls:
                     tls.settimeout(5)
-                    self.received.append(tls.recv(65536))
+                    self.received.append(_whole_request(tls))
                     tls.sendall(http_answer(Connection="close"))
 
     def stop(self) -> None:
