@@ -45,7 +45,7 @@ __all__ = [
 
 
 class ConnectedAccount(models.Model):
-    """One person's (or the site's) grant at one provider, with its sealed tokens."""
+    """One person's (or a team's, or the site's) grant at one provider, with its sealed tokens."""
 
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,
@@ -93,6 +93,8 @@ class ConnectedAccount(models.Model):
     owner_is_active: bool = True
     # Set when the account is deleted: what is owed to the provider.
     revocation: Revocation | None = None
+    # Set before it is deleted: by whom, where that is not its owner.
+    deleted_by: str = ""
 
     class Meta:
         base_manager_name = "objects"

@@ -18,6 +18,7 @@ from connected_accounts.figures import provider_figures
 from connected_accounts.large_lists import (
     BoundedPaginator,
     ExpiringFilter,
+    OwnerFilter,
     ProviderFilter,
     users_named,
 )
@@ -60,26 +61,11 @@ class ReadOnlyAdmin(ModelAdmin):
         return False
 
 
-class OwnerFilter(admin.SimpleListFilter):
-    """Whose: the site's own accounts, or those of its users."""
-
-    title = _("owner")
-    parameter_name = "owner"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [("site", _("the site")), ("users", _("users"))]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if self.value() == "site":
-            return queryset.filter(owner_key=SITE_OWNER)
-        return queryset.exclude(owner_key=SITE_OWNER) if self.value() == "users" else queryset
-
-
 @admin.register(ConnectedAccount)
 class ConnectedAccountAdmin(ReadOnlyAdmin):
     list_display = (
         "provider",
-        "user",
+        "owner",
         "label",
         "status",
         "expires_at",
@@ -96,7 +82,7 @@ class ConnectedAccountAdmin(ReadOnlyAdmin):
     actions = ("refresh_now", "disconnect_and_revoke")
     change_list_template = "admin/connected_accounts/connectedaccount/change_list.html"
     fieldsets: ClassVar[Any] = (
-        (None, {"fields": ("provider", "user", "label", "subject", "connected_at")}),
+        (None, {"fields": ("provider", "owner", "label", "subject", "connected_at")}),
         (
             _("Health"),
             {
@@ -114,6 +100,13 @@ class ConnectedAccountAdmin(ReadOnlyAdmin):
         ),
         (_("Permissions"), {"fields": ("scopes_requested", "scopes_granted")}),
     )
+
+    @admin.display(description=_("owner"), ordering="owner_key")
+    def owner(self, obj: ConnectedAccount) -> Any:
+        """A user, the site, or the key of what the site calls an owner, such as a team."""
+        if obj.user is not None:
+            return obj.user
+        return _("the site") if obj.owner_key == SITE_OWNER else obj.owner_key
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         # Deleting withdraws the grant at the provider as well.
@@ -240,7 +233,7 @@ class ConnectedAccountAdmin(ReadOnlyAdmin):
         accounts = list(queryset)
         for account in accounts:
             self.log_deletions(request, [account])  # type: ignore[arg-type]
-            disconnect(account)
+            disconnect(account, by=request.user)
         tasks.enqueue(tasks.revoke_pending_tokens)
         self.message_user(
             request,

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
-from django.urls import reverse
+from django.urls import NoReverseMatch, reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from connected_accounts import conf
@@ -52,9 +52,11 @@ def set_browser_secret(request: HttpRequest, response: HttpResponse, secret: str
 
 
 def forget(request: HttpRequest) -> None:
-    """Take code, state and cookie out of a request that failed: it is shown on error pages, in
-    mails and by trackers."""
+    """Take code, state, cookie and what was entered out of a request that failed: it is shown on
+    error pages, in mails and by trackers."""
     request.GET = QueryDict()
+    request.POST = QueryDict()
+    request._body = b""
     request.META["QUERY_STRING"] = ""
     request.COOKIES.pop(cookie_name(request), None)
 
@@ -78,6 +80,19 @@ def safe_next(request: HttpRequest, url: str) -> str:
         return ""
     # A path, or a full address of this site; "page" relative to the callback would be neither.
     return url if url.startswith("/") or urlsplit(url).netloc in hosts else ""
+
+
+def page_of(name: str, *args: Any) -> str:
+    """The address of one of our pages; empty where the site has only the callback."""
+    try:
+        return reverse(f"connected_accounts:{name}", args=args)
+    except NoReverseMatch:
+        return ""
+
+
+def list_page() -> str:
+    """The page of connections; for a site without it, its first page."""
+    return page_of("list") or "/"
 
 
 def to_login(request: HttpRequest, back: str) -> HttpResponse:
@@ -111,6 +126,11 @@ def form_values(request: HttpRequest, name: str) -> list[str]:
     """A parameter of the connect page, from the form or from the address."""
     values: list[Any] = [*request.POST.getlist(name), *request.GET.getlist(name)]
     return [str(value) for value in dict.fromkeys(values)]
+
+
+def owner_named(request: HttpRequest) -> str:
+    """The key of the team for which this request is to connect; empty: the person alone."""
+    return (form_values(request, "owner") or [""])[0]
 
 
 def asked_scopes(request: HttpRequest) -> tuple[list[str], bool]:

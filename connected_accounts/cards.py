@@ -22,10 +22,14 @@ from connected_accounts.services import pauses
 from connected_accounts.services.authorization import optional_scopes_of
 
 _SHOWN: Final = (
-    *("provider", "inputs", "subject", "label", "scopes_granted", "connected_at", "refreshed_at"),
+    *("provider", "inputs", "subject", "label", "connected_at", "refreshed_at"),
+    *("scopes_granted", "scopes_requested"),
     *("status", "reason", "failure_count", "expires_at", "refresh_at"),
 )
 _ANY_PK: Final = 9_000_000_000_000_000_000
+_NOT_OFFERED: Final = gettext_lazy(
+    "This site does not use this service any more. You can disconnect it."
+)
 _NOT_ANSWERING: Final = gettext_lazy(
     "The service is not answering at the moment. There is nothing for you to do; it is tried again."
 )
@@ -79,9 +83,10 @@ class Words(_ByKey):
 
 @dataclass(frozen=True)
 class Card(_ByKey):
-    """One connected account, as its owner sees it. ``state`` is ``connected``, ``needs_you`` or
-    ``not_answering``; ``state_words`` says the same to a person. ``note``: that the service
-    answers nobody at the moment, which is no fault of the connection."""
+    """One connected account, as its owner sees it. ``state`` is ``connected``, ``needs_you``,
+    ``not_answering`` or ``not_offered``; ``state_words`` says the same to a person. ``scopes`` were
+    granted, ``missing`` asked for and not granted. ``note``: that the service answers nobody at the
+    moment, which is no fault of the connection."""
 
     pk: int
     provider: str
@@ -91,6 +96,7 @@ class Card(_ByKey):
     state: str
     state_words: str
     scopes: tuple[ScopeLine, ...]
+    missing: tuple[ScopeLine, ...]
     connected_at: datetime
     refreshed_at: datetime | None
     can_reconnect: bool
@@ -151,14 +157,18 @@ def account_cards(user: Any, now: datetime) -> list[Card]:
     using = router.db_for_read(ConnectedAccount)
     rows = read_all(ConnectedAccount, {"owner_key": owner_key(user)}, _SHOWN, using=using)
     rows.sort(key=lambda row: (row.provider, row.connected_at))
+    return sorted(cards_of(rows, now), key=lambda card: not card.needs_you)
+
+
+def cards_of(rows: Iterable[ConnectedAccount], now: datetime) -> list[Card]:
+    """The card of each row, in their order. One query besides."""
     services, words, away = services_by_alias(), Words(), pauses.away()
-    cards = [_card(row, services(row.provider), now, words, away) for row in rows]
-    return sorted(cards, key=lambda card: not card.needs_you)
+    return [_card(row, services(row.provider), now, words, away) for row in rows]
 
 
-def offers(providers: Iterable[Provider], cards: Collection[Card]) -> list[Offer]:
-    """The services below the cards. No query."""
-    known = {card.provider for card in cards}
+def offers(providers: Iterable[Provider], known: Collection[str]) -> list[Offer]:
+    """The services that can be connected; ``known`` are the aliases that the person has. No
+    query."""
     return [Offer(p, mark_of(p.alias, p.name), p.alias in known) for p in providers]
 
 
@@ -189,9 +199,9 @@ def _card(
     words: Words,
     away: Collection[str] = (),
 ) -> Card:
-    state, state_words = _state(row, now)
+    state, state_words = _state(row, now) if service else ("not_offered", str(_NOT_OFFERED))
     note = ""
-    if row.provider in away and state != "needs_you":
+    if row.provider in away and state not in ("needs_you", "not_offered"):
         state, state_words, note = "connected", _("Connected"), str(_NOT_ANSWERING)
     return Card(
         pk=row.pk,
@@ -202,6 +212,7 @@ def _card(
         state=state,
         state_words=state_words,
         scopes=tuple(scope_lines(service, row.scopes_granted)),
+        missing=tuple(scope_lines(service, _missing(row))),
         connected_at=row.connected_at,
         refreshed_at=row.refreshed_at,
         can_reconnect=service is not None,
@@ -232,6 +243,13 @@ def _state(row: ConnectedAccount, now: datetime) -> tuple[str, str]:
     if row.failure_count:
         return "not_answering", str(_NOT_ANSWERING)
     return "connected", _("Connected")
+
+
+def _missing(row: ConnectedAccount) -> list[str]:
+    # Some providers have other names for what they grant: only fewer say that something is missing.
+    if len(row.scopes_granted) >= len(row.scopes_requested):
+        return []
+    return [scope for scope in row.scopes_requested if scope not in row.scopes_granted]
 
 
 def scope_lines(service: Provider | None, scopes: Any) -> list[ScopeLine]:

@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core import checks
 from django.db import connections
+from django.urls import NoReverseMatch, reverse
 
-from connected_accounts import conf
+from connected_accounts import conf, owners
 from connected_accounts.conf import is_loopback_literal
 from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.fields import encryption_keys, key_id
@@ -32,14 +33,15 @@ def register() -> None:
     checks.register(check_interval, "connected_accounts")
     checks.register(check_sqlite, "connected_accounts")
     checks.register(check_issuers, "connected_accounts")
+    checks.register(check_callback, "connected_accounts")
     checks.register(check_loopback, "connected_accounts", deploy=True)
     # Without our tag: Django 6.1 gives a check that is asked for by a tag every database.
     checks.register(check_keys, checks.Tags.database)
 
 
 def check_settings(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[checks.CheckMessage]:
-    """E001 to E017, W004: everything in ``CONNECTED_ACCOUNTS`` that would fail when used."""
-    found = list(conf.problems())
+    """E001 to E019, W004: everything in ``CONNECTED_ACCOUNTS`` that would fail when used."""
+    found = [*conf.problems(), *owners.problems()]
     if not any(problem.id in ("E001", "E005") for problem in found):
         found += registry.problems()
     return [
@@ -159,6 +161,29 @@ def check_issuers(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[chec
                 )
             )
     return found
+
+
+def check_callback(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[checks.CheckMessage]:
+    """E020: the API is there, and the page that providers send people back to is not."""
+    if not _is_there("connected_accounts_api:accounts"):
+        return []
+    if _is_there("connected_accounts:callback", "any"):
+        return []
+    return [
+        checks.Error(
+            "The URLs have connected_accounts.api_urls, but no callback.",
+            hint="Include connected_accounts.urls too, or connected_accounts.callback_urls.",
+            id="connected_accounts.E020",
+        )
+    ]
+
+
+def _is_there(name: str, *args: str) -> bool:
+    try:
+        reverse(name, args=args)
+    except NoReverseMatch:
+        return False
+    return True
 
 
 def check_loopback(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[checks.CheckMessage]:

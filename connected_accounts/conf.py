@@ -23,6 +23,7 @@ DEFAULTS: dict[str, Any] = {
     "REFRESH_CONCURRENCY": 32,
     "REVOKE_GIVE_UP_AFTER": 2592000,
     "EVENT_RETENTION_DAYS": 90,
+    "OWNERS": None,
 }
 PROVIDER_DEFAULTS: dict[str, Any] = {
     "BACKEND": "",

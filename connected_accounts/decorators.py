@@ -6,13 +6,16 @@ from typing import Any, ClassVar, TypeVar, cast
 from urllib.parse import urlencode
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
-from django.http import HttpRequest, HttpResponse
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils.translation import gettext as _
 
 from connected_accounts import browser
 from connected_accounts.cards import scope_lines
-from connected_accounts.models import ConnectedAccount
+from connected_accounts.models import ConnectedAccount, owner_key
+from connected_accounts.owners import Owner, owner_for
 from connected_accounts.providers.registry import get_provider
 
 __all__ = ["ConnectedRequest", "ConnectionRequiredMixin", "connection_required"]
@@ -26,7 +29,9 @@ class ConnectedRequest(HttpRequest):
     connected_account: ConnectedAccount
 
 
-def connection_required(alias: str, scopes: Sequence[str] = ()) -> Callable[[View], View]:
+def connection_required(
+    alias: str, scopes: Sequence[str] = (), owner: Callable[..., str] | None = None
+) -> Callable[[View], View]:
     """Let a view run only for a user whose account at ``alias`` is connected and has ``scopes``.
 
     Sets ``request.connected_account``: the one that ``?connection=<pk>`` names, if it is such an
@@ -35,22 +40,30 @@ def connection_required(alias: str, scopes: Sequence[str] = ()) -> Callable[[Vie
     user was asked for the scopes already and granted fewer, a 403 page says so, so that nobody is
     sent round in circles. For function views, synchronous or not; for class-based views there is
     ``ConnectionRequiredMixin``.
+
+    ``owner`` is called with what the view is called with and returns the key of the team whose
+    account is needed, instead of the user's own. Raises Http404 for a user who does not see its
+    accounts, and PermissionDenied for one who may not use them, or not connect what is missing.
     """
+
+    def stop(request: HttpRequest, args: Any, kwargs: Any) -> HttpResponse | None:
+        # One that returns nothing names nobody, and not the user.
+        whose = None if owner is None else owner(request, *args, **kwargs) or ""
+        return stop_unless_connected(request, alias, scopes, whose)
 
     def decorate(view: View) -> View:
         if iscoroutinefunction(view):
 
             @wraps(view)
             async def async_wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-                stop = await sync_to_async(stop_unless_connected)(request, alias, scopes)
-                return stop or await view(request, *args, **kwargs)
+                answer = await sync_to_async(stop)(request, args, kwargs)
+                return answer or await view(request, *args, **kwargs)
 
             return cast("View", async_wrapper)
 
         @wraps(view)
         def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-            stop = stop_unless_connected(request, alias, scopes)
-            return stop or view(request, *args, **kwargs)
+            return stop(request, args, kwargs) or view(request, *args, **kwargs)
 
         return cast("View", wrapper)
 
@@ -58,50 +71,84 @@ def connection_required(alias: str, scopes: Sequence[str] = ()) -> Callable[[Vie
 
 
 class ConnectionRequiredMixin:
-    """``connection_required`` for class-based views, named by two attributes."""
+    """``connection_required`` for class-based views, named by two attributes, and a method where
+    the account is a team's."""
 
     connection_provider: ClassVar[str]
     connection_scopes: ClassVar[Sequence[str]] = ()
 
+    def get_connection_owner(self) -> str | None:
+        """The key of the team whose account is needed; None: the user's own."""
+        return None
+
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         if getattr(self, "view_is_async", False):
             return self._dispatch_async(request, *args, **kwargs)
-        stop = stop_unless_connected(request, self.connection_provider, self.connection_scopes)
-        return stop or super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
+        return self._stop(request) or super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
 
     async def _dispatch_async(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        stop = await sync_to_async(stop_unless_connected)(
-            request, self.connection_provider, self.connection_scopes
-        )
+        stop = await sync_to_async(self._stop)(request)
         return stop or await super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
+
+    def _stop(self, request: HttpRequest) -> HttpResponse | None:
+        return stop_unless_connected(
+            request, self.connection_provider, self.connection_scopes, self.get_connection_owner()
+        )
 
 
 def stop_unless_connected(
-    request: HttpRequest, alias: str, scopes: Sequence[str]
+    request: HttpRequest, alias: str, scopes: Sequence[str], owner: str | None = None
 ) -> HttpResponse | None:
     """The answer to give instead of the view, or None with ``request.connected_account`` set."""
     scopes = scopes.split() if isinstance(scopes, str) else scopes
     back = _way_back(request)
     if not request.user.is_authenticated:
         return browser.to_login(request, back or "/")
-    account, newest = find_account(request.user, alias, scopes, request.GET.get("connection", ""))
+    whose = user_of(request.user, owner)
+    account, newest = find_account(whose.key, alias, scopes, request.GET.get("connection", ""))
     if account is not None:
         request.connected_account = account  # type: ignore[attr-defined]
         return None
+    refuse_unless_connecting(whose)
     if newest and set(scopes) <= set(newest[0].scopes_requested):
         service = get_provider(alias)
         missing = [scope for scope in scopes if scope not in newest[0].scopes_granted]
-        context = {"provider": service, "missing": scope_lines(service, missing), "back": back}
+        context = {
+            "provider": service,
+            "missing": scope_lines(service, missing),
+            "back": back,
+            "owner": owner,
+        }
         page = render(request, "connected_accounts/missing_scopes.html", context, status=403)
         return browser.guard(page, carries_code=False)
-    return browser.SeeOther(connect_address(alias, scopes, newest, back))
+    return browser.SeeOther(connect_address(alias, scopes, newest, back, owner))
+
+
+def user_of(user: Any, owner: str | None) -> Owner:
+    """Whose account a view is about: the user's own, or a team's, whose accounts they may use.
+
+    Raises Http404 or PermissionDenied.
+    """
+    found = owner_for(user, owner_key(user) if owner is None else owner)
+    if found is None:
+        raise Http404(_("There is no such owner."))
+    if not found.may_use:
+        raise PermissionDenied
+    return found
+
+
+def refuse_unless_connecting(owner: Owner) -> None:
+    """Raise PermissionDenied where what is missing can only be connected by somebody else."""
+    if not owner.may_connect:
+        raise PermissionDenied(_("Somebody who may do so must connect this account first."))
 
 
 def find_account(
-    user: Any, alias: str, scopes: Sequence[str], meant: str = ""
+    owner: str, alias: str, scopes: Sequence[str], meant: str = ""
 ) -> tuple[ConnectedAccount | None, list[ConnectedAccount]]:
-    """The account that is meant or newest and was granted ``scopes``, and all active ones."""
-    accounts = ConnectedAccount.objects.for_user(user).at(alias).active()
+    """An owner's account that is meant or newest and was granted ``scopes``, and all active
+    ones."""
+    accounts = ConnectedAccount.objects.for_owner(owner).at(alias).active()
     newest = list(accounts.order_by("-connected_at"))
     # Sorting keeps the order of the others.
     for account in sorted(newest, key=lambda account: str(account.pk) != meant):
@@ -111,14 +158,19 @@ def find_account(
 
 
 def connect_address(
-    alias: str, scopes: Sequence[str], newest: list[ConnectedAccount], back: str = ""
+    alias: str,
+    scopes: Sequence[str],
+    newest: list[ConnectedAccount],
+    back: str = "",
+    owner: str | None = None,
 ) -> str:
     """The page that connects, or asks for what is missing."""
     # The scopes asked for before come along: a new grant takes the old one's place.
     optional = get_provider(alias).config.optional_scopes
     kept = set(newest[0].scopes_requested) & set(optional) if newest else set()
     asked = [*scopes, *(scope for scope in optional if scope in kept and scope not in scopes)]
-    query = urlencode([("next", back)] * bool(back) + [("scope", scope) for scope in asked])
+    pairs = [("next", back)] * bool(back) + [("scope", scope) for scope in asked]
+    query = urlencode([*pairs, ("owner", owner)] if owner else pairs)
     address = reverse("connected_accounts:connect", args=[alias])
     return f"{address}?{query}" if query else address
 

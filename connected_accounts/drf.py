@@ -7,7 +7,12 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from connected_accounts.decorators import connect_address, find_account
+from connected_accounts.decorators import (
+    connect_address,
+    find_account,
+    refuse_unless_connecting,
+    user_of,
+)
 
 __all__ = ["HasConnection"]
 
@@ -18,7 +23,8 @@ class HasConnection(BasePermission):  # type: ignore[misc]  # no types are shipp
     Sets ``request.connected_account``, as ``connection_required`` does. Anybody else gets 403 and a
     body with ``code`` (``connection_required``, or ``scopes_missing`` where the person was asked
     already and granted fewer), ``missing`` and ``connect_url``: a client shows that as a link.
-    Name a permission before it that asks for a signed-in user.
+    Name a permission before it that asks for a signed-in user. A view with the method
+    ``get_connection_owner`` asks for a team's account, as ``ConnectionRequiredMixin`` does.
     """
 
     code = "connection_required"
@@ -32,10 +38,13 @@ class HasConnection(BasePermission):  # type: ignore[misc]  # no types are shipp
         if not request.user.is_authenticated:
             return False
         meant = request.query_params.get("connection", "")
-        account, newest = find_account(request.user, alias, scopes, meant)
+        name = getattr(view, "get_connection_owner", lambda: None)()
+        owner = user_of(request.user, name)
+        account, newest = find_account(owner.key, alias, scopes, meant)
         if account is not None:
             request.connected_account = account
             return True
+        refuse_unless_connecting(owner)
         asked = bool(newest) and set(scopes) <= set(newest[0].scopes_requested)
         granted = newest[0].scopes_granted if newest else []
         self.code = "scopes_missing" if asked else "connection_required"
@@ -43,6 +52,8 @@ class HasConnection(BasePermission):  # type: ignore[misc]  # no types are shipp
             "detail": _("A connected account with these permissions is needed."),
             "code": self.code,
             "missing": [scope for scope in scopes if scope not in granted],
-            "connect_url": request.build_absolute_uri(connect_address(alias, scopes, newest)),
+            "connect_url": request.build_absolute_uri(
+                connect_address(alias, scopes, newest, owner=name)
+            ),
         }
         return False

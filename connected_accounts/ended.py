@@ -1,5 +1,6 @@
 """What became of the permissions that a person ended, as the pages say it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -18,6 +19,7 @@ RECENT: Final = timedelta(days=7)
 class RevocationLine:
     """What became of a grant after disconnecting."""
 
+    pk: int
     service: str
     label: str
     outcome: str
@@ -29,25 +31,35 @@ class RevocationLine:
 def open_revocations(user: Any, now: datetime) -> list[RevocationLine]:
     """The user's disconnections that are not over or could not be carried out, and those that ended
     less than a week ago. One query."""
+    return revocations_of([owner_key(user)], now)
+
+
+def revocations_of(owners: Iterable[str], now: datetime) -> list[RevocationLine]:
+    """The same for owners that are named by their keys."""
     stands = Q(outcome__in=(Outcome.PENDING, Outcome.GIVEN_UP))
     rows = Revocation.objects.filter(
-        stands | Q(finished_at__gt=now - RECENT), owner_key=owner_key(user)
+        stands | Q(finished_at__gt=now - RECENT), owner_key__in=list(owners)
     )
     services = services_by_alias()
-    lines = []
-    for row in rows.defer("token").order_by("-created_at")[:20]:
-        service = services(row.provider)
-        lines.append(
-            RevocationLine(
-                service=service.name if service else row.provider,
-                label=row.label or row.subject,
-                outcome=row.outcome,
-                words=_outcome_words(row),
-                by_hand=row.outcome in (Outcome.UNSUPPORTED, Outcome.GIVEN_UP),
-                manage_url=service.manage_url_for(row.inputs) if service else "",
-            )
-        )
-    return lines
+    return [_line(row, services) for row in rows.defer("token").order_by("-created_at")[:20]]
+
+
+def revocation_line(row: Revocation) -> RevocationLine:
+    """What became of one grant. No query."""
+    return _line(row, services_by_alias())
+
+
+def _line(row: Revocation, services: Any) -> RevocationLine:
+    service = services(row.provider)
+    return RevocationLine(
+        pk=row.pk,
+        service=service.name if service else row.provider,
+        label=row.label or row.subject,
+        outcome=row.outcome,
+        words=_outcome_words(row),
+        by_hand=row.outcome in (Outcome.UNSUPPORTED, Outcome.GIVEN_UP),
+        manage_url=service.manage_url_for(row.inputs) if service else "",
+    )
 
 
 def _outcome_words(row: Revocation) -> str:

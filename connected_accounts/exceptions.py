@@ -27,6 +27,7 @@ class ConnectedAccountsError(Exception):
     scopes: tuple[str, ...] = ()
     reconnect: int | None = None
     for_site: bool = False
+    owner: str = ""  # the key of whom it was for, where that is neither the person nor the site
 
     def __init__(self, code: str = "", message: str = "") -> None:
         code = str(code)  # a member of an enumeration would print its name

@@ -78,7 +78,10 @@ _STATES: Final[dict[str, Failure]] = {
     "not_permitted": Failure(
         403,
         _("You may not connect this"),
-        _("It is an account of the site itself, which only some members of its staff may connect."),
+        _(
+            "It would belong to the site itself or to a team, and you are not, or no longer, one "
+            "of those who may connect accounts for it."
+        ),
         try_again=False,
     ),
 }

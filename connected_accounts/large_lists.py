@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from connected_accounts import conf
+from connected_accounts.models import SITE_OWNER
 
 if TYPE_CHECKING:
     AnyPaginator = Paginator[Any]
@@ -69,6 +70,26 @@ class ExpiringFilter(admin.SimpleListFilter):
             return queryset
         until = queryset.filter(expires_at__lte=now + self.spans[name][1])
         return until if name == "over" else until.filter(expires_at__gt=now)
+
+
+class OwnerFilter(admin.SimpleListFilter):
+    """Whose: the site's own accounts, those of its users, or those of its teams and the like."""
+
+    title = _("owner")
+    parameter_name = "owner"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("site", _("the site")), ("users", _("users")), ("others", _("others"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        match self.value():
+            case "site":
+                return queryset.filter(owner_key=SITE_OWNER)
+            case "users":
+                return queryset.filter(user__isnull=False)
+            case "others":
+                return queryset.filter(user__isnull=True).exclude(owner_key=SITE_OWNER)
+        return queryset
 
 
 def users_named(term: str) -> list[Any]:

@@ -5,15 +5,13 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from django.contrib.auth.decorators import login_not_required
-from django.core.exceptions import SuspiciousOperation
+from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.core.handlers.exception import response_for_exception
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.shortcuts import get_object_or_404, render
-from django.urls import reverse
+from django.shortcuts import render
 from django.utils.http import urlencode
-from django.utils.translation import gettext as _
 from django.views import View
 from django.views.decorators.csrf import csrf_protect
 
@@ -26,7 +24,6 @@ from connected_accounts.failures import TOO_MANY, failure_for
 from connected_accounts.marks import mark_of
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.providers.base import Provider
-from connected_accounts.providers.registry import get_provider
 from connected_accounts.secret import forget_locals
 
 logger = logging.getLogger("connected_accounts")
@@ -52,7 +49,7 @@ class Page(View):
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
             response = self.answer(request, *args, **kwargs)
-        except (Http404, SuspiciousOperation) as error:
+        except (Http404, PermissionDenied, SuspiciousOperation) as error:
             # With our headers, too: the address may hold a code.
             response = response_for_exception(request, error)
         except Exception as error:  # for the site's error page, mail and tracker
@@ -75,20 +72,6 @@ class Page(View):
     def way_back(self, request: HttpRequest) -> str:
         """Where to return to after signing in. A form's answers are asked for again."""
         return request.get_full_path()
-
-    def account(self, request: HttpRequest, pk: int) -> ConnectedAccount:
-        """One of this person's own accounts; anybody else's is as unknown as one that is not."""
-        accounts = ConnectedAccount.objects.for_user(request.user)
-        account: ConnectedAccount = get_object_or_404(accounts, pk=pk)
-        return account
-
-    def service(self, alias: str) -> Provider:
-        try:
-            return get_provider(alias)
-        except ConfigurationError as error:
-            if error.code == "unknown_provider":
-                raise Http404(_("There is no such service here.")) from None
-            raise
 
 
 def failure_page(
@@ -115,25 +98,30 @@ def way_on(
     *,
     as_new: bool = False,
 ) -> str:
-    """The page on which to begin again, going where the person was going and with the permissions
-    that were chosen: as the failed authorization was to, or else as this request says. ``as_new``:
-    to connect another account, where one was to be connected again."""
+    """The page on which to begin again, going where the person was going, for whom and with the
+    permissions that were chosen: as the failed authorization was to, or else as this request says.
+    ``as_new``: to connect another account, where one was to be connected again."""
     if service is None:
-        return reverse("connected_accounts:list")
+        return browser.list_page()
     again = None if error is None or as_new else error.reconnect
-    if again is not None:
-        address = reverse("connected_accounts:reconnect", args=[again])
-    else:
-        address = reverse("connected_accounts:connect", args=[service.alias])
     after, scopes, whole = (error.next, list(error.scopes), True) if error else ("", [], True)
+    owner = error.owner if error else ""
     match = request.resolver_match
     if match is not None and match.url_name != "callback":  # whose parameters are the provider's
         scopes, whole = browser.asked_scopes(request)
         after = after or browser.next_page(request)
+        owner = owner or browser.owner_named(request)
+    if again is not None:
+        address, owner = browser.page_of("reconnect", again), ""
+    else:
+        address = browser.page_of("connect", service.alias)
+    if not address:
+        return after or "/"  # the site has no such pages; its own is where the person came from
     optional = service.config.optional_scopes
     named = [""] * (whole and again is not None and bool(optional))
     named += [scope for scope in scopes if scope in optional]
     query = [("next", after)] * bool(after) + [("scope", scope) for scope in named]
+    query += [("owner", owner)] * bool(owner)
     return f"{address}?{urlencode(query)}" if query else address
 
 

@@ -12,6 +12,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 
 from connected_accounts.bulk import update_all, update_one
+from connected_accounts.owners import owners_of
 from connected_accounts.terms import (
     DatabaseNow,
     Reason,
@@ -41,6 +42,20 @@ class ConnectedAccountQuerySet(models.QuerySet["ConnectedAccount"]):
         if user is not None and user.pk is None:
             return self.none()
         return self.filter(owner_key=owner_key(user))
+
+    def for_owner(self, key: str) -> Self:
+        """The accounts of one owner, by its key, such as ``team:7``; whoever asks."""
+        return self.filter(owner_key=key)
+
+    def visible_to(self, user: Any) -> Self:
+        """A user's own accounts, and those of the owners that the site's ``OWNERS`` names for it.
+        To see one is not to be allowed anything with it: see ``usable_by``."""
+        return self.filter(owner_key__in=list(owners_of(user)))
+
+    def usable_by(self, user: Any) -> Self:
+        """Of those, the ones whose tokens the user may have used."""
+        usable = [owner.key for owner in owners_of(user).values() if owner.may_use]
+        return self.filter(owner_key__in=usable)
 
     def at(self, provider: str) -> Self:
         return self.filter(provider=provider)

@@ -2,7 +2,7 @@
 
 ``account_connected(account, created)`` · ``account_refreshed(account)`` ·
 ``refresh_failed(account, error)`` · ``reconnect_required(account, reason)`` ·
-``account_disconnected(provider, subject, user)``
+``account_disconnected(provider, subject, user, owner)``
 """
 
 from django.dispatch import Signal

@@ -6,7 +6,6 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.urls import reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.http import urlencode
@@ -14,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 
-from connected_accounts import browser, services, throttle
+from connected_accounts import acting, browser, services, throttle
 from connected_accounts.cards import (
     account_card,
     account_cards,
@@ -31,15 +30,14 @@ from connected_accounts.exceptions import (
 from connected_accounts.forms import NOT_ACCEPTED, ConnectForm
 from connected_accounts.marks import mark_of
 from connected_accounts.models import ConnectedAccount
-from connected_accounts.oauth2.state import new_secret
+from connected_accounts.owners import owner_for
 from connected_accounts.pages import Page, failure_page, too_many_page
 from connected_accounts.providers.base import Provider
 from connected_accounts.providers.inputs import CREDENTIALS
 from connected_accounts.providers.registry import get_providers
-from connected_accounts.services.authorization import requested_scopes, start_authorization
+from connected_accounts.services.authorization import requested_scopes
 from connected_accounts.services.clients import connectable
 from connected_accounts.services.pauses import report
-from connected_accounts.services.revocation import disconnect
 from connected_accounts.timeline import timeline
 
 logger = logging.getLogger("connected_accounts")
@@ -53,7 +51,7 @@ class ListView(Page):
         context = {
             "cards": cards,
             "needing": [card for card in cards if card.needs_you],
-            "offers": offers(connectable(get_providers()), cards),
+            "offers": offers(connectable(get_providers()), {card.provider for card in cards}),
             "revocations": open_revocations(request.user, timezone.now()),
         }
         return render(request, "connected_accounts/list.html", context)
@@ -73,14 +71,16 @@ class ConnectView(Page):
     decorators = (csrf_protect, sensitive_post_parameters(*CREDENTIALS))
 
     def way_back(self, request: HttpRequest) -> str:
-        fields = [(n, v) for n in ("next", "scope") for v in browser.form_values(request, n)]
+        fields = [
+            (n, v) for n in ("next", "scope", "owner") for v in browser.form_values(request, n)
+        ]
         return f"{request.path}?{urlencode(fields)}" if fields else request.path
 
     def get(self, request: HttpRequest, provider: str) -> HttpResponse:
-        return self.ask(request, self.service(provider))
+        return self.ask(request, acting.find_service(provider))
 
     def post(self, request: HttpRequest, provider: str) -> HttpResponse:
-        return self.start(request, self.service(provider))
+        return self.start(request, acting.find_service(provider))
 
     def ask(
         self,
@@ -89,6 +89,8 @@ class ConnectView(Page):
         account: ConnectedAccount | None = None,
         form: ConnectForm | None = None,
     ) -> HttpResponse:
+        whose = account.owner_key if account else browser.owner_named(request)
+        owner = acting.find_owner(request, whose)
         extra, whole = browser.asked_scopes(request)
         try:
             requested_scopes(service, extra)
@@ -102,70 +104,46 @@ class ConnectView(Page):
             "card": account_card(account, timezone.now()) if account else None,
             "form": form or connect_form(service, None, account),
             "next": browser.next_page(request),
+            "owner": owner if owner and owner.name else None,
             **permissions_asked(service, extra, None if whole else account),
         }
         return render(request, "connected_accounts/connect.html", context)
 
+    @method_decorator(sensitive_variables())
     def start(
         self, request: HttpRequest, service: Provider, account: ConnectedAccount | None = None
     ) -> HttpResponse:
+        acting.find_owner(request, "" if account else browser.owner_named(request))
         form = connect_form(service, request.POST, account)
         # A button elsewhere knows nothing of fields: they are asked for here.
         if form.asked and not (form.was_sent and form.is_valid()):
             return self.ask(request, service, account, form if form.was_sent else None)
         form.is_valid()
-        if wait := throttle.wait_for(request, throttle.STARTS):
-            return too_many_page(request, service, wait, account)
-        if service.grant_type != "authorization_code":
-            return self.connect(request, service, account, form)
-        secret = browser.browser_secret(request) or new_secret()
         scopes, whole = browser.asked_scopes(request)
         try:
-            url = start_authorization(
-                user=request.user,
-                provider=service.alias,
-                redirect_uri=browser.redirect_uri(request, service.alias),
-                browser_secret=secret,
+            begun = acting.begin(
+                request,
+                service,
+                form,
                 next=browser.next_page(request),
                 scopes=scopes,
                 account=account,
-                inputs=form.values,
+                owner=browser.owner_named(request) or None,
                 keep_scopes=not whole,
             )
-        except ConnectedAccountsError as error:
-            return self.failed(request, service, account, error)
-        response = browser.SeeOther(url)
-        browser.set_browser_secret(request, response, secret)
-        return response
-
-    @method_decorator(sensitive_variables())
-    def connect(
-        self,
-        request: HttpRequest,
-        service: Provider,
-        account: ConnectedAccount | None,
-        form: ConnectForm,
-    ) -> HttpResponse:
-        """At once, without a redirect: what was entered is tried, and stored if it is good."""
-        from connected_accounts.services.direct import connect_directly  # loads requests
-
-        scopes, whole = browser.asked_scopes(request)
-        try:
-            _account, created = connect_directly(
-                user=request.user,
-                provider=service.alias,
-                values=form.values,
-                scopes=scopes,
-                account=account,
-                keep_scopes=not whole,
-            )
+        except acting.TooOften as too:
+            return too_many_page(request, service, too.seconds, account)
         except ConnectedAccountsError as error:
             if isinstance(error, ClientRejected) and error.code == "credentials":
                 form.add_error(None, NOT_ACCEPTED)
                 return self.ask(request, service, account, form)
             return self.failed(request, service, account, error)
-        tell_connected(request, service, created)
-        return browser.SeeOther(browser.next_page(request) or reverse("connected_accounts:list"))
+        if not begun.url:
+            tell_connected(request, service, begun.created)
+        target = begun.url or browser.next_page(request) or browser.list_page()
+        response = browser.SeeOther(target)
+        begun.remember(request, response)
+        return response
 
     def failed(
         self,
@@ -183,12 +161,12 @@ class ReconnectView(ConnectView):
     """As connect, for an account that is there already."""
 
     def get(self, request: HttpRequest, pk: int) -> HttpResponse:  # type: ignore[override]
-        account = self.account(request, pk)
-        return self.ask(request, self.service(account.provider), account)
+        account = acting.find_account(request, pk, "connect")
+        return self.ask(request, acting.find_service(account.provider), account)
 
     def post(self, request: HttpRequest, pk: int) -> HttpResponse:  # type: ignore[override]
-        account = self.account(request, pk)
-        return self.start(request, self.service(account.provider), account)
+        account = acting.find_account(request, pk, "connect")
+        return self.start(request, acting.find_service(account.provider), account)
 
 
 class CallbackView(Page):
@@ -207,7 +185,7 @@ class CallbackView(Page):
 
     @sensitive_variables()
     def get(self, request: HttpRequest, provider: str) -> HttpResponse:
-        service = self.service(provider)
+        service = acting.find_service(provider)
         try:
             completed = services.complete_authorization(
                 user=request.user,
@@ -225,36 +203,39 @@ class CallbackView(Page):
             return failure_page(request, service, error)
         tell_connected(request, service, completed.created)
         target = browser.safe_next(request, completed.next)
-        return browser.SeeOther(target or reverse("connected_accounts:list"))
+        return browser.SeeOther(target or browser.list_page())
 
 
 class DisconnectView(Page):
     """GET asks; POST deletes the account and has its grant withdrawn at the provider."""
 
     def get(self, request: HttpRequest, pk: int) -> HttpResponse:
-        account = self.account(request, pk)
+        account = acting.find_account(request, pk, "disconnect")
         card = account_card(account, timezone.now())
-        context = {"card": card, "revocable": is_revocable(account)}
+        owner = owner_for(request.user, account.owner_key)
+        context = {
+            "card": card,
+            "revocable": is_revocable(account),
+            "owner": owner if owner and owner.name else None,
+            "next": browser.next_page(request),
+        }
         return render(request, "connected_accounts/disconnect.html", context)
 
     def post(self, request: HttpRequest, pk: int) -> HttpResponse:
-        account = self.account(request, pk)
+        account = acting.find_account(request, pk, "disconnect")
         name = account_card(account, timezone.now()).service
-        if disconnect(account) is not None:
-            from connected_accounts import tasks  # loads Celery
-
-            tasks.enqueue(tasks.revoke_pending_tokens)
+        acting.end(request, account)
         messages.success(
             request, _("%(service)s is disconnected.") % {"service": name}, fail_silently=True
         )
-        return browser.SeeOther(reverse("connected_accounts:list"))
+        return browser.SeeOther(browser.next_page(request) or browser.list_page())
 
 
 class HistoryView(Page):
     """What happened to one account."""
 
     def get(self, request: HttpRequest, pk: int) -> HttpResponse:
-        account = self.account(request, pk)
+        account = acting.find_account(request, pk)
         context = {"card": account_card(account, timezone.now()), "lines": timeline(account)}
         return render(request, "connected_accounts/history.html", context)
 
@@ -263,13 +244,13 @@ class TestView(Page):
     """POST calls the provider once, with the account's token, and says what came back."""
 
     def post(self, request: HttpRequest, pk: int) -> HttpResponse:
-        account = self.account(request, pk)
-        if wait := throttle.wait_for(request, throttle.TRIALS):
-            return too_many_page(request, self.service(account.provider), wait, account)
-        from connected_accounts.trials import result_of  # loads requests
-
-        result = result_of(account)
-        card = account_card(self.account(request, pk), timezone.now())
+        account = acting.find_account(request, pk, "use")
+        try:
+            result = acting.test(request, account)
+        except acting.TooOften as too:
+            service = acting.find_service(account.provider)
+            return too_many_page(request, service, too.seconds, account)
+        card = account_card(acting.find_account(request, pk), timezone.now())
         context = {"card": card, "result": result}
         return render(request, "connected_accounts/test.html", context)
 

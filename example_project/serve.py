@@ -26,6 +26,12 @@ def prepare_database() -> None:
         if not users.filter(username=name).exists():
             create = users.create_superuser if name in STAFF else users.create_user
             create(username=name, email=f"{name}@site.example", password=password)
+    from example_project.teams.models import Membership, Team
+
+    if not Team.objects.exists():
+        team = Team.objects.create(name="Demo team")
+        for user in users.filter(username__in=PEOPLE):
+            Membership.objects.create(team=team, user=user, is_lead=user.username == "demo")
 
 
 def stop(signal_number: int, frame: FrameType | None) -> None:

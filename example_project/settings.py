@@ -21,6 +21,7 @@ ALLOWED_HOSTS = env.get("ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]").split(",")
 INSTALLED_APPS = [
     # Before connected_accounts, so that its templates of the same name win.
     "example_project.apps.ExampleProjectConfig",
+    "example_project.teams.apps.TeamsConfig",
     "connected_accounts",
     "django.contrib.admin",
     "django.contrib.auth",
@@ -133,6 +134,8 @@ if "BADGE_CONNECT_HOSTS" in env:
 
 CONNECTED_ACCOUNTS = {
     "REDIRECT_BASE_URL": env.get("REDIRECT_BASE_URL") or None,
+    # Who may use, connect and disconnect the accounts of a team.
+    "OWNERS": "example_project.teams.owners.owners_of",
     "PROVIDERS": {
         "badgr": {
             "BACKEND": "connected_accounts.providers.badgr.Badgr",

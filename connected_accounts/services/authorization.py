@@ -22,9 +22,9 @@ from connected_accounts.models import (
     ConnectedAccount,
     ProviderClient,
     digest,
-    owner_key,
 )
 from connected_accounts.oauth2 import pkce, state
+from connected_accounts.owners import key_to_connect_for
 from connected_accounts.providers.base import Endpoints, Provider
 from connected_accounts.providers.inputs import checked_inputs
 from connected_accounts.providers.registry import get_provider
@@ -53,6 +53,7 @@ def start_authorization(
     account: ConnectedAccount | None = None,
     inputs: Mapping[str, str] | None = None,
     for_site: bool = False,
+    owner: str | None = None,
     keep_scopes: bool = True,
     now: datetime | None = None,
 ) -> str:
@@ -63,8 +64,10 @@ def start_authorization(
     ``connect_fields``. With ``account``, that account is to be connected again, and unless
     ``keep_scopes`` is False the optional scopes that it had are asked for too. With ``for_site``
     (or without a user) the account will be the site's own; ``user`` is then the member of staff
-    who connects it. Raises ConfigurationError for an unknown provider, scope or input, and
-    ProviderError where the provider must be asked first and does not answer.
+    who connects it. ``owner`` is the key of the team that the account will belong to, for which
+    ``user`` must be allowed to connect. Raises ConfigurationError for an unknown provider, scope or
+    input, ProviderError where the provider must be asked first and does not answer, and
+    InvalidState (``not_permitted``, ``other_user``).
     """
     if not browser_secret:
         raise ValueError("browser_secret is empty: nothing would bind the flow to a browser.")
@@ -73,10 +76,10 @@ def start_authorization(
         raise ConfigurationError("grant_type", "This provider has no page to send anybody to.")
     now = now or timezone.now()
     wanted = requested_scopes(service, scopes, account if keep_scopes else None)
-    owner = SITE_OWNER if for_site else owner_key(user)
-    if account is not None and (account.owner_key, account.provider) != (owner, provider):
+    key = SITE_OWNER if for_site else key_to_connect_for(user, owner)
+    if account is not None and (account.owner_key, account.provider) != (key, provider):
         raise InvalidState("other_user")
-    inputs = checked_inputs(service.asked_fields(for_site=owner == SITE_OWNER), inputs or {})
+    inputs = checked_inputs(service.asked_fields(for_site=key == SITE_OWNER), inputs or {})
     service = service.bound(inputs=inputs)
     endpoints = service.endpoints()
     service = _with_first_client(service, endpoints, redirect_uri)
@@ -92,7 +95,7 @@ def start_authorization(
         "nonce_digest": nonce_digest,
         "code_verifier": seal(verifier, purpose=VERIFIER_PURPOSE, bound_to=nonce_digest),
         "user": user.pk if user is not None else None,
-        "owner_key": owner,
+        "owner_key": key,
         "provider": provider,
         "client_id": service.client.client_id,
         "endpoint_fingerprint": endpoints.exact(),

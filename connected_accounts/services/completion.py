@@ -27,9 +27,11 @@ from connected_accounts.models import (
     Event,
     Kind,
     digest,
+    owner_key,
 )
 from connected_accounts.oauth2 import state
 from connected_accounts.oauth2.token import TokenResponse
+from connected_accounts.owners import may_connect
 from connected_accounts.providers.base import Client, Endpoints, Provider
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.secret import forgetful
@@ -87,8 +89,7 @@ def complete_authorization(
         raise InvalidState("code_missing")
     row = _consume(nonce, user=user, provider=provider, browser_secret=browser_secret, now=now)
     try:
-        if row.owner_key == SITE_OWNER and not _may_connect_the_site(user):
-            raise InvalidState("not_permitted")
+        _refuse_unless_permitted(row, now)
         account, created = _finish(service, row, answer, now)
     except ConnectedAccountsError as error:
         _add_way_on(error, row)
@@ -118,6 +119,7 @@ def _finish(
         token = with_claims(service, endpoints, token, nonce=row.oidc_nonce, now=sent_at)
         identity = identify(service, endpoints, token)
         subject = identity.subject
+        _refuse_unless_permitted(row, sent_at)  # the provider took its time
         return store_connection(service, endpoints, row, token, document, identity, sent_at)
     except Exception as error:
         # Nobody will ever use this grant: it must not stay alive at the provider.
@@ -194,11 +196,20 @@ def _add_way_on(error: ConnectedAccountsError, row: AuthorizationRequest) -> Non
     """Note with an error what the person needs to begin again."""
     error.next, error.reconnect = row.next, row.account_id
     error.scopes, error.for_site = tuple(row.scopes), row.owner_key == SITE_OWNER
+    if not error.for_site and row.owner_key != owner_key(row.user if row.user_id else None):
+        error.owner = row.owner_key
 
 
-def _may_connect_the_site(user: Any) -> bool:
-    """Whoever connects the site's own account must still be allowed to when it is done."""
-    return user is None or user.has_perm("connected_accounts.add_connectedaccount")
+def _refuse_unless_permitted(row: AuthorizationRequest, at: datetime) -> None:
+    """Whoever connects for the site or a team must still be allowed to when it is done."""
+    user = row.user
+    if row.owner_key == SITE_OWNER:
+        permitted = user is None or user.has_perm("connected_accounts.add_connectedaccount")
+    else:
+        permitted = may_connect(user, row.owner_key)
+    if not permitted:
+        record_refusal(row, "not_permitted", at=at)
+        raise InvalidState("not_permitted")
 
 
 def _cause(

@@ -10,14 +10,15 @@ from django.db import transaction
 from connected_accounts import security, signals
 from connected_accounts.exceptions import AuthorizationDenied
 from connected_accounts.models import (
-    SITE_OWNER,
     AuthorizationRequest,
     ConnectedAccount,
     Event,
     Kind,
     digest,
+    owner_key,
 )
 from connected_accounts.oauth2.token import TokenResponse
+from connected_accounts.owners import acted_for
 from connected_accounts.providers.base import Client, Endpoints, Identity, Provider
 from connected_accounts.security import SecurityEvent
 from connected_accounts.services.clients import store_own_client
@@ -98,7 +99,7 @@ def _write(
         if not provider.revokes_whole_authorization:
             queue_replaced(row.owner_key, row.provider, identity.subject, at=at)
         account, created = ConnectedAccount.objects.mark_connected(
-            user=None if row.owner_key == SITE_OWNER else row.user,
+            user=row.user if row.owner_key == owner_key(row.user) else None,
             owner=row.owner_key,
             provider=row.provider,
             subject=identity.subject,
@@ -106,7 +107,8 @@ def _write(
         )
         if own_client is not None:
             store_own_client(own_client, provider=row.provider, owner=row.owner_key, at=at)
-        Event.record(Kind.CONNECTED if created else Kind.RECONNECTED, account, at=at)
+        kind = Kind.CONNECTED if created else Kind.RECONNECTED
+        Event.record(kind, account, at=at, detail=acted_for(row.user, row.owner_key))
     return account, created
 
 

@@ -14,11 +14,13 @@ from connected_accounts.exceptions import (
     ClientRejected,
     ConfigurationError,
     ConnectedAccountsError,
+    InvalidState,
     ReauthorizationRequired,
     UnexpectedResponse,
 )
-from connected_accounts.models import AuthorizationRequest, ConnectedAccount, owner_key
+from connected_accounts.models import AuthorizationRequest, ConnectedAccount
 from connected_accounts.oauth2.token import TokenResponse, read_token_response
+from connected_accounts.owners import key_to_connect_for
 from connected_accounts.providers.base import Client, Endpoints, Provider
 from connected_accounts.providers.inputs import CREDENTIALS, checked_inputs
 from connected_accounts.providers.registry import get_provider
@@ -42,6 +44,7 @@ def connect_directly(
     values: Mapping[str, Any],
     scopes: Iterable[str] = (),
     account: ConnectedAccount | None = None,
+    owner: str | None = None,
     keep_scopes: bool = True,
     now: datetime | None = None,
 ) -> tuple[ConnectedAccount, bool]:
@@ -50,13 +53,17 @@ def connect_directly(
 
     ``values`` holds the provider's ``asked_fields``; secrets may be Secret or text. ``scopes`` are
     asked for besides the provider's SCOPES. With ``account``, that account is to be connected
-    again, with the optional scopes that it had unless ``keep_scopes`` is False. Raises
-    ClientRejected (``credentials``: what was entered is not accepted), AuthorizationDenied, another
-    ProviderError, or ConfigurationError (``inputs``: it may not be sent at all;
+    again, with the optional scopes that it had unless ``keep_scopes`` is False. ``owner`` is the
+    key of the team that it will belong to. Raises ClientRejected (``credentials``: what was entered
+    is not accepted), AuthorizationDenied, another ProviderError, InvalidState (``not_permitted``,
+    ``other_user``), or ConfigurationError (``inputs``: it may not be sent at all;
     ``unknown_scope``). Must not run inside a transaction.
     """
     if in_sites_transaction():
         raise RuntimeError("connect_directly must not run inside a transaction.")
+    key = key_to_connect_for(user, owner)
+    if account is not None and (account.owner_key, account.provider) != (key, provider):
+        raise InvalidState("other_user")
     service = get_provider(provider)
     if service.grant_type == "authorization_code":
         raise ConfigurationError("grant_type", "This provider is connected by authorization code.")
@@ -73,7 +80,7 @@ def connect_directly(
 
     row = AuthorizationRequest(
         user=user,
-        owner_key=owner_key(user),
+        owner_key=key,
         provider=provider,
         client_id=service.client.client_id,
         scopes=wanted,

@@ -28,6 +28,7 @@ from connected_accounts.models import (
     Revocation,
     digest,
 )
+from connected_accounts.owners import acted_for
 from connected_accounts.providers.base import Endpoints, Provider
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.secret import Secret, forgetful
@@ -44,21 +45,24 @@ CALLS_PER_PROVIDER: Final = 4
 POLL: Final = 0.1  # seconds
 
 
-def disconnect(account: ConnectedAccount) -> Revocation | None:
+def disconnect(account: ConnectedAccount, *, by: Any = None) -> Revocation | None:
     """Delete the account; its grant is queued for revocation in the same transaction.
 
     Calls nobody: ``revoke_pending_tokens`` does. Returns what is owed to the provider, or None
-    where there is nothing (no token was stored, or the account was gone already).
+    where there is nothing (no token was stored, or the account was gone already). ``by`` is the
+    user who does it, to be noted where that is not the owner; whether they may is for the caller
+    to know.
     """
     if account._state.adding or account.pk is None:
         return None  # this very object was disconnected before
+    account.deleted_by = acted_for(by, account.owner_key)
     retried(account.delete)
     return account.revocation
 
 
-async def adisconnect(account: ConnectedAccount) -> Revocation | None:
+async def adisconnect(account: ConnectedAccount, *, by: Any = None) -> Revocation | None:
     """``disconnect`` for asynchronous code."""
-    return await sync_to_async(disconnect)(account)
+    return await sync_to_async(disconnect)(account, by=by)
 
 
 def revoke_before_delete(
@@ -85,7 +89,7 @@ def revoke_before_delete(
             at=now,
             **{name: getattr(instance, name) for name in _COPIED},
         )
-    Event.record(Kind.DISCONNECTED, instance, at=now, using=using)
+    Event.record(Kind.DISCONNECTED, instance, at=now, using=using, detail=instance.deleted_by)
     _tell_after_commit(instance, using)
 
 
@@ -104,6 +108,7 @@ def _tell_after_commit(account: ConnectedAccount, using: str) -> None:
         provider=account.provider,
         subject=account.subject,
         user=account.user if account.user_id else None,
+        owner=account.owner_key,
     )
     transaction.on_commit(send, using=using)
 

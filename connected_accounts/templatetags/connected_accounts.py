@@ -4,11 +4,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from django import template
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from connected_accounts.cards import account_card
 from connected_accounts.models import ConnectedAccount, Status
+from connected_accounts.owners import may_connect
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.services.clients import connectable
 
@@ -24,17 +25,22 @@ def connect_button(
     ask: bool = False,
     quiet: bool = False,
     popup: bool = False,
+    owner: str = "",
 ) -> dict[str, Any]:
     """A form with one button that starts connecting ``alias``. Afterwards the person comes back to
     ``next``, or to this page. ``scopes`` is a list, or a text with spaces between. With ``ask`` it
     leads to the page that says what will be asked for; with ``quiet`` it is less prominent; with
-    ``popup`` the optional script opens the provider in a window of its own."""
+    ``popup`` the optional script opens the provider in a window of its own. ``owner`` is the key of
+    the team that the account will belong to; there is no button for who may not connect for it."""
     request = context.get("request")
     if next is None:
         next = request.get_full_path() if request is not None else ""
     provider = get_provider(alias)
+    permitted = not owner or may_connect(_user(context), owner)
     return {
-        "provider": provider if connectable([provider]) else None,  # else there is no client yet
+        # There may be no client yet.
+        "provider": provider if permitted and connectable([provider]) else None,
+        "owner": owner,
         "next": next,
         "scopes": scopes.split() if isinstance(scopes, str) else list(scopes),
         "csrf_token": context.get("csrf_token"),
@@ -48,17 +54,34 @@ def connect_button(
 def needs_you_banner(context: template.Context) -> dict[str, Any]:
     """The connections of the signed-in user that must be connected again, each with a link;
     nothing where there is none."""
-    rows = user_connections(context).filter(status=Status.RECONNECT_REQUIRED)
-    return {"needing": [account_card(row, timezone.now()) for row in rows]}
+    now = timezone.now()
+    over = Q(expires_at__lte=now, refresh_at__isnull=True)
+    rows = user_connections(context).filter(Q(status=Status.RECONNECT_REQUIRED) | over)
+    cards = [account_card(row, now) for row in rows]
+    return {"needing": [card for card in cards if card.needs_you]}
 
 
 @register.simple_tag(takes_context=True)
 def user_connections(context: template.Context) -> QuerySet[ConnectedAccount]:
     """The connections of the signed-in user, newest first; none for an anonymous one."""
-    request = context.get("request")
-    user = getattr(request, "user", None) or context.get("user")
-    if user is None or not user.is_authenticated:
+    user = _user(context)
+    if user is None:
         nobodys: QuerySet[ConnectedAccount] = ConnectedAccount.objects.none()
         return nobodys
     found: QuerySet[ConnectedAccount] = ConnectedAccount.objects.for_user(user)
     return found.order_by("-connected_at")
+
+
+@register.simple_tag(takes_context=True)
+def team_connections(context: template.Context, owner: str) -> QuerySet[ConnectedAccount]:
+    """The connections of the team with this key, newest first; none for a user who does not see
+    them."""
+    seen: QuerySet[ConnectedAccount] = ConnectedAccount.objects.visible_to(_user(context))
+    return seen.for_owner(owner).order_by("-connected_at")  # type: ignore[attr-defined, no-any-return]
+
+
+def _user(context: template.Context) -> Any:
+    """Who is signed in; None for nobody."""
+    request = context.get("request")
+    user = getattr(request, "user", None) or context.get("user")
+    return user if user is not None and user.is_authenticated else None

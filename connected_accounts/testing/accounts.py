@@ -23,17 +23,19 @@ def connect_account(
     scopes: Iterable[str] = (),
     granted: Iterable[str] | None = None,
     account: ConnectedAccount | None = None,
+    owner: str | None = None,
 ) -> ConnectedAccount:
     """Connect ``user`` (None: the site itself) at ``fake`` through the app's own services.
 
     ``subject`` and ``label`` are who the person is at the provider, ``scopes`` what is asked for
     besides the provider's SCOPES, ``granted`` what the person grants of it, by default all. With
-    ``account``, that account is connected again. For a provider that has no page to agree on, the
+    ``account``, that account is connected again; with ``owner``, such as ``team:7``, it is
+    connected for a team, by a user who may. For a provider that has no page to agree on, the
     credentials are made up and entered.
     """
     provider = get_provider(fake.alias)
     if provider.grant_type != "authorization_code":
-        return _connect_directly(fake, user, subject, label, account)
+        return _connect_directly(fake, user, subject, label, account, owner)
     browser_secret = new_secret()
     url = start_authorization(
         user=user,
@@ -43,6 +45,7 @@ def connect_account(
         scopes=scopes,
         account=account,
         inputs=fake.inputs,
+        owner=owner,
     )
     params = fake.authorize(url, subject=subject, label=label, scopes=granted)
     return complete_authorization(
@@ -56,6 +59,7 @@ def _connect_directly(
     subject: str,
     label: str | None,
     account: ConnectedAccount | None,
+    owner: str | None,
 ) -> ConnectedAccount:
     made_up = f"{CANARY}{subject}"
     known = {
@@ -72,4 +76,6 @@ def _connect_directly(
         fake.add_client(known["client_id"], made_up, subject=subject, label=shown)
     asked = provider.asked_fields(for_site=user is None)
     values = {field.name: known[field.name] for field in asked}
-    return connect_directly(user=user, provider=fake.alias, values=values, account=account)[0]
+    return connect_directly(
+        user=user, provider=fake.alias, values=values, account=account, owner=owner
+    )[0]

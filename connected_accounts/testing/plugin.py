@@ -49,7 +49,7 @@ def connected_account(
     """Connect an account: ``connected_account("badgr", user)``, through the real flow.
 
     ``inputs`` are what the provider asks for first, such as Bime's account; ``subject``, ``label``,
-    ``scopes``, ``granted`` and ``account`` are those of ``connect_account``.
+    ``scopes``, ``granted``, ``account`` and ``owner`` are those of ``connect_account``.
     """
     from connected_accounts.testing.accounts import connect_account
 

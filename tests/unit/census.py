@@ -24,6 +24,26 @@ PAGES = {
 }
 
 
+class Endpoint(NamedTuple):
+    """One URL name of the JSON API, and what a signed-in person who is not the owner gets, by
+    method; any other method is a 405, and whoever is signed out gets a 401."""
+
+    path: str
+    statuses: dict[str, int]
+
+
+ENDPOINTS = {
+    "accounts": Endpoint("accounts/", {"get": 200}),
+    "account": Endpoint("accounts/{pk}/", {"get": 404, "delete": 404}),
+    "reconnect": Endpoint("accounts/{pk}/reconnect/", {"post": 404}),
+    "test": Endpoint("accounts/{pk}/test/", {"post": 404}),
+    "history": Endpoint("accounts/{pk}/history/", {"get": 404}),
+    "providers": Endpoint("providers/", {"get": 200}),
+    "connect": Endpoint("providers/badgr/connect/", {"post": 200}),
+    "revocations": Endpoint("revocations/", {"get": 200}),
+}
+
+
 class AdminPage(NamedTuple):
     """One URL of the admin, and what staff get who may only look. Without permission it is 403."""
 

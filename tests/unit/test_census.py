@@ -12,13 +12,20 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import URLPattern, get_resolver
 
-from connected_accounts import tasks, urls
+from connected_accounts import api_urls, callback_urls, tasks, urls
 from connected_accounts.models import SITE_OWNER, ConnectedAccount, Revocation
 from connected_accounts.providers.base import Client as ProviderPair
 from connected_accounts.secret import Secret
 from connected_accounts.services.clients import store_own_client
 from connected_accounts.testing import FakeProvider
-from tests.unit.census import ADMIN_ACTIONS, ADMIN_PAGES, COMMANDS, PAGES, Command
+from tests.unit.census import (
+    ADMIN_ACTIONS,
+    ADMIN_PAGES,
+    COMMANDS,
+    ENDPOINTS,
+    PAGES,
+    Command,
+)
 from tests.unit.doc_pages import PACKAGE, sources
 
 pytestmark = pytest.mark.django_db
@@ -32,6 +39,14 @@ def test_every_page_has_a_row() -> None:
     for name, page in PAGES.items():
         match = get_resolver().resolve(f"/connections/{page.path.format(pk=1)}")
         assert match.view_name == f"connected_accounts:{name}"
+
+
+def test_every_endpoint_of_the_api_has_a_row() -> None:
+    assert sorted(str(pattern.name) for pattern in api_urls.urlpatterns) == sorted(ENDPOINTS)
+    for name, endpoint in ENDPOINTS.items():
+        match = get_resolver().resolve(f"/api/connections/{endpoint.path.format(pk=1)}")
+        assert match.view_name == f"connected_accounts_api:{name}"
+    assert [pattern.name for pattern in callback_urls.urlpatterns] == ["callback"]
 
 
 def admins() -> dict[str, Any]:
@@ -180,6 +195,21 @@ def test_a_page_gives_nobody_else_anything_of_adas(
             assert response["Location"].startswith("/accounts/login/")
         else:
             assert response.status_code == {"get": page.get, "post": page.post}.get(method, 405)
+        shows_nothing(response, badgr)
+    unchanged()
+
+
+@pytest.mark.parametrize("name", ENDPOINTS)
+def test_an_endpoint_gives_nobody_else_anything_of_adas(
+    ground: Any, person: Any, badgr: FakeProvider, unchanged: Any, name: str
+) -> None:
+    endpoint = ENDPOINTS[name]
+    url = f"/api/connections/{endpoint.path.format(**ground)}"
+    for who, method in product(PEOPLE, ("get", "post", "put", "patch", "delete")):
+        client = person(who, *PEOPLE[who])
+        response = getattr(client, method)(url, content_type="application/json")
+        expected = 401 if who == "anonymous" else endpoint.statuses.get(method, 405)
+        assert response.status_code == expected
         shows_nothing(response, badgr)
     unchanged()
 

@@ -11,9 +11,9 @@ from django.utils import timezone
 
 from connected_accounts import signals
 from connected_accounts.exceptions import ConnectedAccountsError, UnexpectedResponse
-from connected_accounts.models import ConnectedAccount, Status
+from connected_accounts.models import ConnectedAccount, Revocation, Status
 from connected_accounts.providers.badgr import Badgr
-from connected_accounts.services import get_access_token, refresh
+from connected_accounts.services import disconnect, get_access_token, refresh
 from connected_accounts.tasks import refresh_due_accounts
 from connected_accounts.testing import Answer, BadGateway, FakeProvider, Timeout, TooManyRequests
 from tests.journeys import connect, finish, start, stored
@@ -67,6 +67,16 @@ def test_receivers_that_raise_stop_nothing(
         id(signals.refresh_failed),
         id(signals.reconnect_required),
     }
+
+
+def test_a_receiver_that_raises_leaves_a_disconnect_done(
+    account: ConnectedAccount, called: list[Signal], django_capture_on_commit_callbacks: Any
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True):
+        disconnect(account)
+    assert signals.account_disconnected in called
+    assert not ConnectedAccount.objects.exists()
+    assert Revocation.objects.get().outcome == "pending"
 
 
 # Hooks.
@@ -158,8 +168,21 @@ def test_fewer_scopes_than_asked_are_stored_and_shown(
     assert account.scopes_granted == ["r:profile"]
     assert "rw:backpack" in account.scopes_requested
     page = client_of_ada.get("/connections/").content.decode()
-    assert "<code>r:profile</code>" in page
-    assert "<code>r:backpack</code>" not in page
+    granted, _, missing = page.partition("Asked for, and not granted:")
+    assert "<code>r:profile</code>" in granted
+    assert "<code>r:backpack</code>" not in granted
+    for scope in ("r:backpack", "rw:backpack"):
+        assert f"<code>{scope}</code>" in missing
+
+
+def test_scopes_under_other_names_are_not_said_to_be_missing(
+    client_of_ada: Client, badgr: FakeProvider
+) -> None:
+    account = connect(client_of_ada, badgr)
+    ConnectedAccount.objects.filter(pk=account.pk).update(
+        scopes_granted=["https://badgr.example/profile", "https://badgr.example/backpack"]
+    )
+    assert "not granted" not in client_of_ada.get("/connections/").content.decode()
 
 
 def test_the_error_of_a_hook_is_one_of_ours(

@@ -74,6 +74,8 @@ def ready(flow: str, client: Client, badgr: FakeProvider) -> Callable[[], Any]:
     if flow == "callback":
         params = badgr.authorize(start(client))
         return lambda: client.get("/connections/badgr/callback/", params)
+    if flow == "API: connect":
+        return lambda: client.post("/api/connections/providers/badgr/connect/", **JSON)
     account = connect(client, badgr)
     if flow == "revoke":
         disconnect(account)
@@ -87,6 +89,8 @@ def ready(flow: str, client: Client, badgr: FakeProvider) -> Callable[[], Any]:
         "session": lambda: get_session(account).get("/v2/users/self"),
         "drain": lambda: drain("badgr"),
         "disconnect": lambda: client.post(f"/connections/{account.pk}/disconnect/"),
+        "API: test": lambda: client.post(f"/api/connections/accounts/{account.pk}/test/", **JSON),
+        "API: disconnect": lambda: client.delete(f"/api/connections/accounts/{account.pk}/"),
     }[flow]
 
 
@@ -111,6 +115,8 @@ def secrets_of(badgr: FakeProvider, client: Client) -> set[str]:
 
 SERVICES = ["refresh", "access token", "session", "drain", "revoke"]
 PAGES = ["connect", "callback", "disconnect"]
+PAGES += ["API: connect", "API: test", "API: disconnect"]
+JSON: Any = {"content_type": "application/json"}
 
 
 @pytest.mark.parametrize(
@@ -144,3 +150,38 @@ def test_a_crash_shows_no_secret(
     print(sinks.report(crashes, secrets))
     assert sinks.hits(secrets) == []
     assert crashes or flow == "drain"
+
+
+@pytest.mark.parametrize("way", ["form", "JSON"])
+def test_credentials_that_were_entered_are_in_no_crash(
+    way: str, sinks: Sinks, fake_provider: Any, client_of_ada: Client, settings: Any
+) -> None:
+    bits = {"BACKEND": "connected_accounts.providers.bits.Bits"}
+    settings.CONNECTED_ACCOUNTS = settings.CONNECTED_ACCOUNTS | {"PROVIDERS": {"bits": bits}}
+    settings.DEBUG = True
+    fake: FakeProvider = fake_provider("bits")
+    entered = {"client_id": "adas", "client_secret": f"{CANARY}entered"}
+    fake.add_client(entered["client_id"], entered["client_secret"], subject="ada")
+    client_of_ada.raise_request_exception = False
+
+    def run() -> Any:
+        if way == "form":
+            return client_of_ada.post("/connections/bits/connect/", entered)
+        url = "/api/connections/providers/bits/connect/"
+        return client_of_ada.post(url, {"inputs": entered}, **JSON)
+
+    crashes = number = 0
+    while number < 40:
+        number += 1
+        fail = FailAt(number)
+        with connection.execute_wrapper(fail):
+            crashes += attempt(sinks, run)
+        transaction.set_rollback(False)
+        if fail.left > 0:
+            break
+    for endpoint in ("token", "identity"):
+        fake.script(endpoint, Trip())
+        crashes += attempt(sinks, run)
+        fake._scripts[endpoint].clear()
+    assert crashes > 3
+    assert sinks.hits({*fake.secrets, entered["client_secret"]}) == []

@@ -219,6 +219,9 @@ def test_no_secret_is_seen_outside(
         note_copies(sinks)
         for address in ("", f"{account.pk}/reconnect/", f"{account.pk}/disconnect/"):
             note_answer(sinks, client_of_ada.get(f"/connections/{address}"))
+        for address in ("accounts/", f"accounts/{account.pk}/history/", "providers/"):
+            note_answer(sinks, client_of_ada.get(f"/api/connections/{address}"))
+        note_answer(sinks, client_of_ada.get("/api/connections/revocations/"))
         # A key that is lost, and tokens that do not open.
         keys = settings.FIELD_ENCRYPTION_KEY
         settings.FIELD_ENCRYPTION_KEY = ["YS1rZXktdGhhdC1ub2JvZHktaGFzLTAxMjM0NTY3ODk="]

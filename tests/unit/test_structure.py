@@ -153,7 +153,7 @@ settings.configure(
     ],
 )
 django.setup()  # which loads each app's admin module, too
-import connected_accounts.services, connected_accounts.urls
+import connected_accounts.services, connected_accounts.urls, connected_accounts.api_urls
 print([m for m in ("celery", "requests", "requests_oauthlib", "urllib3") if m in sys.modules])
 """
     assert run_python(code) == "[]"

@@ -1,0 +1,12 @@
+"""``path("connections/", include("connected_accounts.callback_urls"))``: for a site whose front end
+is its own and which has none of our pages. In place of ``connected_accounts.urls``, not beside."""
+
+from django.urls import path
+
+from connected_accounts import views
+
+app_name = "connected_accounts"
+
+urlpatterns = [
+    path("<slug:provider>/callback/", views.CallbackView.as_view(), name="callback"),
+]

@@ -1,0 +1,127 @@
+"""Who may act for whom: the accounts of a team, and what each of its people may do with them.
+
+The site answers that in one function, ``CONNECTED_ACCOUNTS["OWNERS"]``, which is asked anew each
+time. Whatever goes wrong there, nobody gets anything of anybody else's.
+"""
+
+import logging
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django.utils.module_loading import import_string
+
+from connected_accounts import conf
+from connected_accounts.conf import Problem
+from connected_accounts.exceptions import InvalidState
+from connected_accounts.terms import owner_key
+
+logger = logging.getLogger("connected_accounts")
+
+MAX_KEY: Final = 128
+# In lower case: some databases take "team:A" and "team:a" for the same.
+_KEY = re.compile(r"(?!user:)[a-z][a-z0-9_]*:[a-z0-9._-]+", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Somebody other than a user who has accounts, such as a team; and what one user may do there.
+
+    ``key`` names it in rows: a word, a colon and an id that is never given out again, in lower
+    case: ``team:7``. ``name`` is shown to people. To see the accounts is always allowed;
+    ``may_use`` their tokens, ``may_connect`` (also again) and ``may_disconnect`` only where it is
+    True.
+    """
+
+    key: str
+    name: str
+    may_use: bool = False
+    may_connect: bool = False
+    may_disconnect: bool = False
+
+
+def owners_of(user: Any) -> dict[str, Owner]:
+    """The owners whose accounts a user sees, by key: the user alone, then those that the site names
+    now. Nobody for None or an anonymous user."""
+    if user is None or user.pk is None:
+        return {}
+    own = _oneself(user)
+    return {own.key: own, **_shared_with(user)}
+
+
+def owner_for(user: Any, key: str) -> Owner | None:
+    """One of ``owners_of(user)``. The site is not asked who a user is."""
+    if user is None or user.pk is None:
+        return None
+    own = _oneself(user)
+    return own if key == own.key else _shared_with(user).get(key)
+
+
+def may_connect(user: Any, key: str) -> bool:
+    """Whether a user may connect accounts for an owner, now."""
+    owner = owner_for(user, key)
+    return owner is not None and owner.may_connect
+
+
+def key_to_connect_for(user: Any, owner: str | None) -> str:
+    """The key of whom ``user`` connects for; None: for oneself, or for the site without a user.
+
+    Raises InvalidState (``not_permitted``).
+    """
+    if owner is None or owner == owner_key(user):
+        return owner_key(user)
+    if not may_connect(user, owner):
+        raise InvalidState("not_permitted")
+    return owner
+
+
+def acted_for(user: Any, key: str) -> str:
+    """What an event says of who did it: the user's key, where the owner is somebody else."""
+    by = "" if user is None or user.pk is None else owner_key(user)
+    return "" if by == key else by
+
+
+def _oneself(user: Any) -> Owner:
+    return Owner(owner_key(user), "", may_use=True, may_connect=True, may_disconnect=True)
+
+
+def _shared_with(user: Any) -> dict[str, Owner]:
+    path = conf.get("OWNERS")
+    if not path or not getattr(user, "is_active", True):
+        return {}
+    found: dict[str, Owner] = {}
+    try:
+        for owner in import_string(path)(user):
+            _refuse_malformed(owner, found)
+            found[owner.key] = owner
+    except Exception as error:  # the site's own; its message may hold anything
+        logger.error("owners hook failed, nothing is shared: %s", type(error).__name__)
+        return {}
+    return found
+
+
+def _refuse_malformed(owner: Any, known: dict[str, Owner]) -> None:
+    if not isinstance(owner, Owner) or not isinstance(owner.key, str):
+        raise TypeError("OWNERS must give objects of the class Owner")
+    if not _KEY.fullmatch(owner.key) or len(owner.key) > MAX_KEY or owner.key in known:
+        raise ValueError("the key of an owner is malformed, or given twice")
+    if {type(owner.may_use), type(owner.may_connect), type(owner.may_disconnect)} != {bool}:
+        raise TypeError("what an owner may is True or False")
+
+
+def problems() -> Iterator[Problem]:
+    """What is wrong with the setting, for the system checks."""
+    path = conf.get("OWNERS")
+    if path is None:
+        return
+    try:
+        hook = import_string(path)
+    except (ImportError, ValueError, TypeError, AttributeError):
+        hook = None
+    if not callable(hook):
+        yield Problem(
+            "E019",
+            f"CONNECTED_ACCOUNTS['OWNERS'] {path!r} is not a function that can be imported.",
+            'Write its dotted path, such as "mysite.teams.owners_of".',
+        )

@@ -1,0 +1,1 @@
+"""Teams of the example site: people who share accounts."""
