@@ -113,7 +113,8 @@ class ConnectView(Page):
     def start(
         self, request: HttpRequest, service: Provider, account: ConnectedAccount | None = None
     ) -> HttpResponse:
-        acting.find_owner(request, "" if account else browser.owner_named(request))
+        owner = "" if account else browser.owner_named(request)
+        acting.find_owner(request, owner)
         form = connect_form(service, request.POST, account)
         # A button elsewhere knows nothing of fields: they are asked for here.
         if form.asked and not (form.was_sent and form.is_valid()):
@@ -128,7 +129,7 @@ class ConnectView(Page):
                 next=browser.next_page(request),
                 scopes=scopes,
                 account=account,
-                owner=browser.owner_named(request) or None,
+                owner=owner or None,
                 keep_scopes=not whole,
             )
         except acting.TooOften as too:
