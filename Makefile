@@ -9,7 +9,7 @@ BENCH_VENV ?= .venv-bench
 python := $(VENV)/bin/python
 install := $(python) -m pip install --quiet --disable-pip-version-check --editable
 
-.PHONY: help demo test prove lint check docs screenshots bench clean
+.PHONY: help demo test prove lint types check wheel quickstart docs screenshots bench clean
 .DELETE_ON_ERROR:
 
 help:
@@ -19,6 +19,9 @@ help:
 	@echo "make prove   single flight, kills, outages, copies, deploys and scale, with real processes"
 	@echo "make lint    ruff, mypy, import contracts, missing migrations"
 	@echo "make bench   measurements beside the peers, on PostgreSQL (BENCH_ARGS='--scale 0.1' is passed on)"
+	@echo "make types   a typed site checked against the wheel: mypy --strict and pyright"
+	@echo "make wheel   the wheel in an empty project, on SQLite, PostgreSQL and MariaDB"
+	@echo "make quickstart  docs/quickstart.md followed word for word, with the wheel in an empty folder"
 	@echo "make docs    the documentation, into site/"
 	@echo "make screenshots  a picture of every page, into docs/images; needs Chromium"
 	@echo "make clean   removes what the other targets made"
@@ -50,6 +53,16 @@ lint: $(VENV)/dev.stamp
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	$(python) manage.py makemigrations --check --dry-run
+
+# Needs npm, for pyright.
+types: $(VENV)/test.stamp
+	$(python) -m tests.typed_host
+
+wheel: $(VENV)/test.stamp
+	$(python) -m tests.wheel
+
+quickstart: $(VENV)/test.stamp
+	$(python) -m tests.quickstart
 
 docs: $(VENV)/docs.stamp
 	$(VENV)/bin/mkdocs build --strict

@@ -87,6 +87,9 @@ CONNECTED_ACCOUNTS = {
 }
 CELERY_BROKER_URL = "memory://"
 
+OAUTH2_CONFIG = {
+    "gitea": {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, "scope": "read write"},
+}
 SOCIALACCOUNT_STORE_TOKENS = True
 SOCIALACCOUNT_PROVIDERS = {"gitea": {"GITEA_URL": STUB}}
 ACCOUNT_EMAIL_VERIFICATION = "none"

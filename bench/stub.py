@@ -45,7 +45,8 @@ def grant(account: object, round_: int) -> dict[str, object]:
 def answer_to(target: str, head: str, body: str) -> dict[str, object]:
     if target.startswith(USER_PATH):
         account = head.partition("a.")[2].partition(".")[0]
-        return {"id": account, "login": f"u{account}", "email": f"u{account}@provider.example"}
+        told = {"id": account, "login": f"u{account}", "name": None}
+        return told | {"email": f"u{account}@provider.example"}
     form = dict(pair.partition("=")[::2] for pair in body.split("&"))
     if form.get("grant_type") == "refresh_token":
         _, account, round_, _ = unquote_plus(form["refresh_token"]).split(".", 3)

@@ -27,6 +27,9 @@ _SHOWN: Final = (
     *("status", "reason", "failure_count", "expires_at", "refresh_at"),
 )
 _ANY_PK: Final = 9_000_000_000_000_000_000
+_NOT_OFFERED: Final = gettext_lazy(
+    "This site does not use this service any more. You can disconnect it."
+)
 _NOT_ANSWERING: Final = gettext_lazy(
     "The service is not answering at the moment. There is nothing for you to do; it is tried again."
 )
@@ -80,10 +83,10 @@ class Words(_ByKey):
 
 @dataclass(frozen=True)
 class Card(_ByKey):
-    """One connected account, as its owner sees it. ``state`` is ``connected``, ``needs_you`` or
-    ``not_answering``; ``state_words`` says the same to a person. ``scopes``
-    were granted, ``missing`` asked for and not granted. ``note``: that the service
-    answers nobody at the moment, which is no fault of the connection."""
+    """One connected account, as its owner sees it. ``state`` is ``connected``, ``needs_you``,
+    ``not_answering`` or ``not_offered``; ``state_words`` says the same to a person. ``scopes`` were
+    granted, ``missing`` asked for and not granted. ``note``: that the service answers nobody at the
+    moment, which is no fault of the connection."""
 
     pk: int
     provider: str
@@ -196,9 +199,9 @@ def _card(
     words: Words,
     away: Collection[str] = (),
 ) -> Card:
-    state, state_words = _state(row, now)
+    state, state_words = _state(row, now) if service else ("not_offered", str(_NOT_OFFERED))
     note = ""
-    if row.provider in away and state != "needs_you":
+    if row.provider in away and state not in ("needs_you", "not_offered"):
         state, state_words, note = "connected", _("Connected"), str(_NOT_ANSWERING)
     return Card(
         pk=row.pk,

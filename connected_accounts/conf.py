@@ -185,10 +185,10 @@ def problems() -> Iterator[Problem]:
             "CONNECTED_ACCOUNTS['REDIRECT_BASE_URL'] is not an https URL.",
             'Write the public address of the site, such as "https://app.example.org".',
         )
-    if len(site_id()) > MAX_SITE_ID:
+    if not isinstance(get("SITE_ID"), str | None) or len(site_id()) > MAX_SITE_ID:
         yield Problem(
             "E016",
-            "CONNECTED_ACCOUNTS['SITE_ID'] is too long.",
+            "CONNECTED_ACCOUNTS['SITE_ID'] is not a text, or too long.",
             f"Write a name of at most {MAX_SITE_ID} characters.",
         )
     if not isinstance(get("PROVIDERS"), dict):
@@ -254,6 +254,13 @@ def _entry_problems(where: str, entry: dict[str, Any]) -> Iterator[Problem]:
             f"{where}['BACKEND'] is not a dotted path.",
             'Write for example "connected_accounts.providers.badgr.Badgr".',
         )
+    for key in ("CLIENT_ID", "CLIENT_SECRET"):
+        if not isinstance(entry[key], str | None):  # None: what the environment lacks
+            yield Problem(
+                "E014",
+                f"{where}[{key!r}] is {type(entry[key]).__name__}, not a text.",
+                "Write it as the provider gave it, as a text.",
+            )
     for key in ("SCOPES", "OPTIONAL_SCOPES"):
         scopes = entry[key]
         if scopes is None and key == "SCOPES":

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar, cast
 from urllib.parse import urlencode
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
@@ -18,7 +18,15 @@ from connected_accounts.models import ConnectedAccount, owner_key
 from connected_accounts.owners import Owner, owner_for
 from connected_accounts.providers.registry import get_provider
 
-View = Callable[..., Any]
+__all__ = ["ConnectedRequest", "ConnectionRequiredMixin", "connection_required"]
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+
+class ConnectedRequest(HttpRequest):
+    """For annotations: the request of a view that runs only with a connection."""
+
+    connected_account: ConnectedAccount
 
 
 def connection_required(
@@ -51,13 +59,13 @@ def connection_required(
                 answer = await sync_to_async(stop)(request, args, kwargs)
                 return answer or await view(request, *args, **kwargs)
 
-            return async_wrapper
+            return cast("View", async_wrapper)
 
         @wraps(view)
         def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
             return stop(request, args, kwargs) or view(request, *args, **kwargs)
 
-        return wrapper
+        return cast("View", wrapper)
 
     return decorate
 

@@ -14,6 +14,8 @@ from connected_accounts.decorators import (
     user_of,
 )
 
+__all__ = ["HasConnection"]
+
 
 class HasConnection(BasePermission):  # type: ignore[misc]  # no types are shipped
     """Lets in whose account at the view's ``connection_provider`` has its ``connection_scopes``.

@@ -4,6 +4,19 @@ Each carries a short machine-readable ``code`` and a sentence of our own. None e
 token, a secret or a provider's text: those end in logs, mails and error trackers.
 """
 
+__all__ = [
+    "AuthorizationDenied",
+    "ClientRejected",
+    "ConfigurationError",
+    "ConnectedAccountsError",
+    "InvalidState",
+    "ProviderError",
+    "ProviderUnavailable",
+    "ReauthorizationRequired",
+    "Undecryptable",
+    "UnexpectedResponse",
+]
+
 
 class ConnectedAccountsError(Exception):
     """Something went wrong with a connected account."""

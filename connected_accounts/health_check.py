@@ -12,6 +12,8 @@ from health_check.exceptions import ServiceWarning
 
 from connected_accounts.services.health import MAX_OVERDUE, health, troubles
 
+__all__ = ["Connections"]
+
 
 @dataclasses.dataclass
 class Connections(HealthCheck):  # type: ignore[misc]  # the library has no types

@@ -23,6 +23,8 @@ class About(Protocol):
 
 
 class Outcome(models.TextChoices):
+    """What became of a revocation."""
+
     PENDING = "pending", _("is being withdrawn")
     REVOKED = "revoked", _("withdrawn")
     ALREADY_GONE = "already_gone", _("was gone already")
@@ -73,6 +75,8 @@ class Revocation(models.Model):
 
 
 class Kind(models.TextChoices):
+    """What an event tells of."""
+
     CONNECTED = "connected", _("connected")
     RECONNECTED = "reconnected", _("connected again")
     SCOPES_CHANGED = "scopes_changed", _("permissions changed")

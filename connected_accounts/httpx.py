@@ -16,6 +16,8 @@ from connected_accounts.oauth2.session import ProviderSession
 from connected_accounts.secret import Secret
 from connected_accounts.services import get_session
 
+__all__ = ["ConnectedAccountAuth"]
+
 
 class ConnectedAccountAuth(httpx.Auth):
     """Adds the account's bearer to requests to its provider, and nothing else.

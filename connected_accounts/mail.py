@@ -5,6 +5,8 @@ from typing import Any
 
 from connected_accounts.models import ConnectedAccount
 
+__all__ = ["send_reconnect_mail"]
+
 
 def send_reconnect_mail(
     sender: type[ConnectedAccount], account: ConnectedAccount, *, language: str = "", **kwargs: Any

@@ -16,6 +16,8 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from connected_accounts import signals
 from connected_accounts.services.health import health
 
+__all__ = ["register"]
+
 GAUGES: Final = {
     "active": "Accounts that are connected",
     "due": "Accounts whose refresh is due",

@@ -5,6 +5,8 @@ Imports neither Celery nor Django, so that a settings module can use it.
 
 from typing import Any, Final
 
+__all__ = ["BEAT_SCHEDULE"]
+
 BEAT_SCHEDULE: Final[dict[str, dict[str, Any]]] = {
     "connected_accounts.refresh_due_accounts": {
         "task": "connected_accounts.refresh_due_accounts",

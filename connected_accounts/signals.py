@@ -7,6 +7,14 @@
 
 from django.dispatch import Signal
 
+__all__ = [
+    "account_connected",
+    "account_disconnected",
+    "account_refreshed",
+    "reconnect_required",
+    "refresh_failed",
+]
+
 account_connected = Signal()
 account_refreshed = Signal()
 refresh_failed = Signal()

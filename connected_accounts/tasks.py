@@ -14,6 +14,16 @@ from django.utils import timezone
 from connected_accounts import conf
 from connected_accounts.exceptions import ConfigurationError, ConnectedAccountsError
 
+__all__ = [
+    "drain_refreshes",
+    "mail_reconnect",
+    "purge",
+    "refresh_account",
+    "refresh_due_accounts",
+    "revoke_pending_tokens",
+    "store_refresh",
+]
+
 logger = logging.getLogger("connected_accounts")
 
 DRAINS_PER_PROVIDER: Final = 2  # whatever the backlog: drains claim until nothing is due

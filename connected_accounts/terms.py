@@ -28,11 +28,15 @@ class DatabaseNow(Now):
 
 
 class Status(models.TextChoices):
+    """Whether an account can be used."""
+
     ACTIVE = "active", _("connected")
     RECONNECT_REQUIRED = "reconnect_required", _("needs to be connected again")
 
 
 class Reason(models.TextChoices):
+    """Why an account must be connected again."""
+
     REVOKED = "revoked", _("the permission was withdrawn at the service")
     ROTATION_LOST = "rotation_lost", _("an answer of the service was lost on its way")
     REFRESH_TOKEN_EXPIRED = "refresh_token_expired", _("the permission has run out")

@@ -4,6 +4,8 @@ from django.urls import path
 
 from connected_accounts import views
 
+__all__ = ["app_name", "urlpatterns"]
+
 app_name = "connected_accounts"
 
 urlpatterns = [

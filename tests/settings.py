@@ -28,6 +28,9 @@ CELERY_BROKER_URL = "memory://"
 CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, str] = {}
 CELERY_TASK_ALWAYS_EAGER = False
 
+# Django 6.1 wants to be told; earlier ones know no such setting.
+MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
+
 FIELD_ENCRYPTION_KEY = ["b25seS1mb3ItdGhlLXRlc3RzLTAxMjM0NTY3ODktYWI="]
 CONNECTED_ACCOUNTS = {
     "PROVIDERS": {

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import quote, quote_plus
 
+import django
 import sentry_sdk
 from celery.signals import before_task_publish
 from django.db import connection
@@ -21,6 +22,9 @@ from sentry_sdk.transport import Transport
 from connected_accounts.testing import CANARY
 
 # Values that carry the canary are found by it, in each of these forms.
+ADDRESS = "admin@site.example"
+# Pairs were all that Django took before 6.0, and are no longer liked by 6.1.
+ADMINS: list[Any] = [ADDRESS] if django.VERSION >= (6, 0) else [("Admin", ADDRESS)]
 PREFIX = 12
 
 

@@ -21,6 +21,8 @@ from connected_accounts.oauth2.token import parse_json
 from connected_accounts.oauth2.wire import public_only as only_public
 from connected_accounts.secret import Secret, forgetful
 
+__all__ = ["ProviderSession"]
+
 # The parameter of RFC 6750 2.3.
 QUERY_PARAM = "access_token"
 Origin = tuple[str, str, int]

@@ -12,6 +12,8 @@ from django.core.signing import BadSignature, Signer
 
 from connected_accounts.exceptions import InvalidState
 
+__all__ = ["new_secret"]
+
 MAX_LENGTH: Final = 512
 _SALT: Final = "connected_accounts.oauth2.state.v1"
 _SECRET: Final = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)

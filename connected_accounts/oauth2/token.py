@@ -13,6 +13,8 @@ from urllib.parse import parse_qsl
 from connected_accounts.exceptions import UnexpectedResponse
 from connected_accounts.secret import Secret
 
+__all__ = ["TokenResponse"]
+
 MAX_TOKEN: Final = 64 * 1024
 MAX_LIFE: Final = 10 * 365 * 86400  # seconds
 _TOKEN = re.compile(r"[\x21-\x7e]+", re.ASCII)

@@ -28,12 +28,16 @@ if TYPE_CHECKING:
     from connected_accounts.oauth2.session import ProviderSession
     from connected_accounts.oauth2.token import TokenResponse
 
+__all__ = ["BadgeConnect"]
+
 OB2 = "https://purl.imsglobal.org/spec/ob/v2p1/scope/"
 OB3 = "https://purl.imsglobal.org/spec/ob/v3p0/scope/"
 OFFLINE = "offline_access"
 
 
 class BadgeConnect(Provider):
+    """Badge Connect (Open Badges 2.1 and 3.0) at the hosts that the site lists."""
+
     name = "Badge Connect"
     # Both families: a host offers one of them, and is asked for nothing of the other.
     default_scopes = (

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from connected_accounts.oauth2.session import ProviderSession
     from connected_accounts.oauth2.token import TokenResponse
 
+__all__ = ["Badgr"]
+
 REGIONS: Final = ("us", "eu", "ca", "au", "sg", "test", "demo")
 
 
@@ -44,6 +46,8 @@ def hosts(brand: str, region: str) -> tuple[str, str]:
 
 
 class Badgr(Provider):
+    """Badgr: hosted, by ``region`` and ``brand``, or a server by ``ui_base`` and ``api_base``."""
+
     name = "Badgr"
     default_scopes = ("r:profile", "r:backpack")
     scope_descriptions: Mapping[str, Any] = {

@@ -18,7 +18,8 @@ from connected_accounts.exceptions import (
     ReauthorizationRequired,
     UnexpectedResponse,
 )
-from connected_accounts.providers.endpoints import ENDPOINT_NAMES, Endpoints, Identity, fill
+from connected_accounts.providers.endpoints import ENDPOINT_NAMES as ENDPOINT_NAMES  # for the app
+from connected_accounts.providers.endpoints import Endpoints, Identity, fill
 from connected_accounts.providers.inputs import ConnectField, field_named
 from connected_accounts.providers.options import option_problems, value_problems, wrongly_typed
 from connected_accounts.secret import Secret
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from connected_accounts.oauth2.session import ProviderSession
     from connected_accounts.oauth2.token import TokenResponse
 
-__all__ = ["DECLARED", "ENDPOINT_NAMES", "Client", "Endpoints", "Identity", "Provider"]
+__all__ = ["Endpoints", "Identity", "Provider"]
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from connected_accounts.oauth2.session import ProviderSession
     from connected_accounts.oauth2.token import TokenResponse
 
+__all__ = ["Bime"]
+
 SITE: Final = "https://{account}.bime.io"
 APPLICATIONS: Final = "/oauth/applications"
 # Draft 5 names the flow in "type", at both endpoints, where the RFC has a grant_type.
@@ -29,6 +31,8 @@ _WORD: Final = re.compile(r"[a-z_]+")
 
 
 class Bime(Provider):
+    """Bime: each customer's account has a host of its own, which the person names."""
+
     name = "Bime"
     connect_fields = ("account",)
     # After the RFC's, here and below, the words of draft 5 and of the servers of its time.

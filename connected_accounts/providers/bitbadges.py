@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from connected_accounts.oauth2.session import ProviderSession
     from connected_accounts.oauth2.token import TokenResponse
 
+__all__ = ["BitBadges"]
+
 ADDRESS_KEYS: Final = ("bitbadgesAddress", "cosmosAddress", "address")
 # Every failure is a 500 (or, in the first dialect, a 400) whose text alone tells what happened.
 _CLIENT = re.compile(
@@ -38,6 +40,8 @@ _DEAD = re.compile(
 
 
 class BitBadges(Provider):
+    """BitBadges, in the dialect of today or, by the option ``dialect``, an older one."""
+
     name = "BitBadges"
     default_scopes = ("readProfile",)
     scope_separator = ","  # the first dialect's labels contain spaces

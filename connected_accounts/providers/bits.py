@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from connected_accounts.oauth2.session import ProviderSession
     from connected_accounts.oauth2.token import TokenResponse
 
+__all__ = ["Bits"]
+
 SESSION: Final = "application.session"
 FOUND_THERE: Final = _("You find it on the Developer page of the Bits Dashboard.")
 FIELDS: Final[Mapping[str, ConnectField]] = {
@@ -47,6 +49,8 @@ NOT_THE_CLIENT: Final = (
 
 
 class Bits(Provider):
+    """Bits: client credentials, of the site or of a person."""
+
     name = "Bits"
     grant_type = "client_credentials"
     default_scopes = ("application",)

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from connected_accounts.oauth2.session import ProviderSession
     from connected_accounts.oauth2.token import TokenResponse
 
+__all__ = ["OAuth2"]
+
 # What must be known of a server, by grant type, where no issuer tells it.
 NEEDED: Final = {
     "authorization_code": ("authorization_endpoint", "token_endpoint"),
@@ -21,6 +23,8 @@ NEEDED: Final = {
 
 
 class OAuth2(Provider):
+    """Any OAuth 2.0 server: by its ``issuer``, or by its endpoints in OPTIONS."""
+
     name = "OAuth 2.0"
     own_options: ClassVar[Mapping[str, Any]] = {"subject_path": "sub", "label_path": "email"}
 

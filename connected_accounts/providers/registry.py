@@ -11,6 +11,8 @@ from connected_accounts.conf import Problem, ProviderConfig
 from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.providers.base import Provider
 
+__all__ = ["get_provider", "get_providers"]
+
 
 def get_provider(alias: str) -> Provider:
     """The provider of an alias, made from today's settings.

@@ -37,6 +37,8 @@ from connected_accounts.services import withdrawal
 from connected_accounts.services.locks import retried
 from connected_accounts.services.pacing import reserve
 
+__all__ = ["disconnect_all"]
+
 BATCH: Final = 500
 CALLS: Final = 32  # in flight in one round
 CALLS_PER_PROVIDER: Final = 4

@@ -132,7 +132,7 @@ def revocation_finding(provider: Provider, endpoints: Endpoints) -> Finding:
         outcome = revoke_token(provider, endpoints, {provider.revoke_token_type_hint: made_up()})
     except ClientRejected:
         return error(REVOCATION, "The provider refuses the client there.", CHECK_CLIENT)
-    except ProviderError as problem:
+    except (ProviderError, ConfigurationError) as problem:
         return _no_answer(REVOCATION, problem)
     if outcome is Outcome.UNSUPPORTED:
         return error(

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from django import template
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from connected_accounts.cards import account_card
@@ -54,8 +54,11 @@ def connect_button(
 def needs_you_banner(context: template.Context) -> dict[str, Any]:
     """The connections of the signed-in user that must be connected again, each with a link;
     nothing where there is none."""
-    rows = user_connections(context).filter(status=Status.RECONNECT_REQUIRED)
-    return {"needing": [account_card(row, timezone.now()) for row in rows]}
+    now = timezone.now()
+    over = Q(expires_at__lte=now, refresh_at__isnull=True)
+    rows = user_connections(context).filter(Q(status=Status.RECONNECT_REQUIRED) | over)
+    cards = [account_card(row, now) for row in rows]
+    return {"needing": [card for card in cards if card.needs_you]}
 
 
 @register.simple_tag(takes_context=True)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         ConnectionRefused,
         DropAnswer,
         Redirect,
+        Slow,
         Timeout,
         TooManyRequests,
     )
@@ -37,6 +38,7 @@ _HOMES = {
     "FakeProvider": "fake",
     "RecordedRequest": "adapter",
     "Redirect": "faults",
+    "Slow": "faults",
     "Timeout": "faults",
     "TooManyRequests": "faults",
     "UnexpectedRequest": "adapter",
@@ -56,6 +58,7 @@ __all__ = [
     "FakeProvider",
     "RecordedRequest",
     "Redirect",
+    "Slow",
     "Timeout",
     "TooManyRequests",
     "UnexpectedRequest",

@@ -17,6 +17,8 @@ from urllib3.exceptions import (
     ReadTimeoutError,
 )
 
+from connected_accounts import conf
+
 
 class Scripted(Protocol):
     """One entry of a script. ``act`` is what the server would do and answer by itself."""
@@ -90,6 +92,20 @@ class Timeout:
     def play(self, request: requests.PreparedRequest, act: Callable[[], Answer]) -> Answer:
         error = ReadTimeoutError(_pool(request), request.path_url, "Read timed out.")
         raise requests.ReadTimeout(error, request=request)
+
+
+@dataclass(frozen=True)
+class Slow:
+    """The server acts and answers after ``seconds``, for which nobody waits. Where ``HTTP_TIMEOUT``
+    is over by then, its answer is not read any more."""
+
+    seconds: float
+
+    reaches_server: ClassVar[bool] = True
+
+    def play(self, request: requests.PreparedRequest, act: Callable[[], Answer]) -> Answer:
+        answer = act()
+        return Timeout().play(request, act) if self.seconds > conf.get("HTTP_TIMEOUT") else answer
 
 
 @dataclass(frozen=True)

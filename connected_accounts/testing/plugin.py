@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from connected_accounts.models import ConnectedAccount
     from connected_accounts.testing.fake import FakeProvider
 
+__all__ = ["connected_account", "fake_provider"]
+
 # The cases are statements, and say what differs where one fails.
 pytest.register_assert_rewrite("connected_accounts.testing.conformance")
 

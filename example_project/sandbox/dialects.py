@@ -190,6 +190,21 @@ OIDC = Dialect(
     algorithm="RS256",
 )
 
+# docs.github.com, OAuth apps, 2026: 10 minutes for a code; a token lives until it is taken back.
+GITHUB = Dialect(
+    name="github",
+    title="Sandbox GitHub",
+    client_id="github-demo",
+    scopes={
+        "read:user": "See your profile",
+        "repo": "See and change your repositories",
+        "gist": "Create gists",
+    },
+    default_scopes=(),
+    code_seconds=600,
+    access_seconds=10 * 365 * DAY,
+)
+
 DIALECTS = {
     dialect.name: dialect
     for dialect in (
@@ -201,5 +216,6 @@ DIALECTS = {
         BADGE_CONNECT_BADGR,
         BADGE_CONNECT_3,
         OIDC,
+        GITHUB,
     )
 }

@@ -15,6 +15,7 @@ from . import (
     bits,
     bits_api,
     bits_developer,
+    github,
     inspection,
     oidc,
 )
@@ -69,6 +70,12 @@ bime_urls = [
     path("<account>/draft5/oauth/token", bime.Draft5TokenView.as_view()),
 ]
 
+github_urls = [
+    path("login/oauth/authorize", github.GithubConsentView.as_view()),
+    path("login/oauth/access_token", github.GithubTokenView.as_view()),
+    path("api/user", github.UserView.as_view()),
+]
+
 # Where a real host, which has no folder, has them.
 root_urls = [
     path(".well-known/badgeconnect.json", badge_connect_hosts.manifest),
@@ -87,6 +94,7 @@ urlpatterns = [
     path("badgeconnect/", include(badge_connect_hosts.badge_connect_urls)),
     path("badgeconnect-badgr/", include(badge_connect_hosts.badge_connect_badgr_urls)),
     path("badgeconnect3/", include(badge_connect_hosts.badge_connect_3_urls)),
+    path("github/", include(github_urls)),
     # The toolkit finds its own addresses by this name.
     path("oidc/", include((oidc.urlpatterns, "oauth2_provider"))),
     path("", include(root_urls)),

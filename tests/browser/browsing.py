@@ -2,14 +2,16 @@
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+import subprocess
+import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from example_project.processes import Family
+from example_project.processes import ROOT, Family
 from example_project.stack import READY_WITHIN, Plan, bound, start_sandbox
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -40,11 +42,9 @@ def chromium() -> Iterator[Any]:
 
 
 @contextmanager
-def running_site(
-    folder: Path, settings: str = "", files: Mapping[str, str] | None = None
-) -> Iterator[tuple[str, Family]]:
-    """Sandbox and site; the site's port, and the processes. ``settings`` come after the example's;
-    ``files`` are further modules that they may name."""
+def running_site(folder: Path, settings: str = "") -> Iterator[tuple[str, Family]]:
+    """Sandbox and site; the site's port, and the processes. ``settings`` come after the
+    example's."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("BADGR_")}
     environment |= {
         "DATABASE_URL": f"sqlite:///{folder / 'db.sqlite3'}",
@@ -52,8 +52,6 @@ def running_site(
     }
     environment.pop("CELERY_BROKER_URL", None)
     family = Family(folder, environment)
-    for name, text in (files or {}).items():
-        (folder / name).write_text(text)
     if settings:
         text = f"from example_project.settings import *\n{settings}\n"
         (folder / "site_settings.py").write_text(text)
@@ -73,6 +71,16 @@ def running_site(
         yield str(port), family
     finally:
         family.stop()
+
+
+def run_there(family: Family, code: str) -> None:
+    """Run Python in a process of the site's own."""
+    subprocess.run(
+        [sys.executable, "manage.py", "shell", "-v0", "-c", code],
+        cwd=ROOT,
+        env={**os.environ, **family.environment},
+        check=True,
+    )
 
 
 def sign_in(page: Any, site: str, name: str = "demo") -> None:

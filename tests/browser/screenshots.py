@@ -4,21 +4,23 @@ The example site is started with the sandbox, filled with accounts in every stat
 Chromium: wide, narrow and dark.
 """
 
-import os
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from example_project.processes import ROOT
-from tests.browser.browsing import agree, chromium, running_site, sign_in
+from tests.browser.browsing import agree, chromium, run_there, running_site, sign_in, sign_in_there
 
 FOLDER = ROOT / "docs" / "images"
 # What staff look at is wider than what people do.
-WIDE = {"admin": {"width": 1440, "height": 900}}
+WIDE = {"width": 1440, "height": 900}
+ACCOUNTS = "/admin/connected_accounts/connectedaccount/"
+SETTINGS = """
+CONNECTED_ACCOUNTS["PROVIDERS"]["badgr"]["OPTIONAL_SCOPES"] = ["rw:backpack"]
+"""
 LOOKS: dict[str, dict[str, Any]] = {
     "desktop": {"viewport": {"width": 1000, "height": 700}},
     "mobile": {"viewport": {"width": 360, "height": 740}},
@@ -38,6 +40,7 @@ copied = dict(user=badgr.user, owner_key=badgr.owner_key, connected_at=now - tim
               client_id="x", endpoint_fingerprint="x", refresh_at=now + timedelta(minutes=3))
 rows.create(provider="bime", subject="acme:1", label="acme", failure_count=2,
             last_error="status_503", inputs={"account": "acme"}, **copied)
+Event.objects.filter(provider="badgr").delete()
 for days, kind, detail in ((90, Kind.CONNECTED, ""), (41, Kind.REFRESH_FAILED, "status_503"),
                            (40, Kind.RECONNECT_REQUIRED, "revoked"), (39, Kind.REFUSED, "expired"),
                            (38, Kind.RECONNECTED, "")):
@@ -58,11 +61,10 @@ Revocation.objects.create(provider="bits", subject="2", label="ada", outcome="re
 
 
 @contextmanager
-def filled_site(
-    folder: Path, settings: str = "", files: Mapping[str, str] | None = None
-) -> Iterator[tuple[str, Any]]:
-    """The site with accounts in every state, and the browser that made them."""
-    with running_site(folder, settings, files) as (port, family), chromium() as browser:
+def filled_site(folder: Path, settings: str = "", more: str = "") -> Iterator[tuple[str, Any]]:
+    """The site with accounts in every state, and the browser that made them. ``more`` is run there
+    afterwards."""
+    with running_site(folder, settings) as (port, family), chromium() as browser:
         site = f"http://127.0.0.1:{port}"
         page = browser.new_page()
         sign_in(page, site)
@@ -70,12 +72,7 @@ def filled_site(
             page.get_by_role("button", name=f"Connect to {name}").click()
             agree(page, name)
         page.close()
-        subprocess.run(
-            [sys.executable, "manage.py", "shell", "-v0", "-c", FILL],
-            cwd=ROOT,
-            env={**os.environ, **family.environment},
-            check=True,
-        )
+        run_there(family, FILL + more)
         yield site, browser
 
 
@@ -93,27 +90,62 @@ def pages_of(page: Any, site: str) -> dict[str, str]:
         "reconnect": ways["reconnect"],
         "disconnect": ways["disconnect"],
         "history": ways["history"].replace("/2/", "/1/"),
-        "failure": "/connections/badgr/callback/?state=x&code=y",
     }
 
 
-def admin_pages(site: str) -> dict[str, str]:
-    base = "/admin/connected_accounts/connectedaccount/"
-    return {"admin": base, "admin-account": f"{base}1/change/"}
+def admin_pages() -> dict[str, str]:
+    return {"admin": ACCOUNTS, "admin-account": f"{ACCOUNTS}1/change/"}
+
+
+def take(page: Any, site: str, pages: dict[str, str], to: Callable[[str], Path]) -> None:
+    for name, address in pages.items():
+        page.goto(site + address)
+        page.screenshot(path=to(name), full_page=True)
+
+
+def as_person(page: Any, site: str, to: Callable[[str], Path]) -> None:
+    sign_in(page, site)
+    take(page, site, pages_of(page, site), to)
+    page.goto(f"{site}/connections/")
+    page.locator("form[action$='/1/test/'] button").click()
+    page.get_by_role("heading", name="The connection works").wait_for()
+    page.screenshot(path=to("test"), full_page=True)
+    page.goto(f"{site}/connections/oidc/connect/")
+    page.get_by_role("button", name="Go on to OpenID").click()
+    sign_in_there(page)
+    page.get_by_role("button", name="Deny").click()
+    page.get_by_role("link", name="Try again").wait_for()
+    page.screenshot(path=to("failure"), full_page=True)
+
+
+def as_staff(page: Any, site: str, to: Callable[[str], Path]) -> None:
+    sign_in(page, site, "admin")
+    pages = {
+        "connections-empty": "/connections/",
+        "admin-connect": f"{ACCOUNTS}connect/?provider=bits",
+    }
+    take(page, site, pages | admin_pages(), to)
+    page.goto(site + ACCOUNTS)
+    page.locator("input[name=_selected_action]").first.check()
+    page.locator("select[name=action]").select_option("disconnect_and_revoke")
+    page.locator("button[name=index]").click()
+    page.locator("input[name=confirmed]").wait_for(state="attached")
+    page.screenshot(path=to("admin-confirm"), full_page=True)
 
 
 def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as scratch, filled_site(Path(scratch)) as (site, browser):
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        filled_site(Path(scratch), SETTINGS) as (site, browser),
+    ):
         for look, options in LOOKS.items():
-            for who, found in (("demo", pages_of), ("admin", lambda page, site: admin_pages(site))):
-                wide = WIDE.get(who, {}) if options["viewport"]["width"] > 500 else {}
-                context = browser.new_context(**options | ({"viewport": wide} if wide else {}))
-                page = context.new_page()
-                sign_in(page, site, who)
-                for name, address in found(page, site).items():
-                    page.goto(site + address)
-                    page.screenshot(path=folder / f"{name}-{look}.png", full_page=True)
+            wide = options | ({"viewport": WIDE} if look != "mobile" else {})
+            for walk, size in ((as_person, options), (as_staff, wide)):
+                context = browser.new_context(**size)
+                walk(
+                    context.new_page(), site, lambda name, look=look: folder / f"{name}-{look}.png"
+                )
                 context.close()
 
 

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dj_database_url
@@ -24,8 +24,9 @@ from django.utils import timezone
 
 from connected_accounts.accounts import ConnectedAccount, owner_key
 from connected_accounts.fields import seal_document
-from connected_accounts.models import Revocation
+from connected_accounts.models import Event, Kind, Revocation
 from connected_accounts.providers.registry import get_provider
+from connected_accounts.services.activity import activity
 from connected_accounts.services.attempts import claim as take
 from connected_accounts.services.drain import is_due
 
@@ -304,3 +305,27 @@ def those_that_read_the_whole_table(now: datetime) -> list[str]:
                 plan = "\n".join(line for (line,) in cursor.fetchall())
             found += [plan] if f"Seq Scan on {table}" in plan else []
     return found
+
+
+def test_the_events_of_each_day_are_counted_by_the_index_on_their_time(
+    accounts: Any, database: str, now: datetime
+) -> None:
+    """Without the tables of time zones, which a MariaDB server need not have."""
+    Event.objects.all()._raw_delete("default")
+    midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    old = midnight - timedelta(days=60)
+    for at, times in ((midnight, 1), (midnight - timedelta(microseconds=1), 2), (old, 3000)):
+        event = {"kind": Kind.CONNECTED, "provider": "badgr", "owner_key": "x", "at": at}
+        Event.objects.bulk_create(Event(**event) for _ in range(times))
+    with connection.cursor() as cursor:
+        table = connection.ops.quote_name(Event._meta.db_table)
+        cursor.execute(f"ANALYZE {'TABLE ' * (database == 'mariadb')}{table}")
+    with CaptureQueriesContext(connection) as captured:
+        (row,) = [row for row in activity(now) if row.provider == "badgr"]
+    assert row.connects[-3:] == (0, 2, 1)
+    (query,) = captured.captured_queries
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN {query['sql']}")
+        plan = str(cursor.fetchall())
+    assert "connected_accounts_event_at" in plan, plan
+    assert "Seq Scan" not in plan

@@ -19,6 +19,7 @@ from connected_accounts.testing import (
     DropAnswer,
     FakeProvider,
     Redirect,
+    Slow,
     Timeout,
     UnexpectedRequest,
 )
@@ -71,6 +72,7 @@ def test_a_scripted_answer_leaves_the_server_as_it_was(site: Site, fake: FakePro
         (Timeout(), "timeout", True, False),
         (ConnectionRefused(), "unreachable", False, False),
         (DropAnswer(), "connection_lost", True, True),
+        (Slow(10.5), "timeout", True, True),
     ],
 )
 def test_faults_look_like_those_of_a_network(
@@ -85,6 +87,13 @@ def test_faults_look_like_those_of_a_network(
     assert (caught.value.code, caught.value.sent) == (code, sent)
     assert (fake.grants[0].refresh_token != document["refresh_token"]) is rotated
     assert fake.presentations[document["refresh_token"]] == int(sent)
+
+
+def test_a_slow_answer_that_is_in_time_is_read(site: Site, fake: FakeProvider):
+    document = site.connect(fake)
+    fake.script("token", Slow(9.5))
+
+    assert site.refresh(document)["access_token"] == fake.grants[0].access_token
 
 
 def test_an_answer_dropped_after_rotation_makes_the_next_try_a_reuse(

@@ -3,7 +3,9 @@
 import ast
 import itertools
 import re
+import textwrap
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ PACKAGE = Path(connected_accounts.__file__).parent
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 TEXTS = [ROOT / "README.md", *PAGES]
+FOLLOWED = DOCS / "quickstart.md"  # as a whole, with a project of its own
+READ_ON_GITHUB = [ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md")]
 IDS = [str(path.relative_to(ROOT)) for path in TEXTS]
 UNITS = {
     "": 1.0,
@@ -33,8 +37,47 @@ def page(name: str) -> str:
     return (DOCS / name).read_text(encoding="utf-8")
 
 
+FENCE = re.compile(
+    r'^(?P<indent> *)```(?P<language>\w*)(?: title="(?P<title>[^"\n]*)")?\n'
+    r"(?P<text>.*?)^(?P=indent)```$",
+    flags=re.DOTALL | re.MULTILINE,
+)
+NOT_RUN = "Not run by the tests: "
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fenced block. ``title`` is what stands above it on the page: the file that it is, or why
+    no test runs it."""
+
+    path: Path
+    line: int
+    language: str
+    title: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.path.relative_to(ROOT)}:{self.line}"
+
+    @property
+    def runs(self) -> bool:
+        return not self.title.startswith(NOT_RUN)
+
+
+def blocks(path: Path, *languages: str) -> list[Block]:
+    """A page's blocks, in order; those of ``languages`` alone if any are named."""
+    text = path.read_text(encoding="utf-8")
+    found = []
+    for match in FENCE.finditer(text):
+        if not languages or match["language"] in languages:
+            line = text.count("\n", 0, match.start("text")) + 1
+            words = textwrap.dedent(match["text"]) if match["indent"] else match["text"]
+            found.append(Block(path, line, match["language"], match["title"] or "", words))
+    return found
+
+
 def without_code(text: str) -> str:
-    return re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
+    return FENCE.sub("", text)
 
 
 def section(name: str, heading: str) -> str:
@@ -79,8 +122,7 @@ def quantity(text: str) -> float:
 
 
 def code_blocks(path: Path, language: str) -> list[str]:
-    text = path.read_text(encoding="utf-8")
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+    return [block.text for block in blocks(path, language)]
 
 
 def sources(under: str = "") -> Iterator[tuple[Path, str]]:

@@ -9,11 +9,12 @@ from django.contrib.auth.models import Permission
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from connected_accounts.figures import HEIGHT, charts_of, provider_figures
 from connected_accounts.models import ConnectedAccount, Event, Kind
 from connected_accounts.services import activity as activity_module
-from connected_accounts.services import keeping
+from connected_accounts.services import keeping, outages
 from connected_accounts.services.activity import (
     CONNECTS,
     DAYS,
@@ -23,6 +24,7 @@ from connected_accounts.services.activity import (
     activity,
     recent_activity,
 )
+from connected_accounts.services.pauses import provider_state
 
 pytestmark = pytest.mark.django_db
 
@@ -142,16 +144,28 @@ def test_how_long_a_refresh_is_overdue_is_said_in_units_of_people(
         assert row.oldest == words
 
 
-@pytest.mark.parametrize("permission", ["view_connectedaccount"])
-def test_the_list_shows_the_charts_to_all_who_may_see_it(
-    django_user_model: Any, now: datetime, permission: str
-) -> None:
-    happen(Kind.DISCONNECTED, now, times=3)
+@pytest.fixture
+def viewer(django_user_model: Any) -> Client:
     user = django_user_model.objects.create_user("viewer", is_staff=True)
-    user.user_permissions.set(Permission.objects.filter(codename=permission))
+    user.user_permissions.set(Permission.objects.filter(codename="view_connectedaccount"))
     client = Client()
     client.force_login(user)
-    text = client.get(ACCOUNTS).content.decode()
+    return client
+
+
+def test_a_provider_that_is_paused_says_until_when_and_why(viewer: Client) -> None:
+    provider_state("badgr")
+    outages.suspend("badgr", now=timezone.now())
+    assert re.search(r"badgr</a><br><strong>Paused until .+: outage<", content(viewer))
+
+
+def content(client: Client) -> str:
+    return client.get(ACCOUNTS).content.decode()
+
+
+def test_the_list_shows_the_charts_to_all_who_may_see_it(viewer: Client, now: datetime) -> None:
+    happen(Kind.DISCONNECTED, now, times=3)
+    text = content(viewer)
     assert f"The last {activity_module.DAYS} days" in text
     cells = re.findall(r'<td class="ca-chart ca-disconnects">(<svg.*?</svg> \d+)</td>', text)
     chart = cells[0]  # badgr's

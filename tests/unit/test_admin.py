@@ -140,11 +140,23 @@ def test_the_list_is_filtered_by_the_aliases_in_settings_or_one_that_was_there(
 
 
 @pytest.mark.parametrize(
-    ("term", "found"), [("ada@ex", 1), ("ADA@", 1), ("ada-lovelace", 1), ("da@", 0), ("zzz", 0)]
+    ("term", "found"),
+    [
+        ("ada@ex", 1),
+        ("ADA@", 1),
+        ("ada@example.org", 1),
+        ("ada-lovelace", 1),
+        ("eHw1", 1),
+        ("eHw1-subject", 1),
+        ("Hw1", 0),
+        ("da@", 0),
+        ("zzz", 0),
+    ],
 )
-def test_search_finds_by_beginning_or_by_whole_user_name(
+def test_search_finds_label_subject_and_user_by_the_beginning_or_as_a_whole(
     account: ConnectedAccount, client_of_admin: Client, term: str, found: int
 ) -> None:
+    ConnectedAccount.objects.update(subject="eHw1-subject")
     response = client_of_admin.get(ACCOUNTS, {"q": term})
     assert len(response.context["cl"].result_list) == found
 
@@ -175,7 +187,8 @@ def test_refresh_now_sends_one_task_for_each(
 def test_disconnect_and_revoke_goes_the_users_way(
     account: ConnectedAccount, client_of_admin: Client, badgr: FakeProvider
 ) -> None:
-    act(client_of_admin, "disconnect_and_revoke", account)
+    text = act(client_of_admin, "disconnect_and_revoke", account).content.decode()
+    assert "1 account is disconnected; its permission is being withdrawn." in text
     assert not ConnectedAccount.objects.exists()
     tasks.revoke_pending_tokens.apply().get()
     assert Revocation.objects.get().outcome == "revoked"
@@ -205,7 +218,13 @@ def test_nothing_can_be_added_or_changed_by_hand(
 
 def test_view_only_staff_have_no_actions(account: ConnectedAccount, django_user_model: Any) -> None:
     client = staff(django_user_model, "view_connectedaccount")
-    assert client.get(ACCOUNTS).status_code == 200
+    text = client.get(ACCOUNTS).content.decode()
+    assert "ada@example.org" in text
+    for offered in ('name="action"', 'name="_selected_action"', "connect/", "Refresh now"):
+        assert offered not in text
+    text = client.get(f"{ACCOUNTS}{account.pk}/change/").content.decode()
+    for offered in ("/test/", "/delete/", "/connect-again/", 'type="submit" value='):
+        assert offered not in text
     for action in ("refresh_now", "disconnect_and_revoke", "delete_selected"):
         act(client, action, account)
     assert client.post(f"{ACCOUNTS}{account.pk}/delete/", {"post": "yes"}).status_code == 403

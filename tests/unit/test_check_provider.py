@@ -2,6 +2,7 @@
 
 import json
 import re
+import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -15,11 +16,14 @@ from django.core.management import CommandError, call_command
 from connected_accounts.models import ProviderClient
 from connected_accounts.oauth2 import discovery
 from connected_accounts.providers.registry import get_provider
+from connected_accounts.secret import Secret
+from connected_accounts.services.clients import seal_client_secret
 from connected_accounts.services.diagnosis import LATER, diagnose
 from connected_accounts.services.reaching import METHODS
 from connected_accounts.testing import FakeProvider
 from connected_accounts.testing.faults import Answer, ConnectionRefused
-from tests.unit.doc_pages import column, table
+from tests.unit.doc_pages import column, names, page, table, tables
+from tests.unit.finding_texts import texts
 from tests.unit.test_where_tokens_go import Authority, TLSServer
 
 pytestmark = pytest.mark.django_db
@@ -291,6 +295,42 @@ def test_client_credentials_are_tried_only_when_asked_to(server: Lying, configur
     assert "until it expires" in check("login", "--request-token").said("credentials")
 
 
+def test_a_token_request_that_needs_more_or_does_not_succeed(server: Lying, configure: Any) -> None:
+    more = ("account",)
+    configure(grant_type="client_credentials", connect_fields=more, token_request_inputs=more)
+    checked = check("login", "--request-token")
+    assert checked.level("credentials") == "unchecked"
+    assert "--input account=…" in checked.said("credentials")
+    configure(grant_type="client_credentials")
+    server.answers["/token"] = {"status": 503}
+    checked = check("login", "--request-token")
+    assert checked.level("credentials") == "unchecked"
+    assert "503" in checked.said("credentials")
+    issued = {"body": '{"access_token": "issued", "token_type": "Bearer"}', "status": 200}
+    server.answers |= {"/token": issued, "/revoke": {"status": 503}}
+    checked = check("login", "--request-token")
+    assert "lives until it expires" in checked.said("credentials")
+
+
+def test_a_client_id_that_cannot_be_sent_is_an_error(configure: Any, now: datetime) -> None:
+    configure(
+        entry={"CLIENT_ID": ""},
+        token_endpoint_auth_method="client_secret_basic",
+        basic_auth_encoding="raw",
+    )
+    ProviderClient.objects.create(
+        provider="login",
+        client_id="with:colon",
+        client_secret=seal_client_secret(Secret("entered-secret"), seal_id := uuid.uuid4()),
+        seal_id=seal_id,
+        created_at=now,
+    )
+    checked = check("login")
+    for name in ("credentials", "revocation"):
+        assert checked.level(name) == "error"
+        assert "colon" in checked.said(name)
+
+
 def test_people_who_bring_their_own_need_no_client_of_the_site(configure: Any) -> None:
     configure(entry={"CLIENT_ID": ""}, grant_type="client_credentials")
     assert check("login").level("client") == "unchecked"
@@ -318,6 +358,7 @@ def test_people_who_bring_their_own_need_no_client_of_the_site(configure: Any) -
         ("/token", {"status": 429}, "warning", "too many"),
         ("/token", {"status": 404}, "error", "nothing is there"),
         ("/token", {"status": 301, "Location": "/token/?q=1"}, "error", "It leads to /token/:"),
+        ("/token", {"status": 301, "Location": "http://[/"}, "error", "no redirect is followed"),
         ("/revoke", {"status": 410}, "error", "nothing is there"),
         ("/me", {"status": 404}, "warning", "nothing is there"),
     ],
@@ -570,6 +611,14 @@ def test_a_host_that_does_not_describe_itself_is_an_error(settings: Any) -> None
         fake.unavailable(Answer(404))
         checked = check("badges")
     assert (checked.code, checked.level("discovery")) == (1, "error")
+
+
+def test_every_finding_is_on_its_page_with_a_test_that_provokes_it() -> None:
+    rows = tables(page("reference/check-provider.md"))[0]
+    shown = [(row["Level"], row["Says"]) for row in rows]
+    assert len(shown) == len(set(shown))
+    assert set(shown) == {(text.level, text.says) for text in texts()}
+    assert {name for row in rows for name in names(row["Test"])} <= set(globals())
 
 
 def test_every_check_is_on_its_page() -> None:

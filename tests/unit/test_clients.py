@@ -194,6 +194,34 @@ def test_how_many_accounts_still_need_a_pair(
     assert secrets_of("badgr-client") == ["second", "badgr-client-secret"]
 
 
+def test_a_secret_is_rotated_and_no_refresh_fails_on_the_way(
+    client_of_admin: Client, account: ConnectedAccount, badgr: FakeProvider, provider_settings: Any
+):
+    badgr.add_client("badgr-client", "newer")  # made at the provider, beside the old one
+    enter(client_of_admin, "badgr-client", "newer")
+    refresh(account)
+    assert body_secrets(badgr)[-1] == "newer"
+    provider_settings("badgr", CLIENT_ID="", CLIENT_SECRET="")  # taken out of settings
+    badgr.remove_client("badgr-client", "badgr-client-secret")  # and ended at the provider
+    refresh(account)
+    assert (account.status, account.failure_count) == ("active", 0)
+    assert not Event.objects.filter(kind=Kind.CLIENT_REJECTED).exists()
+
+
+def test_where_one_secret_can_be_alive_a_refresh_by_hand_with_the_new_one_ends_the_pause(
+    client_of_admin: Client, account: ConnectedAccount, badgr: FakeProvider
+):
+    badgr.add_client("badgr-client", "newer")
+    badgr.remove_client("badgr-client", "badgr-client-secret")
+    with pytest.raises(ClientRejected):
+        refresh(account)
+    assert account.status == "active"
+    assert ProviderState.objects.get(provider="badgr").paused_until is not None
+    enter(client_of_admin, "badgr-client", "newer")
+    refresh(account)
+    assert ProviderState.objects.get(provider="badgr").paused_until is None
+
+
 def test_no_page_shows_the_secret_sealed_or_open(
     client_of_admin: Client, account: ConnectedAccount
 ):

@@ -1,5 +1,6 @@
 """The page before a connection, and the tags that lead to it."""
 
+from datetime import timedelta
 from typing import Any
 from urllib.parse import unquote
 
@@ -113,6 +114,15 @@ def test_a_button_can_lead_to_the_page_first(client_of_ada: Client, rf: RequestF
     assert "csrf" not in text
     answer = client_of_ada.get(PAGE, {"next": "/badges/", "scope": "r:issuer"})
     assert 'name="next" value="/badges/"' in unquote(answer.content.decode())
+
+
+def test_the_banner_names_what_ran_out_and_not_what_the_site_no_longer_uses(
+    account: ConnectedAccount, ada: Any, now: Any, app_settings: Any
+) -> None:
+    set_row(account, expires_at=now - timedelta(seconds=1), refresh_at=None)
+    assert "1 connection needs you" in render("{% needs_you_banner %}", user=ada)
+    app_settings(PROVIDERS={})
+    assert render("{% needs_you_banner %}", user=ada).strip() == ""
 
 
 def test_the_banner_names_what_needs_the_person_and_nobody_elses(

@@ -14,7 +14,9 @@ from connected_accounts.providers import registry
 from tests.unit.doc_pages import (
     DOCS,
     IDS,
+    PACKAGE,
     PAGES,
+    READ_ON_GITHUB,
     ROOT,
     TEXTS,
     code_blocks,
@@ -53,6 +55,16 @@ def test_the_navigation_has_every_page_once() -> None:
     assert sorted(re.findall(r"[\w/-]+\.md", navigation)) == sorted(
         str(path.relative_to(DOCS)) for path in PAGES
     )
+
+
+@pytest.mark.parametrize("path", [*TEXTS, *READ_ON_GITHUB], ids=lambda path: path.name)
+def test_every_file_of_the_repository_that_is_named_is_there(path: Path) -> None:
+    folders = "|".join(re.escape(child.name) for child in ROOT.iterdir() if child.is_dir())
+    named = re.findall(rf"`((?:{folders})/[^`\s]*)`", path.read_text("utf-8"))
+    for name in named:
+        name = name.replace("<alias>", "badgr")
+        places = (ROOT, PACKAGE / "templates", PACKAGE / "static")
+        assert any((place / name).exists() for place in places), name
 
 
 def exists(path: str) -> bool:
@@ -112,15 +124,6 @@ def test_example_settings_pass_the_checks(path: Path, monkeypatch: pytest.Monkey
         exec("import os\n" + block, made)
         with override_settings(CONNECTED_ACCOUNTS=made["CONNECTED_ACCOUNTS"]):
             assert [*conf.problems(), *registry.problems()] == []
-
-
-def test_the_example_of_a_provider_is_one() -> None:
-    example, *_ = code_blocks(DOCS / "how-to/write-a-provider.md", "python")
-    made: dict[str, Any] = {"__name__": "example"}
-    exec(example, made)
-    entry = {"BACKEND": "example.Medals", "CLIENT_ID": "client"}
-    with override_settings(CONNECTED_ACCOUNTS={"PROVIDERS": {"medals": entry}}):
-        assert list(made["Medals"].problems(conf.provider_config("medals"))) == []
 
 
 # README and titles.

@@ -1,18 +1,25 @@
 """The documentation of models, services, signals, tasks and errors says what the code does."""
 
+import argparse
 import ast
+import dataclasses
 import inspect
 import re
+from importlib import import_module
 from typing import Any
 
 import pytest
-from django.core.management import get_commands
+from django.apps import apps
+from django.core.management import get_commands, load_command_class
+from django.core.management.base import CommandParser
 from django.dispatch import Signal
 
-from connected_accounts import decorators, exceptions, models, schedule, services, signals, tasks
+from connected_accounts import decorators, models, schedule, services, signals, tasks
+from connected_accounts.fields import SealedTextField
+from connected_accounts.services.adopting import REASONS
+from connected_accounts.services.health import Health
+from connected_accounts.services.importing import BATCH, SOURCES
 from tests.unit.doc_pages import (
-    DOCS,
-    code_blocks,
     column,
     names,
     page,
@@ -20,6 +27,7 @@ from tests.unit.doc_pages import (
     sources,
     table,
     tables,
+    value,
 )
 
 # Models.
@@ -27,7 +35,7 @@ from tests.unit.doc_pages import (
 
 @pytest.mark.parametrize(
     ("heading", "model"),
-    [("ConnectedAccount", models.ConnectedAccount), ("Revocation", models.Revocation)],
+    [(model.__name__, model) for model in apps.get_app_config("connected_accounts").get_models()],
 )
 def test_every_field_is_documented(heading: str, model: Any) -> None:
     documented = column(table("reference/models.md", heading), "Field")
@@ -40,7 +48,7 @@ def test_every_field_is_documented(heading: str, model: Any) -> None:
         ("Statuses", 0, "Status", models.Status),
         ("Reasons", 0, "Reason", models.Reason),
         ("Revocation", 1, "Outcome", models.Outcome),
-        ("Event", 0, "Kind", models.Kind),
+        ("Event", 1, "Kind", models.Kind),
     ],
 )
 def test_every_choice_is_documented(heading: str, number: int, head: str, choices: Any) -> None:
@@ -59,6 +67,17 @@ def test_every_model_and_queryset_method_is_documented() -> None:
         assert list(inspect.signature(method).parameters) == parameters
 
 
+def test_every_sealed_column_is_documented() -> None:
+    documented = column(table("explanation/sealing.md", "What"), "Where")
+    found = {
+        f"{model.__name__}.{field.name}"
+        for model in apps.get_app_config("connected_accounts").get_models()
+        for field in model._meta.concrete_fields
+        if isinstance(field, SealedTextField)
+    }
+    assert set(documented) == found | {"store_refresh"}
+
+
 # Services, decorators, signals, tasks, errors.
 
 
@@ -68,7 +87,7 @@ def test_every_model_and_queryset_method_is_documented() -> None:
         ("reference/services.md", services.__all__, services),
         (
             "reference/views-and-tags.md",
-            ["ConnectionRequiredMixin", "connection_required"],
+            ["ConnectedRequest", "ConnectionRequiredMixin", "connection_required"],
             decorators,
         ),
     ],
@@ -133,19 +152,60 @@ def test_every_command_is_documented() -> None:
     assert sorted(documented) == sorted(ours)
 
 
-def test_every_error_is_documented_in_its_place_in_the_tree() -> None:
-    kinds = {
-        name: kind
-        for name, kind in inspect.getmembers(exceptions, inspect.isclass)
-        if kind.__module__ == exceptions.__name__
+def test_every_option_of_a_command_is_documented_with_its_default() -> None:
+    rows = table("reference/tasks.md", "Options")
+    documented = {(names(row["Command"])[0], names(row["Option"])[0]): row for row in rows}
+    found: dict[tuple[str, str], argparse.Action] = {}
+    for name in column(table("reference/tasks.md", "Commands"), "Command"):
+        parser = CommandParser()
+        load_command_class("connected_accounts", name).add_arguments(parser)
+        for action in parser._actions:
+            if action.dest != "help":
+                found[name, str((action.option_strings or [action.metavar])[-1])] = action
+    assert set(documented) == set(found)
+    for key, action in found.items():
+        row = documented[key]
+        assert ("*" in row["Option"]) == (type(action).__name__ == "_AppendAction"), key
+        assert (row["Default"] == "required") == bool(action.required and action.option_strings)
+        if isinstance(action.default, int) and action.default is not False:
+            assert value(row["Default"]) == action.default, key
+        if action.choices:
+            assert names(row["Does"]) == list(action.choices)
+
+
+def test_every_template_tag_is_documented_with_its_parameters() -> None:
+    headings = re.findall(
+        r"^### `{% (\w+)(.*?) %}`$", page("reference/views-and-tags.md"), flags=re.MULTILINE
+    )
+    documented = {name: re.findall(r"\w+", rest.partition(" as ")[0]) for name, rest in headings}
+    module = import_module("connected_accounts.templatetags.connected_accounts")
+    assert documented == {
+        name: list(inspect.signature(getattr(module, name)).parameters)[1:]  # the first: context
+        for name in module.register.tags
     }
-    documented = column(tables(page("reference/errors.md"))[0], "Error")
-    assert sorted(documented) == sorted(kinds)
-    (tree,) = code_blocks(DOCS / "reference/errors.md", "text")
-    above: list[str] = []
-    for line in tree.splitlines():
-        name = re.sub(r"\W", "", line)
-        depth = (len(line) - len(name)) // 4
-        above = [*above[:depth], name]
-        parent = kinds[name].__bases__[0].__name__
-        assert parent == (above[depth - 1] if depth else "Exception")
+
+
+def test_the_attributes_of_the_mixin_and_of_completed_are_documented() -> None:
+    mixin = inspect.get_annotations(decorators.ConnectionRequiredMixin)
+    assert set(mixin) <= set(names(page("reference/views-and-tags.md")))
+    text = page("reference/services.md").partition("### `Completed`")[2]
+    assert names(text) == [field.name for field in dataclasses.fields(services.Completed)]
+
+
+def test_the_figures_are_documented() -> None:
+    documented = column(table("reference/tasks.md", "Figures"), "Figure")
+    found = {field.name for field in dataclasses.fields(Health)}
+    assert set(documented) == found - {"provider"}
+
+
+def test_what_can_be_imported_and_what_is_skipped_is_documented() -> None:
+    name = "how-to/move-from-elsewhere.md"
+    assert sorted(column(tables(page(name))[0], "`--from`")) == sorted(SOURCES)
+    assert column(table(name, "What is skipped"), "Reason") == list(REASONS)
+    options = set(column(table(name, "Count first"), "Option"))
+    rows = table("reference/tasks.md", "Options")
+    ours = [row for row in rows if "import_connections" in row["Command"]]
+    assert {option for option in options if option.startswith("--")} == {
+        *(names(row["Option"])[0] for row in ours if names(row["Option"])[0] != "--from")
+    }
+    assert f"batches of {BATCH}" in page(name)

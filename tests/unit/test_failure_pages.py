@@ -6,18 +6,12 @@ import pytest
 from django.core.cache import cache
 from django.test import Client
 
-from connected_accounts import throttle
-from connected_accounts.exceptions import (
-    AuthorizationDenied,
-    ClientRejected,
-    ConfigurationError,
-    InvalidState,
-    ProviderUnavailable,
-    UnexpectedResponse,
-)
-from connected_accounts.failures import failure_for
+from connected_accounts import failures, throttle
+from connected_accounts.exceptions import InvalidState, ProviderUnavailable
+from connected_accounts.failures import TOO_MANY, Failure, failure_for
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.testing import FakeProvider
+from tests.causes import CAUSES
 from tests.journeys import connect, finish, start
 
 pytestmark = pytest.mark.django_db
@@ -25,23 +19,23 @@ pytestmark = pytest.mark.django_db
 STATES = (InvalidState.__doc__ or "").split("``")[3::2]
 
 
-def test_each_cause_has_words_of_its_own() -> None:
-    own = {code for code in STATES if code not in ("malformed", "unknown", "other_provider")}
-    errors = [
-        *(InvalidState(code) for code in own),
-        *(AuthorizationDenied(c) for c in ("access_denied", "other_account", "account_in_use")),
-        InvalidState("malformed"),
-        ProviderUnavailable(),
-        UnexpectedResponse(),
-        ClientRejected(),
-        ClientRejected("credentials"),
-        ConfigurationError(),
-        ConfigurationError("unknown_scope"),
-        ConfigurationError("inputs"),
-    ]
-    pages = [failure_for(error) for error in errors]
+def pages_of_failures() -> list[Failure]:
+    """All that the module has, in its own names and in its tables."""
+    found: list[Failure] = []
+    for value in vars(failures).values():
+        values = value.values() if isinstance(value, dict) else [value]
+        found += [page for page in values if isinstance(page, Failure) and page not in found]
+    return found
+
+
+def test_each_page_of_a_failure_has_a_cause_and_each_cause_words_of_its_own() -> None:
+    pages = [failure_for(error) for error in CAUSES.values()]
+    unseen = [page.title for page in pages_of_failures() if page not in (*pages, TOO_MANY)]
+    assert unseen == [], "has no row in CAUSES"
     assert len({str(page.title) for page in pages}) == len(pages)
     assert all(len(str(page.text)) > 30 for page in pages)
+    alike = {"malformed", "unknown", "other_provider"}
+    assert set(STATES) - alike <= set(CAUSES)
 
 
 def test_a_refusal_names_the_service_and_leads_back_to_next(

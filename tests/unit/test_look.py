@@ -74,6 +74,13 @@ def test_the_sheet_names_no_side_of_the_page() -> None:
     assert re.findall(r"[a-z-]*(?:left|right)[a-z-]*\s*:", CSS) == []
 
 
+def test_nothing_moves_for_those_who_asked_for_less_motion() -> None:
+    still, _, moving = CSS.partition("@media (prefers-reduced-motion: no-preference) {")
+    moving, _, rest = moving.partition("\n}")
+    assert "transition" in moving
+    assert re.findall(r"transition|animation|scroll-behavior", still + rest) == []
+
+
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
 def test_no_template_has_a_script_or_a_style_in_it(path: Path) -> None:
     text = path.read_text("utf-8")

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from django.core import mail
 from django.core.cache import cache
+from django.core.mail.backends.locmem import EmailBackend
 from django.test import Client
 from django.utils.translation import override
 
@@ -141,12 +142,15 @@ def test_without_an_address_of_the_site_there_is_no_mail(
 
 
 def test_a_mail_that_could_not_be_sent_may_be_tried_again(
-    account: ConnectedAccount, settings: Any, client_of_ada: Client
+    account: ConnectedAccount, monkeypatch: pytest.MonkeyPatch, client_of_ada: Client
 ) -> None:
     set_row(account, status="reconnect_required", reason="revoked")
-    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
-    settings.EMAIL_PORT = 1
-    with pytest.raises(ConnectionRefusedError):
-        mail_owner(account.pk, account.generation)
-    settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+
+    def refuse(*args: Any) -> int:
+        raise ConnectionRefusedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EmailBackend, "send_messages", refuse)
+        with pytest.raises(ConnectionRefusedError):
+            mail_owner(account.pk, account.generation)
     assert mail_owner(account.pk, account.generation)

@@ -22,7 +22,7 @@ from connected_accounts.services.drain import drain
 from connected_accounts.services.revocation import revoke_pending
 from connected_accounts.testing import CANARY, FakeProvider
 from tests.journeys import connect, expire, query_of, start
-from tests.sinks import Sinks, all_logs, note_error, sentry
+from tests.sinks import ADMINS, Sinks, all_logs, note_error, sentry
 
 pytestmark = pytest.mark.django_db
 
@@ -52,7 +52,7 @@ class Trip:
 
 @pytest.fixture
 def sinks(settings: Any, provider_settings: Any) -> Iterator[Sinks]:
-    settings.ADMINS = [("Admin", "admin@site.example")]
+    settings.ADMINS = ADMINS
     provider_settings("badgr", CLIENT_SECRET=f"{CANARY}client-secret")
     found = Sinks()
 

@@ -35,6 +35,7 @@ from connected_accounts.testing import (
 )
 from tests.journeys import connect, expire, finish, start
 from tests.sinks import (
+    ADMINS,
     Sinks,
     all_logs,
     all_messages,
@@ -57,7 +58,7 @@ def sinks(
     settings: Any, provider_settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Sinks]:
     monkeypatch.setattr(throttle, "wait_for", lambda *args, **kwargs: 0)  # not the subject here
-    settings.ADMINS = [("Admin", "admin@site.example")]
+    settings.ADMINS = ADMINS
     settings.MIDDLEWARE = [CACHED[0], *settings.MIDDLEWARE, CACHED[1]]
     settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
     settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"

@@ -1,5 +1,6 @@
 """The connections page, its headers, tags and the views that need a connection."""
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -49,8 +50,38 @@ def test_a_card_says_which_account_what_it_may_do_and_how_it_is(
 def test_an_account_that_needs_the_person_says_why(
     account: ConnectedAccount, client_of_ada: Client
 ) -> None:
+    assert "What this site may do" in page(client_of_ada)
     ConnectedAccount.objects.update(status="reconnect_required", reason="revoked")
-    assert "Needs you: the permission was withdrawn at the service." in page(client_of_ada)
+    for scopes in (["r:profile"], ["a", "b", "c", "d"]):
+        ConnectedAccount.objects.update(scopes_granted=scopes)
+        text = page(client_of_ada)
+        assert "Needs you: the permission was withdrawn at the service." in text
+        # The site may do nothing any more.
+        assert "What this site may do" not in text
+        assert "What this site asks for" in text
+
+
+def test_reconnect_is_the_one_loud_button_where_it_is_needed(
+    account: ConnectedAccount, client_of_ada: Client
+) -> None:
+    def loud() -> list[str]:
+        found = re.findall(r'<(?:a|button) class="ca-button"[^>]*>([^<]+)', page(client_of_ada))
+        return [words.strip() for words in found]
+
+    assert loud() == []
+    set_row(account, status="reconnect_required", reason="revoked")
+    assert loud() == ["Reconnect"]
+    account.delete()
+    assert loud() == ["Connect to Badgr", "Connect to BitBadges"]
+
+
+def test_a_permission_that_nobody_described_stands_as_it_is(
+    account: ConnectedAccount, client_of_ada: Client
+) -> None:
+    set_row(account, scopes_granted=["r:profile", "x:<unheard>"])
+    text = page(client_of_ada)
+    assert "See your name and e-mail addresses <code>r:profile</code>" in text
+    assert "<li><code>x:&lt;unheard&gt;</code></li>" in text
 
 
 def test_an_account_whose_token_ran_out_for_good_needs_the_person(
@@ -74,8 +105,14 @@ def test_an_account_of_a_provider_no_longer_in_settings_can_be_disconnected(
     account: ConnectedAccount, client_of_ada: Client, app_settings: Any
 ) -> None:
     app_settings(PROVIDERS={})
-    assert f"/connections/{account.pk}/disconnect/" in page(client_of_ada)
-    assert f"/connections/{account.pk}/reconnect/" not in page(client_of_ada)
+    # Whatever became of it: there is nothing to connect again.
+    for row in ({}, {"status": "reconnect_required", "reason": "revoked"}):
+        set_row(account, **row)
+        text = page(client_of_ada)
+        assert "This site does not use this service any more." in text
+        assert "Needs you" not in text
+        assert f"/connections/{account.pk}/disconnect/" in text
+        assert f"/connections/{account.pk}/reconnect/" not in text
     assert client_of_ada.get(f"/connections/{account.pk}/reconnect/").status_code == 404
     assert client_of_ada.post(f"/connections/{account.pk}/disconnect/").status_code == 303
 

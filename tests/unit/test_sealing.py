@@ -20,6 +20,7 @@ from connected_accounts.fields import (
     encryption_keys,
     is_sealed,
     key_id,
+    open_document,
     seal,
     seal_document,
     unseal,
@@ -58,6 +59,21 @@ def code_of(account: ConnectedAccount) -> str:
 
 
 # --- Keys ---------------------------------------------------------------------------------------
+
+
+def test_what_the_first_release_sealed_is_opened() -> None:
+    """By every later one: an upgrade must not close what is stored."""
+    sealed = Sealed(
+        "v1.e769a730.gAAAAABrAjrfKVLppR2UpTXfToapNdGeyD1HsTgAcKCJlTgtzNyzIV7SjF8ChY5gN5Vg"
+        "FnWoWe5KX2hRxu7QdS6X61Ip5g7g0JFsLxQYoc0d39brMF9z3E4aJ1yOgPwALjZVrA_AodM9aVym1Igp"
+        "cq5W3RLK7e69H0WgT8uU_D2b5Jlt7Ut2lu1i-LXB3V2-lhAFruZY1-BGyBdFCGvJFuhDS7-vghbYKlyw"
+        "7iD4Mmke-MNnqyuQC0pp69ILG8XfeLdOSMmGSIE73fZopgnJRL6bSX5ZThjOB18op45u0iGwju0yZEFk"
+        "gs71knJv-wE1N-MQjbiYWiGe"
+    )
+    bound_to = uuid.UUID("5e1f0000-0000-4000-8000-000000000001")
+    with override_settings(FIELD_ENCRYPTION_KEY=["a2V5LW9mLXRoZS1maXJzdC1yZWxlYXNlLTAxMjM0NTY="]):
+        opened = open_document(sealed, bound_to)
+    assert (opened["access_token"], opened["refresh_token"]) == ("access", "refresh")
 
 
 def test_a_lost_key_closes_a_row_and_its_return_heals_it(make_account: Any) -> None:

@@ -33,6 +33,19 @@ NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a test's own authorit
 # --- A server with a certificate ----------------------------------------------------------------
 
 
+SIGNS_CERTIFICATES = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=False,
+    encipher_only=False,
+    decipher_only=False,
+)
+
+
 @dataclass
 class Authority:
     """Signs certificates; ``bundle`` is what a client must trust to believe them."""
@@ -58,7 +71,13 @@ class Authority:
             .not_valid_after(now + timedelta(days=days))
             .add_extension(x509.BasicConstraints(ca=address is None, path_length=None), True)
         )
-        if address is not None:
+        # From Python 3.13 on a client wants all that RFC 5280 does.
+        own, above = key.public_key(), self.key.public_key()
+        made = made.add_extension(x509.SubjectKeyIdentifier.from_public_key(own), False)
+        made = made.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(above), False)
+        if address is None:
+            made = made.add_extension(SIGNS_CERTIFICATES, True)
+        else:
             names = [x509.IPAddress(ip_address(address))]
             made = made.add_extension(x509.SubjectAlternativeName(names), False)
         return made.sign(self.key, hashes.SHA256())
@@ -80,16 +99,15 @@ def _pem(certificate: Any) -> bytes:
     return bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
 
-def _whole_request(line: ssl.SSLSocket) -> bytes:
-    """Head and body: who hangs up on what is still under way resets the connection."""
-    sent = b""
-    while part := line.recv(65536):
-        sent += part
-        head, ended, body = sent.partition(b"\r\n\r\n")
-        length = re.search(rb"content-length: *(\d+)", head, re.IGNORECASE)
-        if ended and len(body) >= int(length[1] if length else 0):
-            break
-    return sent
+def whole_request(line: socket.socket) -> bytes:
+    """Head and body, which may come apart: closing on what is not read yet cuts the answer off."""
+    request = line.recv(65536)
+    head, end, body = request.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)content-length: *(\d+)", head)
+    missing = int(length[1]) - len(body) if end and length else 0
+    while missing > 0 and (more := line.recv(missing)):
+        request, missing = request + more, missing - len(more)
+    return request
 
 
 @dataclass
@@ -111,7 +129,7 @@ class TLSServer:
                 line, _ = self.listener.accept()
                 with suppress(OSError), self.context.wrap_socket(line, server_side=True) as tls:
                     tls.settimeout(5)
-                    self.received.append(_whole_request(tls))
+                    self.received.append(whole_request(tls))
                     tls.sendall(http_answer(Connection="close"))
 
     def stop(self) -> None:

@@ -4,6 +4,7 @@
 (() => {
   "use strict";
   const NAME = "connected_accounts";
+  const PATIENCE = 10000; // milliseconds
   const channel = "BroadcastChannel" in window ? new BroadcastChannel(NAME) : null;
 
   // The window of its own has arrived at its end.
@@ -47,6 +48,8 @@
     }
     if (form.dataset.caPopup && openPopup(form)) return;
     setPending(form, true);
+    // The browser was stopped, or the site did not answer: the button is for pressing again.
+    setTimeout(() => setPending(form, false), PATIENCE);
   });
 
   // The page came back from the browser's memory: the button is for pressing again.

@@ -8,6 +8,7 @@ from allauth.socialaccount.models import SocialToken
 from django.core.management import CommandError
 from django.test import override_settings
 from django.utils import timezone
+from oauth2_capture.models import OAuthToken
 from social_django.models import UserSocialAuth
 
 from bench.stub import LIFE, token
@@ -114,6 +115,14 @@ def test_a_dry_run_counts_and_changes_nothing(source: str) -> None:
     assert plaintext(source) == before
 
 
+def test_a_dry_run_after_an_import_says_what_is_here_already(source: str) -> None:
+    MAKE[source](person(), 7)
+    run(source)
+    said = run(source, "--dry-run")
+    assert "would be imported" not in said
+    assert "gitea: 1 skipped: its owner has this account here already" in said
+
+
 def test_names_are_mapped_and_scopes_said(source: str, settings: Any) -> None:
     MAKE[source](person(), 7)
     entry = settings.CONNECTED_ACCOUNTS["PROVIDERS"]["gitea"]
@@ -214,3 +223,7 @@ def test_the_packages_wrote_the_rows(source: str) -> None:
     elif source == "social-auth":
         assert isinstance(row, UserSocialAuth)
         assert {"auth_time", "access_token", "refresh_token"} <= set(row.extra_data)
+    else:
+        assert isinstance(row, OAuthToken)
+        assert row.profile_json["login"] == row.name == "u7"
+        assert row.access_token == token("a", 7, 0)

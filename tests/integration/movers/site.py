@@ -1,6 +1,5 @@
 """People of the site that moves, and connections that the other packages made for them."""
 
-from datetime import timedelta
 from io import StringIO
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -10,11 +9,10 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.test import Client
-from django.utils import timezone
 from oauth2_capture.models import OAuthToken
 from social_django.models import UserSocialAuth
 
-from bench.stub import LIFE, token
+from tests.integration.movers import capture
 
 SOURCES = ("allauth", "social-auth", "oauth2-capture")
 
@@ -55,20 +53,8 @@ def by_social_auth(user: Any, number: int) -> UserSocialAuth:
 
 
 def by_oauth2_capture(user: Any, number: int) -> OAuthToken:
-    """What its callback stores of the stub's answer. (That module needs Python 3.12; its table is
-    the same.)"""
-    return OAuthToken.objects.create(
-        provider="gitea",
-        user_id=str(number),
-        owner=user,
-        access_token=token("a", number, 0),
-        refresh_token=token("r", number, 0),
-        expires_at=timezone.now() + timedelta(seconds=LIFE),
-        scope="read write",
-        token_type="Bearer",
-        profile_json={"id": str(number), "email": f"u{number}@provider.example"},
-        name=f"u{number}",
-    )
+    capture.connect(user, number)
+    return OAuthToken.objects.get(user_id=str(number), owner=user)
 
 
 MAKE = {

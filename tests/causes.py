@@ -1,0 +1,36 @@
+"""One error for each page of a failure: ``test_failure_pages.py`` fails where one has none."""
+
+from connected_accounts.exceptions import (
+    AuthorizationDenied,
+    ClientRejected,
+    ConfigurationError,
+    ConnectedAccountsError,
+    InvalidState,
+    ProviderUnavailable,
+    UnexpectedResponse,
+)
+
+CAUSES: dict[str, ConnectedAccountsError] = {
+    "malformed": InvalidState("malformed"),
+    "expired": InvalidState("expired"),
+    "replayed": InvalidState("replayed"),
+    "wrong_issuer": InvalidState("wrong_issuer"),
+    "code_missing": InvalidState("code_missing"),
+    "code_rejected": InvalidState("code_rejected"),
+    "settings_changed": InvalidState("settings_changed"),
+    "other_user": InvalidState("other_user"),
+    "other_browser": InvalidState("other_browser"),
+    "not_permitted": InvalidState("not_permitted"),
+    "access_denied": AuthorizationDenied("access_denied"),
+    "other_account": AuthorizationDenied("other_account"),
+    "account_in_use": AuthorizationDenied("account_in_use"),
+    "unavailable": ProviderUnavailable("status_503"),
+    "unexpected": UnexpectedResponse("not_json"),
+    "unusable": UnexpectedResponse("no_metadata"),
+    "client_rejected": ClientRejected("invalid_client"),
+    "credentials": ClientRejected("credentials"),
+    "inputs": ConfigurationError("inputs"),
+    "no_client": ConfigurationError("no_client"),
+    "unknown_scope": ConfigurationError("unknown_scope"),
+    "configuration": ConfigurationError("option"),
+}

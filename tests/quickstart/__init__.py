@@ -1,0 +1,1 @@
+"""The quickstart page, followed word for word: ``python -m tests.quickstart``."""

@@ -1,0 +1,1 @@
+"""A site whose every line is typed."""

@@ -1,0 +1,72 @@
+"""Pages of the site's own, and what is done without a page."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from django.core.serializers.json import DjangoJSONEncoder
+
+from connected_accounts.models import ConnectedAccount, Revocation
+from connected_accounts.oauth2.state import new_secret
+from connected_accounts.services import (
+    Completed,
+    adisconnect,
+    aget_access_token,
+    arefresh,
+    complete_authorization,
+    disconnect,
+    export,
+    get_access_token,
+    refresh,
+    start_authorization,
+)
+from connected_accounts.services.revocation import disconnect_all
+
+
+def start(user: Any) -> tuple[str, str]:
+    secret = new_secret()
+    url: str = start_authorization(
+        user=user,
+        provider="medals",
+        redirect_uri="https://app.example.org/back/",
+        browser_secret=secret,
+        scopes=["medals:read"],
+    )
+    return secret, url
+
+
+def finish(user: Any, secret: str, params: Mapping[str, str]) -> ConnectedAccount:
+    done: Completed = complete_authorization(
+        user=user, provider="medals", browser_secret=secret, params=params
+    )
+    created: bool = done.created
+    assert created or done.next == ""
+    return done.account
+
+
+def token_of(account: ConnectedAccount) -> str:
+    refresh(account)
+    return get_access_token(account)
+
+
+async def token_later(account: ConnectedAccount) -> str:
+    await arefresh(account)
+    return await aget_access_token(account)
+
+
+def end(account: ConnectedAccount) -> str:
+    owed: Revocation | None = disconnect(account)
+    return "" if owed is None else owed.outcome
+
+
+async def end_later(account: ConnectedAccount) -> Revocation | None:
+    return await adisconnect(account)
+
+
+def end_all() -> int:
+    return sum(disconnect_all(ConnectedAccount.objects.filter(user__is_active=False)))
+
+
+def what_we_have(user: Any) -> str:
+    kept: dict[str, list[dict[str, Any]]] = export(user)
+    return json.dumps(kept, cls=DjangoJSONEncoder)
