@@ -75,7 +75,7 @@ class ConnectedAccountAdmin(ReadOnlyAdmin):
     list_display_links = ("provider", "label")
     list_filter = (ProviderFilter, "status", "reason", ExpiringFilter, OwnerFilter)
     list_select_related = ("user",)
-    # Exact and prefix search use an index; "contains" reads every row.
+    # By the beginning or as a whole; the table is read once for it, in get_search_results.
     search_fields = ("label__istartswith", "subject__startswith")
     search_help_text = _("The beginning of a label, subject, user name or e-mail address.")
     ordering = ("-pk",)

@@ -17,6 +17,8 @@ from connected_accounts.conf import Problem
 from connected_accounts.exceptions import InvalidState
 from connected_accounts.terms import owner_key
 
+__all__ = ["Owner", "owner_for"]
+
 logger = logging.getLogger("connected_accounts")
 
 MAX_KEY: Final = 128

@@ -22,7 +22,9 @@ people.objects.bulk_create(
     for name in (f"person-{{number}}" for number in range({PEOPLE}))
 )
 """
+# Everything is done under the showcase's strict policy.
 SETTINGS = """
+MIDDLEWARE = ["tests.browser.showcase.observed", *MIDDLEWARE]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher",
                     "django.contrib.auth.hashers.PBKDF2PasswordHasher"]
 """

@@ -96,6 +96,8 @@ class Page:
             check_settings({name: names[name] for name in made if name.isupper()})
         if not {*names.get("INSTALLED_APPS", ())} <= {*settings.INSTALLED_APPS}:
             self.settings.INSTALLED_APPS = [*names["INSTALLED_APPS"], "connected_accounts"]
+        if "OWNERS" in names.get("CONNECTED_ACCOUNTS", {}):
+            self.settings.CONNECTED_ACCOUNTS = names["CONNECTED_ACCOUNTS"]
         for name in made:
             made_here = names[name]
             if name == "urlpatterns":

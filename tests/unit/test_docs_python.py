@@ -20,7 +20,7 @@ from connected_accounts import signals
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.testing import Answer, FakeProvider, RecordedRequest
 from connected_accounts.testing.badgr import BadgrDialect
-from tests.unit import teams
+from example_project.teams.models import Membership, Team
 from tests.unit.doc_pages import DOCS, FOLLOWED, ROOT, TEXTS, blocks
 from tests.unit.doc_python import Page, a_record, write
 
@@ -86,13 +86,14 @@ def given(
         "CLIENT_SECRET": "bits-secret",
     }
     providers = settings.CONNECTED_ACCOUNTS["PROVIDERS"] | {"bits": bits}
-    settings.CONNECTED_ACCOUNTS = {"PROVIDERS": providers, "OWNERS": teams.HOOK}
-    monkeypatch.setattr(teams, "members", {})
-    teams.join("7", ada, teams.ALL)
+    owners = "example_project.teams.owners.owners_of"
+    settings.CONNECTED_ACCOUNTS = {"PROVIDERS": providers, "OWNERS": owners}
+    team = Team.objects.create(pk=7, name="Guild")
+    Membership.objects.create(team=team, user=ada, is_lead=True)
     badgr = fake_provider("badgr", dialect=WithBadges)
     account = connected_account("badgr", ada, label="ada@work.example")
     connected_account("badgr", None, subject="the-site")
-    connected_account("badgr", ada, subject="the-team", owner="team:7")
+    connected_account("badgr", ada, subject="the-guild", owner=team.owner_key)
     fake_provider("bits").add_client("bits-client", "bits-secret", subject="the-site")
     connected_account("bits", None)
 
@@ -112,10 +113,10 @@ def given(
         "user": ada,
         "account": account,
         "sender": ConnectedAccount,
+        "instance": team,
+        "team_id": team.pk,
         "reason": "revoked",
         "award": {},
-        "team_id": 7,
-        "instance": SimpleNamespace(pk=7),
         "record": a_record(**dict.fromkeys(fields, "")),
     }
 
