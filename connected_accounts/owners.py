@@ -125,5 +125,5 @@ def problems() -> Iterator[Problem]:
         yield Problem(
             "E019",
             f"CONNECTED_ACCOUNTS['OWNERS'] {path!r} is not a function that can be imported.",
-            'Write its dotted path, such as "mysite.teams.owners_of".',
+            'Write its dotted path, such as "yoursite.teams.owners_of".',
         )

@@ -293,6 +293,8 @@ def test_a_provider_without_a_client_or_with_wrong_settings_says_so(
 def test_who_starts_too_often_is_told_when_to_go_on(
     front: Front, monkeypatch: pytest.MonkeyPatch, client_of_ada: Client
 ) -> None:
+    moment = timezone.now()
+    monkeypatch.setattr(throttle.timezone, "now", lambda: moment)  # all in one minute
     for _ in range(throttle.STARTS_PER_USER - 1):
         start(client_of_ada)  # pages and API are counted together
     front.post("/providers/badgr/connect/")
@@ -361,8 +363,13 @@ def test_an_account_whose_provider_left_the_settings_is_shown_and_disconnected(
 
 
 def test_testing_says_what_came_back(
-    front: Front, account: ConnectedAccount, badgr: FakeProvider
+    front: Front,
+    account: ConnectedAccount,
+    badgr: FakeProvider,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    moment = timezone.now()
+    monkeypatch.setattr(throttle.timezone, "now", lambda: moment)  # all in one minute
     assert document(front.post(f"/accounts/{account.pk}/test/"))["state"] == "connected"
     badgr.script("identity", Answer(status=503))
     told = document(front.post(f"/accounts/{account.pk}/test/"))

@@ -31,6 +31,7 @@ MISTAKES: dict[str, list[Any]] = {
     "REFRESH_CONCURRENCY": ["32", 0],
     "REVOKE_GIVE_UP_AFTER": ["30 days", -1],
     "EVENT_RETENTION_DAYS": ["90", -1],
+    "OWNERS": ["nowhere.owners_of", "", ["nowhere.owners_of"]],
     "BACKEND": ["badgr", ""],
     "CLIENT_ID": [17, ("client",)],
     "CLIENT_SECRET": [17, ("secret",)],
