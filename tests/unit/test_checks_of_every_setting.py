@@ -21,7 +21,6 @@ GOOD = {
 NO_TYPE = object()
 MISTAKES: dict[str, list[Any]] = {
     "PROVIDERS": ["badgr", ["badgr"]],
-    "OWNERS": ["owners", 5],
     "SITE_ID": [1, ("production",)],
     "REDIRECT_BASE_URL": ["app.example.org", "http://app.example.org", ["https://x.example"]],
     "STATE_MAX_AGE": ["600", 0],
