@@ -1,4 +1,7 @@
-"""Connections as staff see them: their health, and two actions. No token, not even sealed."""
+"""Connections as staff see them: their health, and two actions. No token, not even sealed.
+
+What only an open page needs is imported by the page: Django loads this module in every process.
+"""
 
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -13,8 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 from django.views.decorators.debug import sensitive_post_parameters
 
-from connected_accounts import client_admin, staff, staff_actions
-from connected_accounts.figures import provider_figures
+from connected_accounts import client_admin
 from connected_accounts.large_lists import (
     BoundedPaginator,
     ExpiringFilter,
@@ -31,9 +33,7 @@ from connected_accounts.models import (
     owner_key,
 )
 from connected_accounts.providers.inputs import CREDENTIALS
-from connected_accounts.services.activity import DAYS
 from connected_accounts.services.revocation import disconnect
-from connected_accounts.timeline import timeline
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
@@ -41,6 +41,7 @@ else:
     ModelAdmin = admin.ModelAdmin
 
 
+CONNECT: Final = "connected_accounts.add_connectedaccount"
 MAX_FOUND: Final = 1000  # twice: by user, and by label or subject
 __all__ = ["client_admin"]  # which registers a page of its own
 
@@ -128,15 +129,21 @@ class ConnectedAccountAdmin(ReadOnlyAdmin):
     @method_decorator(sensitive_post_parameters(*CREDENTIALS))
     def connect_site(self, request: HttpRequest) -> HttpResponse:
         """Connect an account that belongs to the site."""
+        from connected_accounts import staff
+
         return staff.connect_site(request, self._context(request, _("Connect an account")))
 
     @method_decorator(sensitive_post_parameters(*CREDENTIALS))
     def reconnect_site(self, request: HttpRequest, pk: str) -> HttpResponse:
         """Connect an account that belongs to the site again."""
+        from connected_accounts import staff
+
         return staff.reconnect_site(request, self._context(request, _("Connect again")), pk)
 
     def try_account(self, request: HttpRequest, pk: str) -> HttpResponse:
         """Call the provider once with the account's token."""
+        from connected_accounts import staff_actions
+
         context = self._context(request, _("Test this connection"))
         return staff_actions.try_account(request, context, pk)
 
@@ -150,8 +157,10 @@ class ConnectedAccountAdmin(ReadOnlyAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
+        from connected_accounts.timeline import timeline
+
         more: dict[str, Any] = {
-            "may_connect_the_site": request.user.has_perm(staff.PERMISSION),
+            "may_connect_the_site": request.user.has_perm(CONNECT),
             "may_test": self.has_refresh_permission(request),
         }
         row = self.get_object(request, object_id)
@@ -167,10 +176,13 @@ class ConnectedAccountAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> Any:
         """The list, with each provider's figures above it."""
+        from connected_accounts.figures import provider_figures
+        from connected_accounts.services.activity import DAYS
+
         above = {
             "figures": provider_figures(timezone.now()),
             "chart_days": DAYS,
-            "may_connect_the_site": request.user.has_perm(staff.PERMISSION),
+            "may_connect_the_site": request.user.has_perm(CONNECT),
         }
         return super().changelist_view(request, {**above, **(extra_context or {})})
 
@@ -197,6 +209,8 @@ class ConnectedAccountAdmin(ReadOnlyAdmin):
     def refresh_now(
         self, request: HttpRequest, queryset: QuerySet[ConnectedAccount]
     ) -> HttpResponse | None:
+        from connected_accounts import staff_actions
+
         explanation = _("A worker refreshes these accounts now, whatever their backoff says.")
         context = self._context(request, _("Refresh now")) | {"explanation": explanation}
         if page := staff_actions.ask_first(request, context, queryset, "refresh_now"):
@@ -221,6 +235,8 @@ class ConnectedAccountAdmin(ReadOnlyAdmin):
     def disconnect_and_revoke(
         self, request: HttpRequest, queryset: QuerySet[ConnectedAccount]
     ) -> HttpResponse | None:
+        from connected_accounts import staff_actions
+
         explanation = _(
             "These accounts are deleted at once, and their permissions withdrawn at the providers. "
             "Their owners must connect them again to use them."
