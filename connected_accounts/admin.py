@@ -3,7 +3,7 @@
 What only an open page needs is imported by the page: Django loads this module in every process.
 """
 
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from django.contrib import admin, messages
 from django.db import transaction
@@ -16,9 +16,8 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 from django.views.decorators.debug import sensitive_post_parameters
 
-from connected_accounts import client_admin
+from connected_accounts import client_admin, records_admin
 from connected_accounts.large_lists import (
-    BoundedPaginator,
     ExpiringFilter,
     OwnerFilter,
     ProviderFilter,
@@ -27,39 +26,15 @@ from connected_accounts.large_lists import (
 from connected_accounts.models import (
     SITE_OWNER,
     ConnectedAccount,
-    Event,
-    ProviderState,
-    Revocation,
     owner_key,
 )
 from connected_accounts.providers.inputs import CREDENTIALS
+from connected_accounts.records_admin import ReadOnlyAdmin
 from connected_accounts.services.revocation import disconnect
-
-if TYPE_CHECKING:
-    ModelAdmin = admin.ModelAdmin[Any]
-else:
-    ModelAdmin = admin.ModelAdmin
-
 
 CONNECT: Final = "connected_accounts.add_connectedaccount"
 MAX_FOUND: Final = 1000  # twice: by user, and by label or subject
-__all__ = ["client_admin"]  # which registers a page of its own
-
-
-class ReadOnlyAdmin(ModelAdmin):
-    """To be looked at: what stands here is written by the flows alone."""
-
-    show_full_result_count = False
-    paginator = BoundedPaginator
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+__all__ = ["client_admin", "records_admin"]  # which register pages of their own
 
 
 @admin.register(ConnectedAccount)
@@ -111,7 +86,7 @@ class ConnectedAccountAdmin(ReadOnlyAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         # Deleting withdraws the grant at the provider as well.
-        return ModelAdmin.has_delete_permission(self, request, obj)
+        return admin.ModelAdmin.has_delete_permission(self, request, obj)
 
     def get_urls(self) -> list[Any]:
         def page(view: Any) -> Any:
@@ -262,46 +237,3 @@ class ConnectedAccountAdmin(ReadOnlyAdmin):
             messages.SUCCESS,
         )
         return None
-
-
-@admin.register(Revocation)
-class RevocationAdmin(ReadOnlyAdmin):
-    list_display = (
-        "provider",
-        "label",
-        "owner_key",
-        "outcome",
-        "attempts",
-        "next_attempt_at",
-        "last_error",
-        "created_at",
-    )
-    list_filter = (ProviderFilter, "outcome")
-    search_fields = ("label__istartswith", "subject__startswith", "owner_key__exact")
-    ordering = ("-pk",)
-    fields = (
-        "provider",
-        "label",
-        "subject",
-        "owner_key",
-        "outcome",
-        "attempts",
-        "last_error",
-        "created_at",
-        "next_attempt_at",
-        "finished_at",
-    )
-
-
-@admin.register(Event)
-class EventAdmin(ReadOnlyAdmin):
-    list_display = ("at", "kind", "provider", "label", "owner_key", "detail")
-    list_filter = ("kind", ProviderFilter)
-    search_fields = ("label__istartswith", "subject__startswith", "owner_key__exact")
-    ordering = ("-pk",)
-
-
-@admin.register(ProviderState)
-class ProviderStateAdmin(ReadOnlyAdmin):
-    list_display = ("provider", "paused_until", "pause_reason", "site_id")
-    fields = ("provider", "paused_until", "pause_reason", "site_id")

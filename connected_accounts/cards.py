@@ -8,6 +8,8 @@ from typing import Any, Final
 from django.db import router
 from django.urls import reverse
 from django.utils.formats import date_format
+from django.utils.html import escape, format_html
+from django.utils.safestring import SafeString
 from django.utils.timezone import is_aware, localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -52,33 +54,34 @@ class _ByKey:
 
 class Words(_ByKey):
     """What all cards of a page have in common: the words on them, days, and where their links lead.
-    Each is worked out once, where a tag in the template would for every card."""
+    Each is worked out and escaped once, where a tag in the template would for every card."""
 
     def __init__(self) -> None:
-        self.connected_since = _("Connected since")
-        self.last_refreshed = _("Last refreshed")
-        self.reconnect = _("Reconnect")
-        self.disconnect = _("Disconnect")
-        self.history = _("History")
-        self.test = _("Test this connection")
-        self._days: dict[date, str] = {}
-        self._around: dict[str, tuple[str, str]] = {}
+        self.connected_since = escape(_("Connected since"))
+        self.last_refreshed = escape(_("Last refreshed"))
+        self.reconnect = escape(_("Reconnect"))
+        self.disconnect = escape(_("Disconnect"))
+        self.history = escape(_("History"))
+        self.test = escape(_("Test this connection"))
+        self._days: dict[date, SafeString] = {}
+        self._around: dict[str, tuple[SafeString, SafeString]] = {}
 
-    def day_of(self, moment: datetime) -> str:
-        """The day of a moment, in the reader's time zone and format."""
+    def day_of(self, moment: datetime) -> SafeString:
+        """The day of a moment as a ``time`` element, in the reader's time zone and format."""
         day = (localtime(moment) if is_aware(moment) else moment).date()
         if day not in self._days:
-            self._days[day] = date_format(day, "DATE_FORMAT")
+            words = date_format(day, "DATE_FORMAT")
+            self._days[day] = format_html('<time datetime="{}">{}</time>', day.isoformat(), words)
         return self._days[day]
 
-    def address_of(self, page: str, pk: int) -> str:
+    def address_of(self, page: str, pk: int) -> SafeString:
         """The address of ``page``, a name of connected_accounts.urls, for one account."""
         if page not in self._around:
             address = reverse(f"connected_accounts:{page}", args=[_ANY_PK])
             before, _number, after = address.rpartition(str(_ANY_PK))
-            self._around[page] = before, after
+            self._around[page] = escape(before), escape(after)
         before, after = self._around[page]
-        return f"{before}{pk}{after}"
+        return before + escape(pk) + after
 
 
 @dataclass(frozen=True)
@@ -105,17 +108,17 @@ class Card(_ByKey):
     note: str = ""
 
     @property
-    def title(self) -> str:
+    def title(self) -> SafeString:
         """Which account it is, in one line."""
-        return f"{self.service} {self.label}"
+        return escape(f"{self.service} {self.label}")
 
     @property
-    def connected_on(self) -> str:
+    def connected_on(self) -> SafeString:
         return self.words.day_of(self.connected_at)
 
     @property
-    def refreshed_on(self) -> str:
-        return self.words.day_of(self.refreshed_at) if self.refreshed_at else ""
+    def refreshed_on(self) -> SafeString | None:
+        return self.words.day_of(self.refreshed_at) if self.refreshed_at else None
 
     @property
     def needs_you(self) -> bool:
@@ -126,19 +129,19 @@ class Card(_ByKey):
         return self.can_reconnect and not self.needs_you
 
     @property
-    def reconnect_url(self) -> str:
+    def reconnect_url(self) -> SafeString:
         return self.words.address_of("reconnect", self.pk)
 
     @property
-    def disconnect_url(self) -> str:
+    def disconnect_url(self) -> SafeString:
         return self.words.address_of("disconnect", self.pk)
 
     @property
-    def history_url(self) -> str:
+    def history_url(self) -> SafeString:
         return self.words.address_of("history", self.pk)
 
     @property
-    def test_url(self) -> str:
+    def test_url(self) -> SafeString:
         return self.words.address_of("test", self.pk)
 
 

@@ -5,10 +5,11 @@ import logging
 from datetime import datetime, timedelta
 from typing import Final
 
-from django.db import connection
+from django.db import connection, router
 from django.utils import timezone
 
 from connected_accounts import conf, security
+from connected_accounts.bulk import read_all
 from connected_accounts.models import SITE_OWNER, Event, Kind, ProviderState
 from connected_accounts.security import SecurityEvent
 
@@ -58,8 +59,9 @@ def pause_of(alias: str, now: datetime) -> str:
 
 def away() -> set[str]:
     """The aliases that nobody gets an answer from at the moment. One query, of a few rows."""
-    rows = ProviderState.objects.filter(pause_reason=OUTAGE)
-    return set(rows.values_list("provider", flat=True))
+    using = router.db_for_read(ProviderState)
+    rows = read_all(ProviderState, {"pause_reason": OUTAGE}, ["provider"], using=using)
+    return {row.provider for row in rows}
 
 
 def belongs_here(state: ProviderState) -> bool:
