@@ -104,14 +104,6 @@ def cpu_ms(work: Callable[[], Any], times: int) -> float:
     return (time.process_time() - began) * 1000 / times
 
 
-def wall_ms(work: Callable[[], Any], times: int = 1) -> float:
-    """Milliseconds on the wall for each of ``times`` calls."""
-    began = time.perf_counter()
-    for _ in range(times):
-        work()
-    return (time.perf_counter() - began) * 1000 / times
-
-
 def process_cpu(pid: int) -> float:
     """Seconds of CPU that another process has used (Linux)."""
     with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
