@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 RUNS = 5
+ROUNDED = 2 / os.sysconf("SC_CLK_TCK")  # seconds by which process_cpu may be wrong
 
 
 class WorkNotDone(Exception):
