@@ -19,6 +19,7 @@ FOLDER = ROOT / "docs" / "images"
 WIDE = {"width": 1440, "height": 900}
 ACCOUNTS = "/admin/connected_accounts/connectedaccount/"
 SETTINGS = """
+ROOT_URLCONF = "tests.browser.showcase"
 CONNECTED_ACCOUNTS["PROVIDERS"]["badgr"]["OPTIONAL_SCOPES"] = ["rw:backpack"]
 """
 LOOKS: dict[str, dict[str, Any]] = {
@@ -29,7 +30,8 @@ LOOKS: dict[str, dict[str, Any]] = {
 FILL = """
 from datetime import timedelta
 from django.utils import timezone
-from connected_accounts.models import ConnectedAccount, Event, Kind, Revocation
+from connected_accounts.models import ConnectedAccount, Event, Kind, ProviderClient
+from connected_accounts.models import ProviderState, Revocation
 import uuid
 now = timezone.now()
 rows = ConnectedAccount.objects
@@ -39,7 +41,8 @@ rows.filter(pk=bitbadges.pk).update(status="reconnect_required", reason="revoked
 copied = dict(user=badgr.user, owner_key=badgr.owner_key, connected_at=now - timedelta(days=20),
               client_id="x", endpoint_fingerprint="x", refresh_at=now + timedelta(minutes=3))
 rows.create(provider="bime", subject="acme:1", label="acme", failure_count=2,
-            last_error="status_503", inputs={"account": "acme"}, **copied)
+            last_error="status_503", inputs={"account": "acme"}, scopes_requested=["write"],
+            **copied)
 Event.objects.filter(provider="badgr").delete()
 for days, kind, detail in ((90, Kind.CONNECTED, ""), (41, Kind.REFRESH_FAILED, "status_503"),
                            (40, Kind.RECONNECT_REQUIRED, "revoked"), (39, Kind.REFUSED, "expired"),
@@ -53,6 +56,10 @@ for days, times in ((3, 2), (4, 9), (5, 1)):
     for _ in range(times):
         Event.record(Kind.REFRESH_FAILED, at=now - timedelta(days=days), provider="bime", owner="x")
 gone = dict(owner_key=badgr.owner_key, client_id="x", endpoint_fingerprint="x", created_at=now)
+ProviderState.objects.update_or_create(provider="oidc",
+    defaults=dict(paused_until=now + timedelta(hours=1), pause_reason="invalid_client"))
+ProviderClient.objects.create(provider="bits", owner_key="site", client_id="entered-here",
+    seal_id=uuid.uuid4(), created_at=now)
 Revocation.objects.create(provider="oidc", subject="1", label="grace@example.org", attempts=2,
     next_attempt_at=now + timedelta(hours=9), seal_id=uuid.uuid4(), **gone)
 Revocation.objects.create(provider="bits", subject="2", label="ada", outcome="revoked",
@@ -90,11 +97,21 @@ def pages_of(page: Any, site: str) -> dict[str, str]:
         "reconnect": ways["reconnect"],
         "disconnect": ways["disconnect"],
         "history": ways["history"].replace("/2/", "/1/"),
+        "missing-scopes": "/showcase/missing/",
+        "done": "/connections/done/",
     }
 
 
 def admin_pages() -> dict[str, str]:
-    return {"admin": ACCOUNTS, "admin-account": f"{ACCOUNTS}1/change/"}
+    beside = ACCOUNTS.removesuffix("connectedaccount/")
+    return {
+        "admin": ACCOUNTS,
+        "admin-account": f"{ACCOUNTS}1/change/",
+        "admin-events": f"{beside}event/?kind__exact=refresh_failed",
+        "admin-revocations": f"{beside}revocation/",
+        "admin-clients": f"{beside}providerclient/",
+        "admin-states": f"{beside}providerstate/",
+    }
 
 
 def take(page: Any, site: str, pages: dict[str, str], to: Callable[[str], Path]) -> None:
