@@ -7,7 +7,7 @@ time. Whatever goes wrong there, nobody gets anything of anybody else's.
 import logging
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from django.utils.module_loading import import_string
@@ -31,9 +31,9 @@ class Owner:
     """Somebody other than a user who has accounts, such as a team; and what one user may do there.
 
     ``key`` names it in rows: a word, a colon and an id that is never given out again, in lower
-    case: ``team:7``. ``name`` is shown to people. To see the accounts is always allowed;
-    ``may_use`` their tokens, ``may_connect`` (also again) and ``may_disconnect`` only where it is
-    True.
+    case: ``team:7``. ``name`` is shown to people; where it is blank, the key is. To see the
+    accounts is always allowed; ``may_use`` their tokens, ``may_connect`` (also again) and
+    ``may_disconnect`` only where it is True.
     """
 
     key: str
@@ -96,7 +96,9 @@ def _shared_with(user: Any) -> dict[str, Owner]:
     try:
         for owner in import_string(path)(user):
             _refuse_malformed(owner, found)
-            found[owner.key] = owner
+            # Only the user alone has no name: a team without one must not be taken for them.
+            named = owner.name and str(owner.name).strip()
+            found[owner.key] = owner if named else replace(owner, name=owner.key)
     except Exception as error:  # the site's own; its message may hold anything
         logger.error("owners hook failed, nothing is shared: %s", type(error).__name__)
         return {}

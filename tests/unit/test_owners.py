@@ -269,6 +269,19 @@ def test_the_page_says_for_whom_it_connects(crew: None, client_of_ada: Client) -
     assert 'name="owner" value="team:crew"' in page
 
 
+@pytest.mark.parametrize("name", ["", "  ", None])
+def test_a_team_without_a_name_is_not_taken_for_the_person(
+    app_settings: Any, client_of_ada: Client, name: Any
+) -> None:
+    app_settings(OWNERS="tests.unit.teams.malformed")
+    teams.given[0] = [Owner("team:crew", name, **teams.ALL)]
+    page = client_of_ada.get("/connections/badgr/connect/?owner=team:crew").content.decode()
+    assert "<strong>team:crew</strong>" in page
+    assert 'name="owner" value="team:crew"' in page
+    told = client_of_ada.get("/api/connections/providers/").json()
+    assert told["owners"] == [{"key": "team:crew", "name": "team:crew"}]
+
+
 def test_who_leaves_while_under_way_is_refused_and_nothing_is_exchanged(
     crew: None, ada: Any, client_of_ada: Client, badgr: FakeProvider
 ) -> None:
