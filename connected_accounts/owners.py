@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from django.contrib.auth import get_user_model
+from django.db import router
 from django.utils.module_loading import import_string
 
 from connected_accounts import conf
@@ -64,6 +66,22 @@ def may_connect(user: Any, key: str) -> bool:
     """Whether a user may connect accounts for an owner, now."""
     owner = owner_for(user, key)
     return owner is not None and owner.may_connect
+
+
+def may_still_connect(user: Any, key: str) -> bool:
+    """The same once more, after a while in which the user may have been deactivated or deleted."""
+    if key == owner_key(user):
+        return True  # a row without its user cannot be stored
+    now = read_again(user)
+    return getattr(now, "is_active", now is not None) and may_connect(user, key)
+
+
+def read_again(user: Any) -> Any:
+    """A user as the database knows them by now, without the permissions that Django keeps with the
+    object; None for one who is gone."""
+    kind = get_user_model()
+    rows = kind._base_manager.using(router.db_for_write(kind))
+    return rows.filter(pk=user.pk).first()
 
 
 def key_to_connect_for(user: Any, owner: str | None) -> str:

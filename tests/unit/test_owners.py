@@ -19,7 +19,14 @@ from connected_accounts.models import (
     Revocation,
 )
 from connected_accounts.owners import Owner, owner_for, owners_of
-from connected_accounts.services import disconnect, export, get_access_token, refresh
+from connected_accounts.providers.base import Identity
+from connected_accounts.services import (
+    disconnect,
+    export,
+    get_access_token,
+    identity,
+    refresh,
+)
 from connected_accounts.services.direct import connect_directly
 from connected_accounts.tasks import revoke_pending_tokens
 from connected_accounts.testing import FakeProvider
@@ -316,6 +323,32 @@ def test_who_leaves_while_the_provider_answers_is_refused_and_the_grant_withdraw
     assert not ConnectedAccount.objects.exists()
     revoke_pending_tokens.apply()
     assert [grant.is_alive for grant in badgr.grants] == [False]
+
+
+@pytest.mark.parametrize("change", ["left", "deactivated"])
+def test_who_may_no_longer_when_the_service_has_taken_a_token_connects_nothing(
+    crew: None, ada: Any, settings: Any, fake_provider: Any, change: str
+) -> None:
+    bits = {"BACKEND": "connected_accounts.providers.bits.Bits", "CLIENT_ID": "site-client"}
+    providers = settings.CONNECTED_ACCOUNTS["PROVIDERS"] | {"bits": bits}
+    settings.CONNECTED_ACCOUNTS = settings.CONNECTED_ACCOUNTS | {"PROVIDERS": providers}
+    fake = fake_provider("bits")
+    fake.add_client("crew-client", "crew-secret", subject="crew")
+    values = {"client_id": "crew-client", "client_secret": "crew-secret"}
+
+    def change_meanwhile(*args: Any) -> Identity:
+        if change == "left":
+            teams.leave("crew", ada)
+        else:
+            type(ada).objects.update(is_active=False)
+        return Identity("crew")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(identity, "identify", change_meanwhile)
+        with pytest.raises(InvalidState, match="not_permitted"):
+            connect_directly(user=ada, provider="bits", values=values, owner="team:crew")
+    assert not ConnectedAccount.objects.exists()
+    assert not ProviderClient.objects.exists()
 
 
 def test_a_colleague_cannot_finish_what_another_began(
