@@ -41,14 +41,17 @@ def connection_required(
     sent round in circles. For function views, synchronous or not; for class-based views there is
     ``ConnectionRequiredMixin``.
 
-    ``owner`` is called with what the view is called with and returns the key of the team whose
-    account is needed, instead of the user's own. Raises Http404 for a user who does not see its
-    accounts, and PermissionDenied for one who may not use them, or not connect what is missing.
+    ``owner`` is called with what the view is called with, for a signed-in user, and returns the key
+    of the team whose account is needed, instead of the user's own. Raises Http404 for a user who
+    does not see its accounts, and PermissionDenied for one who may not use them, or not connect
+    what is missing.
     """
 
     def stop(request: HttpRequest, args: Any, kwargs: Any) -> HttpResponse | None:
-        # One that returns nothing names nobody, and not the user.
-        whose = None if owner is None else owner(request, *args, **kwargs) or ""
+        def whose() -> str | None:
+            # One that returns nothing names nobody, and not the user.
+            return None if owner is None else owner(request, *args, **kwargs) or ""
+
         return stop_unless_connected(request, alias, scopes, whose)
 
     def decorate(view: View) -> View:
@@ -92,18 +95,20 @@ class ConnectionRequiredMixin:
 
     def _stop(self, request: HttpRequest) -> HttpResponse | None:
         return stop_unless_connected(
-            request, self.connection_provider, self.connection_scopes, self.get_connection_owner()
+            request, self.connection_provider, self.connection_scopes, self.get_connection_owner
         )
 
 
 def stop_unless_connected(
-    request: HttpRequest, alias: str, scopes: Sequence[str], owner: str | None = None
+    request: HttpRequest, alias: str, scopes: Sequence[str], named: Callable[[], str | None]
 ) -> HttpResponse | None:
-    """The answer to give instead of the view, or None with ``request.connected_account`` set."""
+    """The answer to give instead of the view, or None with ``request.connected_account`` set.
+    ``named`` says whose account is needed; it is asked for a signed-in user only."""
     scopes = scopes.split() if isinstance(scopes, str) else scopes
     back = _way_back(request)
     if not request.user.is_authenticated:
         return browser.to_login(request, back or "/")
+    owner = named()
     whose = user_of(request.user, owner)
     account, newest = find_account(whose.key, alias, scopes, request.GET.get("connection", ""))
     if account is not None:

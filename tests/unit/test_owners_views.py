@@ -133,6 +133,24 @@ def test_an_owner_that_a_view_forgot_to_name_is_not_the_user(ada: Any, badgr: Fa
         view(request)
 
 
+def test_who_is_not_signed_in_is_not_asked_for_a_team(db: None) -> None:
+    @connection_required("badgr", owner=lambda request: f"team:{request.user.team_id}")
+    def view(request: HttpRequest) -> HttpResponse:
+        return HttpResponse()
+
+    class Badges(ConnectionRequiredMixin, View):
+        connection_provider = "badgr"
+
+        def get_connection_owner(self) -> str:
+            return f"team:{self.request.user.team_id}"  # type: ignore[union-attr]
+
+    for called in (view, Badges.as_view()):
+        request = RequestFactory().get("/badges/")
+        request.user = AnonymousUser()
+        response = called(request)
+        assert (response.status_code, "/login/" in response["Location"]) == (303, True)
+
+
 def test_the_account_of_another_team_or_of_oneself_is_not_taken(
     shared: ConnectedAccount, ada: Any, badgr: FakeProvider, ask: Ask
 ) -> None:
