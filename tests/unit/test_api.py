@@ -22,6 +22,7 @@ from connected_accounts.models import (
     Revocation,
     Status,
 )
+from connected_accounts.owners import Owner
 from connected_accounts.tasks import revoke_pending_tokens
 from connected_accounts.testing import Answer, BadGateway, FakeProvider, connect_account
 from tests.journeys import finish, query_of, set_row, start
@@ -668,6 +669,21 @@ def test_texts_are_in_the_persons_language(ada: Any, settings: Any) -> None:
     front = Front(ada)
     told = front.get("/accounts/9/", **{"Accept-Language": "de"})
     assert document(told)["title"] != document(front.get("/accounts/9/"))["title"]
+
+
+@pytest.mark.parametrize("asked", [1, 2, 3])
+def test_who_leaves_a_team_during_a_request_sees_its_account_or_does_not(
+    ada: Any, badgr: FakeProvider, app_settings: Any, monkeypatch: pytest.MonkeyPatch, asked: int
+) -> None:
+    app_settings(OWNERS="tests.unit.teams.malformed")
+    crew = Owner("team:crew", "The crew", **teams.ALL)
+    teams.given[0] = [crew]
+    front = Front(ada)
+    account = connect_account(badgr, ada, owner="team:crew")
+    for path, gone in (("/accounts/", 200), (f"/accounts/{account.pk}/", 404)):
+        answers = iter([[crew]] * asked)
+        monkeypatch.setattr(teams, "malformed", lambda user, answers=answers: next(answers, []))
+        assert front.get(path).status_code in (200, gone)
 
 
 # --- A site without our pages -------------------------------------------------------------------
