@@ -9,7 +9,6 @@ from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from connected_accounts import browser
@@ -115,6 +114,9 @@ def stop_unless_connected(
         request.connected_account = account  # type: ignore[attr-defined]
         return None
     refuse_unless_connecting(whose)
+    address = connect_address(alias, scopes, newest, back, owner)
+    if not address:
+        raise PermissionDenied(_("A connected account with these permissions is needed."))
     if newest and set(scopes) <= set(newest[0].scopes_requested):
         service = get_provider(alias)
         missing = [scope for scope in scopes if scope not in newest[0].scopes_granted]
@@ -126,7 +128,7 @@ def stop_unless_connected(
         }
         page = render(request, "connected_accounts/missing_scopes.html", context, status=403)
         return browser.guard(page, carries_code=False)
-    return browser.SeeOther(connect_address(alias, scopes, newest, back, owner))
+    return browser.SeeOther(address)
 
 
 def user_of(user: Any, owner: str | None) -> Owner:
@@ -169,14 +171,16 @@ def connect_address(
     back: str = "",
     owner: str | None = None,
 ) -> str:
-    """The page that connects, or asks for what is missing."""
+    """The page that connects, or asks for what is missing; empty where there is no such page."""
+    address = browser.page_of("connect", alias)
+    if not address:
+        return ""
     # The scopes asked for before come along: a new grant takes the old one's place.
     optional = get_provider(alias).config.optional_scopes
     kept = set(newest[0].scopes_requested) & set(optional) if newest else set()
     asked = [*scopes, *(scope for scope in optional if scope in kept and scope not in scopes)]
     pairs = [("next", back)] * bool(back) + [("scope", scope) for scope in asked]
     query = urlencode([*pairs, ("owner", owner)] if owner else pairs)
-    address = reverse("connected_accounts:connect", args=[alias])
     return f"{address}?{query}" if query else address
 
 

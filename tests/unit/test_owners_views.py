@@ -177,6 +177,15 @@ def test_who_may_only_see_it_may_not_use_it(shared: ConnectedAccount, bob: Any, 
         ask(bob, "crew")
 
 
+def test_a_site_without_our_pages_refuses_who_has_no_connection(
+    ada: Any, ask: Ask, settings: Any
+) -> None:
+    settings.ROOT_URLCONF = "tests.unit.bare_urls"
+    teams.join("crew", ada, teams.ALL)
+    with pytest.raises(PermissionDenied, match="A connected account"):
+        ask(ada, "crew")
+
+
 def test_a_missing_permission_is_asked_for_on_behalf_of_the_team(
     ada: Any, badgr: FakeProvider, provider_settings: Any
 ) -> None:
