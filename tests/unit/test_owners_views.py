@@ -252,6 +252,14 @@ def test_the_button_connects_for_the_team_and_is_not_there_for_who_may_not(
         assert "<form" not in rendered(button, user)
 
 
+def test_a_button_whose_team_the_template_does_not_find_is_not_the_persons_own(
+    ada: Any, badgr: FakeProvider
+) -> None:
+    assert "<form" in rendered('{% connect_button "badgr" %}', ada)
+    for owner in ("team.owner_key", '""'):
+        assert "<form" not in rendered(f'{{% connect_button "badgr" owner={owner} %}}', ada)
+
+
 def test_the_connections_of_a_team_are_listed_for_who_sees_them(
     shared: ConnectedAccount, ada: Any, bob: Any, badgr: FakeProvider, django_user_model: Any
 ) -> None:
