@@ -3,6 +3,7 @@
 Described by ``openapi.json``, which lies beside this file.
 """
 
+import logging
 from typing import Any, Final
 
 from django.contrib.auth.decorators import login_not_required
@@ -22,6 +23,7 @@ from connected_accounts.api_bodies import Connecting, read_connecting, refuse_ot
 from connected_accounts.api_problems import ProblemError, problem_for
 from connected_accounts.cards import is_revocable, offers
 from connected_accounts.ended import revocation_line, revocations_of
+from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.forms import ConnectForm
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.owners import owners_of
@@ -30,6 +32,8 @@ from connected_accounts.providers.registry import get_providers
 from connected_accounts.secret import forget_locals
 from connected_accounts.services.clients import connectable
 from connected_accounts.timeline import timeline
+
+logger = logging.getLogger("connected_accounts")
 
 SAFE: Final = ("GET", "HEAD", "OPTIONS")
 MAX_DIGITS: Final = 20
@@ -75,6 +79,8 @@ class Endpoint(View):
     def problem(self, request: HttpRequest, error: Exception) -> HttpResponse:
         known = problem_for(error)
         if known is not None:
+            if isinstance(error, ConfigurationError) and known.status_code == 500:
+                logger.error("settings: %s", error)  # the person is not told what it is
             return known
         browser.forget(request)
         forget_locals(error)

@@ -648,6 +648,16 @@ def test_a_fault_of_the_site_is_told_to_the_site_and_not_to_the_person(
         front.post("/providers/badgr/connect/")
 
 
+def test_what_is_wrong_with_settings_is_told_to_the_site_alone(
+    front: Front, provider_settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    provider_settings("badgr", BACKEND="nowhere.Backend")
+    response = front.post("/providers/badgr/connect/")
+    assert problem(response) == (500, "misconfigured")
+    assert "nowhere" not in response.content.decode()
+    assert "nowhere.Backend" in caplog.text
+
+
 def test_what_was_sent_is_not_left_in_the_request(
     front: Front, bits: FakeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
