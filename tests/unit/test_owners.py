@@ -381,6 +381,19 @@ def test_a_reconnect_as_another_account_changes_nothing_and_offers_both_ways(
     assert ConnectedAccount.objects.get().subject == "crew-at-badgr"
 
 
+def test_colleagues_are_not_told_as_whom_else_somebody_signed_in(
+    shared: ConnectedAccount, client_of_ada: Client, client_of_bob: Client, badgr: FakeProvider
+) -> None:
+    away = client_of_ada.post(f"/connections/{shared.pk}/reconnect/")
+    finish(client_of_ada, badgr.authorize(away["Location"], subject="adas-private-one"))
+    address = "/api/connections/revocations/"
+    assert client_of_bob.get(address).json() == {"revocations": []}
+    (told,) = client_of_ada.get(address).json()["revocations"]
+    assert (told["label"], told["outcome"]) == ("adas-private-one", "pending")
+    revoke_pending_tokens.apply()
+    assert [grant.is_alive for grant in badgr.grants] == [True, False]
+
+
 def test_trying_again_is_for_the_team_again(
     crew: None, client_of_ada: Client, badgr: FakeProvider
 ) -> None:
