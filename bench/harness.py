@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 RUNS = 5
+ROUNDED = 2 / os.sysconf("SC_CLK_TCK")  # seconds by which process_cpu may be wrong
 
 
 class WorkNotDone(Exception):
@@ -102,14 +103,6 @@ def cpu_ms(work: Callable[[], Any], times: int) -> float:
     for _ in range(times):
         work()
     return (time.process_time() - began) * 1000 / times
-
-
-def wall_ms(work: Callable[[], Any], times: int = 1) -> float:
-    """Milliseconds on the wall for each of ``times`` calls."""
-    began = time.perf_counter()
-    for _ in range(times):
-        work()
-    return (time.perf_counter() - began) * 1000 / times
 
 
 def process_cpu(pid: int) -> float:

@@ -13,6 +13,7 @@ from bench import harness, site, stub
 from bench.harness import Figures, Goal, expect
 
 CONCURRENCY = 64
+PROVIDER_BUSY = 1 / 3  # of the time at most: the provider could answer three times as fast
 OURS, BARE, SERIAL = "ours", f"bare requests, {CONCURRENCY} threads", "bare requests, serial"
 OAUTHLIB, SOCIAL = "requests-oauthlib loop", "social-auth loop"
 
@@ -53,10 +54,14 @@ class Bench:
             connection.ensure_connection()
             backend = connection.connection.info.backend_pid
             served, database = self.provider.served(), harness.process_cpu(backend)
+            provider = harness.process_cpu(self.provider.pid)
             wall, cpu = time.perf_counter(), time.process_time()
             done = work()
             found = Taken(done, time.perf_counter() - wall, time.process_time() - cpu)
             found.database = harness.process_cpu(backend) - database
+            busy = harness.process_cpu(self.provider.pid) - provider - harness.ROUNDED
+            share = busy / found.wall
+            expect(share <= PROVIDER_BUSY, f"{who}: the provider was busy {share:.0%} of the time")
             expect(self.provider.served() - served == done, f"{who}: one request each")
             self.taken.setdefault(who, []).append(found)
             return done / found.wall

@@ -108,9 +108,10 @@ async def serve(latency: float) -> None:
 
 @dataclass
 class Running:
-    """A stub that is there: where, and how many requests it has answered."""
+    """A stub that is there: where, its process, and how many requests it has answered."""
 
     url: str
+    pid: int
 
     def served(self) -> int:
         with urlopen(f"{self.url}/served", timeout=10) as told:
@@ -125,7 +126,7 @@ def running(latency: float = 0.0) -> Iterator[Running]:
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        yield Running(f"http://127.0.0.1:{int(process.stdout.readline())}")
+        yield Running(f"http://127.0.0.1:{int(process.stdout.readline())}", process.pid)
     finally:
         process.stdin.close()
         process.wait(10)

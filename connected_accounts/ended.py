@@ -82,9 +82,8 @@ def _outcome_words(row: Revocation) -> str:
 
 def _given_up_words(row: Revocation) -> str:
     words = _(
-        "The permission could not be withdrawn (%(reason)s). Please remove it in your settings at "
-        "the service."
-    ) % {"reason": row.last_error}
+        "The permission could not be withdrawn. Please remove it in your settings at the service."
+    )
     if row.next_attempt_at is None:
         return words
     return words + " " + _("It is still tried once a day.")

@@ -110,12 +110,6 @@ def reseal(sealed: Secret) -> Sealed:
     return _encrypt(_decrypt(sealed))
 
 
-def key_of(sealed: Secret) -> str:
-    """The id of the key that sealed a value, read without opening it; empty for a damaged one."""
-    parts = _parts(sealed)
-    return parts[1] if parts else ""
-
-
 def is_sealed(value: Secret | None) -> bool:
     """Whether a loaded value has the form of sealed text, so that it may be copied unopened."""
     return _parts(value) is not None

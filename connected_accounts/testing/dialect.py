@@ -15,8 +15,6 @@ from connected_accounts.testing.server import (
     RegisteredClient,
 )
 
-JSON = "application/json"
-
 # What an answer can be scripted for.
 ENDPOINTS: Final = (
     *("token", "revocation", "identity", "api", "discovery", "registration"),

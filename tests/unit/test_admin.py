@@ -294,6 +294,26 @@ def test_the_list_shows_what_runs_out_within_a_time(
     assert len(response.context["cl"].result_list) == found
 
 
+@pytest.mark.parametrize(
+    ("chosen", "found"),
+    [
+        ({"status__exact": "active"}, ["well"]),
+        ({"status__exact": "reconnect_required"}, ["ended", "lost"]),
+        ({"reason__exact": "revoked"}, ["ended"]),
+        ({"reason__exact": "rotation_lost", "provider": "badgr"}, ["lost"]),
+        ({"reason__exact": "rotation_lost", "provider": "bitbadges"}, []),
+    ],
+)
+def test_the_list_is_filtered_by_status_and_reason(
+    make_account: Any, client_of_admin: Client, chosen: dict[str, str], found: list[str]
+) -> None:
+    make_account(label="well")
+    make_account(label="ended", status="reconnect_required", reason="revoked")
+    make_account(label="lost", status="reconnect_required", reason="rotation_lost")
+    listed = client_of_admin.get(ACCOUNTS, chosen).context["cl"].result_list
+    assert sorted(row.label for row in listed) == found
+
+
 @pytest.mark.parametrize("term", ["ada-l", "ada@site", "ADA@SITE.example"])
 def test_search_finds_by_the_beginning_of_a_users_name_or_address(
     account: ConnectedAccount, client_of_admin: Client, term: str

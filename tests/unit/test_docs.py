@@ -57,6 +57,19 @@ def test_the_navigation_has_every_page_once() -> None:
     )
 
 
+def test_the_first_page_leads_to_every_other() -> None:
+    linked = set(re.findall(r"\]\(([\w/-]+\.md)", page("index.md")))
+    assert linked == {str(path.relative_to(DOCS)) for path in PAGES} - {"index.md"}
+
+
+def test_every_picture_is_there_in_each_look_and_its_page_is_shown() -> None:
+    taken = {path.stem for path in (DOCS / "images").glob("*.png")}
+    shown = set(re.findall(r"images/([\w-]+)\.png", "".join(p.read_text("utf-8") for p in TEXTS)))
+    pages = {name.rpartition("-")[0] for name in taken}
+    assert taken == {f"{name}-{look}" for name in pages for look in ("desktop", "mobile", "dark")}
+    assert {name.rpartition("-")[0] for name in shown} == pages
+
+
 @pytest.mark.parametrize("path", [*TEXTS, *READ_ON_GITHUB], ids=lambda path: path.name)
 def test_every_file_of_the_repository_that_is_named_is_there(path: Path) -> None:
     folders = "|".join(re.escape(child.name) for child in ROOT.iterdir() if child.is_dir())

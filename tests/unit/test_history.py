@@ -68,11 +68,21 @@ def test_another_account_at_the_same_service_has_a_history_of_its_own(
     ],
 )
 def test_after_disconnecting_the_page_says_what_became_of_the_permission(
-    account: ConnectedAccount, client_of_ada: Client, ada: Any, values: Any, said: str, by_hand: Any
+    account: ConnectedAccount,
+    client_of_ada: Client,
+    ada: Any,
+    provider_settings: Any,
+    values: Any,
+    said: str,
+    by_hand: bool,
 ) -> None:
+    manage = "https://badgr.example/settings"
+    provider_settings("badgr", OPTIONS={"manage_url": manage})
     disconnect(account)
     Revocation.objects.update(finished_at=timezone.now(), **values)
-    assert said in client_of_ada.get("/connections/").content.decode()
+    text = client_of_ada.get("/connections/").content.decode()
+    assert said in text
+    assert (f'href="{manage}"' in text) is by_hand
     assert open_revocations(ada, timezone.now())[0].by_hand is by_hand
 
 

@@ -13,8 +13,8 @@ from django.test import Client
 from django.utils import timezone
 
 from connected_accounts.checks import check_keys
-from connected_accounts.fields import key_id, key_of, seal
-from connected_accounts.keys import SEALED, count_by_key
+from connected_accounts.fields import key_id, seal
+from connected_accounts.keys import SEALED, count_by_key, sealed_rows
 from connected_accounts.models import (
     AuthorizationRequest,
     ConnectedAccount,
@@ -45,7 +45,7 @@ def run(command: str = "rotate_token_keys", *arguments: str, **options: Any) -> 
 
 
 def sealed_with() -> set[str]:
-    return {key_of(row.token) for row in ConnectedAccount.objects.with_token()}
+    return set(sealed_rows(ConnectedAccount, "token").values_list("sealed_by", flat=True))
 
 
 def stored_tokens() -> list[dict[str, Any]]:

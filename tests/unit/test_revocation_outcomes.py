@@ -71,7 +71,7 @@ OUTCOMES = {
         "",
         "offers no way to withdraw",
     ),
-    "given_up": (make_given_up, "status_503", "could not be withdrawn (status_503)"),
+    "given_up": (make_given_up, "status_503", "could not be withdrawn. Please remove it"),
 }
 
 
@@ -89,6 +89,7 @@ def test_each_outcome_is_reached_and_seen_by_user_and_staff(
     revoke_pending()
     assert outcomes() == [(outcome, error)]
     assert words in page(client_of_ada)
+    assert "status_" not in page(client_of_ada)
     row, staff = Revocation.objects.get(), Client()
     staff.force_login(django_user_model.objects.create_superuser("root"))
     where = "/admin/connected_accounts/revocation/"
