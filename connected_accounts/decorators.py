@@ -9,7 +9,6 @@ from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from connected_accounts import browser
@@ -41,14 +40,17 @@ def connection_required(
     sent round in circles. For function views, synchronous or not; for class-based views there is
     ``ConnectionRequiredMixin``.
 
-    ``owner`` is called with what the view is called with and returns the key of the team whose
-    account is needed, instead of the user's own. Raises Http404 for a user who does not see its
-    accounts, and PermissionDenied for one who may not use them, or not connect what is missing.
+    ``owner`` is called with what the view is called with, for a signed-in user, and returns the key
+    of the team whose account is needed, instead of the user's own. Raises Http404 for a user who
+    does not see its accounts, and PermissionDenied for one who may not use them, or not connect
+    what is missing.
     """
 
     def stop(request: HttpRequest, args: Any, kwargs: Any) -> HttpResponse | None:
-        # One that returns nothing names nobody, and not the user.
-        whose = None if owner is None else owner(request, *args, **kwargs) or ""
+        def whose() -> str | None:
+            # One that returns nothing names nobody, and not the user.
+            return None if owner is None else owner(request, *args, **kwargs) or ""
+
         return stop_unless_connected(request, alias, scopes, whose)
 
     def decorate(view: View) -> View:
@@ -92,24 +94,29 @@ class ConnectionRequiredMixin:
 
     def _stop(self, request: HttpRequest) -> HttpResponse | None:
         return stop_unless_connected(
-            request, self.connection_provider, self.connection_scopes, self.get_connection_owner()
+            request, self.connection_provider, self.connection_scopes, self.get_connection_owner
         )
 
 
 def stop_unless_connected(
-    request: HttpRequest, alias: str, scopes: Sequence[str], owner: str | None = None
+    request: HttpRequest, alias: str, scopes: Sequence[str], named: Callable[[], str | None]
 ) -> HttpResponse | None:
-    """The answer to give instead of the view, or None with ``request.connected_account`` set."""
+    """The answer to give instead of the view, or None with ``request.connected_account`` set.
+    ``named`` says whose account is needed; it is asked for a signed-in user only."""
     scopes = scopes.split() if isinstance(scopes, str) else scopes
     back = _way_back(request)
     if not request.user.is_authenticated:
         return browser.to_login(request, back or "/")
+    owner = named()
     whose = user_of(request.user, owner)
     account, newest = find_account(whose.key, alias, scopes, request.GET.get("connection", ""))
     if account is not None:
         request.connected_account = account  # type: ignore[attr-defined]
         return None
     refuse_unless_connecting(whose)
+    address = connect_address(alias, scopes, newest, back, owner)
+    if not address:
+        raise PermissionDenied(_("A connected account with these permissions is needed."))
     if newest and set(scopes) <= set(newest[0].scopes_requested):
         service = get_provider(alias)
         missing = [scope for scope in scopes if scope not in newest[0].scopes_granted]
@@ -121,7 +128,7 @@ def stop_unless_connected(
         }
         page = render(request, "connected_accounts/missing_scopes.html", context, status=403)
         return browser.guard(page, carries_code=False)
-    return browser.SeeOther(connect_address(alias, scopes, newest, back, owner))
+    return browser.SeeOther(address)
 
 
 def user_of(user: Any, owner: str | None) -> Owner:
@@ -164,14 +171,16 @@ def connect_address(
     back: str = "",
     owner: str | None = None,
 ) -> str:
-    """The page that connects, or asks for what is missing."""
+    """The page that connects, or asks for what is missing; empty where there is no such page."""
+    address = browser.page_of("connect", alias)
+    if not address:
+        return ""
     # The scopes asked for before come along: a new grant takes the old one's place.
     optional = get_provider(alias).config.optional_scopes
     kept = set(newest[0].scopes_requested) & set(optional) if newest else set()
     asked = [*scopes, *(scope for scope in optional if scope in kept and scope not in scopes)]
     pairs = [("next", back)] * bool(back) + [("scope", scope) for scope in asked]
     query = urlencode([*pairs, ("owner", owner)] if owner else pairs)
-    address = reverse("connected_accounts:connect", args=[alias])
     return f"{address}?{query}" if query else address
 
 

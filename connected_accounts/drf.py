@@ -22,8 +22,9 @@ class HasConnection(BasePermission):  # type: ignore[misc]  # no types are shipp
 
     Sets ``request.connected_account``, as ``connection_required`` does. Anybody else gets 403 and a
     body with ``code`` (``connection_required``, or ``scopes_missing`` where the person was asked
-    already and granted fewer), ``missing`` and ``connect_url``: a client shows that as a link.
-    Name a permission before it that asks for a signed-in user. A view with the method
+    already and granted fewer), ``missing`` and ``connect_url``: a client shows that as a link. It
+    is empty on a site that has none of our pages and connects by the JSON API. Name a
+    permission before it that asks for a signed-in user. A view with the method
     ``get_connection_owner`` asks for a team's account, as ``ConnectionRequiredMixin`` does.
     """
 
@@ -48,12 +49,11 @@ class HasConnection(BasePermission):  # type: ignore[misc]  # no types are shipp
         asked = bool(newest) and set(scopes) <= set(newest[0].scopes_requested)
         granted = newest[0].scopes_granted if newest else []
         self.code = "scopes_missing" if asked else "connection_required"
+        address = connect_address(alias, scopes, newest, owner=name)
         self.message = {
             "detail": _("A connected account with these permissions is needed."),
             "code": self.code,
             "missing": [scope for scope in scopes if scope not in granted],
-            "connect_url": request.build_absolute_uri(
-                connect_address(alias, scopes, newest, owner=name)
-            ),
+            "connect_url": request.build_absolute_uri(address) if address else "",
         }
         return False

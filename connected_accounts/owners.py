@@ -7,9 +7,11 @@ time. Whatever goes wrong there, nobody gets anything of anybody else's.
 import logging
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from django.contrib.auth import get_user_model
+from django.db import router
 from django.utils.module_loading import import_string
 
 from connected_accounts import conf
@@ -31,9 +33,9 @@ class Owner:
     """Somebody other than a user who has accounts, such as a team; and what one user may do there.
 
     ``key`` names it in rows: a word, a colon and an id that is never given out again, in lower
-    case: ``team:7``. ``name`` is shown to people. To see the accounts is always allowed;
-    ``may_use`` their tokens, ``may_connect`` (also again) and ``may_disconnect`` only where it is
-    True.
+    case: ``team:7``. ``name`` is shown to people; where it is blank, the key is. To see the
+    accounts is always allowed; ``may_use`` their tokens, ``may_connect`` (also again) and
+    ``may_disconnect`` only where it is True.
     """
 
     key: str
@@ -66,6 +68,22 @@ def may_connect(user: Any, key: str) -> bool:
     return owner is not None and owner.may_connect
 
 
+def may_still_connect(user: Any, key: str) -> bool:
+    """The same once more, after a while in which the user may have been deactivated or deleted."""
+    if key == owner_key(user):
+        return True  # a row without its user cannot be stored
+    now = read_again(user)
+    return getattr(now, "is_active", now is not None) and may_connect(user, key)
+
+
+def read_again(user: Any) -> Any:
+    """A user as the database knows them by now, without the permissions that Django keeps with the
+    object; None for one who is gone."""
+    kind = get_user_model()
+    rows = kind._base_manager.using(router.db_for_write(kind))
+    return rows.filter(pk=user.pk).first()
+
+
 def key_to_connect_for(user: Any, owner: str | None) -> str:
     """The key of whom ``user`` connects for; None: for oneself, or for the site without a user.
 
@@ -96,7 +114,9 @@ def _shared_with(user: Any) -> dict[str, Owner]:
     try:
         for owner in import_string(path)(user):
             _refuse_malformed(owner, found)
-            found[owner.key] = owner
+            # Only the user alone has no name: a team without one must not be taken for them.
+            named = owner.name and str(owner.name).strip()
+            found[owner.key] = owner if named else replace(owner, name=owner.key)
     except Exception as error:  # the site's own; its message may hold anything
         logger.error("owners hook failed, nothing is shared: %s", type(error).__name__)
         return {}

@@ -31,7 +31,7 @@ from connected_accounts.models import (
 )
 from connected_accounts.oauth2 import state
 from connected_accounts.oauth2.token import TokenResponse
-from connected_accounts.owners import may_connect
+from connected_accounts.owners import may_connect, may_still_connect, read_again
 from connected_accounts.providers.base import Client, Endpoints, Provider
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.secret import forgetful
@@ -119,7 +119,7 @@ def _finish(
         token = with_claims(service, endpoints, token, nonce=row.oidc_nonce, now=sent_at)
         identity = identify(service, endpoints, token)
         subject = identity.subject
-        _refuse_unless_permitted(row, sent_at)  # the provider took its time
+        _refuse_unless_permitted(row, sent_at, again=True)  # the provider took its time
         return store_connection(service, endpoints, row, token, document, identity, sent_at)
     except Exception as error:
         # Nobody will ever use this grant: it must not stay alive at the provider.
@@ -200,13 +200,19 @@ def _add_way_on(error: ConnectedAccountsError, row: AuthorizationRequest) -> Non
         error.owner = row.owner_key
 
 
-def _refuse_unless_permitted(row: AuthorizationRequest, at: datetime) -> None:
-    """Whoever connects for the site or a team must still be allowed to when it is done."""
+def _refuse_unless_permitted(
+    row: AuthorizationRequest, at: datetime, *, again: bool = False
+) -> None:
+    """Whoever connects for the site or a team must still be allowed to when it is done. ``again``:
+    what was read of the user before is old."""
     user = row.user
-    if row.owner_key == SITE_OWNER:
-        permitted = user is None or user.has_perm("connected_accounts.add_connectedaccount")
+    if row.owner_key != SITE_OWNER:
+        permitted = (may_still_connect if again else may_connect)(user, row.owner_key)
+    elif user is None:
+        permitted = True
     else:
-        permitted = may_connect(user, row.owner_key)
+        now = read_again(user) if again else user
+        permitted = now is not None and now.has_perm("connected_accounts.add_connectedaccount")
     if not permitted:
         record_refusal(row, "not_permitted", at=at)
         raise InvalidState("not_permitted")

@@ -20,7 +20,7 @@ from connected_accounts.exceptions import (
 )
 from connected_accounts.models import AuthorizationRequest, ConnectedAccount
 from connected_accounts.oauth2.token import TokenResponse, read_token_response
-from connected_accounts.owners import key_to_connect_for
+from connected_accounts.owners import key_to_connect_for, may_still_connect
 from connected_accounts.providers.base import Client, Endpoints, Provider
 from connected_accounts.providers.inputs import CREDENTIALS, checked_inputs
 from connected_accounts.providers.registry import get_provider
@@ -92,6 +92,8 @@ def connect_directly(
         identity = identify(service, endpoints, token)
     except ConnectedAccountsError as error:
         raise _meant(error) from None
+    if user is not None and not may_still_connect(user, key):
+        raise InvalidState("not_permitted")  # the provider took its time
     own = service.client if service.client.owned else None
     document = token_document(token)
     return store_connection(

@@ -27,6 +27,7 @@ from connected_accounts.models import (
     Outcome,
     Revocation,
     digest,
+    owner_key,
 )
 from connected_accounts.owners import acted_for
 from connected_accounts.providers.base import Endpoints, Provider
@@ -206,11 +207,12 @@ def revoke_orphan(
     """Queue a grant for revocation that was given to us but is stored nowhere.
 
     Not where an account with this subject exists, if the provider withdraws everything that a
-    person allowed the site at once: that account must go on working.
+    person allowed the site at once: that account must go on working. It becomes a matter of who
+    began the authorization, not of their team: it may be an account of their own.
     """
-    current = ConnectedAccount.objects.current()
-    same = current.at(provider.alias).filter(subject_digest=digest(subject))
-    if provider.revokes_whole_authorization and subject and same.exists():
+    begun_by = about.user if isinstance(about, AuthorizationRequest) else None
+    same = ConnectedAccount.objects.at(provider.alias).filter(subject_digest=digest(subject))
+    if provider.revokes_whole_authorization and subject and same.current().exists():
         return
     seal_id = uuid.uuid4()
     _queue(
@@ -218,7 +220,7 @@ def revoke_orphan(
         seal_id,
         at=at,
         provider=provider.alias,
-        owner_key=about.owner_key,
+        owner_key=owner_key(begun_by) if begun_by is not None else about.owner_key,
         subject=subject,
         client_id=about.client_id,
         endpoint_fingerprint=endpoints.token_hosts(),

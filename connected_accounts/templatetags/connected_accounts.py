@@ -25,7 +25,7 @@ def connect_button(
     ask: bool = False,
     quiet: bool = False,
     popup: bool = False,
-    owner: str = "",
+    owner: str | None = None,
 ) -> dict[str, Any]:
     """A form with one button that starts connecting ``alias``. Afterwards the person comes back to
     ``next``, or to this page. ``scopes`` is a list, or a text with spaces between. With ``ask`` it
@@ -36,7 +36,8 @@ def connect_button(
     if next is None:
         next = request.get_full_path() if request is not None else ""
     provider = get_provider(alias)
-    permitted = not owner or may_connect(_user(context), owner)
+    # A key that a template could not find is an empty text: it names nobody, and not the user.
+    permitted = owner is None or may_connect(_user(context), owner)
     return {
         # There may be no client yet.
         "provider": provider if permitted and connectable([provider]) else None,

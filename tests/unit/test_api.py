@@ -22,6 +22,7 @@ from connected_accounts.models import (
     Revocation,
     Status,
 )
+from connected_accounts.owners import Owner
 from connected_accounts.tasks import revoke_pending_tokens
 from connected_accounts.testing import Answer, BadGateway, FakeProvider, connect_account
 from tests.journeys import finish, query_of, set_row, start
@@ -647,6 +648,16 @@ def test_a_fault_of_the_site_is_told_to_the_site_and_not_to_the_person(
         front.post("/providers/badgr/connect/")
 
 
+def test_what_is_wrong_with_settings_is_told_to_the_site_alone(
+    front: Front, provider_settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    provider_settings("badgr", BACKEND="nowhere.Backend")
+    response = front.post("/providers/badgr/connect/")
+    assert problem(response) == (500, "misconfigured")
+    assert "nowhere" not in response.content.decode()
+    assert "nowhere.Backend" in caplog.text
+
+
 def test_what_was_sent_is_not_left_in_the_request(
     front: Front, bits: FakeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -668,6 +679,21 @@ def test_texts_are_in_the_persons_language(ada: Any, settings: Any) -> None:
     front = Front(ada)
     told = front.get("/accounts/9/", **{"Accept-Language": "de"})
     assert document(told)["title"] != document(front.get("/accounts/9/"))["title"]
+
+
+@pytest.mark.parametrize("asked", [1, 2, 3])
+def test_who_leaves_a_team_during_a_request_sees_its_account_or_does_not(
+    ada: Any, badgr: FakeProvider, app_settings: Any, monkeypatch: pytest.MonkeyPatch, asked: int
+) -> None:
+    app_settings(OWNERS="tests.unit.teams.malformed")
+    crew = Owner("team:crew", "The crew", **teams.ALL)
+    teams.given[0] = [crew]
+    front = Front(ada)
+    account = connect_account(badgr, ada, owner="team:crew")
+    for path, gone in (("/accounts/", 200), (f"/accounts/{account.pk}/", 404)):
+        answers = iter([[crew]] * asked)
+        monkeypatch.setattr(teams, "malformed", lambda user, answers=answers: next(answers, []))
+        assert front.get(path).status_code in (200, gone)
 
 
 # --- A site without our pages -------------------------------------------------------------------

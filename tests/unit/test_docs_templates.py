@@ -10,6 +10,7 @@ from django.test import Client, RequestFactory
 from django.urls import reverse
 
 from connected_accounts.models import ConnectedAccount
+from tests.unit import teams
 from tests.unit.doc_pages import TEXTS, Block, blocks
 from tests.unit.doc_python import write
 
@@ -19,12 +20,20 @@ pytestmark = pytest.mark.django_db
 
 @pytest.mark.parametrize("block", [b for b in BLOCKS if not b.title], ids=str)
 def test_a_piece_of_a_template_can_be_rendered(
-    block: Block, ada: Any, account: ConnectedAccount
+    block: Block,
+    ada: Any,
+    account: ConnectedAccount,
+    app_settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    app_settings(OWNERS=teams.HOOK)
+    monkeypatch.setitem(teams.members, "crew", {ada.pk: teams.ALL})
     request: Any = RequestFactory().get("/backpack/")
     request.user = ada
-    text = engines["django"].from_string(block.text).render({"account": account}, request)
+    context = {"account": account, "team_key": "team:crew"}
+    text = engines["django"].from_string(block.text).render(context, request)
     assert text.strip()
+    assert ("owner=team_key" in block.text) == ('name="owner" value="team:crew"' in text)
     if block.text.startswith("{% url "):
         assert reverse("connected_accounts:reconnect", args=[account.pk]) in text
 

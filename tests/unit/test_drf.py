@@ -64,3 +64,12 @@ def test_nobody_in_particular_is_asked_to_sign_in(db: None) -> None:
     request = APIRequestFactory().get("/")
     request.user = AnonymousUser()
     assert HasConnection().has_permission(Badges().initialize_request(request), Badges()) is False
+
+
+def test_a_site_without_our_pages_says_what_is_missing_and_has_no_link(
+    ada: Any, settings: Any
+) -> None:
+    settings.ROOT_URLCONF = "tests.unit.bare_urls"
+    answer = ask(ada)
+    assert (answer.status_code, answer.data["code"]) == (403, "connection_required")
+    assert (answer.data["missing"], answer.data["connect_url"]) == (["r:backpack"], "")

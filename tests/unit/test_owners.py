@@ -19,7 +19,14 @@ from connected_accounts.models import (
     Revocation,
 )
 from connected_accounts.owners import Owner, owner_for, owners_of
-from connected_accounts.services import disconnect, export, get_access_token, refresh
+from connected_accounts.providers.base import Identity
+from connected_accounts.services import (
+    disconnect,
+    export,
+    get_access_token,
+    identity,
+    refresh,
+)
 from connected_accounts.services.direct import connect_directly
 from connected_accounts.tasks import revoke_pending_tokens
 from connected_accounts.testing import FakeProvider
@@ -269,6 +276,19 @@ def test_the_page_says_for_whom_it_connects(crew: None, client_of_ada: Client) -
     assert 'name="owner" value="team:crew"' in page
 
 
+@pytest.mark.parametrize("name", ["", "  ", None])
+def test_a_team_without_a_name_is_not_taken_for_the_person(
+    app_settings: Any, client_of_ada: Client, name: Any
+) -> None:
+    app_settings(OWNERS="tests.unit.teams.malformed")
+    teams.given[0] = [Owner("team:crew", name, **teams.ALL)]
+    page = client_of_ada.get("/connections/badgr/connect/?owner=team:crew").content.decode()
+    assert "<strong>team:crew</strong>" in page
+    assert 'name="owner" value="team:crew"' in page
+    told = client_of_ada.get("/api/connections/providers/").json()
+    assert told["owners"] == [{"key": "team:crew", "name": "team:crew"}]
+
+
 def test_who_leaves_while_under_way_is_refused_and_nothing_is_exchanged(
     crew: None, ada: Any, client_of_ada: Client, badgr: FakeProvider
 ) -> None:
@@ -305,6 +325,32 @@ def test_who_leaves_while_the_provider_answers_is_refused_and_the_grant_withdraw
     assert [grant.is_alive for grant in badgr.grants] == [False]
 
 
+@pytest.mark.parametrize("change", ["left", "deactivated"])
+def test_who_may_no_longer_when_the_service_has_taken_a_token_connects_nothing(
+    crew: None, ada: Any, settings: Any, fake_provider: Any, change: str
+) -> None:
+    bits = {"BACKEND": "connected_accounts.providers.bits.Bits", "CLIENT_ID": "site-client"}
+    providers = settings.CONNECTED_ACCOUNTS["PROVIDERS"] | {"bits": bits}
+    settings.CONNECTED_ACCOUNTS = settings.CONNECTED_ACCOUNTS | {"PROVIDERS": providers}
+    fake = fake_provider("bits")
+    fake.add_client("crew-client", "crew-secret", subject="crew")
+    values = {"client_id": "crew-client", "client_secret": "crew-secret"}
+
+    def change_meanwhile(*args: Any) -> Identity:
+        if change == "left":
+            teams.leave("crew", ada)
+        else:
+            type(ada).objects.update(is_active=False)
+        return Identity("crew")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(identity, "identify", change_meanwhile)
+        with pytest.raises(InvalidState, match="not_permitted"):
+            connect_directly(user=ada, provider="bits", values=values, owner="team:crew")
+    assert not ConnectedAccount.objects.exists()
+    assert not ProviderClient.objects.exists()
+
+
 def test_a_colleague_cannot_finish_what_another_began(
     crew: None, client_of_ada: Client, client_of_bob: Client, badgr: FakeProvider
 ) -> None:
@@ -333,6 +379,19 @@ def test_a_reconnect_as_another_account_changes_nothing_and_offers_both_ways(
     assert f"/connections/{shared.pk}/reconnect/" in page
     assert "/connections/badgr/connect/?owner=team%3Acrew" in page  # not as Ada's own
     assert ConnectedAccount.objects.get().subject == "crew-at-badgr"
+
+
+def test_colleagues_are_not_told_as_whom_else_somebody_signed_in(
+    shared: ConnectedAccount, client_of_ada: Client, client_of_bob: Client, badgr: FakeProvider
+) -> None:
+    away = client_of_ada.post(f"/connections/{shared.pk}/reconnect/")
+    finish(client_of_ada, badgr.authorize(away["Location"], subject="adas-private-one"))
+    address = "/api/connections/revocations/"
+    assert client_of_bob.get(address).json() == {"revocations": []}
+    (told,) = client_of_ada.get(address).json()["revocations"]
+    assert (told["label"], told["outcome"]) == ("adas-private-one", "pending")
+    revoke_pending_tokens.apply()
+    assert [grant.is_alive for grant in badgr.grants] == [True, False]
 
 
 def test_trying_again_is_for_the_team_again(

@@ -133,6 +133,24 @@ def test_an_owner_that_a_view_forgot_to_name_is_not_the_user(ada: Any, badgr: Fa
         view(request)
 
 
+def test_who_is_not_signed_in_is_not_asked_for_a_team(db: None) -> None:
+    @connection_required("badgr", owner=lambda request: f"team:{request.user.team_id}")
+    def view(request: HttpRequest) -> HttpResponse:
+        return HttpResponse()
+
+    class Badges(ConnectionRequiredMixin, View):
+        connection_provider = "badgr"
+
+        def get_connection_owner(self) -> str:
+            return f"team:{self.request.user.team_id}"  # type: ignore[union-attr]
+
+    for called in (view, Badges.as_view()):
+        request = RequestFactory().get("/badges/")
+        request.user = AnonymousUser()
+        response = called(request)
+        assert (response.status_code, "/login/" in response["Location"]) == (303, True)
+
+
 def test_the_account_of_another_team_or_of_oneself_is_not_taken(
     shared: ConnectedAccount, ada: Any, badgr: FakeProvider, ask: Ask
 ) -> None:
@@ -157,6 +175,15 @@ def test_who_may_only_see_it_may_not_use_it(shared: ConnectedAccount, bob: Any, 
     teams.join("crew", bob, {})
     with pytest.raises(PermissionDenied):
         ask(bob, "crew")
+
+
+def test_a_site_without_our_pages_refuses_who_has_no_connection(
+    ada: Any, ask: Ask, settings: Any
+) -> None:
+    settings.ROOT_URLCONF = "tests.unit.bare_urls"
+    teams.join("crew", ada, teams.ALL)
+    with pytest.raises(PermissionDenied, match="A connected account"):
+        ask(ada, "crew")
 
 
 def test_a_missing_permission_is_asked_for_on_behalf_of_the_team(
@@ -223,6 +250,14 @@ def test_the_button_connects_for_the_team_and_is_not_there_for_who_may_not(
     assert 'name="owner" value="team:crew"' in rendered(button, ada)
     for user in (bob, django_user_model.objects.create_user("eve"), AnonymousUser()):
         assert "<form" not in rendered(button, user)
+
+
+def test_a_button_whose_team_the_template_does_not_find_is_not_the_persons_own(
+    ada: Any, badgr: FakeProvider
+) -> None:
+    assert "<form" in rendered('{% connect_button "badgr" %}', ada)
+    for owner in ("team.owner_key", '""'):
+        assert "<form" not in rendered(f'{{% connect_button "badgr" owner={owner} %}}', ada)
 
 
 def test_the_connections_of_a_team_are_listed_for_who_sees_them(

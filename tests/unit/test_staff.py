@@ -7,9 +7,10 @@ import pytest
 from django.contrib.auth.models import Permission
 from django.test import Client
 
-from connected_accounts.models import AuthorizationRequest, ConnectedAccount
+from connected_accounts.models import AuthorizationRequest, ConnectedAccount, Revocation
 from connected_accounts.services import (
     complete_authorization,
+    completion,
     get_access_token,
     start_authorization,
 )
@@ -145,6 +146,32 @@ def test_a_permission_that_was_withdrawn_meanwhile_ends_it(
     assert response.status_code == 403
     assert not badgr.sent_to("token")
     assert not ConnectedAccount.objects.exists()
+
+
+@pytest.mark.parametrize("change", ["permission", "deactivated", "deleted"])
+def test_who_may_no_longer_when_the_provider_has_answered_connects_nothing(
+    issuer: Any,
+    client_of_staff: Client,
+    badgr: FakeProvider,
+    monkeypatch: pytest.MonkeyPatch,
+    change: str,
+):
+    identify = completion.identify
+
+    def change_meanwhile(*args: Any) -> Any:
+        if change == "permission":
+            issuer.user_permissions.clear()
+        elif change == "deactivated":
+            type(issuer).objects.update(is_active=False)
+        else:
+            issuer.delete()
+        return identify(*args)
+
+    monkeypatch.setattr(completion, "identify", change_meanwhile)
+    params = badgr.authorize(begin(client_of_staff), subject="issuer")
+    assert finish(client_of_staff, params).status_code == 403
+    assert not ConnectedAccount.objects.exists()
+    assert Revocation.objects.get().outcome == "pending"
 
 
 def test_another_browser_or_user_cannot_finish_it(
