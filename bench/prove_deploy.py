@@ -22,14 +22,24 @@ def git(*arguments: str) -> bytes:
     return subprocess.run(["git", *arguments], cwd=ROOT, check=True, capture_output=True).stdout
 
 
+def migrations(commit: str) -> set[str]:
+    names = git("ls-tree", "--name-only", commit, "connected_accounts/migrations/").decode()
+    return {name for name in names.split() if "/0" in name}
+
+
 def code_before_the_newest_migration(folder: Path) -> str:
-    """Unpack it into a folder; return the commit."""
-    newest = max((ROOT / "connected_accounts" / "migrations").glob("0*.py"))
-    path = str(newest.relative_to(ROOT))
-    added = git("log", "--diff-filter=A", "--format=%H", "--", path).decode().split()
+    """Unpack it into a folder, without what measures it; return the commit."""
+    newest = max(migrations("HEAD"))
+    # Also where a merge brought it; of whose parents the one counts that has all before it.
+    whole = ("--full-history", "-m", "--diff-filter=A", "--format=%H")
+    added = git("log", *whole, "--", newest).decode().split()
     assert added, "a checkout with its history is needed"
-    commit = git("rev-parse", f"{added[-1]}^").decode().strip()
-    with tarfile.open(fileobj=BytesIO(git("archive", commit))) as archive:
+    parents = git("rev-parse", f"{added[-1]}^@").decode().split()
+    without = [parent for parent in parents if newest not in migrations(parent)]
+    commit = max(without, key=lambda parent: len(migrations(parent)))
+    with tarfile.open(
+        fileobj=BytesIO(git("archive", commit, "connected_accounts", "example_project"))
+    ) as archive:
         archive.extractall(folder, filter="data")
     return commit
 
