@@ -31,8 +31,8 @@ from connected_accounts.models import (
 from connected_accounts.providers.inputs import CREDENTIALS
 from connected_accounts.records_admin import ReadOnlyAdmin
 from connected_accounts.services.revocation import disconnect
+from connected_accounts.terms import CONNECT_THE_SITE
 
-CONNECT: Final = "connected_accounts.add_connectedaccount"
 MAX_FOUND: Final = 1000  # twice: by user, and by label or subject
 __all__ = ["client_admin", "records_admin"]  # which register pages of their own
 
@@ -135,7 +135,7 @@ class ConnectedAccountAdmin(ReadOnlyAdmin):
         from connected_accounts.timeline import timeline
 
         more: dict[str, Any] = {
-            "may_connect_the_site": request.user.has_perm(CONNECT),
+            "may_connect_the_site": request.user.has_perm(CONNECT_THE_SITE),
             "may_test": self.has_refresh_permission(request),
         }
         row = self.get_object(request, object_id)
@@ -157,7 +157,7 @@ class ConnectedAccountAdmin(ReadOnlyAdmin):
         above = {
             "figures": provider_figures(timezone.now()),
             "chart_days": DAYS,
-            "may_connect_the_site": request.user.has_perm(CONNECT),
+            "may_connect_the_site": request.user.has_perm(CONNECT_THE_SITE),
         }
         return super().changelist_view(request, {**above, **(extra_context or {})})
 

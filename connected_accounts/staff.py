@@ -23,8 +23,8 @@ from connected_accounts.providers.base import Provider
 from connected_accounts.providers.registry import get_provider, get_providers
 from connected_accounts.services.authorization import start_authorization
 from connected_accounts.services.clients import connectable
+from connected_accounts.terms import CONNECT_THE_SITE
 
-PERMISSION: Final = "connected_accounts.add_connectedaccount"
 LIST: Final = "admin:connected_accounts_connectedaccount_changelist"
 TEMPLATE: Final = "admin/connected_accounts/connectedaccount/connect.html"
 
@@ -49,7 +49,7 @@ def reconnect_site(request: HttpRequest, context: dict[str, Any], pk: str) -> Ht
 
 
 def _check_permission(request: HttpRequest) -> None:
-    if not request.user.has_perm(PERMISSION):
+    if not request.user.has_perm(CONNECT_THE_SITE):
         raise PermissionDenied
 
 

@@ -8,6 +8,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 SITE_OWNER: Final = "site"
+CONNECT_THE_SITE: Final = "connected_accounts.add_connectedaccount"  # the permission
 
 
 def digest(text: str) -> str:

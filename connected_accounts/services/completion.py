@@ -49,6 +49,7 @@ from connected_accounts.services.pauses import report
 from connected_accounts.services.refusals import record_refusal, refusals_told
 from connected_accounts.services.revocation import revoke_orphan
 from connected_accounts.services.storing import in_sites_transaction
+from connected_accounts.terms import CONNECT_THE_SITE
 
 
 @dataclass(frozen=True)
@@ -212,7 +213,7 @@ def _refuse_unless_permitted(
         permitted = True
     else:
         now = read_again(user) if again else user
-        permitted = now is not None and now.has_perm("connected_accounts.add_connectedaccount")
+        permitted = now is not None and now.has_perm(CONNECT_THE_SITE)
     if not permitted:
         record_refusal(row, "not_permitted", at=at)
         raise InvalidState("not_permitted")
