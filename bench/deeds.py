@@ -16,13 +16,15 @@ def seed(path: str) -> int:
     """Store the grants of a JSON file as due accounts of the site's own."""
     from django.utils import timezone
 
-    from connected_accounts.fields import seal_document
-    from connected_accounts.models import SITE_OWNER, ConnectedAccount, digest
+    from connected_accounts.database.functions import digest
+    from connected_accounts.models import ConnectedAccount
+    from connected_accounts.owners import SITE_OWNER
+    from connected_accounts.provider_state.pauses import get_or_create_state
     from connected_accounts.providers.registry import get_provider
-    from connected_accounts.services.pauses import provider_state
+    from connected_accounts.sealing import seal_document
 
     provider, now = get_provider(ALIAS), timezone.now()
-    provider_state(ALIAS)
+    get_or_create_state(ALIAS)
     rows = []
     with open(path) as file:
         grants = json.load(file)
@@ -49,7 +51,7 @@ def seed(path: str) -> int:
                 expires_at=now,
                 refresh_at=now - timedelta(seconds=1),
                 client_id=provider.config.client_id,
-                endpoint_fingerprint=provider.endpoints({}).token_hosts(),
+                endpoint_fingerprint=provider.endpoints({}).token_fingerprint(),
                 seal_id=seal_id,
                 token=seal_document(document, seal_id),
             )
@@ -264,7 +266,7 @@ def command(name: str, *arguments: str) -> str:
 
 
 def drain(seconds: float) -> dict[str, int]:
-    from connected_accounts.services.drain import drain as work
+    from connected_accounts.refresh.drain import drain as work
 
     drained = work(ALIAS, seconds=seconds)
     return {"refreshed": drained.refreshed, "failed": drained.failed}

@@ -10,7 +10,7 @@ def claim_due(alias: str, count: int) -> list[Any]:
 
     from connected_accounts.models import ConnectedAccount
     from connected_accounts.providers.registry import get_provider
-    from connected_accounts.services.attempts import claim
+    from connected_accounts.refresh.attempts import claim
 
     now = timezone.now()
     due = ConnectedAccount.objects.at(alias).due_for_refresh(now)

@@ -55,8 +55,9 @@ def make_accounts(count: int, *, owners: bool = False) -> None:
     from django.contrib.auth import get_user_model
     from django.utils import timezone
 
-    from connected_accounts.accounts import digest
-    from connected_accounts.models import ConnectedAccount, owner_key
+    from connected_accounts.database.functions import digest
+    from connected_accounts.models import ConnectedAccount
+    from connected_accounts.owners import owner_key
     from connected_accounts.providers.registry import get_provider
 
     provider, now = get_provider("badgr"), timezone.now()
@@ -74,7 +75,7 @@ def make_accounts(count: int, *, owners: bool = False) -> None:
         "refresh_at": now + timedelta(minutes=40),
         "scopes_granted": ["r:profile", "r:backpack"],
         "client_id": provider.config.client_id,
-        "endpoint_fingerprint": provider.endpoints().token_hosts(),
+        "endpoint_fingerprint": provider.endpoints().token_fingerprint(),
     }
     for first in range(0, count, 5000):
         rows = []
@@ -97,7 +98,7 @@ def make_accounts(count: int, *, owners: bool = False) -> None:
 
 
 def sealed(refresh_token: str, seal_id: uuid.UUID) -> Any:
-    from connected_accounts.fields import seal_document
+    from connected_accounts.sealing import seal_document
 
     document = {
         "access_token": "a" * 40,

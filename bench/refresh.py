@@ -69,7 +69,7 @@ class Bench:
         return once
 
     def ours(self) -> int:
-        from connected_accounts.services.drain import drain
+        from connected_accounts.refresh.drain import drain
 
         drained = drain("gitea", seconds=600)
         expect(drained.refreshed == self.many and not drained.failed, f"ours: {drained}")

@@ -18,9 +18,9 @@ def measure(scale: float) -> list[Figures]:
     from django.core.management import call_command
 
     from bench import rows
-    from connected_accounts.fields import key_id, reseal
-    from connected_accounts.keys import count_by_key
     from connected_accounts.models import ConnectedAccount
+    from connected_accounts.operations.keys_in_use import count_by_key
+    from connected_accounts.sealing import key_id, reseal
 
     rows.delete_rows()
     count = max(int(4000 * scale), 100)

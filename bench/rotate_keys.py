@@ -29,8 +29,8 @@ def use_keys(*keys: str) -> None:
 
 def save_loop(pks: list[int]) -> float:
     """Rows per second of the obvious way: load, seal anew, save."""
-    from connected_accounts.fields import reseal
     from connected_accounts.models import ConnectedAccount
+    from connected_accounts.sealing import reseal
 
     with ground.timed() as took:
         for row in ConnectedAccount.objects.with_token().filter(pk__in=pks).iterator():
@@ -40,7 +40,7 @@ def save_loop(pks: list[int]) -> float:
 
 
 def rotate() -> tuple[float, Any]:
-    from connected_accounts.services.rekeying import rekey
+    from connected_accounts.operations.key_rotation import rekey
 
     with ground.timed() as took:
         *_, figures = rekey()
@@ -141,8 +141,8 @@ def main() -> None:
     with ground.fresh_database() as url:
         use_keys(OLD)
         ground.make_accounts(options.accounts)
-        from connected_accounts.keys import count_by_key
         from connected_accounts.models import ConnectedAccount
+        from connected_accounts.operations.keys_in_use import count_by_key
 
         pks = list(ConnectedAccount.objects.order_by("pk").values_list("pk", flat=True))
         use_keys(NEW, OLD)

@@ -14,16 +14,11 @@ from social_django.models import UserSocialAuth
 from bench.harness import expect
 from bench.plain.models import PlainAccount
 from bench.stub import LIFE, token
-from connected_accounts.fields import seal_document
-from connected_accounts.models import (
-    AuthorizationRequest,
-    ConnectedAccount,
-    Event,
-    Revocation,
-    digest,
-    owner_key,
-)
+from connected_accounts.database.functions import digest
+from connected_accounts.models import AuthorizationRequest, ConnectedAccount, Event, Revocation
+from connected_accounts.owners import owner_key
 from connected_accounts.providers.registry import get_provider
+from connected_accounts.sealing import seal_document
 
 BATCH = 2000
 
@@ -73,7 +68,7 @@ def our_row(number: int, user: Any) -> ConnectedAccount:
         expires_at=now + timedelta(seconds=LIFE),
         refresh_at=now + timedelta(seconds=LIFE / 2),
         client_id=provider.config.client_id,
-        endpoint_fingerprint=provider.endpoints().token_hosts(),
+        endpoint_fingerprint=provider.endpoints().token_fingerprint(),
         seal_id=seal_id,
         token=seal_document(document(number), seal_id),
     )

@@ -13,12 +13,14 @@ def load(rows: int, due: int) -> int:
     from django.db import connection
     from django.utils import timezone
 
-    from connected_accounts.fields import seal_document
-    from connected_accounts.models import SITE_OWNER, ConnectedAccount, digest
+    from connected_accounts.database.functions import digest
+    from connected_accounts.models import ConnectedAccount
+    from connected_accounts.owners import SITE_OWNER
+    from connected_accounts.provider_state.pauses import get_or_create_state
     from connected_accounts.providers.registry import get_provider
-    from connected_accounts.services.pauses import provider_state
+    from connected_accounts.sealing import seal_document
 
-    provider_state(ALIAS)
+    get_or_create_state(ALIAS)
     seal_id, now = uuid.uuid4(), timezone.now()
     document = {"access_token": "a" * 40, "refresh_token": "r" * 40, "token_type": "Bearer"}
     first = ConnectedAccount.objects.create(
@@ -65,10 +67,11 @@ def measure(rounds: int) -> dict[str, float]:
     from django.db import transaction
     from django.utils import timezone
 
-    from connected_accounts.models import LEASE_RELEASED, ConnectedAccount
+    from connected_accounts.models import ConnectedAccount
+    from connected_accounts.models.lease import LEASE_RELEASED
     from connected_accounts.providers.registry import get_provider
-    from connected_accounts.services.attempts import claim
-    from connected_accounts.services.drain import is_due
+    from connected_accounts.refresh.attempts import claim
+    from connected_accounts.refresh.drain import is_due
 
     provider, now = get_provider(ALIAS), timezone.now()
     times: dict[str, list[float]] = {"find": [], "claim": []}

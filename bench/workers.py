@@ -23,7 +23,7 @@ def work(url: str) -> None:
     site.start(url, concurrency=IN_FLIGHT, migrate=False)
     from django.db import connection
 
-    from connected_accounts.services.drain import drain
+    from connected_accounts.refresh.drain import drain
 
     connection.ensure_connection()
     print("ready", flush=True)

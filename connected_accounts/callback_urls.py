@@ -3,7 +3,7 @@ is its own and which has none of our pages. In place of ``connected_accounts.url
 
 from django.urls import path
 
-from connected_accounts import views
+from connected_accounts.pages import views
 
 app_name = "connected_accounts"
 

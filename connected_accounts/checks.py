@@ -17,9 +17,9 @@ from django.urls import NoReverseMatch, reverse
 from connected_accounts import conf, owners
 from connected_accounts.conf import is_loopback_literal
 from connected_accounts.exceptions import ConfigurationError
-from connected_accounts.fields import encryption_keys, key_id
-from connected_accounts.keys import SEALED, count_by_key, missing_keys
+from connected_accounts.operations.keys_in_use import SEALED, count_by_key, missing_keys
 from connected_accounts.providers import registry
+from connected_accounts.sealing import encryption_keys, key_id
 
 REFRESH: Final = "connected_accounts.refresh_due_accounts"
 USUAL_LIFE: Final = 3600.0  # seconds that access tokens live, as far as settings can know
@@ -171,7 +171,7 @@ def check_callback(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[che
         return []
     return [
         checks.Error(
-            "The URLs have connected_accounts.api_urls, but no callback.",
+            "The URLs have connected_accounts.api.urls, but no callback.",
             hint="Include connected_accounts.urls too, or connected_accounts.callback_urls.",
             id="connected_accounts.E020",
         )

@@ -11,11 +11,11 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.translation import gettext as _
 
-from connected_accounts import browser
-from connected_accounts.cards import scope_lines
-from connected_accounts.models import ConnectedAccount, owner_key
-from connected_accounts.owners import Owner, owner_for
+from connected_accounts.models import ConnectedAccount
+from connected_accounts.owners import Owner, owner_for, owner_key
 from connected_accounts.providers.registry import get_provider
+from connected_accounts.web import browser
+from connected_accounts.web.cards import scope_lines
 
 __all__ = ["ConnectedRequest", "ConnectionRequiredMixin", "connection_required"]
 
@@ -127,7 +127,7 @@ def stop_unless_connected(
             "owner": owner,
         }
         page = render(request, "connected_accounts/missing_scopes.html", context, status=403)
-        return browser.guard(page, carries_code=False)
+        return browser.set_security_headers(page, carries_code=False)
     return browser.SeeOther(address)
 
 

@@ -17,15 +17,21 @@ from django.utils.module_loading import import_string
 from connected_accounts import conf
 from connected_accounts.conf import Problem
 from connected_accounts.exceptions import InvalidState
-from connected_accounts.terms import owner_key
 
 __all__ = ["Owner", "owner_for"]
 
 logger = logging.getLogger("connected_accounts")
 
+SITE_OWNER: Final = "site"
+CONNECT_THE_SITE: Final = "connected_accounts.add_connectedaccount"  # the permission
 MAX_KEY: Final = 128
 # In lower case: some databases take "team:A" and "team:a" for the same.
 _KEY = re.compile(r"(?!user:)[a-z][a-z0-9_]*:[a-z0-9._-]+", re.ASCII)
+
+
+def owner_key(user: Any) -> str:
+    """The text that stands for an owner in unique constraints, where a NULL would not collide."""
+    return SITE_OWNER if user is None else f"user:{user.pk}"
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ def forget_locals(error: BaseException) -> None:
         waiting += [cause for cause in (one.__cause__, one.__context__) if cause is not None]
 
 
-def forgetful(function: Callable[P, R]) -> Callable[P, R]:
+def clears_traceback_locals(function: Callable[P, R]) -> Callable[P, R]:
     """Let no exception leave the function with local variables in its frames."""
 
     @wraps(function)

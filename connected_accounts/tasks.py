@@ -64,7 +64,7 @@ worker_shutting_down.connect(_Stop.note)
 @shared_task(bind=True, name="connected_accounts.refresh_due_accounts", **TASK_OPTIONS)
 def refresh_due_accounts(self: Any) -> None:
     """Start a few drains for each provider that has accounts due."""
-    from connected_accounts.services.drain import is_due  # loads requests
+    from connected_accounts.refresh.drain import is_due  # loads requests
 
     for alias in conf.provider_aliases():
         if not is_due(alias, timezone.now()):
@@ -79,7 +79,7 @@ def refresh_due_accounts(self: Any) -> None:
 @shared_task(name="connected_accounts.drain_refreshes", **TASK_OPTIONS)
 def drain_refreshes(provider: str) -> None:
     """Refresh what is due at one provider, for less than a minute."""
-    from connected_accounts.services.drain import drain
+    from connected_accounts.refresh.drain import drain
 
     try:
         drained = drain(provider, stop=_Stop.told)
@@ -99,7 +99,7 @@ def drain_refreshes(provider: str) -> None:
 def refresh_account(account_id: int) -> None:
     """Refresh one account now. Its outcome is on the account; nothing is raised for a failure."""
     from connected_accounts.models import ConnectedAccount
-    from connected_accounts.services.renewal import refresh
+    from connected_accounts.refresh.on_demand import refresh
 
     account = ConnectedAccount.objects.filter(pk=account_id).first()
     if account is None:
@@ -113,7 +113,7 @@ def refresh_account(account_id: int) -> None:
 @shared_task(name="connected_accounts.revoke_pending_tokens", **TASK_OPTIONS)
 def revoke_pending_tokens() -> None:
     """Withdraw at their providers the grants that are waiting for it."""
-    from connected_accounts.services.revocation import revoke_pending
+    from connected_accounts.revoke.outbox import revoke_pending
 
     revoke_pending()
 
@@ -121,7 +121,7 @@ def revoke_pending_tokens() -> None:
 @shared_task(bind=True, name="connected_accounts.mail_reconnect", **TASK_OPTIONS)
 def mail_reconnect(self: Any, account_id: int, generation: int, language: str = "") -> None:
     """Tell an account's owner to connect it again; later, while its provider is away."""
-    from connected_accounts.services.notices import ServiceAway, mail_owner
+    from connected_accounts.operations.notices import ServiceAway, mail_owner
 
     try:
         mail_owner(account_id, generation, language)
@@ -133,7 +133,7 @@ def mail_reconnect(self: Any, account_id: int, generation: int, language: str = 
 @shared_task(name="connected_accounts.purge", **TASK_OPTIONS)
 def purge() -> None:
     """Delete what has served: old authorization requests, events and finished revocations."""
-    from connected_accounts.services.retention import purge_old
+    from connected_accounts.operations.retention import purge_old
 
     purge_old(timezone.now(), timedelta(days=float(conf.get("EVENT_RETENTION_DAYS"))))
 
@@ -146,11 +146,12 @@ def purge() -> None:
 )
 def store_refresh(self: Any, account_id: int, generation: int, sealed: str) -> None:
     """Store a sealed grant that could not be stored when it came; tried again until it can."""
-    from connected_accounts.services.storing import AWAY, store_sealed
+    from connected_accounts.database.transactions import DATABASE_UNAVAILABLE
+    from connected_accounts.refresh.storing import store_sealed
 
     try:
         store_sealed(account_id, generation, sealed)
-    except AWAY:
+    except DATABASE_UNAVAILABLE:
         if self.request.is_eager:
             raise  # a retry would be at once, and for ever
         # Seconds, far below any broker's visibility timeout.

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from connected_accounts import views
+from connected_accounts.pages import views
 
 __all__ = ["app_name", "urlpatterns"]
 

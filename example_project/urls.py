@@ -11,7 +11,7 @@ urlpatterns = [
     path("accounts/<int:pk>/", views.account, name="account"),
     path("teams/", include("example_project.teams.urls")),
     path("connections/", include("connected_accounts.urls")),
-    path("api/connections/", include("connected_accounts.api_urls")),
+    path("api/connections/", include("connected_accounts.api.urls")),
     path("accounts/login/", LoginView.as_view(redirect_authenticated_user=True), name="login"),
     path("accounts/logout/", LogoutView.as_view(), name="logout"),
     path("admin/", admin.site.urls),

@@ -75,9 +75,10 @@ def nothing_known_of_the_database() -> None:
     """What a process remembers of the database, a test's own database does not have."""
     from django.core.cache import cache
 
-    from connected_accounts.services import activity, health, pauses
+    from connected_accounts.operations import activity, health
+    from connected_accounts.provider_state import pauses
 
-    pauses._here.clear()
+    pauses._claimed.clear()
     cache.delete_many([health.CACHE_KEY, activity.CACHE_KEY])
 
 
@@ -259,9 +260,9 @@ def make_account(db: None, now: datetime) -> Callable[..., Any]:
     ``refresh_token`` and further keys in ``document`` go into the sealed token document;
     ``token=None`` stores no token at all. Without a ``user`` the account is the site's own.
     """
-    from connected_accounts.fields import seal_document
     from connected_accounts.models import ConnectedAccount
     from connected_accounts.providers.registry import get_provider
+    from connected_accounts.sealing import seal_document
 
     numbers = itertools.count(1)
 
@@ -295,7 +296,7 @@ def make_account(db: None, now: datetime) -> Callable[..., Any]:
             "expires_at": now + timedelta(hours=1),
             "refresh_at": now + timedelta(minutes=40),
             "client_id": backend.config.client_id,
-            "endpoint_fingerprint": backend.endpoints(columns.get("inputs")).token_hosts(),
+            "endpoint_fingerprint": backend.endpoints(columns.get("inputs")).token_fingerprint(),
             "seal_id": seal_id,
         }
         if "token" not in columns:

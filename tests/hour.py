@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from connected_accounts.fields import seal_document
 from connected_accounts.models import ConnectedAccount, ProviderState
 from connected_accounts.providers.registry import get_provider
-from connected_accounts.services import attempts
-from connected_accounts.services.drain import drain
+from connected_accounts.refresh import attempts
+from connected_accounts.refresh.drain import drain
+from connected_accounts.sealing import seal_document
 from connected_accounts.testing import FakeProvider
 from connected_accounts.testing.server import Grant
 
@@ -48,7 +48,7 @@ class Hour:
 def store_due_accounts(fake: FakeProvider, count: int, now: datetime) -> None:
     """Accounts at Badgr with grants that the fake knows, all due a minute ago."""
     provider = get_provider("badgr")
-    hosts = provider.endpoints().token_hosts()
+    hosts = provider.endpoints().token_fingerprint()
     server = fake._server
     for first in range(0, count, BATCH):
         rows = []

@@ -61,7 +61,7 @@ def kept(key: str, fetch: Callable[[], tuple[Mapping[str, Any], float]]) -> Mapp
     return found[1]
 
 
-def forget() -> None:
+def clear_cache() -> None:
     """Empty the cache."""
     with _lock:
         _kept.clear()

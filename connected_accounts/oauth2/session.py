@@ -19,7 +19,7 @@ from connected_accounts.exceptions import (
 from connected_accounts.oauth2 import transport
 from connected_accounts.oauth2.token import parse_json
 from connected_accounts.oauth2.wire import public_only as only_public
-from connected_accounts.secret import Secret, forgetful
+from connected_accounts.secret import Secret, clears_traceback_locals
 
 __all__ = ["ProviderSession"]
 
@@ -119,7 +119,7 @@ class ProviderSession(OAuth2Session):
         kwargs.pop("withhold_token", None)
         return requests.Session.request(self, method, url, *args, **kwargs)
 
-    @forgetful
+    @clears_traceback_locals
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         """Every hop passes here, redirects too: check the host, add the bearer, renew after 401."""
         self._check(request.url or "")
@@ -207,7 +207,7 @@ class ProviderSession(OAuth2Session):
                 "Name further hosts in the provider's OPTIONS['api_hosts'].",
             )
 
-    @forgetful
+    @clears_traceback_locals
     def fetch(self, method: str, url: str, **kwargs: Any) -> Any:
         """Call the API and return its JSON, within the deadline and size limit of all our calls.
 

@@ -48,11 +48,11 @@ class Endpoints:
         urls += [self.issuer] if self.discovered else [self.revocation_endpoint, *self.api_urls()]
         return sorted({"/".join(url.split("/", 3)[:3]).lower() for url in urls if url})
 
-    def token_hosts(self) -> str:
+    def token_fingerprint(self) -> str:
         """A fingerprint of ``token_origins``; kept on the account."""
         return hashlib.sha256(" ".join(self.token_origins()).encode()).hexdigest()
 
-    def exact(self) -> str:
+    def authorization_fingerprint(self) -> str:
         """A fingerprint of where an open authorization began and is to end."""
         ends = (self.authorization_endpoint, self.token_endpoint, self.issuer)
         return hashlib.sha256(repr(ends).encode()).hexdigest()

@@ -8,47 +8,40 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from connected_accounts.services.access import (
-        aget_access_token,
-        get_access_token,
-        get_session,
+    from connected_accounts.connect.authorization import start_authorization as start_authorization
+    from connected_accounts.connect.completion import Completed as Completed
+    from connected_accounts.connect.completion import (
+        complete_authorization as complete_authorization,
     )
-    from connected_accounts.services.authorization import start_authorization
-    from connected_accounts.services.completion import Completed, complete_authorization
-    from connected_accounts.services.disclosure import export
-    from connected_accounts.services.renewal import arefresh, refresh
-    from connected_accounts.services.revocation import adisconnect, disconnect
+    from connected_accounts.operations.export import export as export
+    from connected_accounts.refresh.on_demand import arefresh as arefresh
+    from connected_accounts.refresh.on_demand import refresh as refresh
+    from connected_accounts.revoke.outbox import adisconnect as adisconnect
+    from connected_accounts.revoke.outbox import disconnect as disconnect
+    from connected_accounts.revoke.outbox import disconnect_all as disconnect_all
+    from connected_accounts.use.tokens import aget_access_token as aget_access_token
+    from connected_accounts.use.tokens import get_access_token as get_access_token
+    from connected_accounts.use.tokens import get_session as get_session
 
 _HOMES = {
-    "Completed": "completion",
-    "adisconnect": "revocation",
-    "aget_access_token": "access",
-    "arefresh": "renewal",
-    "complete_authorization": "completion",
-    "disconnect": "revocation",
-    "export": "disclosure",
-    "get_access_token": "access",
-    "get_session": "access",
-    "refresh": "renewal",
-    "start_authorization": "authorization",
+    "Completed": "connect.completion",
+    "adisconnect": "revoke.outbox",
+    "aget_access_token": "use.tokens",
+    "arefresh": "refresh.on_demand",
+    "complete_authorization": "connect.completion",
+    "disconnect": "revoke.outbox",
+    "disconnect_all": "revoke.outbox",
+    "export": "operations.export",
+    "get_access_token": "use.tokens",
+    "get_session": "use.tokens",
+    "refresh": "refresh.on_demand",
+    "start_authorization": "connect.authorization",
 }
 
-__all__ = [
-    "Completed",
-    "adisconnect",
-    "aget_access_token",
-    "arefresh",
-    "complete_authorization",
-    "disconnect",
-    "export",
-    "get_access_token",
-    "get_session",
-    "refresh",
-    "start_authorization",
-]
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(import_module(f"connected_accounts.{_HOMES[name]}"), name)

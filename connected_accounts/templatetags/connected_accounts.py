@@ -7,11 +7,11 @@ from django import template
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from connected_accounts.cards import account_card
+from connected_accounts.clients.credentials import connectable
 from connected_accounts.models import ConnectedAccount, Status
 from connected_accounts.owners import may_connect
 from connected_accounts.providers.registry import get_provider
-from connected_accounts.services.clients import connectable
+from connected_accounts.web.cards import account_card
 
 register = template.Library()
 

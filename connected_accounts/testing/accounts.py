@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from typing import Any, Final
 
+from connected_accounts.connect.direct import connect_directly
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.oauth2.state import new_secret
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.services import complete_authorization, start_authorization
-from connected_accounts.services.direct import connect_directly
 from connected_accounts.testing.fake import FakeProvider
 from connected_accounts.testing.server import CANARY
 

@@ -45,7 +45,7 @@ class BadgeConnectDialect(Dialect):
     )
 
     def begin(self) -> None:
-        discovery.forget()  # what another server said of itself
+        discovery.clear_cache()  # what another server said of itself
 
     @classmethod
     def endpoints_of(cls, provider: Provider, inputs: Mapping[str, str]) -> Endpoints:

@@ -30,8 +30,8 @@ LOOKS: dict[str, dict[str, Any]] = {
 FILL = """
 from datetime import timedelta
 from django.utils import timezone
-from connected_accounts.models import ConnectedAccount, Event, Kind, ProviderClient
-from connected_accounts.models import ProviderState, Revocation
+from connected_accounts.models import (ConnectedAccount, Event, Kind, ProviderClient)
+from connected_accounts.models import (ProviderState, Revocation)
 import uuid
 now = timezone.now()
 rows = ConnectedAccount.objects

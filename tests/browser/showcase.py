@@ -16,19 +16,14 @@ from django.test.utils import instrumented_test_render
 from django.urls import include, path
 from django.utils import timezone
 
-from connected_accounts.cards import account_card
 from connected_accounts.decorators import connection_required
-from connected_accounts.models import (
-    SITE_OWNER,
-    ConnectedAccount,
-    ProviderClient,
-    ProviderState,
-    owner_key,
-)
-from connected_accounts.pages import failure_page, too_many_page
+from connected_accounts.models import ConnectedAccount, ProviderClient, ProviderState
+from connected_accounts.owners import SITE_OWNER, owner_key
+from connected_accounts.pages.base import failure_page, too_many_page
 from connected_accounts.providers.registry import get_provider
-from connected_accounts.services.trial import Trial
-from connected_accounts.trials import RESULTS
+from connected_accounts.use.connection_check import Trial
+from connected_accounts.web.cards import account_card
+from connected_accounts.web.check_results import RESULTS
 from tests.causes import CAUSES
 
 SETTINGS = """

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from connected_accounts import urls
-from connected_accounts.services.trial import Trial
+from connected_accounts.use.connection_check import Trial
 from tests.browser.accessibility import find_axe, scrolls_sideways, violations
 from tests.browser.browsing import sign_in
 from tests.browser.screenshots import filled_site

@@ -50,7 +50,7 @@ print(done.account.pk)
 
 PREPARE = """
 import sys, django; django.setup()
-from connected_accounts.models import ConnectedAccount
+from connected_accounts.models import (ConnectedAccount)
 from connected_accounts.services import get_access_token, refresh
 account = ConnectedAccount.objects.get()
 print("ready", flush=True)

@@ -15,6 +15,7 @@ from connected_accounts.models import ConnectedAccount, ProviderClient
 from connected_accounts.oauth2 import discovery
 from connected_accounts.oauth2.state import new_secret
 from connected_accounts.providers.badge_connect import OB2, OB3
+from connected_accounts.revoke.outbox import revoke_pending
 from connected_accounts.services import (
     complete_authorization,
     disconnect,
@@ -23,7 +24,6 @@ from connected_accounts.services import (
     refresh,
     start_authorization,
 )
-from connected_accounts.services.revocation import revoke_pending
 from tests.integration.sandbox_client import SITE, Person, Sandbox
 from tests.integration.site import POSTGRES, running_site
 from tests.integration.test_processes import go
@@ -69,9 +69,9 @@ def sandbox(folder: Path) -> Iterator[Sandbox]:
 
 @pytest.fixture(autouse=True)
 def _nothing_kept(own_connections: None) -> Iterator[None]:
-    discovery.forget()
+    discovery.clear_cache()
     yield
-    discovery.forget()
+    discovery.clear_cache()
 
 
 class Flow:

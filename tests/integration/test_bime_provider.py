@@ -8,11 +8,11 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from connected_accounts.ended import open_revocations
 from connected_accounts.exceptions import ReauthorizationRequired
 from connected_accounts.models import ConnectedAccount
+from connected_accounts.revoke.outbox import revoke_pending
 from connected_accounts.services import disconnect, get_access_token, get_session, refresh
-from connected_accounts.services.revocation import revoke_pending
+from connected_accounts.web.revocations import open_revocations
 from tests.integration.sandbox_client import Person, Sandbox
 from tests.journeys import finish, query_of, start
 

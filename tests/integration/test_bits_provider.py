@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from connected_accounts.clients.credentials import open_client
+from connected_accounts.connect.direct import connect_directly
 from connected_accounts.exceptions import ClientRejected, ReauthorizationRequired
 from connected_accounts.models import ConnectedAccount, Event, Kind, ProviderClient, Revocation
+from connected_accounts.revoke.outbox import revoke_pending
 from connected_accounts.services import disconnect, get_access_token, get_session, refresh
-from connected_accounts.services.clients import open_client
-from connected_accounts.services.direct import connect_directly
-from connected_accounts.services.revocation import revoke_pending
 from tests.integration.sandbox_client import Person, Sandbox
 from tests.integration.test_sandbox_bits import CLAIMS, fresh_credentials
 

@@ -22,13 +22,13 @@ from django.db import IntegrityError, connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from connected_accounts.accounts import ConnectedAccount, owner_key
-from connected_accounts.fields import seal_document
-from connected_accounts.models import Event, Kind, Revocation
+from connected_accounts.models import ConnectedAccount, Event, Kind, Revocation
+from connected_accounts.operations.activity import activity
+from connected_accounts.owners import owner_key
 from connected_accounts.providers.registry import get_provider
-from connected_accounts.services.activity import activity
-from connected_accounts.services.attempts import claim as take
-from connected_accounts.services.drain import is_due
+from connected_accounts.refresh.attempts import claim as take
+from connected_accounts.refresh.drain import is_due
+from connected_accounts.sealing import seal_document
 
 WORKERS = 20
 LOCAL = {

@@ -12,8 +12,8 @@ from django.utils import timezone
 from connected_accounts.exceptions import ReauthorizationRequired
 from connected_accounts.models import ConnectedAccount, Revocation
 from connected_accounts.oauth2 import discovery
+from connected_accounts.revoke.outbox import revoke_pending
 from connected_accounts.services import disconnect, get_access_token, get_session, refresh
-from connected_accounts.services.revocation import revoke_pending
 from tests.integration.sandbox_client import Person, Server
 from tests.journeys import finish, query_of, start
 
@@ -48,7 +48,7 @@ def running(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Iterator[d
 def account(
     running: dict[str, Any], settings: Any, own_connections: None, client: Client, user: Any
 ) -> ConnectedAccount:
-    discovery.forget()
+    discovery.clear_cache()
     entry = {
         "BACKEND": "connected_accounts.providers.generic.OAuth2",
         "CLIENT_ID": running["CLIENT_ID"],

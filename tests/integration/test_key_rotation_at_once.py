@@ -12,10 +12,10 @@ from django.db import connection, transaction
 from django.test import override_settings
 from django.utils import timezone
 
-from connected_accounts.fields import seal_document
-from connected_accounts.keys import count_by_key
-from connected_accounts.services import rekeying
-from connected_accounts.services.rekeying import rekey
+from connected_accounts.operations import key_rotation
+from connected_accounts.operations.key_rotation import rekey
+from connected_accounts.operations.keys_in_use import count_by_key
+from connected_accounts.sealing import seal_document
 from tests.integration.test_databases import accounts, database, store
 
 __all__ = ["accounts", "database"]  # fixtures
@@ -48,7 +48,7 @@ def refresh_over_and_over(
 
 
 def test_a_rotation_undoes_no_refresh(accounts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    stored, batch = threading.Semaphore(0), rekeying._batch
+    stored, batch = threading.Semaphore(0), key_rotation._batch
 
     def read_and_let_others_store(*arguments: Any) -> Any:
         rows = batch(*arguments)
@@ -56,7 +56,7 @@ def test_a_rotation_undoes_no_refresh(accounts: Any, monkeypatch: pytest.MonkeyP
             assert stored.acquire(timeout=30)
         return rows
 
-    monkeypatch.setattr(rekeying, "_batch", read_and_let_others_store)
+    monkeypatch.setattr(key_rotation, "_batch", read_and_let_others_store)
     rows = []
     for number in range(12):
         seal_id = uuid.uuid4()

@@ -3,21 +3,21 @@
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from connected_accounts.history import Outcome
+from connected_accounts.models import Outcome
 from connected_accounts.oauth2.pkce import code_challenge
 from connected_accounts.oauth2.session import ProviderSession
 from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.providers.base import Identity, Provider
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.secret import Secret
-from connected_accounts.services.exchange import (
+from connected_accounts.testing import FakeProvider
+from connected_accounts.tokens.endpoint import (
     exchange_code,
     exchange_refresh_token,
     revoke_token,
     session_for,
     token_document,
 )
-from connected_accounts.testing import FakeProvider
 
 SITE: Final = "https://site.example/callback/"
 VERIFIER: Final = "v" * 43

@@ -24,9 +24,9 @@ EXAMPLE = "https://badges.example.org"
 
 @pytest.fixture(autouse=True)
 def _nothing_kept(own_connections: None) -> Iterator[None]:
-    discovery.forget()
+    discovery.clear_cache()
     yield
-    discovery.forget()
+    discovery.clear_cache()
 
 
 @pytest.fixture
@@ -169,7 +169,7 @@ def test_it_is_kept_and_so_is_a_refusal(host: Any, say: Any) -> None:
     say("manifest_v2p1")
     assert refusal(host) == "no_manifest"
     assert len(host.requests) == 2
-    discovery.forget()
+    discovery.clear_cache()
     for _ in range(3):
         told(host)
     assert len(host.requests) == 3

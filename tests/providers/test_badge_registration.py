@@ -12,6 +12,7 @@ from django.http import HttpResponse
 from django.test import RequestFactory
 from django.utils import timezone
 
+from connected_accounts.clients import registration
 from connected_accounts.decorators import connection_required
 from connected_accounts.exceptions import (
     ClientRejected,
@@ -26,10 +27,10 @@ from connected_accounts.models import (
     ProviderState,
     Status,
 )
+from connected_accounts.provider_state.pauses import get_or_create_state
 from connected_accounts.providers.badge_connect import OB2
 from connected_accounts.providers.registry import get_provider
-from connected_accounts.services import complete_authorization, refresh, registration
-from connected_accounts.services.pauses import provider_state
+from connected_accounts.services import complete_authorization, refresh
 from connected_accounts.testing import FakeProvider
 from tests.journeys import at_once, query_of
 from tests.providers.badge_site import (
@@ -111,7 +112,7 @@ def test_a_registration_outlives_the_transaction_it_was_made_in(
 
 
 def test_a_turn_that_was_left_behind_is_over_in_time(fake: FakeProvider, user: Any) -> None:
-    provider_state("badges")
+    get_or_create_state("badges")
     ProviderState.objects.update(registering_until=timezone.now() - timedelta(seconds=1))
     assert Flow(user).client_id
 
@@ -121,7 +122,7 @@ def test_while_another_registers_nobody_waits_for_ever(
 ) -> None:
     settings.CONNECTED_ACCOUNTS = settings.CONNECTED_ACCOUNTS | {"HTTP_DEADLINE": 0.2}
     monkeypatch.setattr(registration, "MARGIN", 0.1)
-    provider_state("badges")
+    get_or_create_state("badges")
     ProviderState.objects.update(registering_until=timezone.now() + timedelta(hours=1))
     with pytest.raises(ProviderUnavailable) as caught:
         Flow(user)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from connected_accounts.clients.registration import registered_client
 from connected_accounts.exceptions import (
     ClientRejected,
     ConnectedAccountsError,
@@ -16,7 +17,6 @@ from connected_accounts.models import AuthorizationRequest, ProviderClient, Prov
 from connected_accounts.providers.badge_connect import OB2
 from connected_accounts.providers.base import Endpoints
 from connected_accounts.providers.registry import get_provider
-from connected_accounts.services.registration import registered_client
 from connected_accounts.testing import Answer, BadgrBadgeConnect, FakeProvider, Timeout
 from tests.journeys import query_of
 from tests.providers.badge_site import HOST, PROFILE, SITE, Flow, answered, faked_host

@@ -16,9 +16,9 @@ from connected_accounts.models import ConnectedAccount, Outcome
 from connected_accounts.oauth2.state import new_secret
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.services import refresh, start_authorization
-from connected_accounts.services.exchange import revoke_token
 from connected_accounts.testing import Answer, FakeProvider, Timeout
 from connected_accounts.testing.conformance import CodeContract, RevocationCases
+from connected_accounts.tokens.endpoint import revoke_token
 from tests.providers.harness import CLIENT_ID, CLIENT_SECRET, REDIRECT_URI
 
 REGIONS = [

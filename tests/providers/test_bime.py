@@ -10,8 +10,7 @@ from django.apps import apps
 from django.test import Client
 from django.utils import timezone
 
-from connected_accounts.cards import account_cards
-from connected_accounts.ended import open_revocations
+from connected_accounts.connect.direct import connect_directly
 from connected_accounts.exceptions import (
     AuthorizationDenied,
     ClientRejected,
@@ -24,6 +23,7 @@ from connected_accounts.models import AuthorizationRequest, ConnectedAccount, Ou
 from connected_accounts.oauth2.state import new_secret
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.providers.registry import problems as problems_of_settings
+from connected_accounts.revoke.outbox import revoke_pending
 from connected_accounts.services import (
     complete_authorization,
     disconnect,
@@ -31,14 +31,14 @@ from connected_accounts.services import (
     refresh,
     start_authorization,
 )
-from connected_accounts.services.direct import connect_directly
-from connected_accounts.services.revocation import revoke_pending
 from connected_accounts.testing import Answer, FakeProvider
 from connected_accounts.testing.conformance import (
     CodeContract,
     NoRevocationCases,
     PersonalTokenContract,
 )
+from connected_accounts.web.cards import account_cards
+from connected_accounts.web.revocations import open_revocations
 from tests.providers.harness import (
     CLIENT_ID,
     CLIENT_SECRET,

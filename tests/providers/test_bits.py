@@ -18,14 +18,14 @@ from connected_accounts.models import ConnectedAccount, ProviderClient, Status
 from connected_accounts.providers.bits import CLAIMS
 from connected_accounts.providers.inputs import ConnectField
 from connected_accounts.providers.registry import get_provider
+from connected_accounts.refresh.drain import drain
+from connected_accounts.revoke.outbox import revoke_pending
 from connected_accounts.services import (
     disconnect,
     get_access_token,
     get_session,
     refresh,
 )
-from connected_accounts.services.drain import drain
-from connected_accounts.services.revocation import revoke_pending
 from connected_accounts.testing import CANARY, Answer, FakeProvider
 from connected_accounts.testing.conformance import ClientCredentialsContract, NoRevocationCases
 from tests.providers.harness import (

@@ -7,7 +7,7 @@ import pytest
 import requests
 
 from connected_accounts.exceptions import ClientRejected, ProviderUnavailable, UnexpectedResponse
-from connected_accounts.history import Outcome
+from connected_accounts.models import Outcome
 from connected_accounts.oauth2 import transport
 from connected_accounts.testing import Answer, FakeProvider
 from tests.providers.fake_site import ALIASES, SITE, Site, configure, reconfigure

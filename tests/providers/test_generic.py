@@ -11,12 +11,7 @@ from django.utils import timezone
 
 from connected_accounts.conf import provider_config
 from connected_accounts.exceptions import UnexpectedResponse
-from connected_accounts.models import (
-    AuthorizationRequest,
-    ConnectedAccount,
-    Outcome,
-    Revocation,
-)
+from connected_accounts.models import AuthorizationRequest, ConnectedAccount, Outcome, Revocation
 from connected_accounts.oauth2 import discovery
 from connected_accounts.providers.generic import OAuth2, value_at
 from connected_accounts.services import refresh
@@ -137,10 +132,10 @@ class TestIdToken(Harness):
 
     @pytest.fixture(autouse=True)
     def _discovered(self) -> Iterator[None]:
-        discovery.forget()
+        discovery.clear_cache()
         discovery.kept(f"issuer:{ISSUER}", lambda: ({"issuer": ISSUER}, 3600.0))
         yield
-        discovery.forget()
+        discovery.clear_cache()
 
     def connect_with(self, user: Any, fake: FakeProvider, **claims: Any) -> ConnectedAccount:
         finish = self.begin(user, fake)

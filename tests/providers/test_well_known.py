@@ -11,13 +11,13 @@ from connected_accounts.exceptions import ClientRejected, InvalidState
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.oauth2 import discovery
 from connected_accounts.oauth2.state import new_secret
+from connected_accounts.revoke.outbox import revoke_pending
 from connected_accounts.services import (
     complete_authorization,
     disconnect,
     refresh,
     start_authorization,
 )
-from connected_accounts.services.revocation import revoke_pending
 from connected_accounts.testing import FakeProvider
 from tests.providers.harness import CLIENT_ID, CLIENT_SECRET, REDIRECT_URI, recorded
 
@@ -62,12 +62,12 @@ def alias(request: pytest.FixtureRequest, settings: Any) -> Iterator[str]:
         **({} if scopes is None else {"SCOPES": scopes}),
     }
     settings.CONNECTED_ACCOUNTS = {"PROVIDERS": {name: entry}}
-    discovery.forget()
+    discovery.clear_cache()
     if name in ISSUERS:
         metadata = recorded("well_known", f"{name}_metadata").json
         discovery.kept(f"issuer:{ISSUERS[name]}", lambda: (metadata, 3600.0))
     yield name
-    discovery.forget()
+    discovery.clear_cache()
 
 
 class Way:

@@ -2,4 +2,4 @@
 
 from django.urls import include, path
 
-urlpatterns = [path("api/connections/", include("connected_accounts.api_urls"))]
+urlpatterns = [path("api/connections/", include("connected_accounts.api.urls"))]

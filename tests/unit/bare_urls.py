@@ -4,5 +4,5 @@ from django.urls import include, path
 
 urlpatterns = [
     path("connections/", include("connected_accounts.callback_urls")),
-    path("api/connections/", include("connected_accounts.api_urls")),
+    path("api/connections/", include("connected_accounts.api.urls")),
 ]

@@ -30,7 +30,7 @@ from django.urls import URLPattern, URLResolver
 from django.views import View
 
 from connected_accounts import conf
-from connected_accounts.fields import encryption_keys
+from connected_accounts.sealing import encryption_keys
 from tests.journeys import run
 from tests.unit.doc_pages import Block
 

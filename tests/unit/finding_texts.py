@@ -9,7 +9,7 @@ from tests.unit.doc_pages import PACKAGE
 
 SOURCES = [
     PACKAGE / "management/commands/check_provider.py",
-    *(PACKAGE / f"services/{name}.py" for name in ("diagnosis", "reaching", "trying")),
+    *sorted((PACKAGE / "operations/doctor").glob("*.py")),
 ]
 # Two that are chosen between, and one that is handed over, beside the four themselves.
 MAKERS = {

@@ -7,17 +7,17 @@ import jsonschema_rs
 from django.http import HttpResponse
 from django.urls import resolve
 
-from connected_accounts import api_urls
+from connected_accounts.api import urls
 from tests.unit.doc_pages import PACKAGE
 
-DOCUMENT: dict[str, Any] = json.loads((PACKAGE / "openapi.json").read_text("utf-8"))
+DOCUMENT: dict[str, Any] = json.loads((PACKAGE / "api" / "openapi.json").read_text("utf-8"))
 PREFIX = "/api/connections"
 
 
 def operation(path: str, method: str) -> dict[str, Any]:
     """The operation of a request, by its address."""
     name = resolve(path).url_name
-    (route,) = [str(p.pattern) for p in api_urls.urlpatterns if p.name == name]
+    (route,) = [str(p.pattern) for p in urls.urlpatterns if p.name == name]
     known = route.replace("<str:pk>", "{id}").replace("<str:provider>", "{alias}")
     return DOCUMENT["paths"][f"/{known}"][method]  # type: ignore[no-any-return]
 

@@ -140,7 +140,7 @@ def test_a_session_whose_token_was_renewed_elsewhere_takes_that_one(
     account: ConnectedAccount, badgr: FakeProvider
 ) -> None:
     from connected_accounts.secret import Secret
-    from connected_accounts.services.access import renewed_token
+    from connected_accounts.use.tokens import renewed_token
 
     old = Secret(stored(account)["access_token"])
     refresh(account)

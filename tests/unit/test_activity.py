@@ -11,11 +11,11 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from connected_accounts.figures import HEIGHT, charts_of, provider_figures
+from connected_accounts.admin.figures import HEIGHT, charts_of, provider_figures
 from connected_accounts.models import ConnectedAccount, Event, Kind
-from connected_accounts.services import activity as activity_module
-from connected_accounts.services import keeping, outages
-from connected_accounts.services.activity import (
+from connected_accounts.operations import activity as activity_module
+from connected_accounts.operations import kept_figures
+from connected_accounts.operations.activity import (
     CONNECTS,
     DAYS,
     DISCONNECTS,
@@ -24,7 +24,8 @@ from connected_accounts.services.activity import (
     activity,
     recent_activity,
 )
-from connected_accounts.services.pauses import provider_state
+from connected_accounts.provider_state import outages
+from connected_accounts.provider_state.pauses import get_or_create_state
 
 pytestmark = pytest.mark.django_db
 
@@ -103,7 +104,7 @@ def test_the_events_are_found_by_the_index_on_their_time(noon: datetime) -> None
 def test_they_are_kept_for_a_minute_only_where_they_take_long(
     noon: datetime, monkeypatch: Any, slow: float, queries: int
 ) -> None:
-    monkeypatch.setattr(keeping, "SLOW", slow)
+    monkeypatch.setattr(kept_figures, "SLOW", slow)
     first = recent_activity(noon)
     with CaptureQueriesContext(connection) as captured:
         assert recent_activity(noon) == first
@@ -154,7 +155,7 @@ def viewer(django_user_model: Any) -> Client:
 
 
 def test_a_provider_that_is_paused_says_until_when_and_why(viewer: Client) -> None:
-    provider_state("badgr")
+    get_or_create_state("badgr")
     outages.suspend("badgr", now=timezone.now())
     assert re.search(r"badgr</a><br><strong>Paused until .+: outage<", content(viewer))
 

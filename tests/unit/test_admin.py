@@ -11,7 +11,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from connected_accounts import large_lists, tasks
+from connected_accounts import tasks
+from connected_accounts.admin import large_lists
 from connected_accounts.models import ConnectedAccount, Event, Revocation
 from connected_accounts.testing import FakeProvider
 from tests.journeys import connect

@@ -11,9 +11,9 @@ from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
 
-from connected_accounts import tasks, throttle
-from connected_accounts.api_bodies import MAX_BODY, MAX_ITEMS
-from connected_accounts.api_documents import moment
+from connected_accounts import tasks
+from connected_accounts.api.bodies import MAX_BODY, MAX_ITEMS
+from connected_accounts.api.documents import moment
 from connected_accounts.models import (
     AuthorizationRequest,
     ConnectedAccount,
@@ -25,6 +25,7 @@ from connected_accounts.models import (
 from connected_accounts.owners import Owner
 from connected_accounts.tasks import revoke_pending_tokens
 from connected_accounts.testing import Answer, BadGateway, FakeProvider, connect_account
+from connected_accounts.web import throttle
 from tests.journeys import finish, query_of, set_row, start
 from tests.unit import openapi, teams
 from tests.unit.doc_pages import PACKAGE
@@ -636,7 +637,7 @@ def test_a_fault_of_the_site_is_told_to_the_site_and_not_to_the_person(
     def fail(*args: Any, **kwargs: Any) -> Any:
         raise ZeroDivisionError("something-private")
 
-    monkeypatch.setattr("connected_accounts.acting.start_authorization", fail)
+    monkeypatch.setattr("connected_accounts.web.actions.start_authorization", fail)
     front.client.raise_request_exception = False
     with caplog.at_level(logging.ERROR, "django.request"):
         response = front.post("/providers/badgr/connect/")
@@ -667,7 +668,7 @@ def test_what_was_sent_is_not_left_in_the_request(
         seen.append(request)
         raise ZeroDivisionError
 
-    monkeypatch.setattr("connected_accounts.acting.begin", fail)
+    monkeypatch.setattr("connected_accounts.web.actions.start_connecting", fail)
     front.client.raise_request_exception = False
     response = front.post("/providers/bits/connect/", {"inputs": GIVEN})
     assert response.status_code == 500

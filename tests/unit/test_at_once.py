@@ -7,8 +7,8 @@ from django.test import Client
 from django.utils import timezone
 
 from connected_accounts.models import AuthorizationRequest, ConnectedAccount, Revocation
+from connected_accounts.revoke.outbox import revoke_pending
 from connected_accounts.services import disconnect, get_access_token, refresh
-from connected_accounts.services.revocation import revoke_pending
 from connected_accounts.testing import FakeProvider
 from tests.journeys import THREADS, at_once, connect, finish, start
 

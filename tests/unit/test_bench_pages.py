@@ -12,7 +12,7 @@ from bench import harness, refresh, report, scaling, stub
 from bench.__main__ import MODULES
 from bench.harness import Figures, Goal, WorkNotDone
 from connected_accounts import conf
-from connected_accounts.services import grants
+from connected_accounts.tokens import lifetimes
 
 BENCH = Path(report.__file__).parent
 
@@ -32,8 +32,8 @@ def test_the_simulated_days_follow_the_rules_of_the_package() -> None:
     for world in (day["world"] for day in days):
         assert world["refresh_at"] == conf.DEFAULTS["REFRESH_AT"] == scaling.REFRESH_AT
         assert world["jitter"] == conf.JITTER
-        assert world["first_backoff"] == grants.FIRST_BACKOFF
-        assert world["max_backoff"] == grants.MAX_BACKOFF
+        assert world["first_backoff"] == lifetimes.FIRST_BACKOFF
+        assert world["max_backoff"] == lifetimes.MAX_BACKOFF
         assert world["time_out"] == conf.DEFAULTS["HTTP_TIMEOUT"]
 
 

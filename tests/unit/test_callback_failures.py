@@ -7,6 +7,7 @@ import requests
 from django.db import IntegrityError
 from django.test import Client
 
+from connected_accounts.connect import completion
 from connected_accounts.models import (
     AuthorizationRequest,
     ConnectedAccount,
@@ -15,7 +16,7 @@ from connected_accounts.models import (
     Revocation,
 )
 from connected_accounts.providers.badgr import Badgr
-from connected_accounts.services import completion, disconnect
+from connected_accounts.services import disconnect
 from connected_accounts.testing import Answer, ConnectionRefused, FakeProvider, Timeout
 from tests.journeys import connect, finish, start
 

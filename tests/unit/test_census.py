@@ -12,11 +12,13 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import URLPattern, get_resolver
 
-from connected_accounts import api_urls, callback_urls, tasks, urls
-from connected_accounts.models import SITE_OWNER, ConnectedAccount, Revocation
+from connected_accounts import callback_urls, tasks, urls
+from connected_accounts.api import urls as api_urls
+from connected_accounts.clients.credentials import store_own_client
+from connected_accounts.models import ConnectedAccount, Revocation
+from connected_accounts.owners import SITE_OWNER
 from connected_accounts.providers.base import Client as ProviderPair
 from connected_accounts.secret import Secret
-from connected_accounts.services.clients import store_own_client
 from connected_accounts.testing import FakeProvider
 from tests.unit.census import (
     ADMIN_ACTIONS,

@@ -13,13 +13,13 @@ from urllib.parse import parse_qsl
 import pytest
 from django.core.management import CommandError, call_command
 
+from connected_accounts.clients.credentials import seal_client_secret
 from connected_accounts.models import ProviderClient
 from connected_accounts.oauth2 import discovery
+from connected_accounts.operations.doctor.diagnosis import LATER, diagnose
+from connected_accounts.operations.doctor.reachability import METHODS
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.secret import Secret
-from connected_accounts.services.clients import seal_client_secret
-from connected_accounts.services.diagnosis import LATER, diagnose
-from connected_accounts.services.reaching import METHODS
 from connected_accounts.testing import FakeProvider
 from connected_accounts.testing.faults import Answer, ConnectionRefused
 from tests.unit.doc_pages import column, names, page, table, tables
@@ -65,9 +65,9 @@ def check(alias: str, *arguments: str) -> Checked:
 
 @pytest.fixture(autouse=True)
 def _nothing_kept(own_connections: None) -> Iterator[None]:
-    discovery.forget()
+    discovery.clear_cache()
     yield
-    discovery.forget()
+    discovery.clear_cache()
 
 
 class Lying:
@@ -481,10 +481,10 @@ def test_a_server_that_names_another_issuer_or_nothing(server: Lying, configure:
     assert (checked.code, checked.level("discovery")) == (1, "error")
     assert checked.level("token_endpoint" if "token_endpoint" in checked.findings else "tls")
     assert checked.level("credentials") == "unchecked"
-    discovery.forget()
+    discovery.clear_cache()
     server.answers[OPENID] = metadata(f"{server.url}/other")
     assert "another issuer" in check("login").said("discovery")
-    discovery.forget()
+    discovery.clear_cache()
     server.answers[OPENID] = {"status": 503}
     assert check("login").level("discovery") == "error"
 
@@ -495,7 +495,7 @@ def test_declared_endpoints_outlive_a_wrong_issuer_but_it_is_said(
     configure(issuer=server.url)
     checked = check("login")
     assert (checked.code, checked.level("discovery")) == (0, "warning")
-    discovery.forget()
+    discovery.clear_cache()
     server.answers[OPENID] = metadata(server.url, token_endpoint=f"{server.url}/elsewhere")
     assert "another token_endpoint" in check("login").said("discovery")
 

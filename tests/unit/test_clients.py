@@ -7,6 +7,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from connected_accounts.clients.credentials import client_in_use, clients_of, dependents_of
 from connected_accounts.exceptions import (
     ClientRejected,
     ReauthorizationRequired,
@@ -22,7 +23,6 @@ from connected_accounts.models import (
 )
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.services import refresh
-from connected_accounts.services.clients import client_in_use, clients_of, dependents_of
 from connected_accounts.tasks import revoke_pending_tokens
 from connected_accounts.testing import Answer, FakeProvider
 from tests.journeys import connect, finish, query_of, set_row, start

@@ -5,10 +5,10 @@ import re
 import pytest
 from django.test import Client
 
-from connected_accounts.fields import unseal
+from connected_accounts.connect.authorization import VERIFIER_PURPOSE
 from connected_accounts.models import AuthorizationRequest, ConnectedAccount
 from connected_accounts.oauth2.pkce import code_challenge
-from connected_accounts.services.authorization import VERIFIER_PURPOSE
+from connected_accounts.sealing import unseal
 from tests.journeys import connect, query_of, start
 
 pytestmark = pytest.mark.django_db

@@ -8,6 +8,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from connected_accounts.connect.direct import connect_directly
 from connected_accounts.exceptions import (
     ClientRejected,
     ConfigurationError,
@@ -22,9 +23,8 @@ from connected_accounts.models import (
     ProviderState,
     Revocation,
 )
+from connected_accounts.refresh.drain import drain
 from connected_accounts.services import disconnect, get_access_token, get_session, refresh
-from connected_accounts.services.direct import connect_directly
-from connected_accounts.services.drain import drain
 from connected_accounts.tasks import revoke_pending_tokens
 from connected_accounts.testing import Answer, FakeProvider, Timeout
 from tests.journeys import expire

@@ -11,8 +11,8 @@ from django.test import Client, TestCase
 
 from connected_accounts import signals, tasks
 from connected_accounts.models import ConnectedAccount, Revocation
+from connected_accounts.revoke.outbox import revoke_pending
 from connected_accounts.services import adisconnect, disconnect
-from connected_accounts.services.revocation import revoke_pending
 from connected_accounts.testing import FakeProvider
 from tests.journeys import run
 

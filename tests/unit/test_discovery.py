@@ -21,9 +21,9 @@ OAUTH = "/.well-known/oauth-authorization-server"
 
 @pytest.fixture(autouse=True)
 def _nothing_kept(own_connections: None) -> Iterator[None]:
-    discovery.forget()
+    discovery.clear_cache()
     yield
-    discovery.forget()
+    discovery.clear_cache()
 
 
 @pytest.fixture
@@ -242,11 +242,14 @@ def test_what_one_document_lacks_for_now_ends_no_account(
     server.documents[OAUTH] = metadata(server.url)
     configure(settings, server.url)
     before = get_provider("login").endpoints()
-    discovery.forget()
+    discovery.clear_cache()
     server.documents[OPENID] = answering(status=503)
     after = get_provider("login").endpoints()
     assert after.userinfo_endpoint != before.userinfo_endpoint
-    assert (after.token_hosts(), after.exact()) == (before.token_hosts(), before.exact())
+    assert (after.token_fingerprint(), after.authorization_fingerprint()) == (
+        before.token_fingerprint(),
+        before.authorization_fingerprint(),
+    )
 
 
 def test_a_client_without_a_secret_authenticates_by_its_id_alone(
@@ -282,7 +285,7 @@ def test_endpoints_of_settings_do_without_an_issuer_that_is_away(
     configure(settings, server.url, **own)
     server.documents[OPENID] = answering(status=503)
     assert get_provider("login").endpoints().token_endpoint == f"{server.url}/t"
-    discovery.forget()
+    discovery.clear_cache()
     server.documents[OPENID] = metadata(server.url, revocation_endpoint=f"{server.url}/r")
     endpoints = get_provider("login").endpoints()
     assert (endpoints.token_endpoint, endpoints.revocation_endpoint) == (
@@ -344,13 +347,13 @@ def test_an_issuer_that_does_not_answer_is_502_and_is_left_alone_for_a_while(
 def test_a_drain_whose_issuer_does_not_answer_touches_no_account(
     server: Any, settings: Any, answering: Callable[..., bytes], make_account: Any, now: Any
 ) -> None:
-    from connected_accounts.services.drain import drain
+    from connected_accounts.refresh.drain import drain
 
     server.documents[OPENID] = metadata(server.url)
     configure(settings, server.url)
     account = make_account(provider="login", refresh_at=now - timedelta(minutes=1))
     server.documents[OPENID] = answering(status=503)
-    discovery.forget()
+    discovery.clear_cache()
     assert vars(drain("login")) == {"refreshed": 0, "failed": 0}
     account.refresh_from_db()
     assert (account.failure_count, account.lease_holder) == (0, None)

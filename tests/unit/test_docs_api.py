@@ -15,10 +15,10 @@ from django.core.management.base import CommandParser
 from django.dispatch import Signal
 
 from connected_accounts import decorators, models, schedule, services, signals, tasks
-from connected_accounts.fields import SealedTextField
-from connected_accounts.services.adopting import REASONS
-from connected_accounts.services.health import Health
-from connected_accounts.services.importing import BATCH, SOURCES
+from connected_accounts.importers.accounts import REASONS
+from connected_accounts.importers.run import BATCH, SOURCES
+from connected_accounts.operations.health import Health
+from connected_accounts.sealing import SealedTextField
 from tests.unit.doc_pages import (
     column,
     names,

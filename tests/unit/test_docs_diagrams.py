@@ -11,10 +11,10 @@ from xml.etree import ElementTree
 import pytest
 from django.utils import timezone
 
-from connected_accounts.accounts import ConnectedAccount, ConnectedAccountQuerySet
-from connected_accounts.models import Outcome, Revocation, Status
+from connected_accounts.models import ConnectedAccount, Outcome, Revocation, Status
+from connected_accounts.models.querysets import ConnectedAccountQuerySet
+from connected_accounts.revoke.attempts import RevocationResult, settle
 from connected_accounts.services import disconnect
-from connected_accounts.services.withdrawal import Result, settle
 from tests.unit.doc_pages import DOCS, PAGES
 
 FOLDER = DOCS / "explanation"
@@ -124,7 +124,7 @@ def test_the_states_and_transitions_of_a_revocation_are_those_of_the_code(
                 Revocation.objects.filter(pk=revocation.pk).update(**kept)
                 row = Revocation.objects.get(pk=revocation.pk)
                 if said != Outcome.GIVEN_UP:  # which no provider says
-                    settle(row, Result(Outcome(said)), now)
+                    settle(row, RevocationResult(Outcome(said)), now)
                     row.refresh_from_db()
                     found.add((str(before), row.outcome))
     assert transitions("revocation.svg") == found | {("start", "pending")}

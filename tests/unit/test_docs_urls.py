@@ -6,7 +6,8 @@ from pathlib import Path
 from django.http import HttpResponse
 from django.template.utils import get_app_template_dirs
 
-from connected_accounts import browser, exceptions, failures, urls
+from connected_accounts import exceptions, urls
+from connected_accounts.web import browser, failures
 from tests.unit.doc_pages import PACKAGE, column, names, page, table, tables
 
 
@@ -60,7 +61,7 @@ def test_the_response_headers_are_documented() -> None:
     rows = table("reference/urls.md", "Response headers")
     documented = {names(row["Header"])[0]: names(row["Value"]) for row in rows}
     for number, carries_code in enumerate([False, True]):
-        sent = dict(browser.guard(HttpResponse(), carries_code=carries_code).items())
+        sent = dict(browser.set_security_headers(HttpResponse(), carries_code=carries_code).items())
         for name in ("Content-Type", "Expires"):  # every answer of Django's, and one for old caches
             sent.pop(name, None)
         expected = {

@@ -11,12 +11,12 @@ from django.utils import timezone
 
 from connected_accounts import tasks
 from connected_accounts.models import ConnectedAccount, Event, ProviderState
+from connected_accounts.provider_state.pauses import confirm_site, pause
+from connected_accounts.provider_state.rate_limit import reserve_slots
 from connected_accounts.providers.registry import get_provider
-from connected_accounts.services.drain import drain
-from connected_accounts.services.grants import backoff
-from connected_accounts.services.pacing import reserve
-from connected_accounts.services.pauses import confirm_site, pause
+from connected_accounts.refresh.drain import drain
 from connected_accounts.testing import Answer, ConnectionRefused, FakeProvider
+from connected_accounts.tokens.lifetimes import backoff
 from tests.journeys import connect
 
 pytestmark = pytest.mark.django_db
@@ -194,10 +194,10 @@ def test_the_rate_limit_gives_out_places_a_second_ahead_and_no_more(
 ) -> None:
     provider_settings("badgr", MAX_REQUESTS_PER_SECOND=10)
     provider, now = get_provider("badgr"), timezone.now()
-    assert reserve(provider, 4, now=now) == [0.0, 0.1, 0.2, 0.3]
-    assert len(reserve(provider, 100, now=now)) == 6
-    assert reserve(provider, 1, now=now) == []
-    later = reserve(provider, 100, now=now + timedelta(seconds=0.5))
+    assert reserve_slots(provider, 4, now=now) == [0.0, 0.1, 0.2, 0.3]
+    assert len(reserve_slots(provider, 100, now=now)) == 6
+    assert reserve_slots(provider, 1, now=now) == []
+    later = reserve_slots(provider, 100, now=now + timedelta(seconds=0.5))
     assert later[0] == pytest.approx(0.5)
     assert len(later) == 5
 
@@ -324,6 +324,6 @@ def test_a_database_that_goes_away_between_two_claims_costs_no_answer(
             return found
         raise failure("the connection is closed")
 
-    monkeypatch.setattr("connected_accounts.services.drain.reserve", places)
+    monkeypatch.setattr("connected_accounts.refresh.drain.reserve_slots", places)
     assert vars(drain("badgr")) == {"refreshed": 2, "failed": 0}
     assert ConnectedAccount.objects.filter(lease_holder__isnull=False).count() == 0

@@ -11,11 +11,13 @@ import pytest
 from connected_accounts import tasks
 from connected_accounts.exceptions import ProviderUnavailable
 from connected_accounts.models import ConnectedAccount
+from connected_accounts.provider_state import rate_limit
+from connected_accounts.provider_state.pauses import get_or_create_state
+from connected_accounts.provider_state.rate_limit import reserve_slots, wait_for_slot
 from connected_accounts.providers.badgr import Badgr
 from connected_accounts.providers.registry import get_provider
-from connected_accounts.services import attempts, drain, pacing, refresh
-from connected_accounts.services.pacing import place_of_one, reserve
-from connected_accounts.services.pauses import provider_state
+from connected_accounts.refresh import attempts, drain
+from connected_accounts.services import refresh
 from connected_accounts.testing import Answer, FakeProvider
 from tests.journeys import at_once, set_row
 
@@ -64,7 +66,7 @@ class Watched:
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
     calls = Watched(0.02)
-    monkeypatch.setattr("connected_accounts.services.drain.ask", calls)
+    monkeypatch.setattr("connected_accounts.refresh.drain.ask", calls)
     return calls
 
 
@@ -149,8 +151,8 @@ def test_under_a_rate_limit_sends_are_apart_though_answers_are_slow(
 def test_workers_share_the_places_of_a_second(provider_settings: Any, now: datetime) -> None:
     provider_settings("badgr", MAX_REQUESTS_PER_SECOND=40)
     provider = get_provider("badgr")
-    provider_state("badgr")
-    given = at_once(lambda: reserve(provider, 10, now=now), threads=6)
+    get_or_create_state("badgr")
+    given = at_once(lambda: reserve_slots(provider, 10, now=now), threads=6)
     places = sorted(place for some in given for place in some)
     assert len(places) <= 40
     assert len(set(places)) == len(places)
@@ -161,18 +163,18 @@ def test_drains_cannot_take_all_places_from_a_person_who_waits(
 ) -> None:
     provider_settings("badgr", MAX_REQUESTS_PER_SECOND=10)
     provider = get_provider("badgr")
-    assert len(reserve(provider, 100)) == 10
-    assert reserve(provider, 100, ahead=timedelta(seconds=0.5)) == []
-    assert 0.5 < place_of_one(provider) < 2
+    assert len(reserve_slots(provider, 100)) == 10
+    assert reserve_slots(provider, 100, ahead=timedelta(seconds=0.5)) == []
+    assert 0.5 < wait_for_slot(provider) < 2
 
 
 def test_the_rate_is_kept_even_if_a_single_request_must_be_refused(
     make_account: Any, badgr: FakeProvider, provider_settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     provider_settings("badgr", MAX_REQUESTS_PER_SECOND=0.01)
-    monkeypatch.setattr(pacing, "PATIENCE", 0.3)
+    monkeypatch.setattr(rate_limit, "PATIENCE", 0.3)
     account = make_account()
-    reserve(get_provider("badgr"), 1)
+    reserve_slots(get_provider("badgr"), 1)
     with pytest.raises(ProviderUnavailable) as caught:
         refresh(account)
     assert (caught.value.code, caught.value.sent) == ("rate_limited", False)

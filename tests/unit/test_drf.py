@@ -9,7 +9,7 @@ from rest_framework.response import Response
 from rest_framework.test import APIRequestFactory, force_authenticate
 from rest_framework.views import APIView
 
-from connected_accounts.drf import HasConnection
+from connected_accounts.contrib.drf import HasConnection
 from connected_accounts.models import ConnectedAccount
 
 pytestmark = pytest.mark.django_db

@@ -9,10 +9,11 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.test import Client
 from django.utils import timezone
 
-from connected_accounts.fields import seal
-from connected_accounts.models import ProviderClient, owner_key
+from connected_accounts.models import ProviderClient
+from connected_accounts.operations.export import PARTS
+from connected_accounts.owners import owner_key
+from connected_accounts.sealing import seal
 from connected_accounts.services import disconnect, export
-from connected_accounts.services.disclosure import PARTS
 from connected_accounts.testing import CANARY, FakeProvider
 from tests.journeys import connect, start
 

@@ -6,11 +6,11 @@ import pytest
 from django.core.cache import cache
 from django.test import Client
 
-from connected_accounts import failures, throttle
 from connected_accounts.exceptions import InvalidState, ProviderUnavailable
-from connected_accounts.failures import TOO_MANY, Failure, failure_for
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.testing import FakeProvider
+from connected_accounts.web import failures, throttle
+from connected_accounts.web.failures import TOO_MANY, Failure, failure_for
 from tests.causes import CAUSES
 from tests.journeys import connect, finish, start
 
@@ -105,7 +105,7 @@ def test_a_service_away_at_the_start_is_tried_again_with_next_and_scopes(
         raise ProviderUnavailable("no_metadata", sent=False)
 
     provider_settings("badgr", OPTIONAL_SCOPES=["rw:backpack"])
-    monkeypatch.setattr("connected_accounts.acting.start_authorization", away)
+    monkeypatch.setattr("connected_accounts.web.actions.start_authorization", away)
     data = {"next": "/badges/", "scope": "rw:backpack"}
     response = client_of_ada.post("/connections/badgr/connect/", data)
     assert response.status_code == 502

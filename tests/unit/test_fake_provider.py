@@ -13,14 +13,14 @@ from connected_accounts.exceptions import (
     ReauthorizationRequired,
     UnexpectedResponse,
 )
-from connected_accounts.history import Outcome
-from connected_accounts.services.identity import identify
+from connected_accounts.models import Outcome
 from connected_accounts.testing import (
     CANARY,
     OMITTED,
     AuthorizationPageError,
     FakeProvider,
 )
+from connected_accounts.tokens.identity import identify
 from tests.providers.fake_site import ALIASES, SITE, VERIFIER, Site, configure, reconfigure
 
 

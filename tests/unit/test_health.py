@@ -12,19 +12,22 @@ from django.test.utils import CaptureQueriesContext
 from health_check.views import HealthCheckView
 from prometheus_client import CollectorRegistry, generate_latest
 
-from connected_accounts import prometheus, signals
+from connected_accounts import signals
+from connected_accounts.contrib import prometheus
 from connected_accounts.exceptions import ProviderUnavailable, ReauthorizationRequired
 from connected_accounts.models import ConnectedAccount
-from connected_accounts.services import disconnect, keeping, outages, refresh
-from connected_accounts.services import health as health_module
-from connected_accounts.services.health import health, troubles
-from connected_accounts.services.pauses import provider_state
+from connected_accounts.operations import health as health_module
+from connected_accounts.operations import kept_figures
+from connected_accounts.operations.health import health, troubles
+from connected_accounts.provider_state import outages
+from connected_accounts.provider_state.pauses import get_or_create_state
+from connected_accounts.services import disconnect, refresh
 from connected_accounts.testing import ConnectionRefused, FakeProvider
 from tests.journeys import connect, run, set_row
 
 pytestmark = pytest.mark.django_db
 
-CHECK = "connected_accounts.health_check.Connections"
+CHECK = "connected_accounts.contrib.health_check.Connections"
 
 
 @pytest.fixture
@@ -61,7 +64,7 @@ def test_the_figures_of_a_provider(accounts: list[ConnectedAccount], now: dateti
 def test_an_outage_is_a_pause_with_its_reason(
     accounts: list[ConnectedAccount], now: datetime
 ) -> None:
-    provider_state("badgr")
+    get_or_create_state("badgr")
     outages.suspend("badgr", now=now)
     row = health(now)[0]
     assert row.paused_until is not None
@@ -178,7 +181,7 @@ def test_the_health_check_names_what_needs_an_operator(
 def test_figures_are_kept_for_a_minute_only_where_they_take_long(
     accounts: list[ConnectedAccount], now: datetime, monkeypatch: Any, slow: float, queries: int
 ) -> None:
-    monkeypatch.setattr(keeping, "SLOW", slow)
+    monkeypatch.setattr(kept_figures, "SLOW", slow)
     first = health_module.recent_health(now)
     with CaptureQueriesContext(connection) as captured:
         assert health_module.recent_health(now) == first

@@ -7,10 +7,10 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from connected_accounts.ended import open_revocations
-from connected_accounts.marks import SHAPES, mark_of
 from connected_accounts.models import ConnectedAccount, Event, Kind, Revocation
 from connected_accounts.services import disconnect
+from connected_accounts.web.marks import SHAPES, mark_of
+from connected_accounts.web.revocations import open_revocations
 
 pytestmark = pytest.mark.django_db
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from connected_accounts.models import ConnectedAccount, Event
-from connected_accounts.services import outages
+from connected_accounts.provider_state import outages
 from connected_accounts.testing import FakeProvider
 from tests.hour import live_through, store_due_accounts
 

@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
+from connected_accounts.contrib.httpx import ConnectedAccountAuth
 from connected_accounts.exceptions import ConfigurationError, ReauthorizationRequired
-from connected_accounts.httpx import ConnectedAccountAuth
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.services import disconnect, get_access_token
 from connected_accounts.testing import CANARY, FakeProvider

@@ -8,8 +8,8 @@ from django.utils import timezone
 
 from connected_accounts.exceptions import ProviderUnavailable
 from connected_accounts.models import ConnectedAccount, Event
+from connected_accounts.refresh.drain import drain
 from connected_accounts.services import get_access_token, get_session, refresh
-from connected_accounts.services.drain import drain
 from connected_accounts.testing import FakeProvider
 from tests.journeys import expire
 
@@ -84,5 +84,5 @@ def test_a_user_model_without_the_field_counts_as_active(
 ) -> None:
     from django.contrib.auth.models import Group
 
-    monkeypatch.setattr("connected_accounts.querysets.get_user_model", lambda: Group)
+    monkeypatch.setattr("connected_accounts.models.querysets.get_user_model", lambda: Group)
     assert get_access_token(account)

@@ -13,17 +13,18 @@ from django.test import Client
 from django.utils import timezone
 
 from connected_accounts.checks import check_keys
-from connected_accounts.fields import key_id, seal
-from connected_accounts.keys import SEALED, count_by_key, sealed_rows
 from connected_accounts.models import (
     AuthorizationRequest,
     ConnectedAccount,
     ProviderClient,
     Revocation,
 )
-from connected_accounts.services import disconnect, refresh, rekeying
-from connected_accounts.services.rekeying import rekey
-from connected_accounts.services.revocation import revoke_pending
+from connected_accounts.operations import key_rotation
+from connected_accounts.operations.key_rotation import rekey
+from connected_accounts.operations.keys_in_use import SEALED, count_by_key, sealed_rows
+from connected_accounts.revoke.outbox import revoke_pending
+from connected_accounts.sealing import key_id, seal
+from connected_accounts.services import disconnect, refresh
 from connected_accounts.testing import FakeProvider
 from tests.journeys import connect, start
 
@@ -79,7 +80,7 @@ def test_everything_is_sealed_with_the_new_key_and_the_old_one_can_go(
 def test_every_sealed_column_is_among_those_that_are_sealed_anew() -> None:
     from django.apps import apps
 
-    from connected_accounts.fields import SealedTextField
+    from connected_accounts.sealing import SealedTextField
 
     found = {
         (model, field.name)
@@ -94,7 +95,7 @@ def test_a_run_that_was_interrupted_goes_on_where_it_stopped(
     accounts: list[ConnectedAccount], settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     AuthorizationRequest.objects.all().delete()
-    monkeypatch.setattr(rekeying, "BATCH", 1)
+    monkeypatch.setattr(key_rotation, "BATCH", 1)
     settings.FIELD_ENCRYPTION_KEY = [NEW_KEY, *settings.FIELD_ENCRYPTION_KEY]
     steps = rekey()
     next(steps), next(steps), next(steps)
@@ -133,7 +134,7 @@ def test_a_refresh_between_reading_and_writing_is_not_undone(
     accounts: list[ConnectedAccount], badgr: FakeProvider, settings: Any
 ) -> None:
     settings.FIELD_ENCRYPTION_KEY = [NEW_KEY, *settings.FIELD_ENCRYPTION_KEY]
-    batch = rekeying._batch
+    batch = key_rotation._batch
 
     def read_and_refresh(model: Any, *arguments: Any) -> Any:
         rows = batch(model, *arguments)
@@ -142,7 +143,7 @@ def test_a_refresh_between_reading_and_writing_is_not_undone(
         return rows
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rekeying, "_batch", read_and_refresh)
+        patch.setattr(key_rotation, "_batch", read_and_refresh)
         *_, figures = rekey()
     assert figures.busy == 1
     newest = {grant.refresh_token for grant in badgr.grants}

@@ -10,7 +10,7 @@ import pytest
 from cryptography.fernet import Fernet
 from django.test import override_settings
 
-from connected_accounts.fields import encryption_keys, seal, unseal
+from connected_accounts.sealing import encryption_keys, seal, unseal
 from tests.unit.doc_pages import DOCS, code_blocks
 
 KEYS = [Fernet.generate_key().decode(), Fernet.generate_key().decode()]

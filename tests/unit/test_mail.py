@@ -11,11 +11,12 @@ from django.test import Client
 from django.utils.translation import override
 
 from connected_accounts import tasks
-from connected_accounts.mail import send_reconnect_mail
+from connected_accounts.contrib.mail import send_reconnect_mail
 from connected_accounts.models import ConnectedAccount
-from connected_accounts.services import outages, refresh
-from connected_accounts.services.notices import ServiceAway, mail_owner
-from connected_accounts.services.pauses import provider_state, resume
+from connected_accounts.operations.notices import ServiceAway, mail_owner
+from connected_accounts.provider_state import outages
+from connected_accounts.provider_state.pauses import get_or_create_state, resume
+from connected_accounts.services import refresh
 from connected_accounts.signals import reconnect_required
 from connected_accounts.testing import FakeProvider
 from tests.journeys import set_row
@@ -111,7 +112,7 @@ def test_an_outage_sends_none_and_a_mail_waits_for_its_end(
         refresh(account)
     assert mail.outbox == []
     set_row(account, status="reconnect_required", reason="revoked")
-    provider_state("badgr")
+    get_or_create_state("badgr")
     outages.suspend("badgr", now=now)
     with pytest.raises(ServiceAway):
         mail_owner(account.pk, account.generation)

@@ -13,13 +13,13 @@ from django.test import Client
 from django.utils import timezone
 
 from connected_accounts.exceptions import Undecryptable
-from connected_accounts.fields import is_sealed, seal, unseal
 from connected_accounts.models import (
     AuthorizationRequest,
     ConnectedAccount,
     ProviderClient,
     Revocation,
 )
+from connected_accounts.sealing import is_sealed, seal, unseal
 from connected_accounts.services import disconnect
 from connected_accounts.testing import CANARY, FakeProvider
 from tests.journeys import connect, start

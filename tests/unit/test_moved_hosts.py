@@ -8,9 +8,9 @@ from django.test import Client
 
 from connected_accounts.exceptions import ReauthorizationRequired
 from connected_accounts.models import ConnectedAccount, Revocation
+from connected_accounts.operations.endpoints import confirm_endpoints, moved
+from connected_accounts.revoke.outbox import revoke_pending
 from connected_accounts.services import disconnect, get_session, refresh
-from connected_accounts.services.endpoints import confirm_endpoints, moved
-from connected_accounts.services.revocation import revoke_pending
 from connected_accounts.signals import reconnect_required
 from connected_accounts.testing import Answer, FakeProvider
 from tests.journeys import connect

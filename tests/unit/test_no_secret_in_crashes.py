@@ -17,9 +17,9 @@ from django.test import Client
 from django.utils import timezone
 
 from connected_accounts.models import ConnectedAccount
+from connected_accounts.refresh.drain import drain
+from connected_accounts.revoke.outbox import revoke_pending
 from connected_accounts.services import disconnect, get_access_token, get_session, refresh
-from connected_accounts.services.drain import drain
-from connected_accounts.services.revocation import revoke_pending
 from connected_accounts.testing import CANARY, FakeProvider
 from tests.journeys import connect, expire, query_of, start
 from tests.sinks import ADMINS, Sinks, all_logs, note_error, sentry

@@ -16,14 +16,14 @@ from django.template import Context, Template
 from django.test import Client
 from rest_framework.serializers import ModelSerializer
 
-from connected_accounts import tasks, throttle
+from connected_accounts import tasks
 from connected_accounts.exceptions import ConnectedAccountsError
-from connected_accounts.keys import SEALED
 from connected_accounts.models import ConnectedAccount
+from connected_accounts.operations.keys_in_use import SEALED
+from connected_accounts.provider_state.pauses import resume
 from connected_accounts.providers.registry import get_provider
+from connected_accounts.refresh.storing import _hand_over
 from connected_accounts.services import disconnect, get_access_token, get_session, refresh
-from connected_accounts.services.pauses import resume
-from connected_accounts.services.storing import _hand_over
 from connected_accounts.testing import (
     CANARY,
     Answer,
@@ -33,6 +33,7 @@ from connected_accounts.testing import (
     Redirect,
     Timeout,
 )
+from connected_accounts.web import throttle
 from tests.journeys import connect, expire, finish, start
 from tests.sinks import (
     ADMINS,

@@ -6,12 +6,13 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from connected_accounts import api_problems, api_urls, failures
-from connected_accounts.api_bodies import MAX_ITEMS, Connecting
+from connected_accounts.api import problems, urls
+from connected_accounts.api.bodies import MAX_ITEMS, Connecting
 from connected_accounts.models import Kind, Outcome
 from connected_accounts.owners import MAX_KEY
 from connected_accounts.providers.base import Provider
-from connected_accounts.trials import RESULTS
+from connected_accounts.web import failures
+from connected_accounts.web.check_results import RESULTS
 from tests.unit.doc_pages import column, names, table
 from tests.unit.openapi import DOCUMENT
 
@@ -32,7 +33,7 @@ def operations() -> dict[tuple[str, str], Any]:
 def test_every_route_and_method_is_there_and_no_other() -> None:
     found = {
         ("/" + re.sub("<str:pk>", "{id}", re.sub("<str:provider>", "{alias}", route)), method)
-        for pattern in api_urls.urlpatterns
+        for pattern in urls.urlpatterns
         for route in [str(pattern.pattern)]
         for method in METHODS
         if hasattr(pattern.callback.view_class, method)
@@ -66,17 +67,17 @@ def test_every_schema_is_one_and_closed(name: str) -> None:
 
 
 def codes() -> set[str]:
-    of_classes = {code for _, code in api_problems._BY_CLASS}
+    of_classes = {code for _, code in problems._BY_CLASS}
     denied = set(failures._DENIED) - {"access_denied"}  # said at the provider's page
     others = {"too_many", "other_user"}
-    return {*api_problems._KNOWN, *api_problems._OWN_CODES, *of_classes, *denied, *others}
+    return {*problems._KNOWN, *problems._OWN_CODES, *of_classes, *denied, *others}
 
 
 def test_every_code_is_there_and_documented_with_its_status() -> None:
     assert set(SCHEMAS["Problem"]["properties"]["code"]["enum"]) == codes()
     rows = {names(row["Code"])[0]: row for row in table("reference/api.md", "Problems")}
     assert set(rows) == codes()
-    for code, (status, _, _) in api_problems._KNOWN.items():
+    for code, (status, _, _) in problems._KNOWN.items():
         assert int(rows[code]["Status"]) == status
 
 
@@ -108,7 +109,7 @@ def test_every_endpoint_is_documented() -> None:
     assert documented == set(operations())
     assert sorted(column(rows, "Name")) == sorted(
         str(pattern.name)
-        for pattern in api_urls.urlpatterns
+        for pattern in urls.urlpatterns
         for method in METHODS
         if hasattr(pattern.callback.view_class, method)
     )

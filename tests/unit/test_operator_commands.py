@@ -11,9 +11,9 @@ from django.test import Client
 from django.utils import timezone
 
 from connected_accounts.models import ConnectedAccount, ProviderState
+from connected_accounts.provider_state.pauses import pause
+from connected_accounts.revoke.outbox import revoke_pending
 from connected_accounts.services import disconnect
-from connected_accounts.services.pauses import pause
-from connected_accounts.services.revocation import revoke_pending
 from connected_accounts.testing import FakeProvider
 from tests.journeys import connect
 

@@ -12,6 +12,7 @@ from django.test import AsyncClient, Client
 from django.urls import path
 from django.utils import timezone
 
+from connected_accounts.clients.registration import seconds_since_1970
 from connected_accounts.management.arguments import moment
 from connected_accounts.models import ConnectedAccount, Outcome, Revocation
 from connected_accounts.services import (
@@ -21,7 +22,6 @@ from connected_accounts.services import (
     get_access_token,
     get_session,
 )
-from connected_accounts.services.registration import seconds_since_1970
 from connected_accounts.tasks import refresh_due_accounts, revoke_pending_tokens
 from connected_accounts.testing import DropAnswer, FakeProvider, Timeout
 from tests.journeys import at_once, connect, run

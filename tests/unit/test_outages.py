@@ -11,9 +11,10 @@ from django.utils import timezone
 from connected_accounts import signals
 from connected_accounts.exceptions import ProviderUnavailable
 from connected_accounts.models import ConnectedAccount, Event, ProviderState
-from connected_accounts.services import get_access_token, outages, refresh
-from connected_accounts.services.drain import drain
-from connected_accounts.services.pauses import pause, provider_state
+from connected_accounts.provider_state import outages
+from connected_accounts.provider_state.pauses import get_or_create_state, pause
+from connected_accounts.refresh.drain import drain
+from connected_accounts.services import get_access_token, refresh
 from connected_accounts.testing import Answer, ConnectionRefused, FakeProvider
 from tests.journeys import at_once, expire, set_row
 
@@ -218,7 +219,7 @@ def test_a_probe_that_could_not_be_sent_is_given_back(
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("reason", ["outage", "invalid_client"])
 def test_of_many_that_would_probe_at_once_one_does(reason: str, now: datetime) -> None:
-    provider_state("badgr")
+    get_or_create_state("badgr")
     if reason == "outage":
         outages.suspend("badgr", now=now)
     else:
@@ -251,7 +252,7 @@ def test_badges_stay_green_with_a_note_and_nobody_is_asked_to_reconnect(
     make_account: Any, ada: Any, client_of_ada: Client, now: datetime
 ) -> None:
     account = make_account(ada)
-    provider_state("badgr")
+    get_or_create_state("badgr")
     outages.suspend("badgr", now=now)
     for failures in (0, 1):
         set_row(account, failure_count=failures)

@@ -9,27 +9,21 @@ from django.core import checks
 from django.test import Client
 
 from connected_accounts import signals
+from connected_accounts.connect.direct import connect_directly
 from connected_accounts.exceptions import InvalidState
 from connected_accounts.models import (
-    SITE_OWNER,
     AuthorizationRequest,
     ConnectedAccount,
     Event,
     ProviderClient,
     Revocation,
 )
-from connected_accounts.owners import Owner, owner_for, owners_of
+from connected_accounts.owners import SITE_OWNER, Owner, owner_for, owners_of
 from connected_accounts.providers.base import Identity
-from connected_accounts.services import (
-    disconnect,
-    export,
-    get_access_token,
-    identity,
-    refresh,
-)
-from connected_accounts.services.direct import connect_directly
+from connected_accounts.services import disconnect, export, get_access_token, refresh
 from connected_accounts.tasks import revoke_pending_tokens
 from connected_accounts.testing import FakeProvider
+from connected_accounts.tokens import identity
 from tests.journeys import connect, finish, query_of, start
 from tests.unit import teams
 
@@ -309,7 +303,7 @@ def test_who_leaves_while_the_provider_answers_is_refused_and_the_grant_withdraw
     badgr: FakeProvider,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from connected_accounts.services import completion
+    from connected_accounts.connect import completion
 
     identify = completion.identify
 

@@ -14,8 +14,8 @@ from rest_framework.exceptions import PermissionDenied as NotForThisUser
 from rest_framework.test import APIRequestFactory, force_authenticate
 from rest_framework.views import APIView
 
+from connected_accounts.contrib.drf import HasConnection
 from connected_accounts.decorators import ConnectionRequiredMixin, connection_required
-from connected_accounts.drf import HasConnection
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.testing import FakeProvider, connect_account
 from tests.unit import teams

@@ -8,7 +8,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from connected_accounts.admin import ConnectedAccountAdmin
+from connected_accounts.admin.accounts import ConnectedAccountAdmin
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.testing import FakeProvider
 from tests.journeys import connect

@@ -28,8 +28,7 @@ def modules_with_all() -> set[str]:
 
 
 # They have an __all__ for what others of the package take from them.
-INNER = {"connected_accounts.accounts", "connected_accounts.testing.conformance.contract"}
-INNER |= {"connected_accounts.admin"}
+INNER = {"connected_accounts.testing.conformance.contract"}
 
 
 def test_every_module_with_an_all_is_public_or_known_to_be_inner() -> None:

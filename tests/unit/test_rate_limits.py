@@ -9,10 +9,10 @@ import pytest
 from django.core.cache import cache
 from django.test import Client, RequestFactory
 
-from connected_accounts import throttle
 from connected_accounts.models import AuthorizationRequest, ConnectedAccount, Event
 from connected_accounts.testing import FakeProvider
-from connected_accounts.throttle import FAILED_CALLBACKS, STARTS, wait_for
+from connected_accounts.web import throttle
+from connected_accounts.web.throttle import FAILED_CALLBACKS, STARTS, wait_for
 from tests.journeys import finish, start
 
 pytestmark = pytest.mark.django_db

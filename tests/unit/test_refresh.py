@@ -7,13 +7,14 @@ from django.test import Client
 from django.utils import timezone
 
 from connected_accounts import signals
+from connected_accounts.database.functions import digest
 from connected_accounts.exceptions import (
     ClientRejected,
     ProviderUnavailable,
     ReauthorizationRequired,
     UnexpectedResponse,
 )
-from connected_accounts.models import ConnectedAccount, Event, ProviderState, Revocation, digest
+from connected_accounts.models import ConnectedAccount, Event, ProviderState, Revocation
 from connected_accounts.services import get_access_token, refresh
 from connected_accounts.testing import (
     OMITTED,

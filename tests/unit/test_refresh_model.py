@@ -34,11 +34,11 @@ from connected_accounts.models import (
 )
 from connected_accounts.oauth2.state import new_secret
 from connected_accounts.providers.registry import get_provider
+from connected_accounts.refresh.attempts import Attempt, RefreshResult, ask, claim, prepare
+from connected_accounts.refresh.drain import drain
+from connected_accounts.refresh.outcomes import settle
+from connected_accounts.revoke.outbox import revoke_pending
 from connected_accounts.services import complete_authorization, disconnect, start_authorization
-from connected_accounts.services.attempts import Attempt, Outcome, ask, claim, prepare
-from connected_accounts.services.drain import drain
-from connected_accounts.services.revocation import revoke_pending
-from connected_accounts.services.settling import settle
 from connected_accounts.testing import (
     Answer,
     ConnectionRefused,
@@ -78,7 +78,7 @@ class RefreshModel(RuleBasedStateMachine):
         self.clock = datetime(2030, 1, 1, tzinfo=UTC)
         self.real_now, timezone.now = timezone.now, lambda: self.clock
         self.user = get_user_model().objects.create_user("model")
-        self.pending: list[tuple[Attempt, Outcome]] = []
+        self.pending: list[tuple[Attempt, RefreshResult]] = []
         self.lost: set[str] = set()  # refresh tokens whose answer never was written down
         self.unspent: Counter[str] = Counter()  # how often one came and was sent away unread
         self.withdrawn: set[int] = set()  # grants, by identity, that a person ended over there
@@ -189,7 +189,7 @@ class RefreshModel(RuleBasedStateMachine):
             self.write_down(other, prepare(other) or ask(other))
         self.write_down(attempt, outcome)
 
-    def write_down(self, attempt: Attempt, outcome: Outcome) -> None:
+    def write_down(self, attempt: Attempt, outcome: RefreshResult) -> None:
         before = ConnectedAccount.objects.filter(pk=attempt.account.pk).values().first()
         mine = before is not None and before["lease_holder"] == attempt.account.lease_holder
         settle(attempt, outcome)
@@ -295,7 +295,7 @@ class RefreshModel(RuleBasedStateMachine):
 
     # Looking.
 
-    def some_pending(self, data: st.DataObject) -> tuple[Attempt, Outcome]:
+    def some_pending(self, data: st.DataObject) -> tuple[Attempt, RefreshResult]:
         return self.pending.pop(data.draw(st.integers(0, len(self.pending) - 1)))
 
     def some_account(self, data: st.DataObject) -> ConnectedAccount | None:

@@ -13,8 +13,10 @@ from connected_accounts.exceptions import (
     Undecryptable,
 )
 from connected_accounts.models import ConnectedAccount, Revocation
-from connected_accounts.services import disconnect, get_access_token, pauses, refresh, renewal
-from connected_accounts.services.revocation import revoke_pending
+from connected_accounts.provider_state import pauses
+from connected_accounts.refresh import on_demand
+from connected_accounts.revoke.outbox import revoke_pending
+from connected_accounts.services import disconnect, get_access_token, refresh
 from connected_accounts.testing import FakeProvider
 from tests.journeys import finish, start, stored
 
@@ -24,16 +26,16 @@ pytestmark = pytest.mark.django_db
 def test_a_disconnect_wins_over_a_refresh_in_flight(
     account: ConnectedAccount, badgr: FakeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from connected_accounts.services import settling
+    from connected_accounts.refresh import outcomes
 
-    ask = settling.ask
+    ask = outcomes.ask
 
     def ask_and_disconnect(attempt: Any) -> Any:
         outcome = ask(attempt)
         disconnect(ConnectedAccount.objects.get(pk=account.pk))
         return outcome
 
-    monkeypatch.setattr(settling, "ask", ask_and_disconnect)
+    monkeypatch.setattr(outcomes, "ask", ask_and_disconnect)
     with pytest.raises(ProviderUnavailable):
         refresh(account)
     assert not ConnectedAccount.objects.exists()
@@ -47,9 +49,9 @@ def test_a_reconnect_wins_over_a_refresh_in_flight(
     badgr: FakeProvider,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from connected_accounts.services import settling
+    from connected_accounts.refresh import outcomes
 
-    ask = settling.ask
+    ask = outcomes.ask
 
     def ask_and_reconnect(attempt: Any) -> Any:
         outcome = ask(attempt)
@@ -57,7 +59,7 @@ def test_a_reconnect_wins_over_a_refresh_in_flight(
         assert finish(client_of_ada, params).status_code == 303
         return outcome
 
-    monkeypatch.setattr(settling, "ask", ask_and_reconnect)
+    monkeypatch.setattr(outcomes, "ask", ask_and_reconnect)
     with pytest.raises(ProviderUnavailable):
         refresh(account)
     newest = badgr.grants[-1]
@@ -136,7 +138,7 @@ def test_who_waits_does_not_repeat_a_request_with_wrong_credentials(
         pauses.pause("badgr", "invalid_client")
         return []
 
-    monkeypatch.setattr(renewal, "claim", another_is_refused)
+    monkeypatch.setattr(on_demand, "claim", another_is_refused)
     with pytest.raises(ClientRejected) as caught:
         refresh(account)
     assert caught.value.code == "invalid_client"

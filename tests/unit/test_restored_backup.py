@@ -9,8 +9,8 @@ from django.core.management import CommandError, call_command
 
 from connected_accounts import signals
 from connected_accounts.models import ConnectedAccount, Event, ProviderState
+from connected_accounts.refresh.drain import drain
 from connected_accounts.services import refresh
-from connected_accounts.services.drain import drain
 from connected_accounts.testing import Answer, FakeProvider
 
 pytestmark = pytest.mark.django_db

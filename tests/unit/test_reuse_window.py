@@ -9,8 +9,8 @@ from django.utils import timezone
 
 from connected_accounts.exceptions import ProviderUnavailable, ReauthorizationRequired
 from connected_accounts.models import ConnectedAccount
+from connected_accounts.refresh.drain import drain
 from connected_accounts.services import refresh
-from connected_accounts.services.drain import drain
 from connected_accounts.testing import Answer, DropAnswer, FakeProvider
 from tests.journeys import connect, set_row, stored
 

@@ -9,8 +9,8 @@ from django.utils import timezone
 
 from connected_accounts import tasks
 from connected_accounts.models import ConnectedAccount, Event, Revocation
+from connected_accounts.revoke.outbox import revoke_pending
 from connected_accounts.services import disconnect, refresh
-from connected_accounts.services.revocation import revoke_pending
 from connected_accounts.testing import Answer, ConnectionRefused, DropAnswer, FakeProvider, Timeout
 from tests.journeys import connect
 
@@ -157,7 +157,7 @@ def test_bitbadges_gone_already_counts_as_withdrawn(
 def test_purge_deletes_what_has_served_and_keeps_what_is_owed(
     account: ConnectedAccount, badgr: FakeProvider, client_of_ada: Client
 ) -> None:
-    from connected_accounts.services.retention import purge_old
+    from connected_accounts.operations.retention import purge_old
 
     disconnect(account)
     second = connect(client_of_ada, badgr)

@@ -11,10 +11,11 @@ from django.test import Client
 from django.utils import timezone
 
 from connected_accounts.models import ConnectedAccount, Event, Revocation
-from connected_accounts.services import disconnect, revocation
-from connected_accounts.services.health import health
-from connected_accounts.services.retention import purge_old
-from connected_accounts.services.revocation import disconnect_all, revoke_pending
+from connected_accounts.operations.health import health
+from connected_accounts.operations.retention import purge_old
+from connected_accounts.revoke import outbox
+from connected_accounts.revoke.outbox import revoke_pending
+from connected_accounts.services import disconnect, disconnect_all
 from connected_accounts.testing import Answer, FakeProvider, Timeout
 from tests.journeys import connect
 
@@ -225,7 +226,7 @@ def test_a_provider_that_hangs_holds_no_other_up(
         return handle(request)
 
     badgr._adapter._handle = hold
-    done = revocation.withdrawal.settle
+    done = outbox.attempts.settle
 
     def settle(row: Revocation, *arguments: Any) -> None:
         done(row, *arguments)
@@ -235,7 +236,7 @@ def test_a_provider_that_hangs_holds_no_other_up(
             hang.set()  # only now
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(revocation.withdrawal, "settle", settle)
+        patch.setattr(outbox.attempts, "settle", settle)
         revoke_pending()
     assert ended
     assert all(ended), "the others were waiting for the one that hangs"
@@ -250,10 +251,10 @@ def test_a_provider_that_does_not_answer_is_left_alone_until_the_next_round(
     disconnect(connect(client_of_ada, bitbadges, "bitbadges"))
     badgr.unavailable(Timeout())
     now = timezone.now()
-    assert revoke_pending(now=now) <= 2 * revocation.CALLS_PER_PROVIDER + 1
+    assert revoke_pending(now=now) <= 2 * outbox.CALLS_PER_PROVIDER + 1
     assert Revocation.objects.get(provider="bitbadges").outcome == "revoked"
     untried = Revocation.objects.due(now).filter(attempts=0).count()
-    assert untried >= 12 - 2 * revocation.CALLS_PER_PROVIDER
+    assert untried >= 12 - 2 * outbox.CALLS_PER_PROVIDER
     badgr.available()
     for minutes in (1, 5):
         revoke_pending(now=now + timedelta(minutes=minutes))

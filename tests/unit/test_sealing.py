@@ -14,7 +14,8 @@ from django.db.models.functions import Concat, Lower
 from django.test import override_settings
 
 from connected_accounts.exceptions import Undecryptable
-from connected_accounts.fields import (
+from connected_accounts.models import ConnectedAccount, Event
+from connected_accounts.sealing import (
     MAX_SEALED_BYTES,
     TOKEN_PURPOSE,
     encryption_keys,
@@ -25,7 +26,6 @@ from connected_accounts.fields import (
     seal_document,
     unseal,
 )
-from connected_accounts.models import ConnectedAccount, Event
 from connected_accounts.secret import Sealed, Secret
 
 OLD, NEW, OTHER = (Fernet.generate_key().decode() for _ in range(3))

@@ -8,16 +8,16 @@ import pytest
 from django.core.management import call_command
 from django.test import Client as Jar
 
+from connected_accounts.clients.credentials import open_client, store_own_client
 from connected_accounts.exceptions import ConfigurationError, ConnectedAccountsError
+from connected_accounts.importers.rows import ForeignGrant, Source
+from connected_accounts.importers.run import import_connections
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.providers.base import Client
+from connected_accounts.revoke.outbox import revoke_pending
 from connected_accounts.secret import Secret
 from connected_accounts.security import SecurityEvent, level_of, log, logger
 from connected_accounts.services import disconnect, get_session, refresh
-from connected_accounts.services.clients import open_client, store_own_client
-from connected_accounts.services.foreign import ForeignGrant, Source
-from connected_accounts.services.importing import import_connections
-from connected_accounts.services.revocation import revoke_pending
 from connected_accounts.testing import Answer, FakeProvider
 from tests.journeys import connect, finish, start
 from tests.unit.doc_pages import column, names, table

@@ -12,9 +12,9 @@ from django.utils import timezone
 from connected_accounts import signals
 from connected_accounts.models import ConnectedAccount, Event, Revocation
 from connected_accounts.providers.registry import get_provider
+from connected_accounts.refresh.attempts import Attempt, RefreshResult, ask, claim, prepare
+from connected_accounts.refresh.outcomes import settle, settle_together
 from connected_accounts.services import disconnect
-from connected_accounts.services.attempts import Attempt, Outcome, ask, claim, prepare
-from connected_accounts.services.settling import settle, settle_together
 from connected_accounts.testing import Answer, FakeProvider
 from tests.journeys import connect
 
@@ -24,14 +24,14 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def answers(
     client_of_ada: Client, badgr: FakeProvider, now: datetime
-) -> list[tuple[Attempt, Outcome]]:
+) -> list[tuple[Attempt, RefreshResult]]:
     """Three claimed accounts, and what the provider said to each."""
     for n in range(3):
         connect(client_of_ada, badgr, subject=f"person-{n}")
     return asked(now)
 
 
-def asked(now: datetime) -> list[tuple[Attempt, Outcome]]:
+def asked(now: datetime) -> list[tuple[Attempt, RefreshResult]]:
     past = timezone.now() - timedelta(minutes=1)
     ConnectedAccount.objects.update(refresh_at=past, lease_holder=None, lease_until=None)
     pks = list(ConnectedAccount.objects.values_list("pk", flat=True))
@@ -45,11 +45,13 @@ def stored_tokens() -> dict[int, str]:
     return {row.pk: row.open_token()["access_token"] for row in rows}
 
 
-def told(answers: list[tuple[Attempt, Outcome]]) -> dict[int, str]:
+def told(answers: list[tuple[Attempt, RefreshResult]]) -> dict[int, str]:
     return {a.account.pk: o.access_token.reveal() for a, o in answers}  # type: ignore[union-attr]
 
 
-def test_what_came_together_is_stored_together(answers: list[tuple[Attempt, Outcome]]) -> None:
+def test_what_came_together_is_stored_together(
+    answers: list[tuple[Attempt, RefreshResult]],
+) -> None:
     heard: list[Any] = []
 
     def hear(account: ConnectedAccount, **kwargs: Any) -> None:
@@ -77,7 +79,7 @@ def test_what_came_together_is_stored_together(answers: list[tuple[Attempt, Outc
 
 
 def test_where_one_is_no_longer_ours_nothing_is_stored_until_each_is_settled_by_itself(
-    answers: list[tuple[Attempt, Outcome]],
+    answers: list[tuple[Attempt, RefreshResult]],
 ) -> None:
     before = stored_tokens()
     gone = answers[1][0].account.pk
@@ -92,7 +94,7 @@ def test_where_one_is_no_longer_ours_nothing_is_stored_until_each_is_settled_by_
 
 
 def test_a_taken_lease_is_a_fence_in_a_transaction_of_many_too(
-    answers: list[tuple[Attempt, Outcome]], now: datetime
+    answers: list[tuple[Attempt, RefreshResult]], now: datetime
 ) -> None:
     before = stored_tokens()
     past = now - timedelta(seconds=1)
@@ -117,6 +119,6 @@ def test_failures_are_left_to_be_settled_one_by_one(
     assert Event.objects.filter(kind="refresh_failed").count() == 1
 
 
-def test_one_answer_alone_is_not_stored_here(answers: list[tuple[Attempt, Outcome]]) -> None:
+def test_one_answer_alone_is_not_stored_here(answers: list[tuple[Attempt, RefreshResult]]) -> None:
     assert settle_together(answers[:1]) == answers[:1]
     assert settle_together([]) == []

@@ -11,12 +11,12 @@ from django.db import connection, transaction
 from django.test import Client
 from django.utils import timezone
 
+from connected_accounts.database.locks import short_lock_waits
 from connected_accounts.exceptions import ProviderUnavailable
 from connected_accounts.models import ConnectedAccount, ProviderState
+from connected_accounts.refresh import drain as drain_module
+from connected_accounts.refresh.drain import drain
 from connected_accounts.services import disconnect, get_access_token, refresh
-from connected_accounts.services import drain as drain_module
-from connected_accounts.services.drain import drain
-from connected_accounts.services.locks import short_lock_waits
 from connected_accounts.testing import FakeProvider
 from tests.journeys import at_once, connect, finish, start
 

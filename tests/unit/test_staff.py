@@ -7,10 +7,10 @@ import pytest
 from django.contrib.auth.models import Permission
 from django.test import Client
 
+from connected_accounts.connect import completion
 from connected_accounts.models import AuthorizationRequest, ConnectedAccount, Revocation
 from connected_accounts.services import (
     complete_authorization,
-    completion,
     get_access_token,
     start_authorization,
 )

@@ -15,10 +15,12 @@ from django.test import Client
 from django.utils import timezone
 
 from connected_accounts import tasks
-from connected_accounts.accounts import ConnectedAccount as Account
+from connected_accounts.database import transactions
 from connected_accounts.exceptions import ProviderUnavailable, ReauthorizationRequired
 from connected_accounts.models import ConnectedAccount
-from connected_accounts.services import complete_authorization, refresh, storing
+from connected_accounts.models import ConnectedAccount as Account
+from connected_accounts.refresh import storing
+from connected_accounts.services import complete_authorization, refresh
 from connected_accounts.testing import Answer, FakeProvider
 from tests.journeys import connect, start
 
@@ -40,7 +42,8 @@ def fail_to_store(
         return write(self, **values)
 
     monkeypatch.setattr(Account, "mark_refreshed", away)
-    monkeypatch.setattr(storing, "PAUSE", 0.01)
+    monkeypatch.setattr(storing, "RETRY_EVERY", 0.01)
+    monkeypatch.setattr(transactions, "RETRY_EVERY", 0.01)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -92,7 +95,7 @@ def test_a_grant_is_kept_while_neither_database_nor_broker_is_there(
         raise OSError("connection refused")
 
     monkeypatch.setattr(storing, "PATIENCE", 0)
-    monkeypatch.setattr(storing, "carry", away)
+    monkeypatch.setattr(storing, "send_to_broker", away)
     fail_to_store(monkeypatch, 5)
     refresh(account)
     assert len(tried) == 5
@@ -108,7 +111,7 @@ def test_a_grant_that_nothing_takes_is_given_up_in_the_end_and_says_so(
 ) -> None:
     monkeypatch.setattr(storing, "PATIENCE", 0)
     monkeypatch.setattr(storing, "LAST_PATIENCE", -3600)
-    monkeypatch.setattr(storing, "carry", None)
+    monkeypatch.setattr(storing, "send_to_broker", None)
     fail_to_store(monkeypatch, 10_000)
     with pytest.raises(ProviderUnavailable) as caught:
         refresh(account)
@@ -166,7 +169,8 @@ def test_a_commit_whose_answer_was_lost_is_found_stored(
         return won
 
     monkeypatch.setattr(Account, "mark_refreshed", commit_and_lose_the_answer)
-    monkeypatch.setattr(storing, "PAUSE", 0.01)
+    monkeypatch.setattr(storing, "RETRY_EVERY", 0.01)
+    monkeypatch.setattr(transactions, "RETRY_EVERY", 0.01)
     refresh(account)
     assert ConnectedAccount.objects.get().open_token()["refresh_token"] == (
         badgr.grants[0].refresh_token
@@ -212,17 +216,17 @@ def test_an_authorization_is_not_completed_inside_a_transaction(
 def test_no_transaction_is_open_while_the_provider_is_asked(
     account: ConnectedAccount, badgr: FakeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from connected_accounts.services import settling
+    from connected_accounts.refresh import outcomes
 
     outermost = len(connection.atomic_blocks)
     seen: list[int] = []
-    ask = settling.ask
+    ask = outcomes.ask
 
     def look(attempt: Any) -> Any:
         seen.append(len(connection.atomic_blocks))
         return ask(attempt)
 
-    monkeypatch.setattr(settling, "ask", look)
+    monkeypatch.setattr(outcomes, "ask", look)
     refresh(account)
     assert seen == [outermost]
     assert ConnectedAccount.objects.get().refreshed_at <= timezone.now()

@@ -10,8 +10,8 @@ from django.utils import timezone
 
 from connected_accounts import tasks
 from connected_accounts.models import ConnectedAccount, Revocation
+from connected_accounts.refresh.drain import drain
 from connected_accounts.services import disconnect
-from connected_accounts.services.drain import drain
 from connected_accounts.testing import FakeProvider
 from tests.journeys import at_once, connect
 from tests.unit.doc_pages import sources

@@ -6,11 +6,11 @@ import pytest
 from django.core.cache import cache
 from django.test import Client
 
-from connected_accounts import throttle
 from connected_accounts.models import ConnectedAccount
-from connected_accounts.services.trial import Trial, try_connection
 from connected_accounts.testing import Answer, FakeProvider
-from connected_accounts.trials import RESULTS
+from connected_accounts.use.connection_check import Trial, try_connection
+from connected_accounts.web import throttle
+from connected_accounts.web.check_results import RESULTS
 from tests.journeys import connect, expire, set_row
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -14,9 +14,9 @@ from django.urls import NoReverseMatch, reverse
 from connected_accounts import conf
 from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.management.arguments import pair
+from connected_accounts.operations.doctor.diagnosis import diagnose
+from connected_accounts.operations.doctor.findings import Finding, Level, error, ok, warning
 from connected_accounts.providers.registry import get_provider
-from connected_accounts.services.diagnosis import diagnose
-from connected_accounts.services.findings import Finding, Level, error, ok, warning
 
 
 class Command(BaseCommand):

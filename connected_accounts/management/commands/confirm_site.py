@@ -10,9 +10,9 @@ from django.utils import timezone
 from connected_accounts import conf
 from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.management.arguments import moment
-from connected_accounts.services.endpoints import confirm_endpoints, moved
-from connected_accounts.services.pauses import confirm_site
-from connected_accounts.services.restoring import end_lost_rotations
+from connected_accounts.operations.endpoints import confirm_endpoints, moved
+from connected_accounts.operations.restored_backup import end_lost_rotations
+from connected_accounts.provider_state.pauses import confirm_site
 
 
 class Command(BaseCommand):

@@ -8,7 +8,7 @@ from typing import Any, Final
 from django.core.management.base import BaseCommand
 from django.utils import timezone
 
-from connected_accounts.services.health import (
+from connected_accounts.operations.health import (
     MAX_OVERDUE,
     Health,
     KeyState,

@@ -6,9 +6,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from connected_accounts.exceptions import ConfigurationError
+from connected_accounts.importers.accounts import REASONS
+from connected_accounts.importers.run import SOURCES, Imported, import_connections
 from connected_accounts.management.arguments import pair
-from connected_accounts.services.adopting import REASONS
-from connected_accounts.services.importing import SOURCES, Imported, import_connections
 
 
 class Command(BaseCommand):

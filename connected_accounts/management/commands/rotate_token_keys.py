@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from connected_accounts import security
-from connected_accounts.services.rekeying import Rekeyed, rekey
+from connected_accounts.operations.key_rotation import Rekeyed, rekey
 
 
 class Command(BaseCommand):

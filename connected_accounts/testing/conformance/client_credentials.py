@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import pytest
 from django.utils import timezone
 
+from connected_accounts.clients.credentials import open_client
 from connected_accounts.exceptions import (
     ClientRejected,
     ProviderUnavailable,
@@ -23,10 +24,8 @@ from connected_accounts.models import (
     Status,
 )
 from connected_accounts.oauth2.token import TokenResponse
+from connected_accounts.revoke.outbox import revoke_pending
 from connected_accounts.services import disconnect, get_access_token, refresh
-from connected_accounts.services.clients import open_client
-from connected_accounts.services.exchange import exchange_client_credentials
-from connected_accounts.services.revocation import revoke_pending
 from connected_accounts.testing import FakeProvider, Timeout
 from connected_accounts.testing.conformance.harness import (
     CLIENT_ID,
@@ -36,6 +35,7 @@ from connected_accounts.testing.conformance.harness import (
     assert_hidden,
 )
 from connected_accounts.testing.conformance.tokens import SLACK
+from connected_accounts.tokens.endpoint import exchange_client_credentials
 
 
 class ClientCredentialsCases(Harness):

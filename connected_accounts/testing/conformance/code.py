@@ -21,10 +21,10 @@ from connected_accounts.models import (
 )
 from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.services import refresh
-from connected_accounts.services.exchange import exchange_code
 from connected_accounts.testing import ConnectionRefused, DropAnswer, FakeProvider
 from connected_accounts.testing.conformance.harness import REDIRECT_URI, Harness, assert_hidden
 from connected_accounts.testing.conformance.tokens import SLACK
+from connected_accounts.tokens.endpoint import exchange_code
 
 
 class CodeCases(Harness):

@@ -25,13 +25,13 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from connected_accounts.connect.direct import connect_directly
 from connected_accounts.exceptions import ConnectedAccountsError
 from connected_accounts.models import ConnectedAccount, Status
 from connected_accounts.oauth2.state import new_secret
 from connected_accounts.providers.base import Provider
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.services import complete_authorization, refresh, start_authorization
-from connected_accounts.services.direct import connect_directly
 from connected_accounts.testing import CANARY, Answer, Dialect, FakeProvider
 from connected_accounts.testing.conformance.whole import refuse_lost_cases
 

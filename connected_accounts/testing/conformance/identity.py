@@ -5,9 +5,9 @@ from typing import Any, ClassVar
 
 from connected_accounts.exceptions import UnexpectedResponse
 from connected_accounts.oauth2.token import read_token_response
-from connected_accounts.services.identity import identify
 from connected_accounts.testing import Answer, FakeProvider
 from connected_accounts.testing.conformance.harness import Harness, assert_hidden
+from connected_accounts.tokens.identity import identify
 
 
 class IdentityCases(Harness):

@@ -5,8 +5,8 @@ from typing import Any, ClassVar
 from django.utils import timezone
 
 from connected_accounts.models import ConnectedAccount, Event, Kind, Outcome, Revocation
+from connected_accounts.revoke.outbox import revoke_pending
 from connected_accounts.services import disconnect
-from connected_accounts.services.revocation import revoke_pending
 from connected_accounts.testing import FakeProvider, Redirect, Timeout
 from connected_accounts.testing.conformance.harness import Harness
 

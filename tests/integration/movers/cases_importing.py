@@ -12,8 +12,10 @@ from oauth2_capture.models import OAuthToken
 from social_django.models import UserSocialAuth
 
 from bench.stub import LIFE, token
-from connected_accounts.models import ConnectedAccount, Event, digest
-from connected_accounts.services import importing, refresh
+from connected_accounts.database.functions import digest
+from connected_accounts.importers import run as importer_run
+from connected_accounts.models import ConnectedAccount, Event
+from connected_accounts.services import refresh
 from tests.integration.movers.site import MAKE, SOURCES, person, plaintext, run
 
 pytestmark = [pytest.mark.django_db, pytest.mark.parametrize("source", SOURCES)]
@@ -74,8 +76,8 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
 ) -> None:
     for number in range(5):
         MAKE[source](person(f"person-{number}"), number)
-    monkeypatch.setattr(importing, "BATCH", 2)
-    figures = importing.import_connections(importing.SOURCES[source]())
+    monkeypatch.setattr(importer_run, "BATCH", 2)
+    figures = importer_run.import_connections(importer_run.SOURCES[source]())
     next(figures)
     next(figures)
     figures.close()
@@ -98,7 +100,7 @@ def test_somebody_who_connects_during_the_run_keeps_their_connection(
     run(source)
     ConnectedAccount.objects.filter(subject="8").delete()
     Event.objects.all().delete()
-    monkeypatch.setattr(importing, "_present", lambda made: set())  # not seen yet
+    monkeypatch.setattr(importer_run, "_present", lambda made: set())  # not seen yet
     said = run(source)
     assert "gitea: 1 imported" in said
     assert "gitea: 1 skipped: its owner has this account here already" in said
@@ -173,7 +175,7 @@ def test_nothing_is_blanked_that_was_not_imported(source: str) -> None:
 
 def test_a_token_that_was_written_since_it_was_read_is_not_blanked(source: str) -> None:
     row = MAKE[source](person(), 7)
-    reader = importing.SOURCES[source]()
+    reader = importer_run.SOURCES[source]()
     grants = reader.batch(None, 10)
     if source == "allauth":
         row.token = "newer"
@@ -199,7 +201,7 @@ def test_blanking_asks_first(source: str, monkeypatch: pytest.MonkeyPatch) -> No
 def test_no_token_is_shown_or_logged(source: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", logger="connected_accounts")
     MAKE[source](person(), 7)
-    grant = importing.SOURCES[source]().batch(None, 1)[0]
+    grant = importer_run.SOURCES[source]().batch(None, 1)[0]
     caplog.clear()
     said = run(source, "--blank", "--no-input") + repr(grant) + caplog.text
     assert "imported" in caplog.text
@@ -208,7 +210,7 @@ def test_no_token_is_shown_or_logged(source: str, caplog: pytest.LogCaptureFixtu
 
 
 def test_a_package_that_is_not_installed_is_named(source: str, settings: Any) -> None:
-    app = importing.SOURCES[source].app
+    app = importer_run.SOURCES[source].app
     apps = [name for name in settings.INSTALLED_APPS if not name.startswith(app)]
     with override_settings(INSTALLED_APPS=apps), pytest.raises(CommandError, match=app):
         run(source)

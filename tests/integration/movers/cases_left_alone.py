@@ -10,14 +10,15 @@ from django.utils import timezone
 from oauth2_capture.models import OAuthToken
 from social_django.models import UserSocialAuth
 
-from connected_accounts.models import SITE_OWNER, ConnectedAccount, ProviderClient
+from connected_accounts.clients.credentials import store_own_client
+from connected_accounts.importers.accounts import REASONS
+from connected_accounts.importers.run import SOURCES as READERS
+from connected_accounts.importers.run import import_connections
+from connected_accounts.models import ConnectedAccount, ProviderClient
 from connected_accounts.oauth2 import discovery
+from connected_accounts.owners import SITE_OWNER
 from connected_accounts.providers.base import Client
 from connected_accounts.secret import Secret
-from connected_accounts.services.adopting import REASONS
-from connected_accounts.services.clients import store_own_client
-from connected_accounts.services.importing import SOURCES as READERS
-from connected_accounts.services.importing import import_connections
 from tests.integration.movers.site import MAKE, person, run
 
 pytestmark = pytest.mark.django_db
@@ -51,7 +52,7 @@ def bring_about(reason: str, change: Change, settings: Any) -> None:
     elif reason == "provider_away":
         issuer = {"issuer": "http://127.0.0.1:9", "token_endpoint": ""}
         change(OPTIONS=issuer)
-        discovery.forget()
+        discovery.clear_cache()
     elif reason == "no_client":
         change(CLIENT_ID="")
     elif reason == "other_client":

@@ -16,12 +16,12 @@ from connected_accounts.services import (
     arefresh,
     complete_authorization,
     disconnect,
+    disconnect_all,
     export,
     get_access_token,
     refresh,
     start_authorization,
 )
-from connected_accounts.services.revocation import disconnect_all
 
 
 def start(user: Any) -> tuple[str, str]:

@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from connected_accounts.contrib.health_check import Connections
+from connected_accounts.contrib.mail import send_reconnect_mail
+from connected_accounts.contrib.prometheus import register
 from connected_accounts.exceptions import ConnectedAccountsError
-from connected_accounts.health_check import Connections
-from connected_accounts.mail import send_reconnect_mail
 from connected_accounts.models import (
     AuthorizationRequest,
     ConnectedAccount,
@@ -17,7 +18,6 @@ from connected_accounts.models import (
     Revocation,
     Status,
 )
-from connected_accounts.prometheus import register
 from connected_accounts.signals import (
     account_connected,
     account_disconnected,

@@ -7,12 +7,13 @@ import requests
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views import View
 
+from connected_accounts.contrib.drf import HasConnection
+from connected_accounts.contrib.httpx import ConnectedAccountAuth
 from connected_accounts.decorators import (
     ConnectedRequest,
     ConnectionRequiredMixin,
     connection_required,
 )
-from connected_accounts.drf import HasConnection
 from connected_accounts.exceptions import (
     AuthorizationDenied,
     ClientRejected,
@@ -25,7 +26,6 @@ from connected_accounts.exceptions import (
     Undecryptable,
     UnexpectedResponse,
 )
-from connected_accounts.httpx import ConnectedAccountAuth
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.oauth2.session import ProviderSession
 from connected_accounts.services import get_session

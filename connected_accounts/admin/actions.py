@@ -1,0 +1,62 @@
+"""What staff do to accounts that are there: each asks first."""
+
+from typing import Any, Final
+
+from django.contrib import messages
+from django.contrib.admin import helpers
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.translation import gettext as _
+
+from connected_accounts.models import ConnectedAccount
+from connected_accounts.web import browser
+
+CONFIRM: Final = "admin/connected_accounts/connectedaccount/confirm.html"
+CHANGE: Final = "connected_accounts.change_connectedaccount"
+SHOWN: Final = 20
+
+
+def ask_first(
+    request: HttpRequest, context: dict[str, Any], accounts: QuerySet[ConnectedAccount], action: str
+) -> HttpResponse | None:
+    """The page that says what an action of the list is about to do; None once that was said yes to.
+
+    ``context`` has ``title`` and ``explanation``."""
+    if request.POST.get("confirmed") == "yes":
+        return None
+    chosen = request.POST.getlist(helpers.ACTION_CHECKBOX_NAME)
+    context |= {
+        "action": action,
+        "accounts": list(accounts.select_related("user")[:SHOWN]),
+        "more": max(0, accounts.count() - SHOWN),
+        "chosen": chosen,
+        "checkbox": helpers.ACTION_CHECKBOX_NAME,
+        "across": request.POST.get("select_across", "0"),
+    }
+    return TemplateResponse(request, CONFIRM, context)
+
+
+def try_account(request: HttpRequest, context: dict[str, Any], pk: str) -> HttpResponse:
+    """GET asks; POST calls the provider once with the account's token, and says what came back."""
+    if not request.user.has_perm(CHANGE):
+        raise PermissionDenied
+    account = ConnectedAccount.objects.filter(pk=pk).first() if pk.isdecimal() else None
+    if account is None:
+        raise Http404
+    change = reverse("admin:connected_accounts_connectedaccount_change", args=[account.pk])
+    if request.method != "POST":
+        explanation = _(
+            "The provider is called once with this account's token, which is refreshed first where "
+            "that is due. Nothing is changed there."
+        )
+        context |= {"explanation": explanation, "accounts": [account], "back": change}
+        return TemplateResponse(request, CONFIRM, context)
+    from connected_accounts.web.check_results import test_and_explain  # loads requests
+
+    result = test_and_explain(account)
+    level = messages.SUCCESS if result.state == "connected" else messages.WARNING
+    messages.add_message(request, level, f"{result.title}. {result.text}")
+    return browser.SeeOther(change)

@@ -1,0 +1,175 @@
+"""Client credentials as staff see them: entered here, write-only, and never shown again."""
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django import forms
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.utils.decorators import method_decorator
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.debug import sensitive_post_parameters
+
+from connected_accounts import security
+from connected_accounts.clients.credentials import dependents, dependents_of, seal_client_secret
+from connected_accounts.models import ProviderClient
+from connected_accounts.owners import SITE_OWNER
+from connected_accounts.providers.base import Provider
+from connected_accounts.providers.inputs import KNOWN
+from connected_accounts.providers.registry import get_providers
+from connected_accounts.secret import Secret
+
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin[ProviderClient]
+    ModelForm = forms.ModelForm[ProviderClient]
+else:
+    ModelAdmin = admin.ModelAdmin
+    ModelForm = forms.ModelForm
+
+
+class ProviderClientForm(ModelForm):
+    """A new pair. There is no changing one: a new one takes its place, and it stays as a fall-back
+    until it is removed."""
+
+    provider = forms.ChoiceField(label=_("Provider"))
+    new_secret = forms.CharField(
+        label=_("Client secret"),
+        required=False,
+        strip=True,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+        help_text=_("Kept encrypted, and never shown again. Empty for a client without a secret."),
+    )
+
+    class Meta:
+        model = ProviderClient
+        fields = ("provider", "client_id")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        choices = [
+            (p.alias, f"{p.name} ({p.alias})")
+            for p in get_providers()
+            if p.grant_type != "personal_token" and not _registers_itself(p)
+        ]
+        if "provider" in self.fields:  # not where there is nothing to change
+            self.fields["provider"].choices = choices  # type: ignore[attr-defined]
+
+    def clean_client_id(self) -> str:
+        client_id = self._checked("client_id")
+        alias = self.cleaned_data.get("provider")
+        service = next((p for p in get_providers() if p.alias == alias), None)
+        if ":" in client_id and service is not None and service.splits_client_at_colon:
+            raise forms.ValidationError(_("A client id with a colon cannot be used here."))
+        return client_id
+
+    def clean_new_secret(self) -> str:
+        return self._checked("new_secret") if self.cleaned_data["new_secret"] else ""
+
+    def _checked(self, name: str) -> str:
+        value: str = self.cleaned_data[name]
+        known = KNOWN["client_id" if name == "client_id" else "client_secret"]
+        fault = known.fault(value) if value else None
+        if fault is not None:
+            raise forms.ValidationError(fault)
+        return value
+
+
+def _registers_itself(provider: Provider) -> bool:
+    """Whether the site is made a client by the provider's hosts, one by one."""
+    known = provider.known_endpoints().registration_endpoint
+    return bool(known) and not provider.config.client_id
+
+
+@admin.register(ProviderClient)
+@method_decorator(sensitive_post_parameters("new_secret"), name="changeform_view")
+class ProviderClientAdmin(ModelAdmin):
+    form = ProviderClientForm
+    list_display = ("provider", "client_id", "state", "created_at", "refused_at")
+    list_filter = ("provider",)
+    search_fields = ("client_id__exact",)
+    ordering = ("-pk",)
+    show_full_result_count = False
+    actions = None
+    change_list_template = "admin/connected_accounts/providerclient/change_list.html"
+    delete_confirmation_template = (
+        "admin/connected_accounts/providerclient/delete_confirmation.html"
+    )
+    readonly: ClassVar[tuple[str, ...]] = (
+        "provider",
+        "host",
+        "client_id",
+        "state",
+        "accounts",
+        "created_at",
+        "retired_at",
+        "refused_at",
+        "secret_expires_at",
+    )
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        # People's own credentials are theirs.
+        return super().get_queryset(request).filter(owner_key=SITE_OWNER).defer("client_secret")
+
+    def get_fields(self, request: HttpRequest, obj: ProviderClient | None = None) -> Any:
+        return ("provider", "client_id", "new_secret") if obj is None else self.readonly
+
+    def get_readonly_fields(self, request: HttpRequest, obj: ProviderClient | None = None) -> Any:
+        return () if obj is None else self.readonly
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def save_model(
+        self, request: HttpRequest, obj: ProviderClient, form: Any, change: bool
+    ) -> None:
+        obj.created_at = timezone.now()
+        secret = form.cleaned_data["new_secret"]
+        if secret:
+            sealed = seal_client_secret(Secret(secret), obj.seal_id)
+            obj.client_secret = sealed  # type: ignore[assignment]
+        super().save_model(request, obj, form, change)
+        security.log(
+            security.SecurityEvent.CLIENT_STORED, provider=obj.provider, owner=obj.owner_key
+        )
+
+    @admin.display(description=_("state"))
+    def state(self, obj: ProviderClient) -> str:
+        now = timezone.now()
+        if obj.retired_at is not None or (obj.secret_expires_at and obj.secret_expires_at <= now):
+            return str(_("retired"))
+        newest = ProviderClient.objects.in_use(obj.provider, host=obj.host).first()
+        return str(_("in use") if newest is not None and newest.pk == obj.pk else _("fall-back"))
+
+    @admin.display(description=_("accounts that need it"))
+    def accounts(self, obj: ProviderClient) -> int:
+        return dependents_of(obj)
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        context = {**(extra_context or {}), "in_settings": self._in_settings()}
+        return super().changelist_view(request, context)
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        obj = self.get_object(request, object_id)
+        found = dependents_of(obj) if obj is not None else 0
+        return super().delete_view(request, object_id, {"dependents": found})
+
+    def _in_settings(self) -> list[dict[str, Any]]:
+        """The pairs of settings that something entered here goes before."""
+        entered = set(
+            ProviderClient.objects.entered()
+            .filter(retired_at__isnull=True)
+            .values_list("provider", flat=True)
+        )
+        return [
+            {
+                "provider": p.alias,
+                "client_id": p.config.client_id,
+                "accounts": dependents(p.alias, p.config.client_id),
+            }
+            for p in get_providers()
+            if p.config.client_id and p.alias in entered
+        ]

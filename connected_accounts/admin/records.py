@@ -1,0 +1,73 @@
+"""What the flows wrote down, for staff to look at: revocations, events, the state of providers."""
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+from connected_accounts.admin.large_lists import BoundedPaginator, ProviderFilter
+from connected_accounts.models import Event, ProviderState, Revocation
+
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin[Any]
+else:
+    ModelAdmin = admin.ModelAdmin
+
+
+class ReadOnlyAdmin(ModelAdmin):
+    """To be looked at: what stands here is written by the flows alone."""
+
+    show_full_result_count = False
+    paginator = BoundedPaginator
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(Revocation)
+class RevocationAdmin(ReadOnlyAdmin):
+    list_display = (
+        "provider",
+        "label",
+        "owner_key",
+        "outcome",
+        "attempts",
+        "next_attempt_at",
+        "last_error",
+        "created_at",
+    )
+    list_filter = (ProviderFilter, "outcome")
+    search_fields = ("label__istartswith", "subject__startswith", "owner_key__exact")
+    ordering = ("-pk",)
+    fields = (
+        "provider",
+        "label",
+        "subject",
+        "owner_key",
+        "outcome",
+        "attempts",
+        "last_error",
+        "created_at",
+        "next_attempt_at",
+        "finished_at",
+    )
+
+
+@admin.register(Event)
+class EventAdmin(ReadOnlyAdmin):
+    list_display = ("at", "kind", "provider", "label", "owner_key", "detail")
+    list_filter = ("kind", ProviderFilter)
+    search_fields = ("label__istartswith", "subject__startswith", "owner_key__exact")
+    ordering = ("-pk",)
+
+
+@admin.register(ProviderState)
+class ProviderStateAdmin(ReadOnlyAdmin):
+    list_display = ("provider", "paused_until", "pause_reason", "site_id")
+    fields = ("provider", "paused_until", "pause_reason", "site_id")

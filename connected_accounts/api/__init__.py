@@ -1,0 +1,1 @@
+"""The JSON API for front ends: views, what they read, what they answer, and its problems."""

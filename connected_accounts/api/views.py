@@ -1,0 +1,226 @@
+"""The JSON API, for a front end of the site's own: what the pages do, with the same session.
+
+Described by ``openapi.json``, which lies beside this file.
+"""
+
+import logging
+from typing import Any, Final
+
+from django.contrib.auth.decorators import login_not_required
+from django.core.handlers.exception import response_for_exception
+from django.db import transaction
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.middleware.csrf import CsrfViewMiddleware, get_token
+from django.utils import timezone
+from django.utils.decorators import method_decorator
+from django.utils.translation import gettext as _
+from django.views import View
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.debug import sensitive_variables
+
+from connected_accounts.api import documents
+from connected_accounts.api.bodies import Connecting, read_connecting, refuse_other_types
+from connected_accounts.api.problems import ProblemError, problem_for
+from connected_accounts.clients.credentials import connectable
+from connected_accounts.exceptions import ConfigurationError
+from connected_accounts.models import ConnectedAccount
+from connected_accounts.owners import owners_of
+from connected_accounts.providers.base import Provider
+from connected_accounts.providers.registry import get_providers
+from connected_accounts.secret import forget_locals
+from connected_accounts.web import actions, browser
+from connected_accounts.web.cards import is_revocable, offers
+from connected_accounts.web.forms import ConnectForm
+from connected_accounts.web.revocations import revocation_line, revocations_of
+from connected_accounts.web.timeline import timeline
+
+logger = logging.getLogger("connected_accounts")
+
+SAFE: Final = ("GET", "HEAD", "OPTIONS")
+MAX_DIGITS: Final = 20
+
+
+class Endpoint(View):
+    """Base of the API: for a signed-in person, with our headers, and a problem for every error."""
+
+    # Exempt for the site's own middleware only: it would answer with a page. It is checked in here.
+    @csrf_exempt
+    @transaction.non_atomic_requests
+    @login_not_required  # 401, not a way to the login page
+    @sensitive_variables()
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        csrf = CsrfViewMiddleware(lambda request: HttpResponse())
+        csrf.process_request(request)
+        try:
+            response = self.answer(request, csrf, *args, **kwargs)
+        except Exception as error:
+            response = self.problem(request, error)
+        csrf.process_response(request, response)  # which sets the cookie that GET asked for
+        return browser.set_security_headers(response, carries_code=False)
+
+    def answer(
+        self, request: HttpRequest, csrf: CsrfViewMiddleware, *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        if not request.user.is_authenticated:
+            raise ProblemError("not_signed_in", headers={"WWW-Authenticate": "Session"})
+        name = str(request.method).lower()
+        handler = getattr(self, name, None) if name in self.http_method_names else None
+        if handler is None:
+            there = [n.upper() for n in self.http_method_names if hasattr(self, n)]
+            raise ProblemError("method_not_allowed", headers={"Allow": ", ".join(there)})
+        if request.method not in SAFE:
+            refuse_other_types(request)  # before the check, which would read a form
+            if csrf.process_view(request, handler, args, kwargs) is not None:
+                raise ProblemError("csrf_failed")
+        response: HttpResponse = handler(request, *args, **kwargs)
+        if request.method == "GET":
+            response.headers["X-CSRFToken"] = get_token(request)
+        return response
+
+    def problem(self, request: HttpRequest, error: Exception) -> HttpResponse:
+        known = problem_for(error)
+        if known is not None:
+            if isinstance(error, ConfigurationError) and known.status_code == 500:
+                logger.error("settings: %s", error)  # the person is not told what it is
+            return known
+        browser.scrub_request(request)
+        forget_locals(error)
+        response_for_exception(request, error)  # tells the site's log, mail and tracker
+        return problem_for(ProblemError("internal_error")) or HttpResponse(status=500)
+
+
+class AccountsEndpoint(Endpoint):
+    """What is connected: the user's own, and that of teams."""
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        owners = owners_of(request.user)  # once: it may give another answer the next time
+        rows = ConnectedAccount.objects.filter(owner_key__in=list(owners))
+        rows = rows.order_by("provider", "connected_at", "pk")
+        told = documents.accounts(rows, owners, timezone.now())
+        return JsonResponse({"accounts": told})
+
+
+class AccountEndpoint(Endpoint):
+    """One account; DELETE disconnects it."""
+
+    def get(self, request: HttpRequest, pk: str) -> HttpResponse:
+        return JsonResponse(account_document(request, actions.find_account(request, number(pk))))
+
+    def delete(self, request: HttpRequest, pk: str) -> HttpResponse:
+        account = actions.find_account(request, number(pk), "disconnect")
+        by_hand = not is_revocable(account)
+        owed = actions.end_connection(request, account)
+        told = owed and documents.revocation(revocation_line(owed), by_hand=by_hand)
+        return JsonResponse({"revocation": told})
+
+
+class HistoryEndpoint(Endpoint):
+    """What happened to one account."""
+
+    def get(self, request: HttpRequest, pk: str) -> HttpResponse:
+        lines = timeline(actions.find_account(request, number(pk)))
+        return JsonResponse({"events": [documents.event(line) for line in lines]})
+
+
+class TestEndpoint(Endpoint):
+    """POST calls the provider once, with the account's token."""
+
+    def post(self, request: HttpRequest, pk: str) -> HttpResponse:
+        result = actions.test_connection(request, actions.find_account(request, number(pk), "use"))
+        told = {"state": result.state, "title": str(result.title), "text": str(result.text)}
+        return JsonResponse(told)
+
+
+class RevocationsEndpoint(Endpoint):
+    """What became of the grants of accounts that were disconnected lately."""
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        lines = revocations_of(owners_of(request.user), timezone.now())
+        return JsonResponse({"revocations": [documents.revocation(line) for line in lines]})
+
+
+class ProvidersEndpoint(Endpoint):
+    """What can be connected, and for whom besides oneself."""
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        own = ConnectedAccount.objects.for_user(request.user)
+        known = set(own.values_list("provider", flat=True))
+        told = offers(connectable(get_providers()), known)
+        document = {
+            "providers": [documents.provider(offer) for offer in told],
+            "owners": documents.owners(owners_of(request.user)),
+        }
+        return JsonResponse(document)
+
+
+class ConnectEndpoint(Endpoint):
+    """POST opens an authorization and says where to send the browser, or connects at once."""
+
+    @method_decorator(sensitive_variables())
+    def post(self, request: HttpRequest, provider: str) -> HttpResponse:
+        sent = read_connecting(request, again=False)
+        return begun(request, actions.find_service(provider), sent)
+
+
+class ReconnectEndpoint(Endpoint):
+    """As connecting, for an account that is there already."""
+
+    @method_decorator(sensitive_variables())
+    def post(self, request: HttpRequest, pk: str) -> HttpResponse:
+        account = actions.find_account(request, number(pk), "connect")
+        sent = read_connecting(request, again=True)
+        return begun(request, actions.find_service(account.provider), sent, account)
+
+
+@sensitive_variables()
+def begun(
+    request: HttpRequest,
+    service: Provider,
+    sent: Connecting,
+    account: ConnectedAccount | None = None,
+) -> HttpResponse:
+    """The answer to a request to connect. Raises what the pages know, too."""
+    owner = actions.find_owner(request, sent.owner)
+    form = ConnectForm(service, sent.inputs, known=account.inputs if account else None)
+    refuse_wrong_inputs(form, sent)
+    begun = actions.start_connecting(
+        request,
+        service,
+        form,
+        next=browser.safe_next(request, sent.next),
+        scopes=sent.scopes,
+        account=account,
+        owner=owner.key if owner else None,
+        keep_scopes=sent.keep_scopes,
+    )
+    told = account_document(request, begun.account) if begun.account else None
+    document = {"authorization_url": begun.url or None, "account": told}
+    response = JsonResponse(document, status=201 if begun.created else 200)
+    begun.remember(request, response)
+    return response
+
+
+def refuse_wrong_inputs(form: ConnectForm, sent: Connecting) -> None:
+    """Raise ProblemError for what is missing, unknown, or cannot be used."""
+    wrong: list[tuple[str, Any]] = []
+    if not form.is_valid():
+        wrong = [(f"/inputs/{name}", errors[0]) for name, errors in form.errors.items()]
+    for name in sent.inputs.keys() - form.fields.keys():
+        wrong.append(("/inputs", _("The service asks for nothing of the name %s.") % ascii(name)))
+    if wrong:
+        raise ProblemError("inputs", errors=sorted(wrong))
+
+
+def number(text: str) -> int:
+    """A primary key in an address. Raises Http404 for what is none."""
+    if not (text.isascii() and text.isdecimal() and len(text) < MAX_DIGITS):
+        raise Http404
+    return int(text)
+
+
+def account_document(request: HttpRequest, account: ConnectedAccount) -> dict[str, Any]:
+    """One account, as in the list. Raises Http404 where the person sees it no longer."""
+    owners = owners_of(request.user)
+    if account.owner_key not in owners:
+        raise Http404(_("There is no such connection."))
+    return documents.accounts([account], owners, timezone.now())[0]

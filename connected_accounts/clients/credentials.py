@@ -1,0 +1,240 @@
+"""Which client credentials to use: those in settings, entered by an admin, registered, or a
+person's own.
+
+A newer pair takes the place of an older one at once for new connections. For the accounts that were
+made with the same client id the older one stays as a fall-back, until it is removed.
+"""
+
+import uuid
+from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.utils import timezone
+from django.views.decorators.debug import sensitive_variables
+
+from connected_accounts import security
+from connected_accounts.database.statements import read_all
+from connected_accounts.exceptions import (
+    ConfigurationError,
+    Undecryptable,
+    UnexpectedResponse,
+)
+from connected_accounts.models import ConnectedAccount, ProviderClient, Revocation
+from connected_accounts.oauth2.token import read_scope
+from connected_accounts.owners import SITE_OWNER
+from connected_accounts.providers.base import Client, Provider
+from connected_accounts.sealing import seal, unseal
+from connected_accounts.secret import Sealed, Secret
+from connected_accounts.security import SecurityEvent
+
+CLIENT_PURPOSE: Final = "connected_accounts.client_secret"
+
+KnownClients = Callable[[str, str], list[Client]]
+
+
+def seal_client_secret(secret: Secret, seal_id: uuid.UUID) -> Sealed:
+    """The secret for the column of the row with this ``seal_id``."""
+    return seal(secret.reveal(), purpose=CLIENT_PURPOSE, bound_to=seal_id)
+
+
+@sensitive_variables()
+def open_client(row: ProviderClient) -> Client:
+    """The pair of a row. Raises Undecryptable."""
+    secret = ""
+    if row.client_secret is not None:
+        try:
+            secret = unseal(row.client_secret, purpose=CLIENT_PURPOSE, bound_to=row.seal_id)
+        except Undecryptable as error:
+            security.log(
+                SecurityEvent.UNDECRYPTABLE,
+                provider=row.provider,
+                owner=row.owner_key,
+                reason=error.code,
+            )
+            raise
+    return Client(
+        row.client_id,
+        Secret(secret),
+        pk=row.pk,
+        registered=row.registered,
+        owned=row.owner_key != SITE_OWNER,
+        scopes=read_scope(row.metadata.get("scope"), " ") or None,
+    )
+
+
+def client_in_use(
+    provider: Provider, *, redirect_uri: str = "", scopes: Collection[str] = ()
+) -> Client | None:
+    """The site's pair for a new connection: the newest that an admin entered, or that was
+    registered for ``redirect_uri`` and ``scopes`` at this host; else that of settings. None: there
+    is none.
+
+    Raises Undecryptable where the newest cannot be opened: an older one must not be used unnoticed.
+    """
+    now = timezone.now()
+    for row in read_all(ProviderClient, entered_here(provider)):
+        if row.retired_at or (row.secret_expires_at and row.secret_expires_at <= now):
+            continue
+        if not row.registered or _serves(row.metadata, redirect_uri, scopes):
+            return open_client(row)
+    config = provider.config
+    return Client(config.client_id, config.client_secret) if config.client_id else None
+
+
+def entered_here(provider: Provider) -> dict[str, str]:
+    """The conditions of the pairs that the site has for this alias and host besides settings'."""
+    host = provider.inputs.get("host", "")
+    return {"provider": provider.alias, "owner_key": SITE_OWNER, "host": host}
+
+
+def _serves(metadata: Mapping[str, Any], redirect_uri: str, scopes: Collection[str]) -> bool:
+    asked = str(metadata.get("requested_scope", "")).split()
+    return redirect_uri in metadata.get("redirect_uris", ()) and set(scopes) <= set(asked)
+
+
+def with_client_in_use(provider: Provider) -> Provider:
+    """The provider with the site's pair. Raises ConfigurationError (``no_client``)."""
+    client = client_in_use(provider)
+    if client is None:
+        raise ConfigurationError(
+            "no_client",
+            "There is no client id for this provider: write it into settings, or enter it in the "
+            "admin under “Provider clients”.",
+        )
+    return provider.bound(client=client)
+
+
+def known_clients(provider: Provider, client_ids: Iterable[str]) -> KnownClients:
+    """A look-up of the pairs with one client id that an owner's account may use, newest first; one
+    query for all of ``client_ids``. The look-up raises Undecryptable where none can be opened."""
+    rows: dict[str, list[ProviderClient]] = {}
+    wanted, found = set(client_ids), ProviderClient.objects.filter(provider=provider.alias)
+    if len(wanted) == 1:
+        same = read_all(ProviderClient, {"provider": provider.alias, "client_id": min(wanted)})
+    else:
+        same = list(found.filter(client_id__in=wanted).order_by("-pk"))
+    for row in same:
+        rows.setdefault(row.client_id, []).append(row)
+    opened: dict[int, Client] = {}
+    config = provider.config
+
+    def look_up(client_id: str, owner: str) -> list[Client]:
+        clients, unreadable = [], None
+        mine = [row for row in rows.get(client_id, ()) if row.owner_key in (owner, SITE_OWNER)]
+        for row in sorted(mine, key=lambda row: row.retired_at is not None):
+            try:
+                clients.append(opened.get(row.pk) or opened.setdefault(row.pk, open_client(row)))
+            except Undecryptable as error:
+                unreadable = error
+        if client_id and client_id == config.client_id:
+            clients.append(Client(config.client_id, config.client_secret))
+        if unreadable is not None and not clients:
+            raise unreadable
+        return clients
+
+    return look_up
+
+
+def clients_of(provider: Provider, client_id: str, owner: str) -> list[Client]:
+    """The pairs for one client id and owner, newest first. Raises Undecryptable."""
+    return known_clients(provider, [client_id])(client_id, owner)
+
+
+def note_refused(pks: Iterable[int | None], at: datetime) -> None:
+    """Remember that the provider refused these pairs, for the admin to see."""
+    refused = [pk for pk in pks if pk is not None]
+    if refused:
+        ProviderClient.objects.filter(pk__in=refused).update(refused_at=at)
+
+
+def retire(pk: int | None, at: datetime) -> None:
+    """Use a pair for nothing new any more."""
+    if pk is None:
+        return
+    ProviderClient.objects.filter(pk=pk, retired_at__isnull=True).update(retired_at=at)
+
+
+def connectable(providers: Iterable[Provider]) -> list[Provider]:
+    """Those that somebody can connect now: that have a client, or need none beforehand. At most one
+    query."""
+    found = list(providers)
+    missing = [p.alias for p in found if not _has_client(p)]
+    rows = ProviderClient.objects.entered().filter(retired_at__isnull=True, provider__in=missing)
+    entered = set(rows.values_list("provider", flat=True)) if missing else set()
+    return [p for p in found if p.alias not in missing or p.alias in entered]
+
+
+def _has_client(provider: Provider) -> bool:
+    if provider.config.client_id or provider.grant_type != "authorization_code":
+        return True
+    return bool(provider.known_endpoints().registration_endpoint)
+
+
+def registered_scopes(client: Client, wanted: list[str]) -> list[str]:
+    """Of what is wanted, what the host registered the site for: it may grant less than was asked
+    (RFC 7591 3.2.1). Raises UnexpectedResponse (``no_scope_offered``) where that is nothing."""
+    left = [scope for scope in wanted if client.scopes is None or scope in client.scopes]
+    if wanted and not left:
+        raise UnexpectedResponse("no_scope_offered", sent=False)
+    return left
+
+
+def dependents_of(row: ProviderClient) -> int:
+    """How many accounts still need this pair: all that were made with its client id; where a newer
+    pair with the same id is in use, and accepted, those that have not had a token since."""
+    newer = ProviderClient.objects.filter(
+        provider=row.provider,
+        owner_key=row.owner_key,
+        client_id=row.client_id,
+        pk__gt=row.pk,
+        retired_at__isnull=True,
+        refused_at__isnull=True,
+    ).first()
+    return dependents(row.provider, row.client_id, since=newer.created_at if newer else None)
+
+
+def dependents(provider: str, client_id: str, *, since: datetime | None = None) -> int:
+    """How many accounts of the site and its users were made with this client id; with ``since``,
+    only those that have not got a token since."""
+    made = ConnectedAccount.objects.at(provider).filter(client_id=client_id)
+    if since is not None:
+        made = made.filter(
+            Q(refreshed_at__lt=since) | Q(refreshed_at__isnull=True), connected_at__lt=since
+        )
+    return int(made.aggregate(n=Count("pk"))["n"])
+
+
+def store_own_client(
+    client: Client, *, provider: str, owner: str, at: datetime, **extra: Any
+) -> ProviderClient:
+    """Keep a person's own credentials, sealed; a new secret for the same id takes the old place."""
+    security.log(SecurityEvent.CLIENT_STORED, provider=provider, owner=owner)
+    seal_id = uuid.uuid4()
+    values = {
+        "client_secret": seal_client_secret(client.client_secret, seal_id),
+        "seal_id": seal_id,
+        "created_at": at,
+        "refused_at": None,
+        "retired_at": None,
+        **extra,
+    }
+    same = ProviderClient.objects.filter(
+        provider=provider, owner_key=owner, client_id=client.client_id
+    )
+    if not same.update(**values):
+        return ProviderClient.objects.create(
+            provider=provider, owner_key=owner, client_id=client.client_id, **values
+        )
+    return same.latest("pk")
+
+
+def orphaned_clients() -> QuerySet[ProviderClient]:
+    """People's own credentials that no account and no revocation needs any more."""
+    same = {"provider": OuterRef("provider"), "owner_key": OuterRef("owner_key")}
+    same["client_id"] = OuterRef("client_id")
+    return ProviderClient.objects.exclude(owner_key=SITE_OWNER).exclude(
+        Exists(ConnectedAccount.objects.filter(**same))
+        | Exists(Revocation.objects.filter(**same, token__isnull=False))
+    )

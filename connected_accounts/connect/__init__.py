@@ -1,0 +1,1 @@
+"""Connecting: the authorization URL, the callback, what is stored, and what is refused."""

@@ -1,0 +1,125 @@
+"""Storing what an authorization brought: a new account, or a new grant for one that is there."""
+
+import uuid
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+
+from connected_accounts import security, signals
+from connected_accounts.clients.credentials import store_own_client
+from connected_accounts.database.functions import digest
+from connected_accounts.database.locks import retried
+from connected_accounts.exceptions import AuthorizationDenied
+from connected_accounts.models import AuthorizationRequest, ConnectedAccount, Event, Kind
+from connected_accounts.oauth2.token import TokenResponse
+from connected_accounts.owners import acted_for, owner_key
+from connected_accounts.provider_state.pauses import get_or_create_state, lock_state_row
+from connected_accounts.providers.base import Client, Endpoints, Identity, Provider
+from connected_accounts.revoke.outbox import queue_replaced
+from connected_accounts.security import SecurityEvent
+from connected_accounts.tokens.lifetimes import grant_values
+
+
+def store_connection(
+    provider: Provider,
+    endpoints: Endpoints,
+    row: AuthorizationRequest,
+    token: TokenResponse,
+    document: dict[str, Any],
+    identity: Identity,
+    sent_at: datetime,
+    *,
+    own_client: Client | None = None,
+) -> tuple[ConnectedAccount, bool]:
+    """Create the account, or swap its grant, in one transaction that begins with its write.
+
+    ``own_client`` are the person's own credentials, to be kept with it.
+
+    Raises AuthorizationDenied (``other_account``, ``account_in_use``) where the identity may not be
+    stored for this owner; nothing is changed then.
+    """
+    identity = _as_known(row, identity)
+    seal_id = uuid.uuid4()
+    values = grant_values(provider, token, document, seal_id=seal_id, sent_at=sent_at) | {
+        "seal_id": seal_id,
+        "label": identity.label[:255],
+        "scopes_requested": row.scopes,
+        "scopes_granted": row.scopes if token.scope is None else list(token.scope),
+        "connected_at": sent_at,
+        "client_id": row.client_id,
+        "endpoint_fingerprint": endpoints.token_fingerprint(),
+        "inputs": row.inputs,
+    }
+    try:
+        account, created = retried(
+            lambda: _write(provider, row, identity, values, sent_at, own_client)
+        )
+    except AuthorizationDenied as refused:
+        Event.record(
+            Kind.REFUSED,
+            at=sent_at,
+            detail=refused.code,
+            provider=row.provider,
+            owner=row.owner_key,
+        )
+        raise
+    security.log(
+        SecurityEvent.CONNECTED if created else SecurityEvent.RECONNECTED,
+        provider=account.provider,
+        owner=account.owner_key,
+        account=account.pk,
+    )
+    signals.account_connected.send_robust(ConnectedAccount, account=account, created=created)
+    return account, created
+
+
+def _write(
+    provider: Provider,
+    row: AuthorizationRequest,
+    identity: Identity,
+    values: dict[str, Any],
+    at: datetime,
+    own_client: Client | None,
+) -> tuple[ConnectedAccount, bool]:
+    if provider.config.exclusive:
+        get_or_create_state(provider.alias)
+    # durable: a host's transaction around this one could roll back a grant whose code is spent.
+    with transaction.atomic(durable=True):
+        if provider.config.exclusive:
+            lock_state_row(provider.alias)
+        _refuse_identity(provider, row, identity)
+        if not provider.revokes_whole_authorization:
+            queue_replaced(row.owner_key, row.provider, identity.subject, at=at)
+        account, created = ConnectedAccount.objects.mark_connected(
+            user=row.user if row.owner_key == owner_key(row.user) else None,
+            owner=row.owner_key,
+            provider=row.provider,
+            subject=identity.subject,
+            values=values,
+        )
+        if own_client is not None:
+            store_own_client(own_client, provider=row.provider, owner=row.owner_key, at=at)
+        kind = Kind.CONNECTED if created else Kind.RECONNECTED
+        Event.record(kind, account, at=at, detail=acted_for(row.user, row.owner_key))
+    return account, created
+
+
+def _as_known(row: AuthorizationRequest, identity: Identity) -> Identity:
+    """On a reconnect, the identity under the spelling that the account has."""
+    if row.account is not None and row.account.subject in identity.also:
+        return replace(identity, subject=row.account.subject)
+    return identity
+
+
+def _refuse_identity(provider: Provider, row: AuthorizationRequest, identity: Identity) -> None:
+    """Raise AuthorizationDenied where this identity may not be stored for this owner."""
+    subject_digest = digest(identity.subject)
+    if row.account is not None and row.account.subject_digest != subject_digest:
+        raise AuthorizationDenied("other_account")
+    if not provider.config.exclusive:
+        return
+    others = ConnectedAccount.objects.current().at(provider.alias)
+    if others.filter(subject_digest=subject_digest).exclude(owner_key=row.owner_key).exists():
+        raise AuthorizationDenied("account_in_use")

@@ -1,0 +1,56 @@
+"""Telling of refused authorizations: one security event each, and an Event for the owner."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import wraps
+from typing import Any, Final, ParamSpec, TypeVar
+
+from django.views.decorators.debug import sensitive_variables
+
+from connected_accounts import security
+from connected_accounts.exceptions import AuthorizationDenied, ClientRejected, InvalidState
+from connected_accounts.models import AuthorizationRequest, Event, Kind
+from connected_accounts.owners import owner_key
+from connected_accounts.security import SecurityEvent
+
+EVENTS_A_MINUTE: Final = 60  # for each owner: who keeps trying fills no table
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def refusals_told(complete: Callable[P, T]) -> Callable[P, T]:
+    """Log what ``complete_authorization`` or ``connect_directly`` refuses. A person who says no at
+    the provider is not refused anything."""
+
+    @wraps(complete)
+    @sensitive_variables()
+    def told(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return complete(*args, **kwargs)
+        except (InvalidState, AuthorizationDenied, ClientRejected) as error:
+            # Of the site's own credentials another event tells.
+            ours = isinstance(error, ClientRejected) and error.code != "credentials"
+            if error.code != "access_denied" and not ours:
+                _tell(error.code, kwargs)
+            raise
+
+    return told
+
+
+def _tell(code: str, kwargs: dict[str, Any]) -> None:
+    security.log(
+        SecurityEvent.REFUSED,
+        provider=kwargs["provider"],
+        owner=owner_key(kwargs["user"]),
+        reason=code,
+    )
+
+
+def record_refusal(row: AuthorizationRequest, cause: str, *, at: datetime) -> None:
+    """Note for the owner that a callback of theirs was refused."""
+    lately = Event.objects.filter(
+        kind=Kind.REFUSED, owner_key=row.owner_key, at__gt=at - timedelta(minutes=1)
+    )
+    if lately.count() < EVENTS_A_MINUTE:
+        Event.record(Kind.REFUSED, at=at, detail=cause, provider=row.provider, owner=row.owner_key)

@@ -1,0 +1,1 @@
+"""What works with another package; each needs an extra, and nothing else needs them."""

@@ -1,0 +1,1 @@
+"""Taking over the connections that another package has stored."""

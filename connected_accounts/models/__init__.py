@@ -1,0 +1,23 @@
+"""What is stored: accounts, started authorizations, and the history that outlives both."""
+
+from connected_accounts.models.accounts import ConnectedAccount
+from connected_accounts.models.authorizations import (
+    AuthorizationRequest,
+    ProviderClient,
+    ProviderState,
+)
+from connected_accounts.models.choices import Reason, Status
+from connected_accounts.models.history import Event, Kind, Outcome, Revocation
+
+__all__ = [
+    "AuthorizationRequest",
+    "ConnectedAccount",
+    "Event",
+    "Kind",
+    "Outcome",
+    "ProviderClient",
+    "ProviderState",
+    "Reason",
+    "Revocation",
+    "Status",
+]

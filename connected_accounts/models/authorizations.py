@@ -1,0 +1,118 @@
+"""What a started authorization and a provider alias need to be stored."""
+
+import uuid
+from typing import Self
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from connected_accounts.database.functions import DatabaseNow
+from connected_accounts.models.accounts import ConnectedAccount
+from connected_accounts.owners import SITE_OWNER
+from connected_accounts.sealing import SealedTextField
+
+
+class AuthorizationRequest(models.Model):
+    """One started authorization: what the callback must match, once."""
+
+    nonce_digest = models.CharField(max_length=64, unique=True)
+    # Who is at it. The owner is the site where owner_key says so, and nobody's where this is null.
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE, related_name="+"
+    )
+    owner_key = models.CharField(max_length=128)
+    provider = models.CharField(max_length=64)
+    client_id = models.CharField(max_length=255)
+    endpoint_fingerprint = models.CharField(max_length=64)
+    code_verifier = SealedTextField(null=True)
+    oidc_nonce = models.CharField(max_length=64, blank=True)
+    redirect_uri = models.TextField()
+    next = models.TextField(blank=True)
+    scopes = models.JSONField(default=list)
+    inputs = models.JSONField(default=dict)
+    browser_digest = models.CharField(max_length=64)
+    account = models.ForeignKey(
+        ConnectedAccount, null=True, on_delete=models.CASCADE, related_name="+"
+    )
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField(db_index=True)
+    consumed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = _("authorization request")
+        verbose_name_plural = _("authorization requests")
+
+    def __str__(self) -> str:
+        return f"{self.provider} ({self.created_at:%Y-%m-%d %H:%M})"
+
+
+class ProviderState(models.Model):
+    """What all workers share about one provider alias."""
+
+    provider = models.CharField(_("provider"), max_length=64, unique=True)
+    paused_until = models.DateTimeField(_("paused until"), null=True, blank=True)
+    pause_reason = models.CharField(_("pause reason"), max_length=64, blank=True)
+    failures_in_a_row = models.PositiveIntegerField(default=0)
+    next_request_at = models.DateTimeField(null=True, editable=False)
+    # One process at a time registers the site as a client (RFC 7591).
+    registering_until = models.DateTimeField(null=True, editable=False)
+    site_id = models.CharField(_("site"), max_length=255, blank=True)
+
+    class Meta:
+        verbose_name = _("provider state")
+        verbose_name_plural = _("provider states")
+
+    def __str__(self) -> str:
+        return self.provider
+
+
+class ProviderClientQuerySet(models.QuerySet["ProviderClient"]):
+    def entered(self) -> Self:
+        """Those that an admin entered for the site."""
+        return self.filter(owner_key=SITE_OWNER, host="", metadata={})
+
+    def in_use(self, provider: str, *, host: str = "") -> Self:
+        """The site's own at one host that may serve new connections, newest first."""
+        good = Q(secret_expires_at__isnull=True) | Q(secret_expires_at__gt=DatabaseNow())
+        own = self.filter(provider=provider, owner_key=SITE_OWNER, host=host)
+        return own.filter(good, retired_at__isnull=True).order_by("-pk")
+
+
+class ProviderClient(models.Model):
+    """Client credentials obtained or entered at run time, secret sealed for ``seal_id``.
+
+    ``metadata`` is what a provider answered to a registration (RFC 7591), without the secret;
+    ``retired_at`` says that nothing new is made with it; ``refused_at`` when the provider last did
+    not accept it.
+    """
+
+    provider = models.CharField(_("provider"), max_length=64)
+    host = models.CharField(_("host"), max_length=255, blank=True)
+    owner_key = models.CharField(max_length=128, default=SITE_OWNER)
+    client_id = models.CharField(_("client id"), max_length=255)
+    client_secret = SealedTextField(null=True)
+    seal_id = models.UUIDField(default=uuid.uuid4, editable=False)
+    metadata = models.JSONField(default=dict)
+    secret_expires_at = models.DateTimeField(_("secret expires at"), null=True)
+    created_at = models.DateTimeField(_("created at"))
+    retired_at = models.DateTimeField(_("retired at"), null=True)
+    refused_at = models.DateTimeField(_("refused at"), null=True)
+
+    objects = ProviderClientQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("provider client")
+        verbose_name_plural = _("provider clients")
+        indexes = (
+            models.Index(fields=["provider", "client_id"], name="connected_accounts_clients"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.provider}: {self.client_id}"
+
+    @property
+    def registered(self) -> bool:
+        """Whether the provider gave it to us by dynamic registration."""
+        return bool(self.metadata)

@@ -1,0 +1,148 @@
+"""What outlives an account: revocations still owed to a provider, and the events people read.
+
+Both keep copies of what they are about, because the account and even its owner may be gone.
+"""
+
+from datetime import datetime
+from typing import Protocol, Self
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from connected_accounts.database.statements import insert_one
+from connected_accounts.sealing import SealedTextField
+
+
+class About(Protocol):
+    """What an event copies: an account or a revocation."""
+
+    provider: str
+    owner_key: str
+    subject: str
+    label: str
+
+
+class Outcome(models.TextChoices):
+    """What became of a revocation."""
+
+    PENDING = "pending", _("is being withdrawn")
+    REVOKED = "revoked", _("withdrawn")
+    ALREADY_GONE = "already_gone", _("was gone already")
+    UNSUPPORTED = "unsupported", _("cannot be withdrawn from here")
+    GIVEN_UP = "given_up", _("could not be withdrawn")
+
+
+class RevocationQuerySet(models.QuerySet["Revocation"]):
+    def due(self, now: datetime) -> Self:
+        """Those to be tried: what is pending, and once a day the remainder that was given up."""
+        return self.filter(
+            outcome__in=(Outcome.PENDING, Outcome.GIVEN_UP), next_attempt_at__lte=now
+        )
+
+
+class Revocation(models.Model):
+    """The outbox: one grant to be withdrawn at its provider, until that is true."""
+
+    provider = models.CharField(_("provider"), max_length=64)
+    owner_key = models.CharField(max_length=128, db_index=True)
+    subject = models.TextField(_("subject"))
+    label = models.CharField(_("label"), max_length=255, blank=True)
+    client_id = models.CharField(max_length=255)
+    endpoint_fingerprint = models.CharField(max_length=64)
+    inputs = models.JSONField(default=dict)
+    token = SealedTextField(null=True)
+    seal_id = models.UUIDField()
+    created_at = models.DateTimeField(_("created at"))
+    attempts = models.PositiveIntegerField(_("attempts"), default=0)
+    next_attempt_at = models.DateTimeField(_("next attempt"), null=True)
+    outcome = models.CharField(
+        _("outcome"), max_length=32, choices=Outcome.choices, default=Outcome.PENDING
+    )
+    finished_at = models.DateTimeField(_("finished at"), null=True)
+    last_error = models.CharField(_("last error"), max_length=64, blank=True)
+
+    objects = RevocationQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("revocation")
+        verbose_name_plural = _("revocations")
+        indexes = (
+            models.Index(fields=["outcome", "next_attempt_at"], name="connected_accounts_outbox"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.provider}: {self.label or self.subject}"
+
+
+class Kind(models.TextChoices):
+    """What an event tells of."""
+
+    CONNECTED = "connected", _("connected")
+    RECONNECTED = "reconnected", _("connected again")
+    SCOPES_CHANGED = "scopes_changed", _("permissions changed")
+    REFRESH_FAILED = "refresh_failed", _("refresh failed")
+    RECONNECT_REQUIRED = "reconnect_required", _("must be connected again")
+    UNDECRYPTABLE = "undecryptable", _("the stored token cannot be opened")
+    CLIENT_REGISTERED = "client_registered", _("registered as a client")
+    CLIENT_REJECTED = "client_rejected", _("the site's credentials were rejected")
+    DISCONNECTED = "disconnected", _("disconnected")
+    REVOKED = "revoked", _("permission withdrawn at the service")
+    GIVEN_UP = "given_up", _("permission could not be withdrawn")
+    REFUSED = "refused", _("an authorization was refused")
+
+
+class Event(models.Model):
+    """What happened, to which account, when and why. Own copies; no secret; kept for a while."""
+
+    at = models.DateTimeField(_("at"), db_index=True)
+    kind = models.CharField(_("kind"), max_length=32, choices=Kind.choices)
+    provider = models.CharField(_("provider"), max_length=64)
+    owner_key = models.CharField(max_length=128, db_index=True)
+    subject = models.TextField(_("subject"), blank=True)
+    label = models.CharField(_("label"), max_length=255, blank=True)
+    detail = models.CharField(_("detail"), max_length=255, blank=True)
+
+    class Meta:
+        verbose_name = _("event")
+        verbose_name_plural = _("events")
+        ordering = ("-at", "-pk")
+
+    def __str__(self) -> str:
+        return f"{self.provider}: {self.get_kind_display()}"
+
+    @classmethod
+    def about(cls, kind: Kind, about: About, *, at: datetime, detail: str = "") -> "Event":
+        """An event, not stored yet, with copies of what it is about."""
+        return cls(
+            kind=kind,
+            at=at,
+            detail=detail[:255],
+            provider=about.provider,
+            owner_key=about.owner_key,
+            subject=about.subject,
+            label=about.label,
+        )
+
+    @classmethod
+    def record(
+        cls,
+        kind: Kind,
+        about: "About | None" = None,
+        *,
+        at: datetime,
+        detail: str = "",
+        provider: str = "",
+        owner: str = "",
+        using: str | None = None,
+    ) -> None:
+        """Write one event, copying what it is about."""
+        values = {
+            "kind": kind,
+            "at": at,
+            "detail": detail[:255],
+            "provider": about.provider if about else provider,
+            "owner_key": about.owner_key if about else owner,
+            "subject": about.subject if about else "",
+            "label": about.label if about else "",
+        }
+        insert_one(cls, values, using=using)

@@ -1,0 +1,1 @@
+"""Looking after a running site: health, keys, backups, retention, notices and export."""

@@ -1,0 +1,1 @@
+"""What check_provider finds out about a provider."""

@@ -1,0 +1,170 @@
+"""Looking at one provider from here: settings, addresses, client, and what it says of itself.
+
+Changes nothing, here or there. What could not be looked at is a finding too.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from connected_accounts.clients.credentials import client_in_use
+from connected_accounts.exceptions import ConfigurationError, ProviderError, Undecryptable
+from connected_accounts.oauth2.discovery import server_metadata
+from connected_accounts.operations.doctor.credentials import credentials_finding, revocation_finding
+from connected_accounts.operations.doctor.findings import Finding, error, ok, unchecked, warning
+from connected_accounts.operations.doctor.reachability import (
+    clock_finding,
+    endpoint_findings,
+    knock,
+    tls_finding,
+)
+from connected_accounts.providers.base import Client, Endpoints, Provider
+from connected_accounts.providers.inputs import CREDENTIALS, ConnectField
+from connected_accounts.providers.registry import get_provider
+from connected_accounts.secret import MASK, Secret
+
+LATER: Final = ("discovery", "pkce", "endpoints", "tls", "clock", "credentials", "revocation")
+
+
+def input_fields(provider: Provider) -> list[ConnectField]:
+    """What may be told of one connection: what the addresses need, and no credentials."""
+    return [provider.connect_field(n) for n in provider.connect_fields if n not in CREDENTIALS]
+
+
+def diagnose(
+    alias: str,
+    *,
+    inputs: Mapping[str, str] | None = None,
+    redirect_uri: str = "",
+    request_token: bool = False,
+) -> Iterator[Finding]:
+    """Look at everything, in the order in which one thing needs another.
+
+    ``inputs`` stand for what ``connect_fields`` ask of a person; ``request_token`` lets a provider
+    of client credentials issue a token. Raises ConfigurationError (``inputs``).
+    """
+    try:
+        provider = get_provider(alias)
+    except ConfigurationError as problem:
+        yield error("settings", problem.message)
+        yield from _not_looked_at(LATER, "Settings must be in order first.")
+        return
+    provider = provider.bound(inputs=_known_inputs(provider, inputs or {}))
+    client, finding = _client(provider, redirect_uri)
+    yield finding
+    provider = provider.bound(client=client or Client("", Secret("")))
+    try:
+        endpoints = provider.endpoints()
+    except ConfigurationError:
+        names = " ".join(f"--input {field.name}=…" for field in input_fields(provider))
+        yield unchecked(
+            "discovery", "The addresses depend on what a person enters.", f"Add {names}"
+        )
+        yield from _not_looked_at(LATER[1:], "The addresses are not known.")
+        return
+    except ProviderError as problem:
+        yield _undiscovered(problem, error)
+        yield from _not_looked_at(LATER[1:], "The addresses are not known.")
+        return
+    told, finding = _discovery(provider, endpoints)
+    yield finding
+    yield _pkce(provider, told)
+    knocks = knock(endpoints, provider.grant_type)
+    yield from endpoint_findings(knocks)
+    yield tls_finding(knocks)
+    yield clock_finding(knocks)
+    yield credentials_finding(
+        provider, endpoints, redirect_uri=redirect_uri, request_token=request_token
+    )
+    yield revocation_finding(provider, endpoints)
+
+
+def _not_looked_at(checks: tuple[str, ...], why: str) -> Iterator[Finding]:
+    for check in checks:
+        yield unchecked(check, why)
+
+
+def _known_inputs(provider: Provider, given: Mapping[str, str]) -> dict[str, str]:
+    fields = {field.name: field for field in input_fields(provider)}
+    for name, value in given.items():
+        if name not in fields:
+            known = ", ".join(fields) or "nothing"
+            raise ConfigurationError("inputs", f"{provider.alias} asks for {known}, not {name}.")
+        if fields[name].fault(value) is not None:
+            raise ConfigurationError("inputs", f"This cannot be the {name}.")
+    only = {n: f.choices[0] for n, f in fields.items() if len(f.choices) == 1}
+    return only | dict(given)
+
+
+def _client(provider: Provider, redirect_uri: str) -> tuple[Client | None, Finding]:
+    check = "client"
+    if provider.grant_type == "personal_token":
+        return None, ok(check, "Needs none: people bring tokens of their own.")
+    try:
+        client = client_in_use(provider, redirect_uri=redirect_uri)
+    except Undecryptable:
+        hint = "Bring back the key in FIELD_ENCRYPTION_KEY, or enter the secret again."
+        return None, error(check, "The secret that was entered cannot be opened.", hint)
+    if client is not None:
+        source = "registered" if client.registered else "entered in the admin"
+        source = "from settings" if client.pk is None else source
+        if client.client_secret.reveal():
+            return client, ok(check, f"{client.client_id}, secret {MASK}, {source}.")
+        if provider.config.options.get("token_endpoint_auth_method") == "none":
+            return client, ok(check, f"{client.client_id}, without a secret, {source}.")
+        hint = 'Write CLIENT_SECRET; for a public client, "token_endpoint_auth_method": "none".'
+        return client, warning(check, f"{client.client_id} has no secret.", hint)
+    if provider.grant_type == "client_credentials":
+        return None, unchecked(check, "The site has none: each person enters their own.")
+    if provider.known_endpoints().registration_endpoint:
+        return None, unchecked(check, "The site registers itself when somebody first connects.")
+    hint = "Write CLIENT_ID, or enter it in the admin under “Provider clients”."
+    return None, error(check, "There is no client id: nobody can connect.", hint)
+
+
+def _discovery(provider: Provider, endpoints: Endpoints) -> tuple[Mapping[str, Any], Finding]:
+    check = "discovery"
+    if not endpoints.issuer:
+        if endpoints.public_only or "host" in provider.inputs:
+            return {}, ok(check, f"{provider.inputs.get('host', 'The host')} names its endpoints.")
+        return {}, unchecked(check, "No issuer is known: the endpoints are declared.")
+    try:
+        told = server_metadata(endpoints.issuer)
+    except ProviderError as problem:
+        return {}, _undiscovered(problem, warning)
+    names = ("authorization_endpoint", "token_endpoint", "revocation_endpoint")
+    other = [n for n in names if told.get(n) and told[n] != getattr(endpoints, n)]
+    if other:
+        said = f"{endpoints.issuer} names another {' and '.join(other)} than is used."
+        return told, warning(
+            check, said, "Remove these from OPTIONS, or keep what you know better."
+        )
+    return told, ok(check, f"{endpoints.issuer} names itself and its endpoints.")
+
+
+def _undiscovered(problem: ProviderError, level: Any) -> Finding:
+    words = {
+        "wrong_issuer": ("A document there names another issuer.", "Write issuer exactly so."),
+        "no_metadata": ("There is no document that names the endpoints.", "Correct the address."),
+    }
+    said, hint = words.get(problem.code, (f"It cannot be had ({problem.code}).", ""))
+    found: Finding = level("discovery", said, hint)
+    return found
+
+
+def _pkce(provider: Provider, told: Mapping[str, Any]) -> Finding:
+    check, method = "pkce", provider.code_challenge_method
+    if provider.grant_type != "authorization_code":
+        return ok(check, "Needs none: there is no authorization code.")
+    offered = told.get("code_challenge_methods_supported")
+    if not isinstance(offered, list):
+        sent = "S256 is sent" if method else "No challenge is sent, as the provider is declared"
+        return unchecked(check, f"{sent}; the provider does not say whether it checks one.")
+    if method and "S256" in offered:
+        return ok(check, "S256 is sent, and the provider says that it checks it.")
+    if method:
+        hint = 'If connecting fails, set "code_challenge_method": "".'
+        return warning(check, "S256 is sent, but the provider does not offer it.", hint)
+    if "S256" in offered:
+        hint = 'Remove code_challenge_method from OPTIONS, or set it to "S256".'
+        return warning(check, "The provider offers S256, and it is not used.", hint)
+    return warning(check, "The provider offers no S256, so codes are not bound to this site.")

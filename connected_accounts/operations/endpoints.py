@@ -1,0 +1,90 @@
+"""An operator's yes to a provider's new hosts. Before it, no stored token goes there.
+
+Each account and each open revocation knows a fingerprint of the hosts that it was made for. Where
+settings, or a provider's own word, name others, a refresh ends with ``endpoints_changed``.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from connected_accounts import security
+from connected_accounts.exceptions import ConnectedAccountsError
+from connected_accounts.models import ConnectedAccount, Outcome, Reason, Revocation, Status
+from connected_accounts.providers.base import Provider
+from connected_accounts.providers.registry import get_provider
+from connected_accounts.security import SecurityEvent
+
+BATCH: Final = 500
+
+
+@dataclass
+class Moved:
+    """How many rows wait for a yes, by the hosts that they would go to; and how many of them
+    cannot be told, since their provider does not say now where it is."""
+
+    hosts: Counter[str] = field(default_factory=Counter)
+    untold: int = 0
+
+
+def moved(alias: str) -> Moved:
+    """What ``confirm_endpoints`` would confirm. Changes nothing and sends no token."""
+    found = Moved()
+    for _, _, hosts, _ in _elsewhere(alias, found):
+        found.hosts[hosts] += 1
+    return found
+
+
+def confirm_endpoints(alias: str, *, hosts: set[str], now: datetime) -> int:
+    """Let the tokens of a provider go to ``hosts``, each an entry of ``Moved.hosts``; return how
+    many rows were changed. Accounts that had ended for it are refreshed next."""
+    changed = 0
+    for row, before, new, after in _elsewhere(alias, Moved()):
+        if new not in hosts:
+            continue  # it came up after the operator was asked
+        same: Any = type(row)._default_manager.filter(pk=row.pk)
+        if isinstance(row, ConnectedAccount):
+            changed += same.mark_endpoints_confirmed(before, after, now=now)
+        else:
+            changed += same.filter(endpoint_fingerprint=before).update(endpoint_fingerprint=after)
+    security.log(SecurityEvent.ENDPOINTS_CONFIRMED, provider=alias)
+    return changed
+
+
+def _elsewhere(
+    alias: str, told: Moved
+) -> Iterator[tuple[ConnectedAccount | Revocation, str, str, str]]:
+    """Every row whose hosts are not those of today: it, its fingerprint, the hosts, theirs."""
+    provider = get_provider(alias)
+    ended = ConnectedAccount.objects.filter(reason=Reason.ENDPOINTS_CHANGED)
+    accounts = (ended | ConnectedAccount.objects.filter(status=Status.ACTIVE)).at(alias)
+    owed = Revocation.objects.filter(provider=alias, outcome=Outcome.PENDING)
+    known: dict[str, tuple[str, str] | None] = {}
+    rows: tuple[Any, ...] = (accounts, owed)
+    for queryset in rows:
+        for row in _in_batches(queryset.only("endpoint_fingerprint", "inputs").order_by("pk")):
+            key = repr(sorted(row.inputs.items()))
+            if key not in known:
+                known[key] = _today(provider, row.inputs)
+            today = known[key]
+            if today is None:
+                told.untold += 1
+            elif row.endpoint_fingerprint != today[1]:
+                yield row, row.endpoint_fingerprint, *today
+
+
+def _in_batches(rows: Any) -> Iterator[Any]:
+    last = 0
+    while batch := list(rows.filter(pk__gt=last)[:BATCH]):
+        yield from batch
+        last = batch[-1].pk
+
+
+def _today(provider: Provider, inputs: dict[str, str]) -> tuple[str, str] | None:
+    try:
+        endpoints = provider.bound(inputs=inputs).endpoints()
+    except ConnectedAccountsError:
+        return None
+    return ", ".join(endpoints.token_origins()), endpoints.token_fingerprint()

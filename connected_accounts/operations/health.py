@@ -1,0 +1,150 @@
+"""The figures that say whether connections are kept fresh, provider by provider."""
+
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from django.db.models import Count, Min, Q
+
+from connected_accounts import conf
+from connected_accounts.models import ConnectedAccount, Outcome, ProviderState, Revocation, Status
+from connected_accounts.operations.kept_figures import kept
+from connected_accounts.operations.keys_in_use import count_by_key, missing_keys
+from connected_accounts.provider_state import pauses
+from connected_accounts.sealing import encryption_keys, key_id
+
+CACHE_KEY: Final = "connected_accounts.health"
+MAX_OVERDUE: Final = 900  # seconds that a due refresh may wait before somebody should look
+
+
+@dataclass(frozen=True)
+class KeyState:
+    """How many values a key has sealed. ``state``: ``newest``, ``old``, or ``missing`` from the
+    setting."""
+
+    values: int
+    state: str
+
+
+def key_states() -> dict[str, KeyState]:
+    """The keys that stored values need, by id; ``damaged`` for those that no key will open."""
+    counts = count_by_key()
+    missing, newest = missing_keys(counts), key_id(encryption_keys()[0])
+    return {
+        name: KeyState(
+            count, "missing" if name in missing else "newest" if name == newest else "old"
+        )
+        for name, count in sorted(counts.items())
+    }
+
+
+@dataclass(frozen=True)
+class Health:
+    """One provider. ``overdue`` are due for longer than ``MAX_OVERDUE``, and ``overdue_seconds`` is
+    how long the oldest due refresh has been waiting."""
+
+    provider: str
+    active: int
+    due: int
+    overdue: int
+    overdue_seconds: int
+    failing: int
+    reconnect_required: int
+    revocations_waiting: int
+    revocations_given_up: int
+    paused_until: datetime | None
+    pause_reason: str
+    other_site: bool
+    configured: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        ends = self.paused_until
+        return asdict(self) | {"paused_until": ends.isoformat() if ends else None}
+
+
+def recent_health(now: datetime) -> list[Health]:
+    """``health``, or what it was within the last minute where finding out took a while: counting a
+    million rows must not be the price of looking at a list."""
+    return kept(CACHE_KEY, lambda: health(now))
+
+
+def health(now: datetime, *, max_overdue: int = MAX_OVERDUE) -> list[Health]:
+    """Every alias that settings or the database know, in alphabetical order.
+
+    Five queries, each answered by an index alone.
+    """
+    known = conf.provider_aliases()
+    statuses = _statuses()
+    waiting, given_up = _owed(Outcome.PENDING), _owed(Outcome.GIVEN_UP)
+    aliases = sorted({*known, *(alias for alias, _ in statuses), *waiting, *given_up})
+    due = _due(aliases, now, max_overdue)
+    states = {state.provider: state for state in ProviderState.objects.all()}
+    rows = []
+    for alias in aliases:
+        state, dues = states.get(alias), due.get(alias, {})
+        active, failing = statuses.get((alias, Status.ACTIVE.value), (0, 0))
+        ended, _ = statuses.get((alias, Status.RECONNECT_REQUIRED.value), (0, 0))
+        oldest = dues.get("oldest")
+        paused = state is not None and pauses.is_paused(state, now)
+        rows.append(
+            Health(
+                provider=alias,
+                active=active,
+                due=dues.get("due", 0),
+                overdue=dues.get("overdue", 0),
+                overdue_seconds=int((now - oldest).total_seconds()) if oldest else 0,
+                failing=failing,
+                reconnect_required=ended,
+                revocations_waiting=waiting.get(alias, 0),
+                revocations_given_up=given_up.get(alias, 0),
+                paused_until=state.paused_until if state is not None and paused else None,
+                pause_reason=state.pause_reason if state is not None and paused else "",
+                other_site=state is not None and not pauses.is_this_deployments(state),
+                configured=alias in known,
+            )
+        )
+    return rows
+
+
+def _owed(outcome: Outcome) -> dict[str, int]:
+    rows = Revocation.objects.filter(outcome=outcome).order_by()
+    return dict(rows.values_list("provider").annotate(Count("pk")))
+
+
+def _statuses() -> dict[tuple[str, str], tuple[int, int]]:
+    """For each alias and status: how many accounts, and how many of them failed last time."""
+    rows = ConnectedAccount.objects.order_by().values_list("provider", "status")
+    counted = rows.annotate(
+        count=Count("provider"), failing=Count("provider", filter=Q(failure_count__gt=0))
+    )
+    return {(alias, status): (count, failing) for alias, status, count, failing in counted}
+
+
+def _due(aliases: Collection[str], now: datetime, max_overdue: int) -> dict[str, dict[str, Any]]:
+    # An ended account has no refresh_at, so its status need not be looked at.
+    rows = ConnectedAccount.objects.filter(provider__in=aliases, refresh_at__lte=now).order_by()
+    late = datetime.fromtimestamp(now.timestamp() - max_overdue, tz=now.tzinfo)
+    counted = rows.values("provider").annotate(
+        due=Count("provider"),
+        overdue=Count("provider", filter=Q(refresh_at__lt=late)),
+        oldest=Min("refresh_at"),
+    )
+    return {row["provider"]: row for row in counted}
+
+
+def troubles(rows: Collection[Health], *, max_overdue: int = MAX_OVERDUE) -> list[str]:
+    """What an operator should look at, in words."""
+    found = []
+    for row in rows:
+        if row.overdue_seconds > max_overdue:
+            found.append(
+                f"{row.provider}: a refresh has been due for {row.overdue_seconds} seconds."
+            )
+        if row.paused_until is not None:
+            found.append(f"{row.provider}: paused until {row.paused_until}: {row.pause_reason}.")
+        if row.other_site:
+            found.append(f"{row.provider}: belongs to another site; see manage.py confirm_site.")
+        if not row.configured and (row.active or row.revocations_waiting):
+            found.append(f"{row.provider}: has connections, but is not in settings.")
+    return found

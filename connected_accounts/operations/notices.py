@@ -1,0 +1,89 @@
+"""Telling people, outside the site, that an account needs them."""
+
+import logging
+from datetime import timedelta
+from typing import Final
+
+from django.conf import settings
+from django.core.cache import cache
+from django.core.mail import EmailMultiAlternatives
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils import translation
+
+from connected_accounts import conf
+from connected_accounts.exceptions import ConfigurationError
+from connected_accounts.models import ConnectedAccount, Reason
+from connected_accounts.provider_state import pauses
+from connected_accounts.providers.registry import get_provider
+
+logger = logging.getLogger("connected_accounts")
+
+ONCE_IN: Final = timedelta(days=7)  # a task may run twice; an incident is told of once
+FOLDER: Final = "connected_accounts/mail"
+
+
+class ServiceAway(Exception):
+    """The provider answers nobody: its page would not open either."""
+
+
+def mail_owner(account_id: int, generation: int, language: str = "") -> bool:
+    """Write to an account's owner, if it still needs to be connected again; return whether it was
+    done. ``generation`` is the account's at the time: another one is another incident. A
+    ``language`` that the site does not have, or none, is that of LANGUAGE_CODE.
+
+    Raises ServiceAway while the provider answers nobody.
+    """
+    rows = ConnectedAccount.objects.select_related("user").filter(pk=account_id)
+    account = rows.filter(generation=generation).first()
+    if account is None or account.user is None or not account.needs_reconnect:
+        return False  # connected again, or disconnected, meanwhile
+    address = getattr(account.user, account.user.get_email_field_name(), "")
+    base = conf.get("REDIRECT_BASE_URL")
+    if not address or not account.user.is_active:
+        return False
+    if not base:
+        logger.error("no mail: REDIRECT_BASE_URL is not set, and the mail must have a link")
+        return False
+    if account.provider in pauses.aliases_in_outage():
+        raise ServiceAway
+    once = f"connected_accounts.mailed.{account_id}.{generation}"
+    if not cache.add(once, True, timeout=ONCE_IN.total_seconds()):
+        return False
+    try:
+        with translation.override(_known(language)):
+            message = _message(account, address, str(base).rstrip("/"))
+        message.send()
+    except Exception:
+        cache.delete(once)
+        raise
+    return True
+
+
+def _known(language: str) -> str:
+    try:
+        return translation.get_supported_language_variant(language)
+    except LookupError:
+        return str(settings.LANGUAGE_CODE)
+
+
+def _message(account: ConnectedAccount, address: str, base: str) -> EmailMultiAlternatives:
+    try:
+        service = get_provider(account.provider).name
+    except ConfigurationError:
+        service = account.provider
+    context = {
+        "user": account.user,
+        "service": service,
+        "label": account.label or account.subject,
+        "why": Reason(account.reason).label if account.reason in Reason else "",
+        "link": base + reverse("connected_accounts:reconnect", args=[account.pk]),
+        "list": base + reverse("connected_accounts:list"),
+    }
+    subject = " ".join(render_to_string(f"{FOLDER}/reconnect_subject.txt", context).split())
+    message = EmailMultiAlternatives(
+        subject, render_to_string(f"{FOLDER}/reconnect.txt", context), to=[address]
+    )
+    html = render_to_string(f"{FOLDER}/reconnect.html", context)
+    message.attach_alternative(html, "text/html")
+    return message

@@ -1,0 +1,268 @@
+"""The pages. Each works without JavaScript, and none shows or logs a secret."""
+
+import logging
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.utils.decorators import method_decorator
+from django.utils.http import urlencode
+from django.utils.translation import gettext as _
+from django.views.decorators.csrf import csrf_exempt, csrf_protect
+from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
+
+from connected_accounts import services
+from connected_accounts.clients.credentials import connectable
+from connected_accounts.connect.authorization import requested_scopes
+from connected_accounts.exceptions import (
+    ClientRejected,
+    ConfigurationError,
+    ConnectedAccountsError,
+)
+from connected_accounts.models import ConnectedAccount
+from connected_accounts.owners import owner_for
+from connected_accounts.pages.base import Page, failure_page, too_many_page
+from connected_accounts.provider_state.pauses import report
+from connected_accounts.providers.base import Provider
+from connected_accounts.providers.inputs import CREDENTIALS
+from connected_accounts.providers.registry import get_providers
+from connected_accounts.web import actions, browser, throttle
+from connected_accounts.web.cards import (
+    account_card,
+    account_cards,
+    is_revocable,
+    offers,
+    permissions_asked,
+)
+from connected_accounts.web.forms import NOT_ACCEPTED, ConnectForm
+from connected_accounts.web.marks import mark_of
+from connected_accounts.web.revocations import open_revocations
+from connected_accounts.web.timeline import timeline
+
+logger = logging.getLogger("connected_accounts")
+
+
+class ListView(Page):
+    """What is connected, and what can be."""
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        cards = account_cards(request.user, timezone.now())
+        context = {
+            "cards": cards,
+            "needing": [card for card in cards if card.needs_you],
+            "offers": offers(connectable(get_providers()), {card.provider for card in cards}),
+            "revocations": open_revocations(request.user, timezone.now()),
+        }
+        return render(request, "connected_accounts/list.html", context)
+
+
+class DoneView(Page):
+    """Where a window of its own ends, for the optional script to close it."""
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        return render(request, "connected_accounts/done.html")
+
+
+class ConnectView(Page):
+    """GET asks; POST opens an authorization and leaves for the provider, or connects at once with
+    what was entered."""
+
+    decorators = (csrf_protect, sensitive_post_parameters(*CREDENTIALS))
+
+    def way_back(self, request: HttpRequest) -> str:
+        fields = [
+            (n, v) for n in ("next", "scope", "owner") for v in browser.form_values(request, n)
+        ]
+        return f"{request.path}?{urlencode(fields)}" if fields else request.path
+
+    def get(self, request: HttpRequest, provider: str) -> HttpResponse:
+        return self.ask(request, actions.find_service(provider))
+
+    def post(self, request: HttpRequest, provider: str) -> HttpResponse:
+        return self.start(request, actions.find_service(provider))
+
+    def ask(
+        self,
+        request: HttpRequest,
+        service: Provider,
+        account: ConnectedAccount | None = None,
+        form: ConnectForm | None = None,
+    ) -> HttpResponse:
+        whose = account.owner_key if account else browser.owner_named(request)
+        owner = actions.find_owner(request, whose)
+        extra, whole = browser.asked_scopes(request)
+        try:
+            requested_scopes(service, extra)
+            if not connectable([service]):
+                raise ConfigurationError("no_client")
+        except ConfigurationError as error:
+            return self.failed(request, service, account, error)
+        context = {
+            "provider": service,
+            "mark": mark_of(service.alias, service.name),
+            "card": account_card(account, timezone.now()) if account else None,
+            "form": form or connect_form(service, None, account),
+            "next": browser.next_page(request),
+            "owner": owner if owner and owner.name else None,
+            **permissions_asked(service, extra, None if whole else account),
+        }
+        return render(request, "connected_accounts/connect.html", context)
+
+    @method_decorator(sensitive_variables())
+    def start(
+        self, request: HttpRequest, service: Provider, account: ConnectedAccount | None = None
+    ) -> HttpResponse:
+        owner = "" if account else browser.owner_named(request)
+        actions.find_owner(request, owner)
+        form = connect_form(service, request.POST, account)
+        # A button elsewhere knows nothing of fields: they are asked for here.
+        if form.asked and not (form.was_sent and form.is_valid()):
+            return self.ask(request, service, account, form if form.was_sent else None)
+        form.is_valid()
+        scopes, whole = browser.asked_scopes(request)
+        try:
+            begun = actions.start_connecting(
+                request,
+                service,
+                form,
+                next=browser.next_page(request),
+                scopes=scopes,
+                account=account,
+                owner=owner or None,
+                keep_scopes=not whole,
+            )
+        except actions.TooOften as too:
+            return too_many_page(request, service, too.seconds, account)
+        except ConnectedAccountsError as error:
+            if isinstance(error, ClientRejected) and error.code == "credentials":
+                form.add_error(None, NOT_ACCEPTED)
+                return self.ask(request, service, account, form)
+            return self.failed(request, service, account, error)
+        if not begun.url:
+            tell_connected(request, service, begun.created)
+        target = begun.url or browser.next_page(request) or browser.list_page()
+        response = browser.SeeOther(target)
+        begun.remember(request, response)
+        return response
+
+    def failed(
+        self,
+        request: HttpRequest,
+        service: Provider,
+        account: ConnectedAccount | None,
+        error: ConnectedAccountsError,
+    ) -> HttpResponse:
+        if account is not None:
+            error.reconnect = account.pk
+        return failure_page(request, service, error)
+
+
+class ReconnectView(ConnectView):
+    """As connect, for an account that is there already."""
+
+    def get(self, request: HttpRequest, pk: int) -> HttpResponse:  # type: ignore[override]
+        account = actions.find_account(request, pk, "connect")
+        return self.ask(request, actions.find_service(account.provider), account)
+
+    def post(self, request: HttpRequest, pk: int) -> HttpResponse:  # type: ignore[override]
+        account = actions.find_account(request, pk, "connect")
+        return self.start(request, actions.find_service(account.provider), account)
+
+
+class CallbackView(Page):
+    """Where the provider sends the person back to."""
+
+    decorators = (csrf_exempt,)  # takes no POST: 405, not a CSRF page
+    carries_code = True
+    http_method_names = ["get"]  # HEAD and prefetches must not spend a state
+
+    def answer(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        fresh = "state" in request.GET and "bounced" not in request.GET
+        if request.method == "GET" and fresh and browser.session_cookie_withheld(request):
+            again = f"{request.get_full_path()}&bounced=1"
+            return render(request, "connected_accounts/bounce.html", {"again": again})
+        return super().answer(request, *args, **kwargs)
+
+    @sensitive_variables()
+    def get(self, request: HttpRequest, provider: str) -> HttpResponse:
+        service = actions.find_service(provider)
+        try:
+            completed = services.complete_authorization(
+                user=request.user,
+                provider=provider,
+                browser_secret=browser.browser_secret(request),
+                params=request.GET,
+            )
+        except ConnectedAccountsError as error:
+            failed = throttle.is_failed_callback(error)
+            if failed and (wait := throttle.wait_for(request, throttle.FAILED_CALLBACKS)):
+                return too_many_page(request, service, wait)
+            if isinstance(error, ClientRejected):
+                # No pause: a person can bring about some of these answers.
+                report(service.alias, error.code)
+            return failure_page(request, service, error)
+        tell_connected(request, service, completed.created)
+        target = browser.safe_next(request, completed.next)
+        return browser.SeeOther(target or browser.list_page())
+
+
+class DisconnectView(Page):
+    """GET asks; POST deletes the account and has its grant withdrawn at the provider."""
+
+    def get(self, request: HttpRequest, pk: int) -> HttpResponse:
+        account = actions.find_account(request, pk, "disconnect")
+        card = account_card(account, timezone.now())
+        owner = owner_for(request.user, account.owner_key)
+        context = {
+            "card": card,
+            "revocable": is_revocable(account),
+            "owner": owner if owner and owner.name else None,
+            "next": browser.next_page(request),
+        }
+        return render(request, "connected_accounts/disconnect.html", context)
+
+    def post(self, request: HttpRequest, pk: int) -> HttpResponse:
+        account = actions.find_account(request, pk, "disconnect")
+        name = account_card(account, timezone.now()).service
+        actions.end_connection(request, account)
+        messages.success(
+            request, _("%(service)s is disconnected.") % {"service": name}, fail_silently=True
+        )
+        return browser.SeeOther(browser.next_page(request) or browser.list_page())
+
+
+class HistoryView(Page):
+    """What happened to one account."""
+
+    def get(self, request: HttpRequest, pk: int) -> HttpResponse:
+        account = actions.find_account(request, pk)
+        context = {"card": account_card(account, timezone.now()), "lines": timeline(account)}
+        return render(request, "connected_accounts/history.html", context)
+
+
+class TestView(Page):
+    """POST calls the provider once, with the account's token, and says what came back."""
+
+    def post(self, request: HttpRequest, pk: int) -> HttpResponse:
+        account = actions.find_account(request, pk, "use")
+        try:
+            result = actions.test_connection(request, account)
+        except actions.TooOften as too:
+            service = actions.find_service(account.provider)
+            return too_many_page(request, service, too.seconds, account)
+        card = account_card(actions.find_account(request, pk), timezone.now())
+        context = {"card": card, "result": result}
+        return render(request, "connected_accounts/test.html", context)
+
+
+def connect_form(
+    service: Provider, data: Any, account: ConnectedAccount | None = None
+) -> ConnectForm:
+    return ConnectForm(service, data, known=account.inputs if account else None)
+
+
+def tell_connected(request: HttpRequest, service: Provider, created: bool) -> None:
+    said = _("%(service)s is connected.") if created else _("%(service)s is connected again.")
+    messages.success(request, said % {"service": service.name}, fail_silently=True)

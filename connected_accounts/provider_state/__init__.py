@@ -1,0 +1,1 @@
+"""What all workers share about a provider: pauses, outages and the rate limit."""

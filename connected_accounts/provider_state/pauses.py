@@ -1,0 +1,113 @@
+"""What all workers share about a provider: whose it is, and that it is left alone for a while. A
+provider that refuses the site's own credentials is; one that does not answer is in ``outages``."""
+
+import logging
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.db import connection, router
+from django.utils import timezone
+
+from connected_accounts import conf, security
+from connected_accounts.database.statements import read_all
+from connected_accounts.models import Event, Kind, ProviderState
+from connected_accounts.owners import SITE_OWNER
+from connected_accounts.security import SecurityEvent
+
+logger = logging.getLogger("connected_accounts")
+
+REJECTED_PAUSE: Final = timedelta(minutes=15)
+OUTAGE: Final = "outage"  # the pause_reason of a provider that does not answer
+
+
+def get_or_create_state(alias: str) -> ProviderState:
+    """The shared row of an alias, made when first needed, and this deployment's from then on."""
+    here = conf.site_id()
+    state, _ = ProviderState.objects.get_or_create(provider=alias, defaults={"site_id": here})
+    if here and not state.site_id:
+        ProviderState.objects.filter(pk=state.pk, site_id="").update(site_id=here)
+        state.refresh_from_db()
+    return state
+
+
+_claimed: set[tuple[str, str]] = set()
+
+
+def own_database_once(alias: str) -> None:
+    """From the first connection on, the database is this deployment's. Seen to once per process:
+    a row that went meanwhile is made anew before anything is refreshed."""
+    known = alias, conf.site_id()
+    if known not in _claimed:
+        get_or_create_state(alias)
+        if not connection.in_atomic_block:  # which could be rolled back
+            _claimed.add(known)
+
+
+def lock_state_row(alias: str) -> None:
+    """Let one transaction at a time go on from here, for this alias, until each commits."""
+    ProviderState.objects.filter(provider=alias).update(provider=alias)
+
+
+def is_paused(state: ProviderState, now: datetime) -> bool:
+    return state.paused_until is not None and state.paused_until > now
+
+
+def pause_of(alias: str, now: datetime) -> str:
+    """Why the provider is paused at ``now``, or an empty text. Reads only."""
+    state = ProviderState.objects.filter(provider=alias).first()
+    return state.pause_reason if state is not None and is_paused(state, now) else ""
+
+
+def aliases_in_outage() -> set[str]:
+    """The aliases that nobody gets an answer from at the moment. One query, of a few rows."""
+    using = router.db_for_read(ProviderState)
+    rows = read_all(ProviderState, {"pause_reason": OUTAGE}, ["provider"], using=using)
+    return {row.provider for row in rows}
+
+
+def is_this_deployments(state: ProviderState) -> bool:
+    """False for the database of another deployment: a copy must not spend its refresh tokens."""
+    return state.site_id in ("", conf.site_id())
+
+
+def confirm_site() -> int:
+    """Make this deployment the owner of the database's grants; return how many aliases changed."""
+    here = conf.site_id()
+    changed = ProviderState.objects.exclude(site_id=here).update(site_id=here)
+    security.log(SecurityEvent.SITE_CONFIRMED)
+    return changed
+
+
+def pause(alias: str, code: str, *, now: datetime | None = None) -> None:
+    """Stop calling a provider whose answers say that the site's credentials are wrong."""
+    now = now or timezone.now()
+    state = get_or_create_state(alias)
+    ProviderState.objects.filter(pk=state.pk).update(
+        paused_until=now + REJECTED_PAUSE, pause_reason=code[:64], failures_in_a_row=0
+    )
+    report(alias, code, now=now)
+
+
+def report(alias: str, code: str, *, now: datetime | None = None) -> None:
+    """Tell the admins of rejected credentials, by an Event and a log line; once in a while only."""
+    now = now or timezone.now()
+    told = Event.objects.filter(
+        kind=Kind.CLIENT_REJECTED, provider=alias, at__gt=now - REJECTED_PAUSE
+    )
+    if told.exists():
+        return
+    Event.record(Kind.CLIENT_REJECTED, at=now, detail=code, provider=alias, owner=SITE_OWNER)
+    logger.error(
+        "client credentials rejected: provider=%s code=%s; check CLIENT_ID and CLIENT_SECRET",
+        alias,
+        code,
+    )
+    security.log(SecurityEvent.CLIENT_REJECTED, provider=alias, reason=code)
+
+
+def resume(alias: str) -> None:
+    """Note that the provider accepts the site again."""
+    rows = ProviderState.objects.filter(provider=alias)
+    rows.exclude(pause_reason="", failures_in_a_row=0).update(
+        paused_until=None, pause_reason="", failures_in_a_row=0
+    )

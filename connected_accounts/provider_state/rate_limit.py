@@ -1,0 +1,56 @@
+"""``MAX_REQUESTS_PER_SECOND``: places in one queue that all workers share, in the database."""
+
+import time
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.utils import timezone
+
+from connected_accounts.exceptions import ProviderUnavailable
+from connected_accounts.models import ProviderState
+from connected_accounts.provider_state.pauses import get_or_create_state
+from connected_accounts.providers.base import Provider
+
+AHEAD: Final = timedelta(seconds=1)  # how far ahead places are given out
+TRIES: Final = 5
+PATIENCE: Final = 10.0  # seconds that a single request waits for its place
+POLL: Final = 0.1
+
+
+def reserve_slots(
+    provider: Provider, want: int, *, now: datetime | None = None, ahead: timedelta = AHEAD
+) -> list[float]:
+    """Take up to ``want`` places; for each, how many seconds from now its request may be sent.
+
+    An empty list: all of the time ``ahead`` is taken. Without a limit all places are at once.
+    """
+    rate = provider.config.max_requests_per_second
+    if rate is None:
+        return [0.0] * want
+    gap = timedelta(seconds=1 / rate)
+    for _ in range(TRIES):
+        moment = now or timezone.now()
+        seen = get_or_create_state(provider.alias).next_request_at
+        first = moment if seen is None else max(seen, moment)
+        places: list[float] = []
+        while len(places) < want and first + gap * len(places) < moment + ahead:
+            places.append((first + gap * len(places) - moment).total_seconds())
+        rows = ProviderState.objects.filter(provider=provider.alias, next_request_at=seen)
+        if not places or rows.update(next_request_at=first + gap * len(places)):
+            return places
+    return []  # too many others at it; the next round tries again
+
+
+def wait_for_slot(provider: Provider) -> float:
+    """For a single request that somebody waits for: in how many seconds it may be sent.
+
+    It may take a place further ahead than drains do, so that they cannot take them all from it.
+    Raises ProviderUnavailable (``rate_limited``) where even that is not enough.
+    """
+    ends = time.monotonic() + PATIENCE
+    while time.monotonic() < ends:
+        places = reserve_slots(provider, 1, ahead=timedelta(seconds=PATIENCE))
+        if places:
+            return places[0]
+        time.sleep(POLL)
+    raise ProviderUnavailable("rate_limited", sent=False)

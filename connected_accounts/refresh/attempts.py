@@ -1,0 +1,180 @@
+"""One attempt to refresh an account: claim by lease, ask the provider, store behind the fence.
+
+The one path to the token endpoint's refresh grant. ``claim`` and ``settle`` talk to the database,
+``ask`` to the network, and never both: no transaction and no lock is open during a call.
+"""
+
+import logging
+import time
+import uuid
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from connected_accounts import conf
+from connected_accounts.clients.credentials import KnownClients, known_clients
+from connected_accounts.exceptions import (
+    ClientRejected,
+    ConnectedAccountsError,
+    ProviderError,
+    ProviderUnavailable,
+    ReauthorizationRequired,
+    Undecryptable,
+    UnexpectedResponse,
+)
+from connected_accounts.models import ConnectedAccount, Reason
+from connected_accounts.oauth2.token import TokenResponse
+from connected_accounts.providers.base import Client, Endpoints, Provider
+from connected_accounts.tokens.endpoint import exchange_client_credentials, exchange_refresh_token
+
+logger = logging.getLogger("connected_accounts")
+
+LEASE_MARGIN: Final = 30.0  # seconds to store in, after the deadline of the call
+
+LEASE_TOO_OLD: Final = "lease_too_old"
+OWNER_INACTIVE: Final = "owner_inactive"
+INACTIVE_AGAIN_IN: Final = timedelta(days=1)  # the owner may be let in again
+REPLAY_PAUSE: Final = 1.0  # seconds until a lost answer is asked for again, in a reuse window
+
+RefreshResult = TokenResponse | ConnectedAccountsError
+
+
+@dataclass
+class Attempt:
+    """A claimed account and what is needed to refresh it. ``replay``: an earlier attempt's answer
+    is unknown, so the refresh token may have been spent already. ``clients`` may serve it, the
+    first before the others; ``refused`` are those that the provider did not take."""
+
+    account: ConnectedAccount
+    provider: Provider
+    known_clients: KnownClients
+    replay: bool
+    send_before: float  # time.monotonic(): later, the lease could end before the answer is stored
+    lease_ends: float  # time.monotonic()
+    counted_from: float  # time.monotonic(), when it was ``sent_at`` by the caller's ``now``
+    sent_at: datetime
+    asked: bool = False  # the provider was
+    outcome: "RefreshResult | None" = None  # once settled
+    not_before: float = 0.0  # time.monotonic(): its place under the provider's rate limit
+    endpoints: Endpoints = field(default_factory=Endpoints)
+    clients: list[Client] = field(default_factory=list)
+    refused: list[Client] = field(default_factory=list)
+    document: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def unresolved_since(self) -> datetime | None:
+        return self.account.attempt_started_at if self.replay else None
+
+    @property
+    def in_reuse_window(self) -> bool:
+        """Whether the provider takes a refresh token once more that it may have rotated out."""
+        began = self.account.attempt_started_at or self.sent_at
+        age = (self.sent_at - began).total_seconds() + time.monotonic() - self.counted_from
+        return age < self.provider.reuse_window
+
+
+def claim(pks: Collection[int], provider: Provider, *, now: datetime) -> list[Attempt]:
+    """Take the lease of those accounts that are active and free, with their tokens, unopened."""
+    holder = uuid.uuid4()
+    lease = float(conf.get("HTTP_DEADLINE")) + LEASE_MARGIN
+    began = time.monotonic()
+    pks = list(pks)
+    if not ConnectedAccount.objects.all().claim(pks, holder=holder, seconds=lease, now=now):
+        return []
+    # By their keys: there is no index on the holder, and the table may be large.
+    mine = ConnectedAccount.objects.current().filter(pk__in=pks, lease_holder=holder)
+    rows = list(mine.with_token().with_owner_state().order_by("refresh_at"))
+    known = known_clients(provider, {row.client_id for row in rows})
+    return [
+        Attempt(
+            account=row,
+            provider=provider,
+            known_clients=known,
+            replay=row.attempt_started_at != now,
+            send_before=began + LEASE_MARGIN / 2,
+            lease_ends=began + lease,
+            counted_from=began,
+            sent_at=now,
+        )
+        for row in rows
+    ]
+
+
+def prepare(attempt: Attempt) -> ConnectedAccountsError | None:
+    """Open the token and check that it may be sent where settings now point. An error is an outcome
+    to settle without asking the provider."""
+    account = attempt.account
+    if not account.owner_is_active:
+        return ProviderUnavailable(OWNER_INACTIVE, sent=False)
+    scopes = account.scopes_granted if isinstance(account.scopes_granted, list) else []
+    account.scopes_granted = [scope for scope in scopes if isinstance(scope, str)]
+    try:
+        attempt.provider = attempt.provider.bound(inputs=account.inputs)
+        attempt.endpoints = attempt.provider.endpoints()
+    except ProviderError as error:
+        error.sent = False  # its metadata cannot be had at the moment
+        return error
+    except ConnectedAccountsError as error:
+        return UnexpectedResponse(error.code, sent=False)
+    except Exception as error:  # a backend's hook, or inputs of a shape that it did not expect
+        logger.error("refresh hook failed: %s", type(error).__name__)
+        return UnexpectedResponse("hook_failed", sent=False)
+    if account.endpoint_fingerprint != attempt.endpoints.token_fingerprint():
+        return ReauthorizationRequired(Reason.ENDPOINTS_CHANGED)
+    try:
+        attempt.clients = attempt.known_clients(account.client_id, account.owner_key)
+        attempt.document = account.open_token()
+    except Undecryptable as error:
+        return error
+    if attempt.provider.grant_type == "personal_token":
+        return ReauthorizationRequired("no_refresh_token")
+    if not attempt.clients:
+        return ReauthorizationRequired(Reason.CREDENTIALS_REJECTED)
+    asks_again = attempt.provider.grant_type == "client_credentials"
+    if not asks_again and not attempt.document.get("refresh_token"):
+        return ReauthorizationRequired("no_refresh_token")
+    return None
+
+
+def ask(attempt: Attempt) -> RefreshResult:
+    """Call the provider. Network only, safe in any thread; an error is returned, not raised.
+
+    Where the provider declares a reuse window, an answer that was lost is asked for once more.
+    """
+    time.sleep(max(attempt.not_before - time.monotonic(), 0))
+    if time.monotonic() > attempt.send_before:
+        return ProviderUnavailable(LEASE_TOO_OLD, sent=False)
+    outcome: RefreshResult = ClientRejected("no_client", sent=False)
+    for client in attempt.clients:
+        attempt.provider = attempt.provider.bound(client=client)
+        outcome = _ask_as(attempt)
+        # Refused before anything was spent: an older pair of the same client may do.
+        if not isinstance(outcome, ClientRejected):
+            break
+        attempt.refused.append(client)
+        if time.monotonic() > attempt.send_before:
+            break
+    lost = isinstance(outcome, ProviderError) and outcome.sent
+    # Under a rate limit a second request would have no place of its own.
+    free = attempt.provider.config.max_requests_per_second is None
+    if lost and free and attempt.in_reuse_window and time.monotonic() <= attempt.send_before:
+        attempt.replay = True
+        outcome = _ask_as(attempt)
+    return outcome
+
+
+def _ask_as(attempt: Attempt) -> RefreshResult:
+    provider, endpoints, account = attempt.provider, attempt.endpoints, attempt.account
+    moment = time.monotonic()
+    attempt.sent_at += timedelta(seconds=moment - attempt.counted_from)
+    attempt.asked, attempt.counted_from = True, moment
+    try:
+        if provider.grant_type == "client_credentials":
+            return exchange_client_credentials(provider, endpoints, account.scopes_requested)
+        return exchange_refresh_token(provider, endpoints, attempt.document, account.scopes_granted)
+    except ConnectedAccountsError as error:
+        return error.with_traceback(None)  # whose frames hold the tokens
+    except Exception as error:  # a backend's hook; its message may hold anything
+        logger.error("refresh hook failed: %s", type(error).__name__)
+        return UnexpectedResponse("hook_failed")

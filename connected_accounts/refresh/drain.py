@@ -1,0 +1,302 @@
+"""Working off the accounts that are due, many at a time. The database is the queue.
+
+One thread talks to the database; the pool's threads only to the network. Answers are stored as they
+arrive: those that are there at the same moment in one transaction, none of which waits for more.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from queue import Empty, SimpleQueue
+from typing import Any, Final
+
+from django.db import Error, OperationalError, connection, transaction
+from django.utils import timezone
+
+from connected_accounts import conf
+from connected_accounts.database.locks import is_lock_timeout, short_lock_waits
+from connected_accounts.exceptions import (
+    ClientRejected,
+    ConfigurationError,
+    ConnectedAccountsError,
+    ProviderError,
+    ReauthorizationRequired,
+    UnexpectedResponse,
+)
+from connected_accounts.models import ConnectedAccount, ProviderState
+from connected_accounts.oauth2.token import TokenResponse
+from connected_accounts.provider_state import outages, pauses
+from connected_accounts.provider_state.rate_limit import reserve_slots
+from connected_accounts.providers.base import Provider
+from connected_accounts.providers.registry import get_provider
+from connected_accounts.refresh.attempts import Attempt, RefreshResult, ask, claim, prepare
+from connected_accounts.refresh.outcomes import note_provider_failure, settle, settle_together
+
+logger = logging.getLogger("connected_accounts")
+
+LOCK_WAIT: Final = 1  # second
+MAX_WAIT: Final = 0.1  # seconds between looks for more work
+MAX_SECONDS: Final = 50.0  # a drain ends before the next beat starts one
+MAX_TOGETHER: Final = 50  # answers stored in one transaction
+LOOK_AGAIN: Final = 1.0  # seconds between two times that a success is told to the other workers
+
+
+@dataclass
+class Drained:
+    """What one drain did."""
+
+    refreshed: int = 0
+    failed: int = 0
+
+
+def is_due(alias: str, now: datetime) -> bool:
+    """Whether a drain of this provider would find work."""
+    due = ConnectedAccount.objects.at(alias).due_for_refresh(now)
+    # In order, for an EXISTS has none: where much is due, PostgreSQL then reads the table from its
+    # beginning and not the index, however far away the first row that is due may be.
+    if not due.values_list("pk", flat=True)[:1]:
+        return False
+    state = pauses.get_or_create_state(alias)
+    if not pauses.is_this_deployments(state):
+        logger.warning(
+            "not refreshed: provider=%s is another site's; see manage.py confirm_site", alias
+        )
+        return False
+    return not pauses.is_paused(state, now)
+
+
+def drain(
+    alias: str,
+    *,
+    now: datetime | None = None,
+    seconds: float = MAX_SECONDS,
+    stop: Callable[[], bool] = bool,  # False
+) -> Drained:
+    """Refresh what is due at one provider until nothing is, ``seconds`` are up, or ``stop`` says
+    so: then what is in flight is finished, and nothing more is taken.
+
+    ``now`` stands still for what is due: an account that fails is not due again within a drain.
+    Raises ConfigurationError for an alias that settings do not have.
+    """
+    now = now or timezone.now()
+    provider = _provider(alias)
+    if not is_due(alias, now):
+        return Drained()
+    state = pauses.get_or_create_state(alias)
+    # A provider that was paused is probed with one account before it gets the rest.
+    probe = state if state.pause_reason else None
+    if probe is not None and not outages.take_probe(probe, now):
+        return Drained()  # another worker's
+    if not _can_be_found(provider):
+        outages.suspend(alias, now=now)
+        return Drained()
+    work = _Drain(provider, now, seconds, probe)
+    with short_lock_waits(LOCK_WAIT):
+        work.run(stop)
+    if probe is not None and not work.provider_was_asked:
+        outages.give_back_probe(probe)
+    return work.drained
+
+
+def _provider(alias: str) -> Provider:
+    try:
+        return get_provider(alias)
+    except ConfigurationError:
+        raise
+    except Exception as error:  # a backend's hook; its message may hold anything
+        raise ConfigurationError(type(error).__name__) from None
+
+
+def _can_be_found(provider: Provider) -> bool:
+    """Whether the endpoints are known. What has to be discovered is, before any lease runs; not
+    where each account has its own."""
+    if provider.connect_fields:
+        return True
+    try:
+        provider.endpoints()
+    except ProviderError as error:
+        logger.warning("cannot refresh: provider=%s code=%s", provider.alias, error.code)
+        return False
+    except Exception as error:  # a backend's hook: it may do better with an account's inputs
+        logger.error("endpoints: provider=%s %s", provider.alias, type(error).__name__)
+    return True
+
+
+class _Drain:
+    """One drain under way: what it holds, and what it has learned of the provider."""
+
+    def __init__(
+        self, provider: Provider, now: datetime, seconds: float, probe: ProviderState | None
+    ) -> None:
+        self.provider, self.alias, self.now, self.probe = provider, provider.alias, now, probe
+        self.began = time.monotonic()
+        self.ends = self.began + seconds
+        self.width = int(conf.get("REFRESH_CONCURRENCY")) if probe is None else 1
+        self.drained = Drained()
+        self.in_flight: dict[Future[RefreshResult], Attempt] = {}
+        self.arrived: SimpleQueue[Future[RefreshResult]] = SimpleQueue()
+        self.locked: list[
+            tuple[Attempt, RefreshResult]
+        ] = []  # settled last: the others need not wait
+        self.claiming = True
+        self.provider_was_asked = False  # the provider was, for any account
+        self.failures_may_be_recorded = True  # failures in a row may be on record
+        self.success_noted_at = 0.0  # time.monotonic()
+
+    @property
+    def moment(self) -> datetime:
+        """``now``, and what has passed since."""
+        return self.now + timedelta(seconds=time.monotonic() - self.began)
+
+    def run(self, stop: Callable[[], bool]) -> None:
+        with ThreadPoolExecutor(self.width, "connected-accounts-drain") as pool:
+            while self.claiming or self.in_flight or self.locked:
+                self.claiming = self.claiming and time.monotonic() < self.ends and not stop()
+                if self.claiming and (wanted := self.wanted()):
+                    self.take(wanted, pool)
+                self.settle_what_arrived()
+                if (self.claiming or self.locked) and not self.in_flight:
+                    time.sleep(MAX_WAIT)  # no place is free in this second, or a row is locked
+
+    def wanted(self) -> int:
+        """How many more accounts to claim now."""
+        if self.probe is not None:
+            return 0 if self.in_flight else 1
+        # Under a rate limit none waits for a thread: each is sent when its place comes.
+        limited = self.provider.config.max_requests_per_second is not None
+        full = self.width if limited else 2 * self.width
+        # Some still wait for a thread then: in the time of a claim many answers come.
+        return full - len(self.in_flight) if len(self.in_flight) <= full * 3 // 4 else 0
+
+    def take(self, wanted: int, pool: ThreadPoolExecutor) -> None:
+        """Claim as many accounts as there are places to send from, and start them."""
+        try:
+            places = reserve_slots(self.provider, wanted)
+            attempts = self.claim(len(places)) if places else []
+        except Error as error:
+            _forgive(error)
+            self.claiming = False  # what is in flight is finished; beat starts the next drain
+            return
+        for attempt, place in zip(attempts, places, strict=False):
+            attempt.not_before = time.monotonic() + place
+            blocked = prepare(attempt)
+            if blocked is None:
+                future = pool.submit(ask, attempt)
+                self.in_flight[future] = attempt
+                future.add_done_callback(self.arrived.put)
+                self.claiming = self.claiming and self.probe is None
+            else:
+                self.finish(attempt, blocked)
+
+    def claim(self, wanted: int) -> list[Attempt]:
+        skips_locked = connection.features.has_select_for_update_skip_locked
+        due = ConnectedAccount.objects.at(self.alias).due_for_refresh(self.now)
+        whole: AbstractContextManager[Any] = transaction.atomic() if skips_locked else nullcontext()
+        with whole:
+            # Another drain's rows, and those that the site has locked, are passed over.
+            rows = due.select_for_update(skip_locked=True) if skips_locked else due
+            pks = self.choose(rows, wanted)
+            return claim(pks, self.provider, now=self.moment) if pks else []
+
+    def choose(self, due: Any, wanted: int) -> list[int]:
+        """The oldest due; of those that failed before, no more than half of what may be in flight,
+        so that many that time out hold up no healthy one for long.
+
+        The ids only: MariaDB takes no LIMIT in the subquery of an UPDATE.
+        """
+        oldest = list(due.values_list("pk", "failure_count")[:wanted])
+        self.claiming = bool(oldest)
+        held = sum(attempt.account.failure_count > 0 for attempt in self.in_flight.values())
+        room = max(self.width // 2 - held, 0) if self.width > 1 else 1
+        failing = [pk for pk, failures in oldest if failures][:room]
+        healthy = [pk for pk, failures in oldest if not failures]
+        if len(oldest) == wanted > len(failing) + len(healthy):
+            rest = due.filter(failure_count=0).values_list("pk", flat=True)
+            healthy = list(rest[: wanted - len(failing)])
+        return failing + healthy
+
+    def settle_what_arrived(self) -> None:
+        answers = [(self.in_flight.pop(f), f.result()) for f in self.ready() if f in self.in_flight]
+        if not answers:
+            answers, self.locked = self.locked, []
+        left = settle_together(answers)
+        self.drained.refreshed += len(answers) - len(left)
+        settled = {id(attempt) for attempt, _ in answers} - {id(attempt) for attempt, _ in left}
+        for attempt, outcome in answers:
+            if id(attempt) in settled:
+                self.provider_was_asked = True
+                self.learn_from(attempt, outcome, None)
+        for attempt, outcome in left:
+            self.finish(attempt, outcome)
+
+    def ready(self) -> list[Future[RefreshResult]]:
+        """The answers that are there, after waiting a moment for the first."""
+        found: list[Future[RefreshResult]] = []
+        with suppress(Empty):
+            found.append(self.arrived.get(timeout=MAX_WAIT if self.in_flight else 0))
+            while len(found) < MAX_TOGETHER:
+                found.append(self.arrived.get_nowait())
+        return found
+
+    def finish(self, attempt: Attempt, outcome: RefreshResult) -> None:
+        """Settle one attempt, or put it aside while its row is locked."""
+        error: ConnectedAccountsError | None
+        self.provider_was_asked = self.provider_was_asked or attempt.asked
+        try:
+            error = settle(attempt, outcome)
+        except Exception as failure:  # the other answers must still be stored
+            _forgive(failure)
+            in_time = time.monotonic() < attempt.lease_ends
+            if isinstance(failure, OperationalError) and is_lock_timeout(failure) and in_time:
+                self.locked.append((attempt, outcome))
+                return
+            error = UnexpectedResponse("not_settled")  # its lease runs out
+        self.drained.refreshed += error is None
+        self.drained.failed += error is not None
+        self.learn_from(attempt, outcome, error)
+
+    def learn_from(
+        self, attempt: Attempt, outcome: RefreshResult, error: ConnectedAccountsError | None
+    ) -> None:
+        """Draw from one account's outcome what it says of the provider."""
+        try:
+            if isinstance(outcome, ClientRejected):
+                # A person's own credentials are that person's trouble, and pause nobody.
+                paused = pauses.pause_of(self.alias, self.moment)
+                if isinstance(error, ClientRejected) and paused:
+                    self.stop_and_release()
+            elif not attempt.asked or not isinstance(
+                outcome, TokenResponse | ReauthorizationRequired
+            ):
+                self.failures_may_be_recorded = True
+                if note_provider_failure(attempt):
+                    self.stop_and_release()
+            elif self.probe is not None:
+                pauses.resume(self.alias)
+            else:
+                self.note_success()
+        except Error as failure:
+            _forgive(failure)
+
+    def note_success(self) -> None:
+        """Tell the other workers, once in a while, that the provider answers."""
+        due = time.monotonic() > self.success_noted_at + LOOK_AGAIN
+        if self.failures_may_be_recorded or due:
+            outages.answered(self.alias)
+            self.failures_may_be_recorded, self.success_noted_at = False, time.monotonic()
+
+    def stop_and_release(self) -> None:
+        """Claim no more, and give back what was not sent yet."""
+        self.claiming = False
+        for future in [future for future in self.in_flight if future.cancel()]:
+            attempt = self.in_flight.pop(future)
+            attempt.account.release(attempt_started_at=attempt.unresolved_since)
+
+
+def _forgive(error: Exception) -> None:
+    logger.error("drain: %s", type(error).__name__)
+    connection.close_if_unusable_or_obsolete()

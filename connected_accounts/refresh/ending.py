@@ -1,0 +1,52 @@
+"""Ending a grant, and finding out whether one that cannot be renewed is still alive."""
+
+from datetime import datetime
+
+from django.utils import timezone
+
+from connected_accounts import security, signals
+from connected_accounts.exceptions import ConnectedAccountsError, ProviderError
+from connected_accounts.models import ConnectedAccount, Event, Kind, Reason
+from connected_accounts.oauth2.token import read_token_response
+from connected_accounts.providers.registry import get_provider
+from connected_accounts.security import SecurityEvent
+from connected_accounts.tokens.identity import identify
+
+
+def end_if_dead(row: ConnectedAccount) -> None:
+    """Ask the provider, once, whose the token is; end the grant where it says that it is nobody's.
+
+    For a token without an end and without anything to refresh it with (a personal token), after an
+    API has refused it: one call alone may be refused for reasons of its own. ``row`` has its token
+    loaded.
+    """
+    provider = get_provider(row.provider).bound(inputs=row.inputs)
+    if provider.identity_source != "userinfo":
+        return
+    token = read_token_response({"access_token": row.open_token()["access_token"]})
+    try:
+        identify(provider, provider.endpoints(), token)
+        return  # alive
+    except ConnectedAccountsError as error:
+        if not isinstance(error, ProviderError) or error.status != 401:
+            return
+    personal = provider.grant_type == "personal_token"
+    reason = Reason.CREDENTIALS_REJECTED if personal else Reason.REVOKED
+    end_grant(row, reason, at=timezone.now())
+
+
+def end_grant(row: ConnectedAccount, reason: Reason, *, at: datetime) -> bool:
+    """Mark that the person must connect again, and tell of it, once. False: the row is no longer
+    as it was read, and nothing was done."""
+    if not row.mark_reconnect_required(reason):
+        return False
+    Event.record(Kind.RECONNECT_REQUIRED, row, at=at, detail=reason)
+    security.log(
+        SecurityEvent.RECONNECT_REQUIRED,
+        provider=row.provider,
+        owner=row.owner_key,
+        account=row.pk,
+        reason=reason.value,
+    )
+    signals.reconnect_required.send_robust(ConnectedAccount, account=row, reason=reason.value)
+    return True

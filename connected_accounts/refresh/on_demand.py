@@ -1,0 +1,118 @@
+"""Refresh one account on demand: by our own request, or by waiting for whoever is at it."""
+
+import time
+from contextlib import suppress
+from typing import Final
+
+from asgiref.sync import sync_to_async
+from django.db import router
+from django.utils import timezone
+
+from connected_accounts import conf
+from connected_accounts.database.locks import retried
+from connected_accounts.database.transactions import outside_transaction
+from connected_accounts.exceptions import (
+    ClientRejected,
+    ConfigurationError,
+    ProviderUnavailable,
+    ReauthorizationRequired,
+)
+from connected_accounts.models import ConnectedAccount
+from connected_accounts.provider_state import outages, pauses
+from connected_accounts.provider_state.rate_limit import wait_for_slot
+from connected_accounts.providers.registry import get_provider
+from connected_accounts.refresh.attempts import Attempt, claim
+from connected_accounts.refresh.outcomes import note_provider_failure, refresh_claimed
+from connected_accounts.secret import clears_traceback_locals
+
+POLL: Final = 0.1  # seconds between looks at a row that somebody else refreshes
+PATIENCE_FOR_OTHERS: Final = 10.0  # seconds over HTTP_DEADLINE
+
+
+@clears_traceback_locals
+def refresh(account: ConnectedAccount) -> None:
+    """Refresh now, whatever ``refresh_at``, backoff and pause say, and update ``account`` in place.
+
+    While another process refreshes the same account, waits for it instead and takes its result.
+    Raises exactly ReauthorizationRequired, ProviderUnavailable, ClientRejected, UnexpectedResponse
+    or Undecryptable.
+    """
+    try:
+        outside_transaction(lambda: renew(look(account.pk)))
+    finally:
+        with suppress(ConnectedAccount.DoesNotExist):
+            account.refresh_from_db(using=router.db_for_write(ConnectedAccount))
+
+
+def look(pk: int) -> ConnectedAccount:
+    """The row as it is now, without its token. Raises ReauthorizationRequired when it is gone or
+    its grant has ended."""
+    row: ConnectedAccount | None = ConnectedAccount.objects.current().filter(pk=pk).first()
+    if row is None:
+        raise ReauthorizationRequired("disconnected")
+    if row.needs_reconnect:
+        raise ReauthorizationRequired(row.reason)
+    return row
+
+
+def renew(before: ConnectedAccount) -> None:
+    """Bring about a newer grant than ``before``, by our own request or by waiting for another's.
+
+    Exactly one of any number of callers with the same ``before`` asks the provider.
+    """
+    try:
+        provider = get_provider(before.provider)
+    except ConfigurationError as error:
+        raise ClientRejected(error.code, error.message, sent=False) from None
+    state = pauses.get_or_create_state(before.provider)
+    if not pauses.is_this_deployments(state):
+        raise ProviderUnavailable("other_site", sent=False)
+    began = timezone.now()
+    paused = pauses.pause_of(before.provider, began)
+    ends = time.monotonic() + float(conf.get("HTTP_DEADLINE")) + PATIENCE_FOR_OTHERS
+    while not _is_newer(look(before.pk), before):
+        refused = "" if paused else pauses.pause_of(before.provider, began)
+        if refused:  # while we waited: one request with wrong credentials is enough
+            raise outages.refusal(refused)
+        attempts = retried(lambda: claim([before.pk], provider, now=timezone.now()))
+        if attempts:
+            _renew_claimed(attempts[0], before)
+            if state.pause_reason or state.failures_in_a_row:
+                pauses.resume(before.provider)
+            return
+        if time.monotonic() > ends:
+            raise ProviderUnavailable("busy", sent=False)
+        time.sleep(POLL)
+
+
+def _renew_claimed(attempt: Attempt, before: ConnectedAccount) -> None:
+    # Somebody may have finished between our look and our claim.
+    try:
+        done = _is_newer(attempt.account, before)
+        place = 0.0 if done else wait_for_slot(attempt.provider)
+    except ProviderUnavailable:
+        attempt.account.release(attempt_started_at=attempt.unresolved_since)
+        raise
+    if done:
+        attempt.account.release(attempt_started_at=None)
+        return
+    attempt.not_before = time.monotonic() + place
+    error = refresh_claimed(attempt)
+    note_provider_failure(attempt)
+    if error is not None:
+        raise error
+
+
+def _is_newer(row: ConnectedAccount, before: ConnectedAccount) -> bool:
+    """Whether the grant was renewed since ``before``. Raises ProviderUnavailable where another's
+    attempt failed since: one request to a provider in trouble is enough."""
+    if row.refreshed_at != before.refreshed_at or row.seal_id != before.seal_id:
+        return True
+    if row.failure_count > before.failure_count:
+        raise ProviderUnavailable(row.last_error, sent=False)
+    return False
+
+
+async def arefresh(account: ConnectedAccount) -> None:
+    """``refresh`` for asynchronous code."""
+    await sync_to_async(refresh)(account)

@@ -1,0 +1,297 @@
+"""What came of an attempt to refresh an account, written down behind the fence."""
+
+import logging
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+from django.db import DatabaseError, InterfaceError, connection
+
+from connected_accounts import signals
+from connected_accounts.clients.credentials import note_refused, retire
+from connected_accounts.database.transactions import after_commit
+from connected_accounts.exceptions import (
+    ClientRejected,
+    ConnectedAccountsError,
+    ProviderError,
+    ProviderUnavailable,
+    ReauthorizationRequired,
+    Undecryptable,
+    UnexpectedResponse,
+)
+from connected_accounts.models import ConnectedAccount, Event, Kind, Reason
+from connected_accounts.oauth2.token import TokenResponse
+from connected_accounts.provider_state import outages, pauses
+from connected_accounts.providers.base import Identity
+from connected_accounts.refresh.attempts import (
+    INACTIVE_AGAIN_IN,
+    LEASE_TOO_OLD,
+    OWNER_INACTIVE,
+    REPLAY_PAUSE,
+    Attempt,
+    RefreshResult,
+    ask,
+    prepare,
+)
+from connected_accounts.refresh.ending import end_grant
+from connected_accounts.refresh.storing import store_grant
+from connected_accounts.revoke.outbox import revoke_orphan
+from connected_accounts.secret import Secret
+from connected_accounts.tokens.endpoint import token_document
+from connected_accounts.tokens.identity import identity_of, with_claims
+from connected_accounts.tokens.lifetimes import backoff, grant_values
+
+logger = logging.getLogger("connected_accounts")
+
+
+def settle(attempt: Attempt, outcome: RefreshResult) -> ConnectedAccountsError | None:
+    """Store what came of an attempt, if the row is still ours. Returns the error, if it is one."""
+    attempt.outcome = outcome
+    if attempt.refused:
+        note_refused([client.pk for client in attempt.refused], attempt.sent_at)
+    if isinstance(outcome, ClientRejected):
+        return _settle_rejection(attempt, outcome)
+    if attempt.refused:
+        pauses.report(
+            attempt.provider.alias, "client_rejected", now=attempt.sent_at
+        )  # a fall-back served
+    if isinstance(outcome, TokenResponse):
+        return _settle_success(attempt, outcome)
+    if isinstance(outcome, ReauthorizationRequired):
+        return _settle_reauthorization(attempt, outcome)
+    if outcome.code == OWNER_INACTIVE:
+        attempt.account.release(
+            attempt_started_at=attempt.unresolved_since,
+            refresh_at=attempt.sent_at + INACTIVE_AGAIN_IN,
+            last_error=OWNER_INACTIVE,
+        )
+        return outcome
+    if outcome.code == LEASE_TOO_OLD:
+        # It waited too long for its turn. Nothing happened, so nothing is counted against it.
+        attempt.account.release(attempt_started_at=attempt.unresolved_since)
+        return outcome
+    return _settle_failure(attempt, outcome)
+
+
+def _settle_rejection(attempt: Attempt, error: ClientRejected) -> ConnectedAccountsError:
+    """The provider does not take the credentials: whose are they?"""
+    client, alias = attempt.provider.client, attempt.provider.alias
+    if client.owned or client.registered:
+        # A person's own, or those of a registration that is over: this connection has ended.
+        if client.registered:
+            retire(client.pk, attempt.sent_at)
+        return _settle_reauthorization(
+            attempt, ReauthorizationRequired(Reason.CREDENTIALS_REJECTED)
+        )
+    if attempt.provider.grant_type == "client_credentials":
+        # The site's one account; those of people, with their own credentials, are not stopped.
+        pauses.report(alias, error.code, now=attempt.sent_at)
+        return _settle_failure(attempt, error)
+    # Nothing is wrong with the account: it stays due, and the provider is paused.
+    pauses.pause(alias, error.code, now=attempt.sent_at)
+    attempt.account.release(attempt_started_at=attempt.unresolved_since)
+    return error
+
+
+def _settle_success(attempt: Attempt, token: TokenResponse) -> ConnectedAccountsError | None:
+    account, provider = attempt.account, attempt.provider
+    grant = _grant(attempt, token)
+    if grant.named is not None:
+        revoke_orphan(
+            provider,
+            attempt.endpoints,
+            account,
+            grant.document,
+            subject=grant.named.subject,
+            at=attempt.sent_at,
+        )
+        return _settle_reauthorization(attempt, ReauthorizationRequired(Reason.IDENTITY_CHANGED))
+    known = set(account.scopes_granted)
+    try:
+        stored = store_grant(
+            account,
+            grant.values,
+            provider,
+            attempt.endpoints,
+            grant.document,
+            lease_ends=attempt.lease_ends,
+        )
+    except ProviderUnavailable as error:
+        return error
+    if not stored:
+        return ProviderUnavailable("overtaken")
+    _tell(attempt, grant, known)
+    return None
+
+
+@dataclass(frozen=True)
+class _Grant:
+    """What an answer means for the row: its columns, and the document that is sealed in them.
+    ``named``: whom it is about, where that is somebody else."""
+
+    values: dict[str, Any] = field(repr=False)
+    document: dict[str, Any] = field(repr=False)
+    named: Identity | None = None
+
+
+def _grant(attempt: Attempt, token: TokenResponse) -> _Grant:
+    account, provider = attempt.account, attempt.provider
+    token = _believable(attempt, token)
+    document = token_document(token, previous=attempt.document)
+    values = grant_values(
+        provider,
+        token,
+        document,
+        seal_id=account.seal_id,
+        sent_at=attempt.sent_at,
+        known_end=account.refresh_token_expires_at,
+    )
+    values["refreshed_at"] = attempt.sent_at
+    values["scopes_granted"] = account.scopes_granted if token.scope is None else list(token.scope)
+    return _Grant(values, document, _is_somebody_else(attempt, token))
+
+
+def _tell(attempt: Attempt, grant: _Grant, known: set[str]) -> None:
+    """Say that an account was refreshed, and whether its scopes are others than those ``known``."""
+    account, scopes = attempt.account, grant.values["scopes_granted"]
+    if set(scopes) != known:
+        Event.record(Kind.SCOPES_CHANGED, account, at=attempt.sent_at, detail=" ".join(scopes))
+    after_commit(lambda: signals.account_refreshed.send_robust(ConnectedAccount, account=account))
+
+
+Answers = list[tuple[Attempt, RefreshResult]]
+
+
+def settle_together(answers: Answers) -> Answers:
+    """Store the grants among answers in one transaction; return those that are not settled by that.
+
+    Only what went well for all of them is done here. Where a row is locked or no longer ours, or
+    the database is away, nothing is stored and each is to be settled by itself.
+    """
+    grants = []
+    for attempt, outcome in answers:
+        if isinstance(outcome, TokenResponse) and not attempt.refused:
+            with suppress(Exception):  # settled by itself, it will say what is wrong
+                grant = _grant(attempt, outcome)
+                if grant.named is None:
+                    grants.append((attempt, grant, set(attempt.account.scopes_granted)))
+    if len(grants) < 2:
+        return answers
+    # In one order everywhere, so that two transactions do not wait for each other.
+    grants.sort(key=lambda found: found[0].account.pk)
+    try:
+        stored = ConnectedAccount.objects.all().mark_all_refreshed(
+            [(attempt.account, grant.values) for attempt, grant, _ in grants]
+        )
+    except (DatabaseError, InterfaceError):
+        connection.close_if_unusable_or_obsolete()
+        return answers
+    if not stored:
+        return answers
+    for attempt, grant, known in grants:
+        _tell(attempt, grant, known)
+    settled = {id(attempt) for attempt, _, _ in grants}
+    return [answer for answer in answers if id(answer[0]) not in settled]
+
+
+def _believable(attempt: Attempt, token: TokenResponse) -> TokenResponse:
+    """The answer with its id_token's claims; without the id_token where that is not this client's.
+
+    The tokens are kept all the same: they are the only ones there are.
+    """
+    try:
+        return with_claims(attempt.provider, attempt.endpoints, token, nonce="", now=None)
+    except ProviderError as error:
+        logger.warning("id_token dropped: account=%s code=%s", attempt.account.pk, error.code)
+        return replace(token, id_token=None)
+
+
+def _is_somebody_else(attempt: Attempt, token: TokenResponse) -> Identity | None:
+    """Whom the answer names, where that is not the account's owner and the provider says so for
+    free: in an id_token, or in the token answer itself."""
+    provider, account = attempt.provider, attempt.account
+    if token.claims and attempt.document.get("id_token"):
+        before = replace(token, id_token=Secret(attempt.document["id_token"]))
+        known = _believable(attempt, before).claims.get("sub")
+        if known is not None and known != token.claims["sub"]:
+            return Identity(str(token.claims["sub"]))
+    if provider.identity_source != "token_response":
+        return None
+    try:
+        named = identity_of(provider, None, token)
+    except ProviderError:
+        return None
+    return None if account.subject in {named.subject, *named.also} else named
+
+
+def _settle_reauthorization(
+    attempt: Attempt, error: ReauthorizationRequired
+) -> ConnectedAccountsError:
+    account = attempt.account
+    expires_at = account.refresh_token_expires_at
+    if error.code == "no_refresh_token":
+        if account.expires_at is None or account.expires_at > attempt.sent_at:
+            account.mark_not_renewable()
+            return error
+        reason = Reason.REFRESH_TOKEN_EXPIRED
+    elif error.code in Reason and error.code != Reason.REVOKED:
+        reason = Reason(error.code)
+    elif attempt.replay:
+        reason = Reason.ROTATION_LOST
+    elif expires_at is not None and expires_at <= attempt.sent_at:
+        reason = Reason.REFRESH_TOKEN_EXPIRED
+    else:
+        reason = Reason.REVOKED
+    if not end_grant(account, reason, at=attempt.sent_at):
+        return ProviderUnavailable("overtaken")
+    return ReauthorizationRequired(reason)
+
+
+def _settle_failure(attempt: Attempt, error: ConnectedAccountsError) -> ConnectedAccountsError:
+    account = attempt.account
+    # Behind an unknown answer the token may be spent; the next attempt is then a replay.
+    unknown = attempt.replay or (isinstance(error, ProviderError) and error.sent)
+    retry_after = error.retry_after if isinstance(error, ProviderError) else None
+    closed = isinstance(error, Undecryptable)
+    code = "undecryptable" if closed else error.code
+    told = account.last_error == code if closed else account.failure_count > 0
+    wait = backoff(account.failure_count + 1, retry_after)
+    if unknown and retry_after is None and attempt.in_reuse_window:
+        wait = timedelta(seconds=REPLAY_PAUSE)
+    if not account.mark_failed(
+        code,
+        retry_at=attempt.sent_at + wait,
+        attempt_started_at=account.attempt_started_at if unknown else None,
+    ):
+        return ProviderUnavailable("overtaken")
+    if not told:
+        kind = Kind.UNDECRYPTABLE if closed else Kind.REFRESH_FAILED
+        Event.record(kind, account, at=attempt.sent_at, detail=error.code)
+    logger.info("refresh failed: account=%s code=%s", account.pk, code)
+    signals.refresh_failed.send_robust(ConnectedAccount, account=account, error=error)
+    return error
+
+
+def refresh_claimed(attempt: Attempt) -> ConnectedAccountsError | None:
+    """Take one claimed account through to its outcome, and return the error, if it is one."""
+    blocked = prepare(attempt)
+    return settle(attempt, blocked if blocked is not None else ask(attempt))
+
+
+def note_provider_failure(attempt: Attempt) -> bool:
+    """Count a settled attempt that was its account's first failure, if the provider is to blame.
+    Returns whether the provider is paused now.
+
+    Where each connection has a host of its own, the others' are not held up by one that is away.
+    """
+    account, outcome = attempt.account, attempt.outcome
+    if attempt.asked and isinstance(outcome, ReauthorizationRequired):
+        outages.answered(attempt.provider.alias)
+    if account.failure_count != 1 or account.inputs:
+        return False
+    unavailable = isinstance(outcome, ProviderUnavailable)
+    if not (unavailable or (attempt.asked and isinstance(outcome, UnexpectedResponse))):
+        return False
+    wait = outcome.retry_after if isinstance(outcome, ProviderError) else None
+    return outages.note_failure(attempt.provider.alias, now=attempt.sent_at, retry_after=wait)

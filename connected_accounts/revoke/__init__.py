@@ -1,0 +1,1 @@
+"""Withdrawing a grant at its provider: the outbox, and one attempt."""

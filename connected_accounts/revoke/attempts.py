@@ -1,0 +1,168 @@
+"""One attempt to withdraw a grant at its provider: claim, plan, ask, settle.
+
+``ask`` is network only, and safe in any thread; the others talk to the database.
+"""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from django.db.models import F
+from django.views.decorators.debug import sensitive_variables
+
+from connected_accounts import conf, security
+from connected_accounts.clients.credentials import clients_of, orphaned_clients
+from connected_accounts.exceptions import (
+    ClientRejected,
+    ConfigurationError,
+    ConnectedAccountsError,
+    ProviderError,
+    ProviderUnavailable,
+    Undecryptable,
+)
+from connected_accounts.models import Event, Kind, Outcome, Revocation
+from connected_accounts.provider_state import pauses
+from connected_accounts.providers.base import Endpoints, Provider
+from connected_accounts.providers.registry import get_provider
+from connected_accounts.sealing import open_document
+from connected_accounts.tokens.lifetimes import backoff
+
+logger = logging.getLogger("connected_accounts")
+
+CLAIM: Final = timedelta(minutes=5)  # longer than any one attempt can take
+REMAINDER_EVERY: Final = timedelta(days=1)
+UNDECRYPTABLE: Final = "undecryptable"
+
+
+@dataclass(frozen=True)
+class RevocationResult:
+    """What came of an attempt; ``pending``: nothing yet. ``troubled``: the provider does not answer
+    or refuses the site, so that its other grants need not be tried at the moment."""
+
+    outcome: Outcome
+    error: str = ""
+    detail: str = ""
+    retry_after: float | None = None
+    troubled: bool = False
+
+
+@dataclass(frozen=True)
+class RevocationCall:
+    """What is to be called, in ``wait`` seconds."""
+
+    candidates: Sequence[Provider]  # by each client that may serve, the first before the others
+    endpoints: Endpoints
+    document: Mapping[str, Any] = field(repr=False)
+    delay: float = 0.0
+
+
+def claim(row: Revocation, now: datetime) -> bool:
+    """Make the row ours for a while. False: another worker has it."""
+    mine = Revocation.objects.filter(pk=row.pk, attempts=row.attempts, outcome=row.outcome)
+    if not mine.update(attempts=F("attempts") + 1, next_attempt_at=now + CLAIM):
+        return False
+    row.attempts += 1
+    return True
+
+
+def plan(row: Revocation, delay: float = 0.0) -> RevocationCall | RevocationResult:
+    """What to call, in ``wait`` seconds; or the result, where nothing can be called."""
+    try:
+        provider = get_provider(row.provider)
+        if not pauses.is_this_deployments(pauses.get_or_create_state(row.provider)):
+            raise ConfigurationError("other_site")  # in a copy it would end the original's grant
+        provider = provider.bound(inputs=row.inputs)
+        endpoints = provider.endpoints()
+        if endpoints.token_fingerprint() != row.endpoint_fingerprint:
+            raise ConfigurationError("endpoints_changed")
+        clients = clients_of(provider, row.client_id, row.owner_key)
+        needs_client = provider.grant_type != "personal_token" and endpoints.revocation_endpoint
+        if needs_client and not clients:
+            raise ConfigurationError("client_id_changed")
+        document = open_document(row.token, row.seal_id)
+    except ConnectedAccountsError as failure:
+        return _result_of(failure)
+    candidates = [provider.bound(client=client) for client in clients] or [provider]
+    return RevocationCall(candidates, endpoints, document, delay)
+
+
+@sensitive_variables()
+def ask(call: RevocationCall) -> RevocationResult:
+    """Ask the provider, once. Returns what came of it, and raises nothing."""
+    from connected_accounts.tokens.endpoint import revoke_token  # loads requests
+
+    time.sleep(call.delay)
+    try:
+        for provider in call.candidates[:-1]:
+            with suppress(ClientRejected):  # an older pair of the same client may do
+                return RevocationResult(revoke_token(provider, call.endpoints, call.document))
+        return RevocationResult(revoke_token(call.candidates[-1], call.endpoints, call.document))
+    except ConnectedAccountsError as failure:
+        return _result_of(failure)
+    except Exception as failure:  # a backend's hook; its message may hold anything
+        logger.error("revocation hook failed: %s", type(failure).__name__)
+        return RevocationResult(Outcome.PENDING, "hook_failed")
+
+
+def _result_of(failure: ConnectedAccountsError) -> RevocationResult:
+    if isinstance(failure, Undecryptable):
+        return RevocationResult(Outcome.PENDING, UNDECRYPTABLE, detail=failure.code)
+    return RevocationResult(
+        Outcome.PENDING,
+        failure.code,
+        retry_after=failure.retry_after if isinstance(failure, ProviderError) else None,
+        troubled=isinstance(failure, ProviderUnavailable | ClientRejected),
+    )
+
+
+def settle(row: Revocation, result: RevocationResult, now: datetime) -> None:
+    """Write down what came of an attempt, and an event where it settles something."""
+    outcome = result.outcome
+    if outcome is Outcome.PENDING and (row.outcome == Outcome.GIVEN_UP or is_overdue(row, now)):
+        outcome = Outcome.GIVEN_UP
+    values: dict[str, Any] = {"outcome": outcome, "last_error": result.error[:64]}
+    if outcome is Outcome.PENDING:
+        values["next_attempt_at"] = now + backoff(row.attempts, result.retry_after)
+    elif outcome is Outcome.GIVEN_UP:
+        # The remainder: it keeps its token, and is tried once a day until it is purged.
+        values |= {
+            "next_attempt_at": now + REMAINDER_EVERY,
+            "finished_at": row.finished_at or now,
+        }
+    else:
+        # Nothing is kept that is of no more use.
+        values |= {"next_attempt_at": None, "finished_at": now, "token": None}
+    mine = Revocation.objects.filter(pk=row.pk, attempts=row.attempts, outcome=row.outcome)
+    if not mine.update(**values):
+        return
+    if result.error == UNDECRYPTABLE != row.last_error:
+        security.log(
+            security.SecurityEvent.UNDECRYPTABLE,
+            provider=row.provider,
+            owner=row.owner_key,
+            reason=result.detail,
+        )
+        Event.record(Kind.UNDECRYPTABLE, row, at=now, detail=result.detail)
+    if outcome == row.outcome:
+        return
+    orphaned_clients().filter(provider=row.provider, owner_key=row.owner_key).delete()
+    kind = Kind.GIVEN_UP if outcome is Outcome.GIVEN_UP else Kind.REVOKED
+    detail = result.error if outcome is Outcome.GIVEN_UP else outcome.value
+    Event.record(kind, row, at=now, detail=detail)
+    logger.info("revocation settled: provider=%s outcome=%s", row.provider, outcome.value)
+
+
+def is_overdue(row: Revocation, now: datetime) -> bool:
+    return (now - row.created_at).total_seconds() >= float(conf.get("REVOKE_GIVE_UP_AFTER"))
+
+
+def give_up_overdue(now: datetime, limit: int) -> None:
+    """Give up what was tried before, is over its time, and did not get a turn in this round."""
+    late = now - timedelta(seconds=float(conf.get("REVOKE_GIVE_UP_AFTER")))
+    rows = Revocation.objects.due(now).filter(outcome=Outcome.PENDING, attempts__gt=0)
+    for row in rows.filter(created_at__lte=late).order_by("next_attempt_at")[:limit]:
+        settle(row, RevocationResult(Outcome.PENDING, row.last_error), now)

@@ -1,0 +1,1 @@
+"""Token answers: the endpoint, how long tokens live, and whose they are. Network only."""

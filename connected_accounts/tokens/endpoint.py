@@ -1,0 +1,247 @@
+"""Talking to the token and revocation endpoints: network only, no database.
+
+Safe to call from a pool thread. What an answer means is decided here, once, for every provider.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from django.views.decorators.debug import sensitive_variables
+
+from connected_accounts.exceptions import (
+    ConnectedAccountsError,
+    ProviderError,
+    ProviderUnavailable,
+    ReauthorizationRequired,
+    UnexpectedResponse,
+)
+from connected_accounts.models import Outcome
+from connected_accounts.oauth2 import transport
+from connected_accounts.oauth2.request import build_request
+from connected_accounts.oauth2.session import ProviderSession, origin_of
+from connected_accounts.oauth2.token import (
+    TokenResponse,
+    parse_form,
+    parse_json_object,
+    read_token_response,
+)
+from connected_accounts.oauth2.transport import Answer
+from connected_accounts.providers.base import Endpoints, Provider
+from connected_accounts.providers.endpoints import as_origin
+from connected_accounts.secret import Secret
+
+logger = logging.getLogger("connected_accounts")
+
+
+@sensitive_variables()
+def exchange_code(
+    provider: Provider,
+    endpoints: Endpoints,
+    *,
+    code: str,
+    redirect_uri: str,
+    code_verifier: str,
+    scopes: Sequence[str] = (),
+) -> TokenResponse:
+    """Spend an authorization code, once (RFC 6749 4.1.3). Raises as ``request_token``."""
+    data = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri}
+    if code_verifier:
+        data["code_verifier"] = code_verifier
+    if "scope" in provider.code_request_fields and scopes:
+        data["scope"] = provider.scope_separator.join(scopes)
+    return request_token(provider, endpoints, data)
+
+
+@sensitive_variables()
+def exchange_client_credentials(
+    provider: Provider, endpoints: Endpoints, scopes: Sequence[str]
+) -> TokenResponse:
+    """Ask for a token with the client's own credentials (RFC 6749 4.4.2). ``scopes`` are sent where
+    there are any. Raises as ``request_token``."""
+    data = {"grant_type": "client_credentials"}
+    if scopes:
+        data["scope"] = provider.scope_separator.join(scopes)
+    return request_token(provider, endpoints, data)
+
+
+@sensitive_variables()
+def exchange_refresh_token(
+    provider: Provider, endpoints: Endpoints, document: Mapping[str, Any], scopes: list[str]
+) -> TokenResponse:
+    """Spend a refresh token (RFC 6749 6). Raises as ``request_token``."""
+    data = {"grant_type": "refresh_token", "refresh_token": document["refresh_token"]}
+    known = {
+        "redirect_uri": document.get("redirect_uri", ""),
+        "scope": provider.scope_separator.join(scopes),
+    }
+    data |= {name: known[name] for name in provider.refresh_request_fields if known[name]}
+    if endpoints.refresh_endpoint:
+        endpoints = replace(endpoints, token_endpoint=endpoints.refresh_endpoint)
+    return request_token(provider, endpoints, data)
+
+
+@sensitive_variables()
+def request_token(provider: Provider, endpoints: Endpoints, data: dict[str, str]) -> TokenResponse:
+    """POST to the token endpoint, and check the answer.
+
+    Raises ReauthorizationRequired, ClientRejected, ProviderUnavailable or UnexpectedResponse;
+    ``sent`` of the last two says whether the provider may have acted all the same.
+    """
+    asked = {n: provider.inputs[n] for n in provider.token_request_inputs if n in provider.inputs}
+    answer = _post(
+        provider,
+        endpoints,
+        endpoints.token_endpoint,
+        provider.prepare_token_request(data | asked),
+        body_format=provider.token_request_format,
+        auth_method=provider.token_endpoint_auth_method,
+    )
+    payload = parse_json_object(answer.body)
+    if payload is None and provider.token_response_format == "form":  # noqa: S105  # a format
+        payload = parse_form(answer.body)
+    if 200 <= answer.status < 300 and payload is not None:
+        try:
+            return read_token_response(
+                provider.parse_token_response(payload),
+                scope_separator=provider.granted_scope_separator or provider.scope_separator,
+                token_types=provider.token_types,
+            )
+        except UnexpectedResponse as error:
+            # Some say with status 200 that it did not work.
+            meant = _failure(provider, answer, payload)
+            if error.code == "access_token" and not isinstance(meant, UnexpectedResponse):
+                raise meant from None
+            error.status = answer.status
+            raise
+    raise _failure(provider, answer, payload)
+
+
+@sensitive_variables()
+def _post(
+    provider: Provider,
+    endpoints: Endpoints,
+    url: str,
+    data: dict[str, str],
+    *,
+    body_format: str,
+    auth_method: str,
+) -> Answer:
+    return transport.fetch(
+        build_request(
+            url,
+            data,
+            body_format=body_format,
+            auth_method=auth_method,
+            basic_auth_encoding=provider.basic_auth_encoding,
+            client_id=provider.client.client_id,
+            client_secret=provider.client.client_secret,
+            headers=provider.request_headers(),
+        ),
+        public=endpoints.public_only,
+    )
+
+
+def _failure(
+    provider: Provider, answer: Answer, payload: dict[str, Any] | None
+) -> ConnectedAccountsError:
+    """The error that an unsuccessful answer means, by the provider's reading, and the wait."""
+    if 300 <= answer.status < 400:
+        return UnexpectedResponse("redirect", status=answer.status, sent=False)
+    if 200 <= answer.status < 300 and payload is None:
+        return UnexpectedResponse("not_json", status=answer.status)
+    error = provider.classify_error(answer.status, payload or {})
+    if isinstance(error, ProviderError):
+        error.status = answer.status
+        error.retry_after = error.retry_after or answer.retry_after()
+        # A 4xx is a refusal, and 503 says that nothing was done (RFC 9110 15.6.4). Behind another
+        # 5xx, or a 2xx, the token may have been rotated.
+        error.sent = not (400 <= answer.status < 500 or answer.status == 503)
+    return error
+
+
+def revoke_token(provider: Provider, endpoints: Endpoints, document: Mapping[str, Any]) -> Outcome:
+    """Withdraw a grant at the provider (RFC 7009), once.
+
+    Returns ``revoked``, ``already_gone`` or ``unsupported``. Raises ProviderError where it must be
+    tried again.
+    """
+    if not endpoints.revocation_endpoint:
+        return Outcome.UNSUPPORTED
+    first = provider.revoke_token_type_hint
+    other = "access_token" if first == "refresh_token" else "refresh_token"
+    hints = [hint for hint in (first, other) if document.get(hint)]
+    for hint in hints:
+        outcome = _revoke_one(provider, endpoints, hint, document[hint])
+        if outcome is not Outcome.UNSUPPORTED:
+            return outcome
+    return Outcome.UNSUPPORTED
+
+
+def _revoke_one(provider: Provider, endpoints: Endpoints, hint: str, token: str) -> Outcome:
+    data = {"token": token}
+    if provider.revocation_request_format == "form":
+        data["token_type_hint"] = hint
+    answer = _post(
+        provider,
+        endpoints,
+        endpoints.revocation_endpoint,
+        data,
+        body_format=provider.revocation_request_format,
+        auth_method=provider.revocation_auth_method or provider.token_endpoint_auth_method,
+    )
+    if 200 <= answer.status < 300:
+        return Outcome.REVOKED  # whatever the body says (RFC 7009 2.2)
+    payload = parse_json_object(answer.body) or {}
+    if provider.already_revoked_text and provider.already_revoked_text in str(payload).lower():
+        return Outcome.ALREADY_GONE
+    # No such endpoint after all, or not for this kind of token (RFC 7009 2.2.1).
+    if answer.status in (404, 405) or payload.get("error") == "unsupported_token_type":
+        return Outcome.UNSUPPORTED
+    error = _failure(provider, answer, payload)
+    if isinstance(error, ReauthorizationRequired):
+        return Outcome.ALREADY_GONE
+    if isinstance(error, ProviderError):
+        raise error
+    raise ProviderUnavailable(f"status_{answer.status}", status=answer.status)
+
+
+def session_for(
+    provider: Provider, endpoints: Endpoints, *, access_token: Any, renew: Any = None
+) -> ProviderSession:
+    """A session for the provider's API; ``access_token`` and ``renew`` as ProviderSession says."""
+    return ProviderSession(
+        client_id=provider.client.client_id,
+        base_url=endpoints.api_base_url,
+        origins={
+            origin_of(url) for url in (*endpoints.api_urls(), *map(as_origin, provider.api_hosts))
+        },
+        access_token=access_token,
+        renew=renew,
+        headers=provider.request_headers(),
+        bearer_method=provider.bearer_method,
+        public_only=endpoints.public_only,
+        provider=provider.alias,
+    )
+
+
+def token_document(
+    token: TokenResponse, *, previous: Mapping[str, Any] | None = None, redirect_uri: str = ""
+) -> dict[str, Any]:
+    """What is sealed and stored of a token answer. A refresh that gives no new refresh token keeps
+    the old one (RFC 6749 6)."""
+    before = previous or {}
+
+    def text(secret: Secret | None, name: str) -> Any:
+        return secret.reveal() if secret is not None else before.get(name)
+
+    return {
+        "access_token": token.access_token.reveal(),
+        "refresh_token": text(token.refresh_token, "refresh_token"),
+        "id_token": text(token.id_token, "id_token"),
+        "token_type": token.token_type,
+        "expires_in": token.expires_in,
+        "refresh_token_expires_in": token.refresh_token_expires_in,
+        "redirect_uri": redirect_uri or before.get("redirect_uri", ""),
+    }

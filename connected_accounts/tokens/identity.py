@@ -1,0 +1,70 @@
+"""Whose a fresh token is: by its id_token, by the token answer, or by asking the provider."""
+
+import logging
+from dataclasses import replace
+from datetime import datetime
+
+import requests
+
+from connected_accounts.exceptions import ProviderError, ProviderUnavailable, UnexpectedResponse
+from connected_accounts.oauth2.id_token import read_id_token
+from connected_accounts.oauth2.session import ProviderSession
+from connected_accounts.oauth2.token import TokenResponse
+from connected_accounts.providers.base import Endpoints, Identity, Provider
+from connected_accounts.tokens.endpoint import session_for
+
+logger = logging.getLogger("connected_accounts")
+
+
+def with_claims(
+    provider: Provider,
+    endpoints: Endpoints,
+    token: TokenResponse,
+    *,
+    nonce: str,
+    now: datetime | None,
+) -> TokenResponse:
+    """The token answer with what its id_token claims, checked; as it is where there is none.
+
+    ``nonce`` is the one that was sent; on a refresh it is empty and ``now`` None. Raises
+    UnexpectedResponse.
+    """
+    if token.id_token is None or not endpoints.issuer:
+        return token
+    claims = read_id_token(
+        token.id_token,
+        issuer=endpoints.issuer,
+        client_id=provider.client.client_id,
+        nonce=nonce,
+        now=now,
+    )
+    return replace(token, claims=claims)
+
+
+def identify(provider: Provider, endpoints: Endpoints, token: TokenResponse) -> Identity:
+    """Ask the provider who a fresh token belongs to. Raises ProviderError."""
+    session = session_for(provider, endpoints, access_token=lambda: token.access_token)
+    return identity_of(provider, session, token)
+
+
+def identity_of(
+    provider: Provider, session: ProviderSession | None, token: TokenResponse
+) -> Identity:
+    """What the backend's hook says, whatever it trips over: answers are not its to trust.
+
+    Raises ProviderError.
+    """
+    try:
+        identity = provider.fetch_identity(session, token)  # type: ignore[arg-type]
+    except ProviderError:
+        raise
+    except requests.RequestException:
+        failure: ProviderError = ProviderUnavailable("connection_lost")
+    except Exception as error:  # its message may hold anything
+        logger.error("identity hook failed: %s", type(error).__name__)
+        failure = UnexpectedResponse("no_identity")
+    else:
+        if identity.subject:
+            return identity
+        failure = UnexpectedResponse("no_identity")
+    raise failure

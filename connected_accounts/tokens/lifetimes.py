@@ -1,0 +1,78 @@
+"""When a grant is due for refresh, how long to wait after a failure, and what a row keeps of it."""
+
+import random
+import uuid
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from connected_accounts import conf
+from connected_accounts.oauth2.token import TokenResponse
+from connected_accounts.providers.base import Provider
+from connected_accounts.sealing import seal_document
+
+SOONEST: Final = 20.0  # seconds from one refresh to the next, however short a token is said to live
+FIRST_BACKOFF: Final = 60.0
+MAX_BACKOFF: Final = 3600.0
+
+
+def refresh_time(
+    provider: Provider,
+    token: TokenResponse,
+    *,
+    renewable: bool,
+    ends_at: datetime | None,
+    sent_at: datetime,
+) -> datetime | None:
+    """When this grant is due: the same share of the life of whichever token dies first.
+
+    Drawn once, with jitter, so that grants made together do not come due together. None where
+    there is no refresh token or no known end. A policy of ``on_use`` leaves the access token to be
+    refreshed when asked for; only a refresh token that would die unused is renewed ahead.
+    """
+    if not renewable:
+        return None
+    lives = [None if ends_at is None else (ends_at - sent_at).total_seconds()]
+    if provider.refresh_policy == "ahead":
+        lives.append(token.expires_in)
+    known = [max(life, 0.0) for life in lives if life is not None]
+    if not known:
+        return None
+    share = float(conf.get("REFRESH_AT")) * random.uniform(1 - conf.JITTER, 1 + conf.JITTER)  # noqa: S311
+    return sent_at + timedelta(seconds=max(min(known) * min(share, 1.0), SOONEST))
+
+
+def backoff(failure_count: int, retry_after: float | None) -> timedelta:
+    """The wait after the n-th failure in a row: doubling from a minute to an hour, with jitter, and
+    never less than the provider asked for."""
+    wait = min(FIRST_BACKOFF * 2 ** min(max(failure_count - 1, 0), 10), MAX_BACKOFF)
+    if retry_after is not None:
+        wait = max(wait, min(retry_after, MAX_BACKOFF))
+    wait *= random.uniform(1, 1 + 2 * conf.JITTER)  # noqa: S311
+    return timedelta(seconds=min(wait, MAX_BACKOFF * (1 + 2 * conf.JITTER)))
+
+
+def grant_values(
+    provider: Provider,
+    token: TokenResponse,
+    document: Mapping[str, Any],
+    *,
+    seal_id: uuid.UUID,
+    sent_at: datetime,
+    known_end: datetime | None = None,
+) -> dict[str, Any]:
+    """The columns that a token answer sets, on connect and on refresh alike. ``known_end`` is that
+    of the refresh token that is kept where the answer has none."""
+    # Client credentials are asked for another token; there is nothing to refresh with (4.4.3).
+    renewable = bool(document.get("refresh_token")) or provider.grant_type == "client_credentials"
+    ends_at = token.refresh_token_expires_at(sent_at)
+    if ends_at is None and token.refresh_token is None:
+        ends_at = known_end
+    return {
+        "token": seal_document(dict(document), seal_id),
+        "expires_at": token.expires_at(sent_at),
+        "refresh_token_expires_at": ends_at,
+        "refresh_at": refresh_time(
+            provider, token, renewable=renewable, ends_at=ends_at, sent_at=sent_at
+        ),
+    }

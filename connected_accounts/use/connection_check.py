@@ -1,0 +1,104 @@
+"""Testing a connection: the cheapest call that its provider has, and what came back."""
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any
+
+from django.views.decorators.debug import sensitive_variables
+
+from connected_accounts.exceptions import (
+    ClientRejected,
+    ConfigurationError,
+    ConnectedAccountsError,
+    ProviderError,
+    ProviderUnavailable,
+    ReauthorizationRequired,
+    Undecryptable,
+    UnexpectedResponse,
+)
+from connected_accounts.models import ConnectedAccount
+from connected_accounts.oauth2.token import read_token_response
+from connected_accounts.providers.base import Endpoints, Provider
+from connected_accounts.providers.registry import get_provider
+from connected_accounts.secret import Secret
+from connected_accounts.tokens.endpoint import session_for
+from connected_accounts.tokens.identity import identity_of
+from connected_accounts.use.tokens import current_token, renewed_token
+
+REFUSED = (401, 403)
+
+
+class Trial(StrEnum):
+    """What came of it."""
+
+    WORKS = "works"
+    NOTHING_TO_ASK = "nothing_to_ask"  # the token is good as far as this site can know
+    OTHER_ACCOUNT = "other_account"
+    RECONNECT = "reconnect"
+    REFUSED = "refused"
+    UNAVAILABLE = "unavailable"
+    NOT_UNDERSTOOD = "not_understood"
+    SITE_REFUSED = "site_refused"
+    SITE_FAULT = "site_fault"
+
+
+@sensitive_variables()
+def try_connection(account: ConnectedAccount) -> Trial:
+    """Ask the provider with the account's token, which is refreshed first where that is due, and
+    once where it is refused. Raises nothing for a failure."""
+    try:
+        provider = get_provider(account.provider).bound(inputs=account.inputs)
+        endpoints = provider.endpoints()
+        hosts = endpoints.token_fingerprint()
+        token = current_token(account, hosts=hosts)
+        try:
+            return _ask(provider, endpoints, account, token)
+        except UnexpectedResponse as error:
+            if error.status != 401:
+                raise
+        token = renewed_token(account, token, hosts=hosts)
+        return _ask(provider, endpoints, account, token)
+    except ConnectedAccountsError as error:
+        return _meaning(error)
+
+
+def _ask(
+    provider: Provider, endpoints: Endpoints, account: ConnectedAccount, token: Secret
+) -> Trial:
+    session = session_for(provider, endpoints, access_token=lambda: token)
+    if provider.identity_source == "userinfo" and endpoints.userinfo_endpoint:
+        answer = read_token_response({"access_token": token.reveal()})
+        found = identity_of(provider, session, answer)
+        same = account.subject in {found.subject, *found.also}
+        return Trial.WORKS if same else Trial.OTHER_ACCOUNT
+    return _ask_status(provider, endpoints, session.fetch)
+
+
+def _ask_status(provider: Provider, endpoints: Endpoints, fetch: Callable[..., Any]) -> Trial:
+    if not endpoints.userinfo_endpoint:
+        return Trial.NOTHING_TO_ASK
+    answer = fetch(provider.status_method, endpoints.userinfo_endpoint)
+    wanted = provider.status_field
+    if wanted and not (isinstance(answer, dict) and answer.get(wanted) is True):
+        return Trial.REFUSED
+    return Trial.WORKS
+
+
+def _meaning(error: ConnectedAccountsError) -> Trial:
+    match error:
+        case ReauthorizationRequired(code="no_refresh_token"):
+            return Trial.REFUSED
+        case ReauthorizationRequired():
+            return Trial.RECONNECT
+        case ProviderUnavailable():
+            return Trial.UNAVAILABLE
+        case ClientRejected():
+            return Trial.SITE_REFUSED
+        case ProviderError(status=status) if status in REFUSED:
+            return Trial.REFUSED
+        case ProviderError():
+            return Trial.NOT_UNDERSTOOD
+        case Undecryptable() | ConfigurationError():
+            return Trial.SITE_FAULT
+        case _:
+            return Trial.NOT_UNDERSTOOD

@@ -1,0 +1,170 @@
+"""Using a connection: an access token that works now, and a session that keeps it so."""
+
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from asgiref.sync import sync_to_async
+from django.utils import timezone
+from django.views.decorators.debug import sensitive_variables
+
+from connected_accounts.database.statements import read_one
+from connected_accounts.database.transactions import outside_transaction
+from connected_accounts.exceptions import (
+    ConnectedAccountsError,
+    ProviderUnavailable,
+    ReauthorizationRequired,
+    Undecryptable,
+)
+from connected_accounts.models import ConnectedAccount, Reason
+from connected_accounts.models.querysets import owner_state
+from connected_accounts.oauth2.session import ProviderSession
+from connected_accounts.provider_state import outages
+from connected_accounts.providers.registry import get_provider
+from connected_accounts.refresh.attempts import OWNER_INACTIVE
+from connected_accounts.refresh.ending import end_grant, end_if_dead
+from connected_accounts.refresh.on_demand import renew
+from connected_accounts.secret import Secret, clears_traceback_locals
+from connected_accounts.tokens.endpoint import session_for
+
+MARGIN: Final = timedelta(seconds=60)
+USED: Final = (
+    "provider",
+    "status",
+    "reason",
+    "expires_at",
+    "refresh_at",
+    "refreshed_at",
+    "failure_count",
+    "last_error",
+    "token",
+    "seal_id",
+    "endpoint_fingerprint",  # compared with where a session sends it
+)
+
+
+@clears_traceback_locals
+def get_access_token(account: ConnectedAccount) -> str:
+    """The account's access token, refreshed first when it expires within 60 s.
+
+    One query when the token is fresh. Where the refresh fails, a token that is still valid is
+    returned. Raises ReauthorizationRequired, ProviderUnavailable (without sending anything while
+    the account is in backoff), ClientRejected, UnexpectedResponse or Undecryptable.
+    """
+    return current_token(account).reveal()
+
+
+async def aget_access_token(account: ConnectedAccount) -> str:
+    """``get_access_token`` for asynchronous code."""
+    return await sync_to_async(get_access_token)(account)
+
+
+def get_session(account: ConnectedAccount) -> ProviderSession:
+    """A ``requests.Session`` for the provider's API with the account's bearer.
+
+    Relative URLs join ``api_base_url``. The bearer goes to the provider's own origins only; any
+    other URL raises ConfigurationError and is not sent. After a 401 the token is renewed and the
+    call repeated, once, if its body can be sent again.
+    """
+    provider = get_provider(account.provider).bound(inputs=account.inputs)
+    endpoints = provider.endpoints()
+    hosts = endpoints.token_fingerprint()
+    return session_for(
+        provider,
+        endpoints,
+        access_token=lambda: current_token(account, hosts=hosts),
+        renew=lambda failed: renewed_token(account, failed, hosts=hosts),
+    )
+
+
+@clears_traceback_locals
+@sensitive_variables()
+def current_token(account: ConnectedAccount, *, hosts: str | None = None) -> Secret:
+    """``get_access_token``, hidden from logs and tracebacks. ``hosts`` is the fingerprint of where
+    the token is to be sent: it must be what the account was connected at."""
+    row = _read(account, hosts)
+    if not _is_stale(row, timezone.now()):
+        return _access_token(row)
+    try:
+        # What was read above is the site's view of things; this is done apart from it.
+        return outside_transaction(lambda: _renewed(row, hosts))
+    except ConnectedAccountsError:
+        if row.expires_at is None or row.expires_at > timezone.now():
+            return _access_token(row)
+        raise
+
+
+@clears_traceback_locals
+@sensitive_variables()
+def renewed_token(account: ConnectedAccount, failed: Secret, *, hosts: str | None = None) -> Secret:
+    """A token other than the one a provider just refused: the stored one, if it is newer."""
+    row = _read(account, hosts)
+    stored = _access_token(row)
+    if stored != failed:
+        return stored
+    try:
+        return outside_transaction(lambda: _renewed(row, hosts))
+    except ReauthorizationRequired as error:
+        if error.code == "no_refresh_token":
+            outside_transaction(lambda: end_if_dead(_read(account, hosts)))
+            _read(account)  # raises with the reason, if it has ended
+        raise
+
+
+def _renewed(row: ConnectedAccount, hosts: str | None) -> Secret:
+    _refuse_in_backoff(row, timezone.now())
+    renew(row)
+    return _access_token(_read(row, hosts))
+
+
+def _access_token(row: ConnectedAccount) -> Secret:
+    return Secret(_open(row)["access_token"])
+
+
+def _open(row: ConnectedAccount) -> dict[str, Any]:
+    try:
+        return row.open_token()
+    except Undecryptable as error:
+        row.mark_undecryptable(error.code, at=timezone.now())
+        raise
+
+
+def _read(account: ConnectedAccount, hosts: str | None = None) -> ConnectedAccount:
+    # By each use of a token: what is not needed for it stays in the database.
+    row: ConnectedAccount | None = read_one(
+        ConnectedAccount, account.pk, USED, true_unless=owner_state()
+    )
+    if row is None:
+        raise ReauthorizationRequired("disconnected")
+    if row.needs_reconnect:
+        raise ReauthorizationRequired(row.reason)
+    if hosts is not None and row.endpoint_fingerprint != hosts:
+        end_grant(_whole(row), Reason.ENDPOINTS_CHANGED, at=timezone.now())
+        raise ReauthorizationRequired(Reason.ENDPOINTS_CHANGED)
+    if not row.owner_is_active:
+        raise ProviderUnavailable(OWNER_INACTIVE, sent=False)
+    return row
+
+
+def _whole(row: ConnectedAccount) -> ConnectedAccount:
+    """The row with all that its transitions compare, and what is told of it."""
+    whole: ConnectedAccount = ConnectedAccount.objects.current().get(pk=row.pk)
+    return whole
+
+
+def _is_stale(row: ConnectedAccount, now: datetime) -> bool:
+    if row.expires_at is None or row.expires_at - now > MARGIN:
+        return False
+    life = _open(row).get("expires_in")
+    if life is None or life > MARGIN.total_seconds() or row.refreshed_at is None:
+        return True
+    if life == 0:  # of no use to anybody, so it is not believed: else each use would refresh
+        return now - row.refreshed_at > MARGIN
+    # Tokens that live for less than the margin would be refreshed at every use: once half is gone.
+    return row.expires_at <= now or now - row.refreshed_at > timedelta(seconds=life / 2)
+
+
+def _refuse_in_backoff(row: ConnectedAccount, now: datetime) -> None:
+    if row.failure_count and row.refresh_at is not None and row.refresh_at > now:
+        raise ProviderUnavailable(row.last_error, sent=False)
+    if not outages.may_ask(row.provider, now):
+        raise ProviderUnavailable("paused", sent=False)

@@ -1,0 +1,159 @@
+"""What a person does with connections, be it on a page or by the JSON API: find one that they may
+act on, begin to connect, disconnect, test. The same checks and limits, whatever the answer is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.utils.translation import gettext as _
+from django.views.decorators.debug import sensitive_variables
+
+from connected_accounts.connect.authorization import start_authorization
+from connected_accounts.exceptions import ConfigurationError
+from connected_accounts.models import ConnectedAccount, Revocation
+from connected_accounts.oauth2.state import new_secret
+from connected_accounts.owners import Owner, owner_for, owners_of
+from connected_accounts.providers.base import Provider
+from connected_accounts.providers.registry import get_provider
+from connected_accounts.revoke.outbox import disconnect
+from connected_accounts.web import browser, throttle
+from connected_accounts.web.forms import ConnectForm
+
+if TYPE_CHECKING:
+    from connected_accounts.web.check_results import CheckResult
+
+
+class TooOften(Exception):
+    """The person, or the address, is to wait for ``seconds``."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+
+@dataclass(frozen=True)
+class Begun:
+    """``url`` is where the browser is to go, with ``browser_secret`` in its cookie; or it is empty
+    and ``account`` is connected already."""
+
+    url: str = ""
+    browser_secret: str = field(default="", repr=False)
+    account: ConnectedAccount | None = None
+    created: bool = False
+
+    def remember(self, request: HttpRequest, response: HttpResponse) -> None:
+        """Bind the authorization to the browser that gets this answer."""
+        if self.url:
+            browser.set_browser_secret(request, response, self.browser_secret)
+
+
+def find_service(alias: str) -> Provider:
+    """The provider of an alias. Raises Http404, or ConfigurationError where settings are wrong."""
+    try:
+        return get_provider(alias)
+    except ConfigurationError as error:
+        if error.code == "unknown_provider":
+            raise Http404(_("There is no such service here.")) from None
+        raise
+
+
+def find_account(request: HttpRequest, pk: int, may: str = "") -> ConnectedAccount:
+    """An account of this person's own, or of an owner whose accounts they see.
+
+    ``may`` names what they want to do with it: ``use``, ``connect`` or ``disconnect``. Raises
+    Http404 where they do not see it, as for one that is not there; PermissionDenied where they see
+    it and may not.
+    """
+    owners = owners_of(request.user)  # once: it may give another answer the next time
+    seen = ConnectedAccount.objects.filter(owner_key__in=list(owners))
+    account: ConnectedAccount | None = seen.filter(pk=pk).first()
+    owner = owners.get(account.owner_key) if account else None
+    if account is None or owner is None:
+        raise Http404(_("There is no such connection."))
+    if may and not getattr(owner, f"may_{may}"):
+        raise PermissionDenied
+    return account
+
+
+def find_owner(request: HttpRequest, key: str) -> Owner | None:
+    """The team that is meant by an address or a form; None: the person alone.
+
+    Raises Http404 where they do not see its accounts, PermissionDenied where they may not connect.
+    """
+    if not key:
+        return None
+    owner = owner_for(request.user, key)
+    if owner is None:
+        raise Http404(_("There is no such owner."))
+    if not owner.may_connect:
+        raise PermissionDenied
+    return owner
+
+
+@sensitive_variables()
+def start_connecting(
+    request: HttpRequest,
+    service: Provider,
+    form: ConnectForm,
+    *,
+    next: str,
+    scopes: Sequence[str],
+    account: ConnectedAccount | None = None,
+    owner: str | None = None,
+    keep_scopes: bool = True,
+) -> Begun:
+    """Open an authorization, or connect at once with what was entered; ``form`` is valid.
+
+    Raises TooOften, or what ``start_authorization`` and ``connect_directly`` raise.
+    """
+    if wait := throttle.wait_for(request, throttle.STARTS):
+        raise TooOften(wait)
+    owner = account.owner_key if account is not None else owner
+    if service.grant_type != "authorization_code":
+        from connected_accounts.connect.direct import connect_directly  # loads requests
+
+        connected, created = connect_directly(
+            user=request.user,
+            provider=service.alias,
+            values=form.values,
+            scopes=scopes,
+            account=account,
+            owner=owner,
+            keep_scopes=keep_scopes,
+        )
+        return Begun(account=connected, created=created)
+    secret = browser.browser_secret(request) or new_secret()
+    url = start_authorization(
+        user=request.user,
+        provider=service.alias,
+        redirect_uri=browser.redirect_uri(request, service.alias),
+        browser_secret=secret,
+        next=next,
+        scopes=scopes,
+        account=account,
+        inputs=form.values,
+        owner=owner,
+        keep_scopes=keep_scopes,
+    )
+    return Begun(url, secret)
+
+
+def end_connection(request: HttpRequest, account: ConnectedAccount) -> Revocation | None:
+    """Disconnect; the provider is asked by a worker, at once."""
+    owed = disconnect(account, by=request.user)
+    if owed is not None:
+        from connected_accounts import tasks  # loads Celery
+
+        tasks.enqueue(tasks.revoke_pending_tokens)
+    return owed
+
+
+def test_connection(request: HttpRequest, account: ConnectedAccount) -> "CheckResult":
+    """Call the provider once with the account's token. Raises TooOften."""
+    if wait := throttle.wait_for(request, throttle.TRIALS):
+        raise TooOften(wait)
+    from connected_accounts.web.check_results import test_and_explain  # loads requests
+
+    return test_and_explain(account)

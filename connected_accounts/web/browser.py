@@ -1,0 +1,145 @@
+"""What the pages and the person's browser agree on: the cookie, the way back, the headers."""
+
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.contrib.auth.views import redirect_to_login
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.urls import NoReverseMatch, reverse
+from django.utils.http import url_has_allowed_host_and_scheme
+
+from connected_accounts import conf
+from connected_accounts.oauth2 import state
+
+COOKIE: Final = "connected_accounts"
+MAX_NEXT: Final = 2000
+
+
+class SeeOther(HttpResponseRedirect):
+    """303: the browser follows with GET whatever it sent before (RFC 9110 15.4.4)."""
+
+    status_code = 303
+
+
+def is_secure(request: HttpRequest) -> bool:
+    base = conf.get("REDIRECT_BASE_URL")
+    return str(base).startswith("https:") if base else request.is_secure()
+
+
+def cookie_name(request: HttpRequest) -> str:
+    """``__Host-`` keeps a subdomain or a plain-http page from planting the cookie (RFC 6265bis)."""
+    return f"__Host-{COOKIE}" if is_secure(request) else COOKIE
+
+
+def browser_secret(request: HttpRequest) -> str:
+    """What this browser's cookie holds, or an empty text."""
+    value = request.COOKIES.get(cookie_name(request), "")
+    return value if state.is_secret(value) else ""
+
+
+def set_browser_secret(request: HttpRequest, response: HttpResponse, secret: str) -> None:
+    """Keep the cookie for as long as the youngest open authorization lasts."""
+    response.set_cookie(
+        cookie_name(request),
+        secret,
+        max_age=int(conf.get("STATE_MAX_AGE")),
+        path="/",
+        secure=is_secure(request),
+        httponly=True,
+        samesite="Lax",  # sent on the provider's redirect back, not on its sub-requests
+    )
+
+
+def scrub_request(request: HttpRequest) -> None:
+    """Take code, state, cookie and what was entered out of a request that failed: it is shown on
+    error pages, in mails and by trackers."""
+    request.GET = QueryDict()
+    request.POST = QueryDict()
+    request._body = b""
+    request.META["QUERY_STRING"] = ""
+    request.COOKIES.pop(cookie_name(request), None)
+
+
+def redirect_uri(request: HttpRequest, provider: str) -> str:
+    """The callback's public address, the same bytes at every step."""
+    path = reverse("connected_accounts:callback", args=[provider])
+    base = conf.get("REDIRECT_BASE_URL")
+    return f"{base.rstrip('/')}{path}" if base else request.build_absolute_uri(path)
+
+
+def safe_next(request: HttpRequest, url: str) -> str:
+    """``url`` if it is a page of this site, else an empty text (the person ends on the list)."""
+    if not url or len(url) > MAX_NEXT or not url.isprintable() or "\\" in url:
+        return ""
+    hosts = {request.get_host()}
+    base = conf.get("REDIRECT_BASE_URL")
+    if base:
+        hosts.add(urlsplit(base).netloc)
+    if not url_has_allowed_host_and_scheme(url, hosts, require_https=request.is_secure()):
+        return ""
+    # A path, or a full address of this site; "page" relative to the callback would be neither.
+    return url if url.startswith("/") or urlsplit(url).netloc in hosts else ""
+
+
+def page_of(name: str, *args: Any) -> str:
+    """The address of one of our pages; empty where the site has only the callback."""
+    try:
+        return reverse(f"connected_accounts:{name}", args=args)
+    except NoReverseMatch:
+        return ""
+
+
+def list_page() -> str:
+    """The page of connections; for a site without it, its first page."""
+    return page_of("list") or "/"
+
+
+def to_login(request: HttpRequest, back: str) -> HttpResponse:
+    """Send to the site's login page, and from there back."""
+    return SeeOther(redirect_to_login(back).url)
+
+
+def set_security_headers(response: HttpResponse, *, carries_code: bool) -> HttpResponse:
+    """The headers of every answer of ours, whatever middleware the site runs.
+
+    Where the address holds a code or a state nothing may be told of it: ``no-referrer``. Pages with
+    forms get ``same-origin`` instead, because browsers send ``Origin: null`` with a form from a
+    ``no-referrer`` page, and Django's CSRF check refuses that.
+    """
+    response.headers["Cache-Control"] = "no-store, private"
+    response.headers["Expires"] = "0"  # for caches older than Cache-Control (RFC 9111 5.3)
+    response.headers["Referrer-Policy"] = "no-referrer" if carries_code else "same-origin"
+    response.headers["X-Frame-Options"] = "DENY"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
+def session_cookie_withheld(request: HttpRequest) -> bool:
+    """Whether the session may exist but was not sent: a Strict cookie stays away from a request
+    that another site's redirect caused. A page of our own leading to the same address brings it."""
+    strict = str(settings.SESSION_COOKIE_SAMESITE or "").lower() == "strict"
+    return strict and settings.SESSION_COOKIE_NAME not in request.COOKIES
+
+
+def form_values(request: HttpRequest, name: str) -> list[str]:
+    """A parameter of the connect page, from the form or from the address."""
+    values: list[Any] = [*request.POST.getlist(name), *request.GET.getlist(name)]
+    return [str(value) for value in dict.fromkeys(values)]
+
+
+def owner_named(request: HttpRequest) -> str:
+    """The key of the team for which this request is to connect; empty: the person alone."""
+    return (form_values(request, "owner") or [""])[0]
+
+
+def asked_scopes(request: HttpRequest) -> tuple[list[str], bool]:
+    """The scopes that a request names, and whether they are all that is wanted besides SCOPES: an
+    empty ``scope`` says so, which a form sends even where nothing in it is ticked."""
+    values = form_values(request, "scope")
+    return [scope for scope in values if scope], "" in values
+
+
+def next_page(request: HttpRequest) -> str:
+    """Where this request says to go afterwards, if that is a page of this site."""
+    return safe_next(request, (form_values(request, "next") or [""])[0])

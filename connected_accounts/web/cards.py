@@ -1,0 +1,277 @@
+"""What the pages show of an account: plain values, never the row itself."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, Final
+
+from django.db import router
+from django.urls import reverse
+from django.utils.formats import date_format
+from django.utils.html import escape, format_html
+from django.utils.safestring import SafeString
+from django.utils.timezone import is_aware, localtime
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from connected_accounts.connect.authorization import optional_scopes_of
+from connected_accounts.database.statements import read_all
+from connected_accounts.exceptions import ConfigurationError
+from connected_accounts.models import ConnectedAccount, Reason
+from connected_accounts.owners import owner_key
+from connected_accounts.provider_state import pauses
+from connected_accounts.providers.base import Provider
+from connected_accounts.providers.registry import get_provider
+from connected_accounts.web.marks import Mark, mark_of
+
+_SHOWN: Final = (
+    *("provider", "inputs", "subject", "label", "connected_at", "refreshed_at"),
+    *("scopes_granted", "scopes_requested"),
+    *("status", "reason", "failure_count", "expires_at", "refresh_at"),
+)
+_ANY_PK: Final = 9_000_000_000_000_000_000
+_NOT_OFFERED: Final = gettext_lazy(
+    "This site does not use this service any more. You can disconnect it."
+)
+_NOT_ANSWERING: Final = gettext_lazy(
+    "The service is not answering at the moment. There is nothing for you to do; it is tried again."
+)
+
+
+@dataclass(frozen=True)
+class ScopeLine:
+    """One permission: the provider's own name for it, and what it lets the site do."""
+
+    scope: str
+    words: str
+
+
+class _ByKey:
+    """Templates look for a key first, and a miss costs them more than all the rest."""
+
+    def __getitem__(self, name: str) -> Any:
+        return getattr(self, name)
+
+
+class Words(_ByKey):
+    """What all cards of a page have in common: the words on them, days, and where their links lead.
+    Each is worked out and escaped once, where a tag in the template would for every card."""
+
+    def __init__(self) -> None:
+        self.connected_since = escape(_("Connected since"))
+        self.last_refreshed = escape(_("Last refreshed"))
+        self.reconnect = escape(_("Reconnect"))
+        self.disconnect = escape(_("Disconnect"))
+        self.history = escape(_("History"))
+        self.test = escape(_("Test this connection"))
+        self._days: dict[date, SafeString] = {}
+        self._around: dict[str, tuple[SafeString, SafeString]] = {}
+
+    def day_of(self, moment: datetime) -> SafeString:
+        """The day of a moment as a ``time`` element, in the reader's time zone and format."""
+        day = (localtime(moment) if is_aware(moment) else moment).date()
+        if day not in self._days:
+            words = date_format(day, "DATE_FORMAT")
+            self._days[day] = format_html('<time datetime="{}">{}</time>', day.isoformat(), words)
+        return self._days[day]
+
+    def address_of(self, page: str, pk: int) -> SafeString:
+        """The address of ``page``, a name of connected_accounts.urls, for one account."""
+        if page not in self._around:
+            address = reverse(f"connected_accounts:{page}", args=[_ANY_PK])
+            before, _number, after = address.rpartition(str(_ANY_PK))
+            self._around[page] = escape(before), escape(after)
+        before, after = self._around[page]
+        return before + escape(pk) + after
+
+
+@dataclass(frozen=True)
+class Card(_ByKey):
+    """One connected account, as its owner sees it. ``state`` is ``connected``, ``needs_you``,
+    ``not_answering`` or ``not_offered``; ``state_words`` says the same to a person. ``scopes`` were
+    granted, ``missing`` asked for and not granted. ``note``: that the service answers nobody at the
+    moment, which is no fault of the connection."""
+
+    pk: int
+    provider: str
+    service: str
+    mark: Mark
+    label: str
+    state: str
+    state_words: str
+    scopes: tuple[ScopeLine, ...]
+    missing: tuple[ScopeLine, ...]
+    connected_at: datetime
+    refreshed_at: datetime | None
+    can_reconnect: bool
+    manage_url: str
+    words: Words
+    note: str = ""
+
+    @property
+    def title(self) -> SafeString:
+        """Which account it is, in one line."""
+        return escape(f"{self.service} {self.label}")
+
+    @property
+    def connected_on(self) -> SafeString:
+        return self.words.day_of(self.connected_at)
+
+    @property
+    def refreshed_on(self) -> SafeString | None:
+        return self.words.day_of(self.refreshed_at) if self.refreshed_at else None
+
+    @property
+    def needs_you(self) -> bool:
+        return self.state == "needs_you"
+
+    @property
+    def can_test(self) -> bool:
+        return self.can_reconnect and not self.needs_you
+
+    @property
+    def reconnect_url(self) -> SafeString:
+        return self.words.address_of("reconnect", self.pk)
+
+    @property
+    def disconnect_url(self) -> SafeString:
+        return self.words.address_of("disconnect", self.pk)
+
+    @property
+    def history_url(self) -> SafeString:
+        return self.words.address_of("history", self.pk)
+
+    @property
+    def test_url(self) -> SafeString:
+        return self.words.address_of("test", self.pk)
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A service that can be connected; ``connected``: the person has an account there already."""
+
+    provider: Provider
+    mark: Mark
+    connected: bool
+
+
+def account_cards(user: Any, now: datetime) -> list[Card]:
+    """The cards of a user's accounts: those that need the person first, then by provider, oldest
+    first. Two queries."""
+    using = router.db_for_read(ConnectedAccount)
+    rows = read_all(ConnectedAccount, {"owner_key": owner_key(user)}, _SHOWN, using=using)
+    rows.sort(key=lambda row: (row.provider, row.connected_at))
+    return sorted(cards_of(rows, now), key=lambda card: not card.needs_you)
+
+
+def cards_of(rows: Iterable[ConnectedAccount], now: datetime) -> list[Card]:
+    """The card of each row, in their order. One query besides."""
+    services, words, away = services_by_alias(), Words(), pauses.aliases_in_outage()
+    return [_card(row, services(row.provider), now, words, away) for row in rows]
+
+
+def offers(providers: Iterable[Provider], known: Collection[str]) -> list[Offer]:
+    """The services that can be connected; ``known`` are the aliases that the person has. No
+    query."""
+    return [Offer(p, mark_of(p.alias, p.name), p.alias in known) for p in providers]
+
+
+def account_card(row: ConnectedAccount, now: datetime) -> Card:
+    """The card of one account. No query."""
+    return _card(row, services_by_alias()(row.provider), now, Words())
+
+
+def services_by_alias() -> Any:
+    """A look-up of providers by alias that asks settings once for each."""
+    known: dict[str, Provider | None] = {}
+
+    def look_up(alias: str) -> Provider | None:
+        if alias not in known:
+            try:
+                known[alias] = get_provider(alias)
+            except ConfigurationError:
+                known[alias] = None  # taken out of settings: shown, and can be disconnected
+        return known[alias]
+
+    return look_up
+
+
+def _card(
+    row: ConnectedAccount,
+    service: Provider | None,
+    now: datetime,
+    words: Words,
+    away: Collection[str] = (),
+) -> Card:
+    state, state_words = _state(row, now) if service else ("not_offered", str(_NOT_OFFERED))
+    note = ""
+    if row.provider in away and state not in ("needs_you", "not_offered"):
+        state, state_words, note = "connected", _("Connected"), str(_NOT_ANSWERING)
+    return Card(
+        pk=row.pk,
+        provider=row.provider,
+        service=service.name if service else row.provider,
+        mark=mark_of(row.provider, service.name if service else row.provider),
+        label=row.label or row.subject,
+        state=state,
+        state_words=state_words,
+        scopes=tuple(scope_lines(service, row.scopes_granted)),
+        missing=tuple(scope_lines(service, _missing(row))),
+        connected_at=row.connected_at,
+        refreshed_at=row.refreshed_at,
+        can_reconnect=service is not None,
+        manage_url=service.manage_url_for(row.inputs) if service else "",
+        words=words,
+        note=note,
+    )
+
+
+def is_revocable(row: ConnectedAccount) -> bool:
+    """Whether the grant can be withdrawn from here, as far as settings tell: what a server says of
+    itself is not asked for."""
+    try:
+        service = get_provider(row.provider)
+        described = bool(service.issuer) or "host" in service.connect_fields
+        return described or bool(service.known_endpoints().revocation_endpoint)
+    except ConfigurationError:
+        return False
+
+
+def _state(row: ConnectedAccount, now: datetime) -> tuple[str, str]:
+    if row.needs_reconnect:
+        why = Reason(row.reason).label if row.reason in Reason else _("the permission has ended")
+        return "needs_you", _("Needs you: %(why)s. Please connect it again.") % {"why": why}
+    expired = row.expires_at is not None and row.expires_at <= now
+    if expired and row.refresh_at is None:
+        return "needs_you", _("Needs you: the permission has run out. Please connect it again.")
+    if row.failure_count:
+        return "not_answering", str(_NOT_ANSWERING)
+    return "connected", _("Connected")
+
+
+def _missing(row: ConnectedAccount) -> list[str]:
+    # Some providers have other names for what they grant: only fewer say that something is missing.
+    if len(row.scopes_granted) >= len(row.scopes_requested):
+        return []
+    return [scope for scope in row.scopes_requested if scope not in row.scopes_granted]
+
+
+def scope_lines(service: Provider | None, scopes: Any) -> list[ScopeLine]:
+    """Permissions in plain words; one that the provider's class does not know stands as it is."""
+    described = service.scope_descriptions if service else {}
+    return [ScopeLine(scope, str(described.get(scope, ""))) for scope in scopes]
+
+
+def permissions_asked(
+    service: Provider, extra: list[str], account: ConnectedAccount | None
+) -> dict[str, Any]:
+    """What the connect page says of permissions: those that are asked for in any case, and those
+    that the person may choose, ticked where the address names them or the account had them."""
+    had = optional_scopes_of(service, account) if account else []
+    # What a personal token may do was said where it was made.
+    optional = () if service.grant_type == "personal_token" else service.config.optional_scopes
+    return {
+        "scopes": scope_lines(service, service.scopes),
+        "choices": scope_lines(service, [s for s in optional if s not in service.scopes]),
+        "ticked": [*extra, *had],
+    }

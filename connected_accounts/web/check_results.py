@@ -1,0 +1,72 @@
+"""What came of testing a connection, in words."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from connected_accounts.models import ConnectedAccount
+from connected_accounts.use.connection_check import Trial, try_connection
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """``state`` is that of a card; ``text`` says what it means for the person."""
+
+    state: str
+    title: str | Promise
+    text: str | Promise
+
+
+RESULTS: Final[dict[Trial, CheckResult]] = {
+    Trial.WORKS: CheckResult(
+        "connected", _("The connection works"), _("The service answered, and for this account.")
+    ),
+    Trial.NOTHING_TO_ASK: CheckResult(
+        "connected",
+        _("Nothing speaks against it"),
+        _("The service has nothing to try a connection with. The permission has not run out."),
+    ),
+    Trial.OTHER_ACCOUNT: CheckResult(
+        "needs_you",
+        _("The service answered for another account"),
+        _("Please connect this account again."),
+    ),
+    Trial.RECONNECT: CheckResult(
+        "needs_you", _("The permission has ended"), _("Please connect this account again.")
+    ),
+    Trial.REFUSED: CheckResult(
+        "needs_you",
+        _("The service did not let this site in"),
+        _(
+            "It knows the connection, but refused this call. If that stays so, connect the account "
+            "again."
+        ),
+    ),
+    Trial.UNAVAILABLE: CheckResult(
+        "not_answering",
+        _("The service is not answering"),
+        _("The connection is kept. There is nothing for you to do; it is tried again."),
+    ),
+    Trial.NOT_UNDERSTOOD: CheckResult(
+        "not_answering",
+        _("The service gave an answer we do not understand"),
+        _("The connection is kept. If it happens again, tell the people who run this site."),
+    ),
+    Trial.SITE_REFUSED: CheckResult(
+        "not_answering",
+        _("The service does not accept this site"),
+        _("That is for the people who run this site to mend. The connection is kept."),
+    ),
+    Trial.SITE_FAULT: CheckResult(
+        "not_answering",
+        _("This site cannot use the connection at the moment"),
+        _("That is for the people who run this site to mend. The connection is kept."),
+    ),
+}
+
+
+def test_and_explain(account: ConnectedAccount) -> CheckResult:
+    """Try the connection, now."""
+    return RESULTS[try_connection(account)]

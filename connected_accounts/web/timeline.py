@@ -1,0 +1,73 @@
+"""What happened to an account, in words, newest first. From the events, which are kept for a while
+(``EVENT_RETENTION_DAYS``)."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from django.db.models import Q
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from connected_accounts.exceptions import AuthorizationDenied, InvalidState
+from connected_accounts.models import ConnectedAccount, Event, Kind, Reason
+from connected_accounts.web.failures import failure_for
+
+SHOWN: Final = 100
+GOOD: Final = (Kind.CONNECTED, Kind.RECONNECTED, Kind.REVOKED)
+BAD: Final = (Kind.RECONNECT_REQUIRED, Kind.REFUSED, Kind.GIVEN_UP)
+_WORDS: Final[dict[str, str | Promise]] = {
+    Kind.CONNECTED: gettext_lazy("Connected."),
+    Kind.RECONNECTED: gettext_lazy("Connected again."),
+    Kind.SCOPES_CHANGED: gettext_lazy("The service changed what this site may do."),
+    Kind.REFRESH_FAILED: gettext_lazy("The service did not answer as expected; it is tried again."),
+    Kind.RECONNECT_REQUIRED: gettext_lazy("The connection ended."),
+    Kind.DISCONNECTED: gettext_lazy("Disconnected."),
+    Kind.REVOKED: gettext_lazy("The permission was withdrawn at the service."),
+    Kind.GIVEN_UP: gettext_lazy("The permission could not be withdrawn at the service."),
+    Kind.REFUSED: gettext_lazy("An attempt to connect was refused."),
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One event. ``mood`` is ``good``, ``bad`` or ``neutral``; ``code`` is for staff."""
+
+    at: datetime
+    kind: str
+    mood: str
+    words: str
+    scopes: list[str]
+    code: str
+
+
+def timeline(row: ConnectedAccount) -> list[Line]:
+    """The last events of one account, and refused attempts of its owner there. One query."""
+    whose = Q(subject=row.subject) | Q(kind=Kind.REFUSED, subject="")
+    found = Event.objects.filter(whose, owner_key=row.owner_key, provider=row.provider)
+    return list(_lines(found.order_by("-at", "-pk")[:SHOWN]))
+
+
+def _lines(events: Iterable[Event]) -> Iterable[Line]:
+    for event in events:
+        mood = "good" if event.kind in GOOD else "bad" if event.kind in BAD else "neutral"
+        scopes = event.detail.split() if event.kind == Kind.SCOPES_CHANGED else []
+        yield Line(event.at, event.kind, mood, _words(event), scopes, event.detail)
+
+
+def _words(event: Event) -> str:
+    words = str(_WORDS.get(event.kind, event.get_kind_display()))
+    if event.kind == Kind.RECONNECT_REQUIRED and event.detail in Reason:
+        why = Reason(event.detail).label
+        return _("The connection ended: %(why)s. It must be connected again.") % {"why": why}
+    if event.kind == Kind.REFUSED:
+        return f"{words} {_why_refused(event.detail)}".rstrip()
+    return words
+
+
+def _why_refused(code: str) -> str:
+    known = ("access_denied", "other_account", "account_in_use")
+    error = AuthorizationDenied(code) if code in known else InvalidState(code)
+    return f"{failure_for(error).title}."
