@@ -15,8 +15,8 @@ from tests.browser.browsing import sign_in
 from tests.browser.screenshots import filled_site
 from tests.browser.showcase import FILL, SETTINGS
 from tests.causes import CAUSES
-from tests.unit.census import ADMIN_ACTIONS, ADMIN_PAGES
-from tests.unit.doc_pages import PACKAGE
+from tests.docs.doc_pages import PACKAGE
+from tests.security.census import ADMIN_ACTIONS, ADMIN_PAGES
 
 pytestmark = pytest.mark.browser
 
