@@ -14,7 +14,7 @@ from connected_accounts import security
 from connected_accounts.clients.credentials import clients_of, note_refused, retire
 from connected_accounts.connect.authorization import VERIFIER_PURPOSE, offered_scopes
 from connected_accounts.connect.callback_params import check_issuer, read_params, refusal_of
-from connected_accounts.connect.connection import store_connection
+from connected_accounts.connect.connection import Authorized, store_connection
 from connected_accounts.connect.refusals import logs_refusals, record_refusal
 from connected_accounts.database.functions import digest
 from connected_accounts.database.statements import read_all
@@ -127,7 +127,8 @@ def _exchange_and_store(
         identity = identify(provider, endpoints, token)
         subject = identity.subject
         _refuse_unless_permitted(request, sent_at, again=True)  # the provider took its time
-        return store_connection(provider, endpoints, request, token, document, identity, sent_at)
+        authorized = Authorized(endpoints, token, document, identity, sent_at)
+        return store_connection(provider, request, authorized)
     except Exception as error:
         # Nobody will ever use this grant: it must not stay alive at the provider.
         revoke_orphan(provider, endpoints, request, document, subject=subject, at=sent_at)

@@ -10,7 +10,7 @@ from django.db.models import Q
 from connected_accounts import security, signals
 from connected_accounts.exceptions import Undecryptable
 from connected_accounts.models import ConnectedAccount, Event, Kind, Reason
-from connected_accounts.models.querysets import ConnectedAccountQuerySet
+from connected_accounts.models.accounts import ConnectedAccountQuerySet
 from connected_accounts.security import SecurityEvent
 from connected_accounts.use.tokens import MARGIN
 

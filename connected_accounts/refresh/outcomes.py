@@ -34,8 +34,8 @@ from connected_accounts.refresh.attempts import (
     ask,
     prepare,
 )
-from connected_accounts.refresh.ending import end_grant
-from connected_accounts.refresh.storing import store_grant
+from connected_accounts.refresh.grant_end import end_grant
+from connected_accounts.refresh.storage import store_grant
 from connected_accounts.revoke.outbox import revoke_orphan
 from connected_accounts.secret import Secret
 from connected_accounts.tokens.endpoint import token_document

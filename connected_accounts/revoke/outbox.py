@@ -25,9 +25,9 @@ from connected_accounts.models import (
     Outcome,
     Revocation,
 )
+from connected_accounts.models.accounts import ConnectedAccountQuerySet
 from connected_accounts.models.history import RevocationQuerySet
 from connected_accounts.models.lease import LEASE_RELEASED
-from connected_accounts.models.querysets import ConnectedAccountQuerySet
 from connected_accounts.owners import acted_for, owner_key
 from connected_accounts.provider_state.rate_limit import reserve_slots
 from connected_accounts.providers.base import Endpoints, Provider

@@ -14,7 +14,7 @@ from django.utils.timezone import is_aware, localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from connected_accounts.connect.authorization import optional_scopes_of
+from connected_accounts.connect.intent import optional_scopes_of
 from connected_accounts.database.statements import read_all
 from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.models import ConnectedAccount, Reason
