@@ -7,7 +7,8 @@ BENCH_ARGS ?=
 BENCH_VENV ?= .venv-bench
 
 python := $(VENV)/bin/python
-install := $(python) -m pip install --quiet --disable-pip-version-check --editable
+# The first run takes a minute or two, and says so.
+install = @echo "Installing $(1) into $(VENV) …" && $(python) -m pip install --quiet --disable-pip-version-check --editable '$(1)'
 
 .PHONY: help demo test prove lint types check wheel quickstart docs screenshots bench clean
 .DELETE_ON_ERROR:
@@ -83,19 +84,19 @@ clean:
 # A stamp is as old as the last installation: a newer pyproject.toml installs again.
 
 $(VENV)/demo.stamp: pyproject.toml | $(VENV)/bin/pip
-	$(install) '.[demo]'
+	$(call install,.[demo])
 	@touch $@
 
 $(VENV)/test.stamp: pyproject.toml | $(VENV)/bin/pip
-	$(install) '.[demo,test,movers]'
+	$(call install,.[demo,test,movers])
 	@touch $@ $(VENV)/demo.stamp
 
 $(VENV)/dev.stamp: pyproject.toml | $(VENV)/bin/pip
-	$(install) '.[demo,test,movers,dev]'
+	$(call install,.[demo,test,movers,dev])
 	@touch $@ $(VENV)/demo.stamp $(VENV)/test.stamp
 
 $(VENV)/docs.stamp: pyproject.toml | $(VENV)/bin/pip
-	$(install) '.[docs]'
+	$(call install,.[docs])
 	@touch $@
 
 $(BENCH_VENV)/bench.stamp: pyproject.toml bench/requirements.txt | $(VENV)/bin/pip
@@ -113,4 +114,5 @@ $(VENV)/bin/pip:
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
 		echo "$(PYTHON) has no venv module. On Debian and Ubuntu: apt install python3-venv"; \
 		exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	@echo "Making a virtual environment in $(VENV) …"
+	@$(PYTHON) -m venv $(VENV)
