@@ -17,7 +17,7 @@ class ConnectedAccountsConfig(AppConfig):
         from connected_accounts import checks
         from connected_accounts.models import ConnectedAccount
         from connected_accounts.refresh import storage
-        from connected_accounts.revoke.outbox import revoke_before_delete
+        from connected_accounts.revoke.disconnect import revoke_before_delete
 
         checks.register()
         # At DEBUG it logs codes, client secrets and tokens, whoever uses it. A filter holds where a

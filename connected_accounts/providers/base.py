@@ -18,6 +18,7 @@ from connected_accounts.exceptions import (
     ReauthorizationRequired,
     UnexpectedResponse,
 )
+from connected_accounts.oauth2.token import is_unavailable
 from connected_accounts.providers.endpoints import ENDPOINT_NAMES, Endpoints, Identity, fill
 from connected_accounts.providers.inputs import ConnectField, field_named
 from connected_accounts.secret import Secret
@@ -225,7 +226,7 @@ class Provider:
         Never put the provider's text into it.
         """
         error = payload.get("error")
-        if status == 429 or status >= 500:
+        if is_unavailable(status):
             return ProviderUnavailable(f"status_{status}", status=status)
         if error in self.dead_grant_errors:
             return ReauthorizationRequired("revoked")
