@@ -29,7 +29,7 @@ from mcp.shared.auth import OAuthClientMetadata
 
 logging.disable(logging.CRITICAL)
 happened = []
-LIFE = 1  # second
+LIFE = 2  # seconds
 
 
 class Server(http.server.BaseHTTPRequestHandler):

@@ -2,7 +2,7 @@
 # The MCP client for Python never registers anew when its registered secret has run out.
 #
 # RFC 7591, section 3.2.1: `client_secret_expires_at` tells when. The TypeScript server gives thirty
-# days as shipped (two seconds here). Afterwards the client asks the person, who agrees, exchanges the
+# days as shipped (five seconds here). Afterwards the client asks the person, who agrees, exchanges the
 # code with the dead secret, is refused, and does the same at the next call, for ever.
 set -euo pipefail
 folder=$(mktemp -d)
@@ -26,7 +26,7 @@ const listener = app.listen(0, '127.0.0.1', () => {
   const address = `http://127.0.0.1:${listener.address().port}`;
   app.use(mcpAuthRouter({
     issuerUrl: new URL(address),
-    clientRegistrationOptions: { clientSecretExpirySeconds: 2 },
+    clientRegistrationOptions: { clientSecretExpirySeconds: 5 },
     provider: {
       clientsStore: {
         getClient: (id) => clients.get(id),
