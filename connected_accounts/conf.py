@@ -37,6 +37,7 @@ PROVIDER_DEFAULTS: dict[str, Any] = {
     "MAX_REQUESTS_PER_SECOND": None,
 }
 MAX_SITE_ID: Final = 255
+MAX_HOST_NAME: Final = 253
 JITTER: Final = 0.1  # share of the time to a refresh, either way
 _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?", re.ASCII)
 _ALIAS = re.compile(r"[-a-zA-Z0-9_]{1,64}")
@@ -96,6 +97,14 @@ def is_loopback_literal(host: str) -> bool:
 def is_dns_label(text: str) -> bool:
     """Whether ``text`` may be one label of a host name (RFC 1123 2.1), in ASCII."""
     return _LABEL.fullmatch(text) is not None
+
+
+def is_host_name(text: str) -> bool:
+    """Whether ``text`` is a host's full name in the public DNS, in ASCII and without a port: no IP
+    address, and no name of this network alone."""
+    labels = text.split(".")
+    named = len(labels) > 1 and len(text) <= MAX_HOST_NAME and not labels[-1].isdigit()
+    return named and all(map(is_dns_label, labels))
 
 
 def _is_base_url(value: Any) -> bool:

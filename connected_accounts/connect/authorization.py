@@ -183,8 +183,9 @@ def _authorization_url(
         params |= {
             str(k): str(v).replace("{label}", known) for k, v in provider.reconnect_params.items()
         }
-    params |= {"response_type": "code", "client_id": provider.client.client_id}
-    params |= {name: value for name, value in asked.items() if value}
+    params |= {"response_type": "code", provider.client_id_parameter: provider.client.client_id}
+    named = {"scope": provider.scope_parameter}
+    params |= {named.get(name, name): value for name, value in asked.items() if value}
     if code_verifier:
         params["code_challenge"] = pkce.code_challenge(code_verifier)
         params["code_challenge_method"] = "S256"

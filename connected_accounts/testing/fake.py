@@ -144,7 +144,8 @@ class FakeProvider:
         if fault or deny:
             return dialect.denial(fault or "access_denied", state)
         if scopes is None:
-            scopes = filter(None, asked.get("scope", "").split(dialect.provider.scope_separator))
+            asked_for = asked.get(dialect.provider.scope_parameter, "")
+            scopes = filter(None, asked_for.split(dialect.provider.scope_separator))
         shown = f"{subject}@example.org" if label is None else label
         with self._lock:
             grant = Grant(subject, shown, tuple(scopes), asked["redirect_uri"])
@@ -161,7 +162,8 @@ class FakeProvider:
         if twice:
             raise AuthorizationPageError(f"Given more than once: {', '.join(twice)}.")
         asked = {name: values[0] for name, values in query.items()}
-        client_id, uri = asked.get("client_id", ""), asked.get("redirect_uri", "")
+        named = self._dialect.provider.client_id_parameter
+        client_id, uri = asked.get(named, ""), asked.get("redirect_uri", "")
         client = self._server.client(client_id, None)
         if client is None:
             raise AuthorizationPageError("client_id is not the site's.")
@@ -283,7 +285,7 @@ class FakeProvider:
 
     def _handle(self, request: requests.PreparedRequest) -> Answer:
         with self._lock:
-            endpoint = self._dialect.endpoint_of(request.url or "") or ""
+            endpoint = self._dialect.endpoint_of(request.url or "", request.method or "") or ""
             queue = self._scripts[endpoint]
             step = self._down or (queue.popleft() if queue else None)
             if step is not None and not step.reaches_server:
