@@ -27,6 +27,7 @@ DEFAULTS: dict[str, Any] = {
 }
 PROVIDER_DEFAULTS: dict[str, Any] = {
     "BACKEND": "",
+    "SERVICE": "",
     "CLIENT_ID": "",
     "CLIENT_SECRET": "",
     "SCOPES": None,
@@ -69,6 +70,7 @@ class ProviderConfig:
     exclusive: bool
     refresh_policy: str | None
     max_requests_per_second: float | None
+    service: str = ""  # of the catalogue, where it stands in place of a backend
 
 
 def is_safe_url(url: str) -> bool:
@@ -165,6 +167,7 @@ def provider_config(alias: str) -> ProviderConfig:
         exclusive=entry["EXCLUSIVE"],
         refresh_policy=entry["REFRESH_POLICY"],
         max_requests_per_second=entry["MAX_REQUESTS_PER_SECOND"],
+        service=entry["SERVICE"],
     )
 
 
@@ -245,7 +248,7 @@ def provider_problems(alias: Any, entry: Any) -> Iterator[Problem]:
             "Use letters, digits, hyphens and underscores: it stands in URLs.",
         )
     if not isinstance(entry, dict):
-        yield Problem("E006", f"{where} is not a dict.", "Write a dict with at least BACKEND.")
+        yield Problem("E006", f"{where} is not a dict.", "Write a dict with SERVICE or BACKEND.")
         return
     for key in sorted(set(entry) - set(PROVIDER_DEFAULTS), key=str):
         yield Problem(
@@ -256,13 +259,33 @@ def provider_problems(alias: Any, entry: Any) -> Iterator[Problem]:
     yield from _entry_problems(where, PROVIDER_DEFAULTS | entry)
 
 
-def _entry_problems(where: str, entry: dict[str, Any]) -> Iterator[Problem]:
-    if not isinstance(entry["BACKEND"], str) or "." not in entry["BACKEND"]:
+def _kind_problems(where: str, entry: dict[str, Any]) -> Iterator[Problem]:
+    """Of SERVICE and BACKEND there is one, and it is a name."""
+    if not isinstance(entry["SERVICE"], str):
+        yield Problem(
+            "E021",
+            f"{where}['SERVICE'] is {type(entry['SERVICE']).__name__}, not a text.",
+            'Write the name of a service of the catalogue, such as "github".',
+        )
+    elif entry["SERVICE"] and entry["BACKEND"]:
+        yield Problem(
+            "E021",
+            f"{where} has both SERVICE and BACKEND.",
+            "Remove one: a service of the catalogue brings its backend along.",
+        )
+    elif not entry["SERVICE"] and (
+        not isinstance(entry["BACKEND"], str) or "." not in entry["BACKEND"]
+    ):
         yield Problem(
             "E008",
             f"{where}['BACKEND'] is not a dotted path.",
-            'Write for example "connected_accounts.providers.badgr.Badgr".',
+            'Write for example "connected_accounts.providers.badgr.Badgr", or in its place '
+            '"SERVICE", the name of a service of the catalogue.',
         )
+
+
+def _entry_problems(where: str, entry: dict[str, Any]) -> Iterator[Problem]:
+    yield from _kind_problems(where, entry)
     for key in ("CLIENT_ID", "CLIENT_SECRET"):
         if not isinstance(entry[key], str | None):  # None: what the environment lacks
             yield Problem(
