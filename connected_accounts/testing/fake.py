@@ -23,6 +23,7 @@ from connected_accounts.testing.dialect import ENDPOINTS, Dialect
 from connected_accounts.testing.dialects import dialect_of
 from connected_accounts.testing.faults import Answer, Scripted
 from connected_accounts.testing.server import (
+    AS_USUAL,
     OMITTED,
     AuthorizationServer,
     Behaviour,
@@ -48,7 +49,9 @@ class FakeProvider:
 
     While it is entered, every request of the app to the alias's hosts is answered here, in that
     backend's dialect, and a request to any other host raises UnexpectedRequest, here and again on
-    leaving. Fakes of several aliases nest. ``behaviour`` may be changed at any moment:
+    leaving. Fakes of several aliases nest. A service of the catalogue is played with its recorded
+    answers, and its tokens live and rotate as they do there. ``behaviour`` may be changed at any
+    moment:
 
     - ``rotates``: a refresh gives a new refresh token (a spent one, presented again, ends the
       grant and counts in ``reuses``); False: it repeats the old one;
@@ -71,20 +74,26 @@ class FakeProvider:
         inputs: Mapping[str, str] | None = None,
         dialect: type[Dialect] | None = None,
         redirect_uris: Iterable[str] | None = None,
-        rotates: bool = True,
-        omit_refresh_token: bool = False,
-        expires_in: Any = 86400,
+        rotates: Any = AS_USUAL,
+        omit_refresh_token: Any = AS_USUAL,
+        expires_in: Any = AS_USUAL,
         refresh_token_expires_in: Any = OMITTED,
         code_lifetime: float = 60.0,
         reuse_window: float = 0.0,
     ) -> None:
+        provider = get_provider(alias)
+        speaks = dialect or dialect_of(provider)
+        given = {
+            "rotates": rotates,
+            "omit_refresh_token": omit_refresh_token,
+            "expires_in": expires_in,
+        }
+        said = {name: value for name, value in given.items() if value is not AS_USUAL}
         self.behaviour = Behaviour(
-            rotates,
-            omit_refresh_token,
-            expires_in,
-            refresh_token_expires_in,
-            code_lifetime,
-            reuse_window,
+            refresh_token_expires_in=refresh_token_expires_in,
+            code_lifetime=code_lifetime,
+            reuse_window=reuse_window,
+            **speaks.usual_behaviour(provider) | said,
         )
         self.alias = alias
         self.inputs = dict(inputs or {})
@@ -92,8 +101,6 @@ class FakeProvider:
         self.unexpected: list[str] = []
         self._redirect_uris = None if redirect_uris is None else frozenset(redirect_uris)
         self._server = AuthorizationServer(self.behaviour)
-        provider = get_provider(alias)
-        speaks = dialect or dialect_of(provider)
         endpoints = speaks.endpoints_of(provider, self.inputs)
         self._dialect = speaks(provider, endpoints, self._server)
         self._scripts: dict[str, deque[Scripted]] = {name: deque() for name in ENDPOINTS}
