@@ -46,7 +46,7 @@ def fuzz(count: int, number: int) -> int:
     from connected_accounts.testing import FakeProvider
     from tests.journeys import finish, query_of, start
     from tests.junk import Flow, inputs, send
-    from tests.unit.people import Browser
+    from tests.people import Browser
 
     seen: Counter[int] = Counter()
     failed: list[Any] = []

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-TESTS = ["tests/unit/test_no_secret_outside.py", "tests/unit/test_no_secret_in_crashes.py"]
+TESTS = ["tests/sealing/test_no_secret_outside.py", "tests/sealing/test_no_secret_in_crashes.py"]
 
 if __name__ == "__main__":
     sys.exit(pytest.main(["-q", "-n", "0", "-p", "no:randomly", "-rP", "--no-header", *TESTS]))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.browser.browsing import chromium, running_site, sign_in, sign_in_there
-from tests.unit.doc_pages import DOCS, code_blocks
+from tests.docs.doc_pages import DOCS, code_blocks
 
 pytestmark = pytest.mark.browser
 

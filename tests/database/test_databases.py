@@ -1,0 +1,315 @@
+"""What differs between databases: real PostgreSQL and MariaDB, in a database of the tests' own.
+
+PostgreSQL is the one that ``DATABASE_URL`` names, MariaDB the one that ``MARIADB_URL`` does.
+"""
+
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dj_database_url
+import pymysql
+import pytest
+from django.core.management import call_command
+from django.db import IntegrityError, connection, connections, transaction
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from connected_accounts.models import ConnectedAccount, Event, Kind, Revocation
+from connected_accounts.operations.activity import activity
+from connected_accounts.owners import owner_key
+from connected_accounts.providers.registry import get_provider
+from connected_accounts.refresh.attempts import claim as take
+from connected_accounts.refresh.drain import is_due
+from connected_accounts.sealing import seal_document
+from tests.services import service
+
+WORKERS = 20
+
+
+def server_settings(vendor: str) -> dict[str, Any]:
+    """The settings of the server's own database, or a skip."""
+    if vendor == "mariadb":
+        pymysql.version_info = (2, 2, 8, "final", 0)  # what Django asks mysqlclient for
+        pymysql.install_as_MySQLdb()
+    return dict(dj_database_url.parse(service(vendor)))
+
+
+@contextmanager
+def as_default(settings: dict[str, Any]) -> Iterator[Any]:
+    """Another database in place of the default one, in all threads."""
+    settings_before, before = connections.settings["default"], connections["default"]
+    connections.settings["default"] = connections.configure_settings({"default": settings})[
+        "default"
+    ]
+    del connections["default"]
+    try:
+        yield connection
+    finally:
+        connection.close()
+        connections.settings["default"] = settings_before
+        connections["default"] = before
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param("postgresql", marks=pytest.mark.postgres), pytest.param("mariadb")],
+)
+def database(request: pytest.FixtureRequest, django_db_blocker: Any) -> Iterator[str]:
+    """The kind of a migrated database, which is dropped at the end."""
+    server = server_settings(request.param)
+    name = f"connected_accounts_{uuid.uuid4().hex[:12]}"
+    with django_db_blocker.unblock():
+        with as_default(server), connection.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE {connection.ops.quote_name(name)}")
+        try:
+            with as_default({**server, "NAME": name}):
+                call_command("migrate", verbosity=0)
+                yield request.param
+        finally:
+            with as_default(server), connection.cursor() as cursor:
+                cursor.execute(f"DROP DATABASE {connection.ops.quote_name(name)}")
+
+
+@pytest.fixture
+def accounts(database: str) -> Iterator[Any]:
+    """The accounts of that database, none at first."""
+    Revocation.objects.all().delete()
+    ConnectedAccount.objects.all()._raw_delete("default")
+    yield ConnectedAccount.objects
+    connection.close()
+
+
+def store(accounts: Any, subject: str = "subject", **columns: Any) -> ConnectedAccount:
+    seal_id = uuid.uuid4()
+    values = {
+        "provider": "badgr",
+        "connected_at": timezone.now(),
+        "client_id": "c",
+        "endpoint_fingerprint": "f",
+        "seal_id": seal_id,
+        "token": seal_document({"access_token": "nul \x00 and 漢"}, seal_id),
+    }
+    return accounts.create(subject=subject, **values | columns)
+
+
+def at_once(accounts: Any, work: Callable[[int], Any]) -> list[Any]:
+    """Run ``work`` in many threads at the same moment, each with a connection of its own."""
+    together = threading.Barrier(WORKERS)
+
+    def one(number: int) -> Any:
+        try:
+            accounts.exists()  # connects
+            together.wait(30)
+            return work(number)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        return list(pool.map(one, range(WORKERS)))
+
+
+def claim(accounts: Any, pks: list[int], seconds: float = 60.0) -> int:
+    taken: int = accounts.all().claim(pks, holder=uuid.uuid4(), seconds=seconds, now=timezone.now())
+    return taken
+
+
+# --- Rows ---------------------------------------------------------------------------------------
+
+
+def test_the_migrations_match_the_models(database: str) -> None:
+    call_command("makemigrations", "connected_accounts", check=True, dry_run=True, verbosity=0)
+    tables = connection.introspection.table_names()
+    assert ConnectedAccount._meta.db_table in tables
+    assert Revocation._meta.db_table in tables
+
+
+def test_a_token_comes_back_from_the_column(accounts: Any) -> None:
+    store(accounts)
+    account = accounts.get()
+    assert account.open_token() == {"access_token": "nul \x00 and 漢"}
+    fresh = [seal_document({"access_token": f"token-{n}"}, account.seal_id) for n in range(2)]
+    account.token = fresh[0]
+    accounts.bulk_update([account], ["token"])
+    assert accounts.with_token().get().open_token() == {"access_token": "token-0"}
+    accounts.update(token=fresh[1].reveal())
+    assert accounts.with_token().get().open_token() == {"access_token": "token-1"}
+
+
+@pytest.mark.parametrize("user", [None, 7])
+def test_an_owner_has_one_row_for_each_provider_account(accounts: Any, user: int | None) -> None:
+    owner = owner_key(None) if user is None else f"user:{user}"
+    store(accounts, "the-subject", owner_key=owner)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        store(accounts, "the-subject", owner_key=owner)
+    store(accounts, "the-subject", owner_key=owner, provider="bitbadges")
+    store(accounts, "the-subject", owner_key="user:8")
+    assert accounts.count() == 3
+
+
+@pytest.mark.parametrize("other", ["abc", "Abc ", "Ábc", "ABC", "Abc\u00ad", "Ａbc"])
+def test_subjects_that_look_alike_to_a_collation_are_different(accounts: Any, other: str) -> None:
+    store(accounts, "Abc")
+    store(accounts, other)
+    assert accounts.count() == 2
+
+
+def test_an_account_connected_twice_at_once_is_one_row(accounts: Any) -> None:
+    values = {
+        "connected_at": timezone.now(),
+        "client_id": "c",
+        "endpoint_fingerprint": "f",
+        "seal_id": uuid.uuid4(),
+    }
+
+    def connect(number: int) -> bool:
+        _, created = accounts.all().mark_connected(
+            user=None, owner=owner_key(None), provider="badgr", subject="s", values=dict(values)
+        )
+        return created
+
+    created = at_once(accounts, connect)
+    assert accounts.count() == 1
+    assert created.count(True) == 1
+    assert accounts.get().generation == WORKERS - 1
+
+
+# --- Leases -------------------------------------------------------------------------------------
+
+
+def test_of_many_claims_of_one_row_exactly_one_wins(accounts: Any) -> None:
+    pk = store(accounts).pk
+    assert sorted(at_once(accounts, lambda n: claim(accounts, [pk]))) == [0] * 19 + [1]
+    assert accounts.get().generation == 1
+
+
+def test_many_claims_of_many_rows_take_each_row_once(accounts: Any) -> None:
+    pks = [store(accounts, str(number)).pk for number in range(50)]
+    # In one order everywhere, as the drains select them.
+    taken = at_once(accounts, lambda n: claim(accounts, pks[n : n + 30]))
+    assert sum(taken) == 49
+    assert set(accounts.values_list("generation", flat=True)) == {0, 1}
+
+
+def test_a_lease_ends_by_the_databases_own_clock(
+    accounts: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pk = store(accounts).pk
+    # A worker whose clock is a day wrong, either way.
+    for days in (-1, 1):
+        wrong = timezone.now() + timedelta(days=days)
+        monkeypatch.setattr(timezone, "now", lambda wrong=wrong: wrong)
+        assert claim(accounts, [pk], seconds=60) == 1
+        assert claim(accounts, [pk]) == 0
+        accounts.update(lease_until=None, lease_holder=None)
+    monkeypatch.undo()
+    assert claim(accounts, [pk], seconds=-1) == 1, "a lease that is over"
+    assert accounts.due_for_refresh(timezone.now()).count() == 0
+    accounts.update(refresh_at=timezone.now() - timedelta(days=1))
+    assert accounts.due_for_refresh(timezone.now()).count() == 1
+    assert claim(accounts, [pk]) == 1
+    assert accounts.due_for_refresh(timezone.now()).count() == 0
+
+
+def test_the_time_zone_of_a_connection_does_not_move_a_lease(accounts: Any, database: str) -> None:
+    pk = store(accounts).pk
+    for zone in ("+05:00", "-08:00"):
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"SET {'time_zone =' if database == 'mariadb' else 'TIME ZONE'} '{zone}'"
+            )
+        assert claim(accounts, [pk], seconds=60) == 1
+        connection.close()
+        assert claim(accounts, [pk]) == 0, zone
+        accounts.update(lease_until=None, lease_holder=None)
+
+
+def test_a_worker_that_lost_its_lease_changes_nothing(accounts: Any) -> None:
+    pk = store(accounts).pk
+    claim(accounts, [pk], seconds=-1)
+    first = accounts.get()
+    claim(accounts, [pk])
+    second = accounts.get()
+    assert first.mark_refreshed(label="first") is False
+    assert second.mark_refreshed(label="second") is True
+    assert accounts.get().label == "second"
+
+
+# --- Finding what is due ------------------------------------------------------------------------
+
+
+def test_ids_are_selected_first_and_claimed_then(accounts: Any, now: datetime) -> None:
+    for number in range(5):
+        store(accounts, str(number), refresh_at=now - timedelta(minutes=number))
+    pks = list(accounts.at("badgr").due_for_refresh(now).values_list("pk", flat=True)[:3])
+    assert claim(accounts, pks) == 3
+    left = accounts.due_for_refresh(now).values_list("subject", flat=True)
+    assert list(left) == ["1", "0"], "the oldest went first"
+
+
+def test_what_is_due_is_found_by_the_index(accounts: Any, database: str, now: datetime) -> None:
+    template = store(accounts, "0")
+    rows = []
+    for number in range(1, 5000):
+        row = ConnectedAccount.objects.model(
+            **{f.attname: getattr(template, f.attname) for f in template._meta.concrete_fields}
+        )
+        row.pk, row.subject, row.subject_digest = None, str(number), f"{number:064}"
+        row.refresh_at = now + timedelta(minutes=number - 20)
+        rows.append(row)
+    accounts.bulk_create(rows, batch_size=500)
+    table = connection.ops.quote_name(ConnectedAccount._meta.db_table)
+    with connection.cursor() as cursor:
+        cursor.execute(f"ANALYZE {'TABLE ' * (database == 'mariadb')}{table}")
+    due = accounts.at("badgr").due_for_refresh(now)
+    assert due.count() == 20
+    for query in (due.values_list("pk", flat=True)[:32], due.values_list("pk")[:1]):
+        plan = query.explain()
+        assert "connected_accounts_due" in plan, plan
+        assert "Seq Scan" not in plan
+    if database == "postgresql":
+        assert not those_that_read_the_whole_table(now)
+
+
+def those_that_read_the_whole_table(now: datetime) -> list[str]:
+    """Of the queries of a look and a claim, as they are sent."""
+    with CaptureQueriesContext(connection) as captured:
+        assert is_due("badgr", now)
+        pks = list(ConnectedAccount.objects.due_for_refresh(now).values_list("pk", flat=True)[:9])
+        assert len(take(pks, get_provider("badgr"), now=now)) == 9
+    table, found = ConnectedAccount._meta.db_table, []
+    for query in captured.captured_queries:
+        if f'"{table}"' in query["sql"]:
+            with connection.cursor() as cursor:
+                cursor.execute(f"EXPLAIN {query['sql']}")
+                plan = "\n".join(line for (line,) in cursor.fetchall())
+            found += [plan] if f"Seq Scan on {table}" in plan else []
+    return found
+
+
+def test_the_events_of_each_day_are_counted_by_the_index_on_their_time(
+    accounts: Any, database: str, now: datetime
+) -> None:
+    """Without the tables of time zones, which a MariaDB server need not have."""
+    Event.objects.all()._raw_delete("default")
+    midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    old = midnight - timedelta(days=60)
+    for at, times in ((midnight, 1), (midnight - timedelta(microseconds=1), 2), (old, 3000)):
+        event = {"kind": Kind.CONNECTED, "provider": "badgr", "owner_key": "x", "at": at}
+        Event.objects.bulk_create(Event(**event) for _ in range(times))
+    with connection.cursor() as cursor:
+        table = connection.ops.quote_name(Event._meta.db_table)
+        cursor.execute(f"ANALYZE {'TABLE ' * (database == 'mariadb')}{table}")
+    with CaptureQueriesContext(connection) as captured:
+        (row,) = [row for row in activity(now) if row.provider == "badgr"]
+    assert row.connects[-3:] == (0, 2, 1)
+    (query,) = captured.captured_queries
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN {query['sql']}")
+        plan = str(cursor.fetchall())
+    assert "connected_accounts_event_at" in plan, plan
+    assert "Seq Scan" not in plan
