@@ -26,14 +26,25 @@ def get_provider(alias: str) -> Provider:
     if alias in _in_order and _in_order[alias][0] == entry:
         _, config, backend = _in_order[alias]
         return backend(config)
-    config = _sound(_with_service(conf.provider_config(alias)))
-    found = _sound(_import_backend(config))
-    for problem in found.problems(config):
-        if problem.id.startswith("E"):
-            raise _as_error(problem)
+    config, found = _checked(conf.provider_config(alias))
     if entry is not None:
         _in_order[alias] = deepcopy(entry), config, found
     return found(config)
+
+
+def provider_of(config: ProviderConfig) -> Provider:
+    """The provider of an entry that need not stand in settings. Raises ConfigurationError."""
+    config, backend = _checked(config)
+    return backend(config)
+
+
+def _checked(entry: ProviderConfig) -> tuple[ProviderConfig, type[Provider]]:
+    config = _sound(_with_service(entry))
+    backend = _sound(_import_backend(config))
+    for problem in backend.problems(config):
+        if problem.id.startswith("E"):
+            raise _as_error(problem)
+    return config, backend
 
 
 # What was found to be in order, by alias, as it stood in settings then: a page asks for its

@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import requests
 
 from connected_accounts.oauth2 import transport
+from connected_accounts.providers.base import Provider
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.testing.adapter import (
     FakeAdapter,
@@ -81,7 +82,7 @@ class FakeProvider:
         code_lifetime: float = 60.0,
         reuse_window: float = 0.0,
     ) -> None:
-        provider = get_provider(alias)
+        provider = self._provider(alias)
         speaks = dialect or dialect_of(provider)
         given = {
             "rotates": rotates,
@@ -108,6 +109,9 @@ class FakeProvider:
         # Drains call from many threads.
         self._lock = threading.RLock()
         self._adapter = FakeAdapter(self._stands_for, self._handle, self._refuse)
+
+    def _provider(self, alias: str) -> Provider:
+        return get_provider(alias)
 
     def __enter__(self) -> Self:
         self._dialect.begin()
