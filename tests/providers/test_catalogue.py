@@ -24,6 +24,7 @@ from connected_accounts.providers.catalogue import (
 from connected_accounts.providers.generic import OAuth2
 from connected_accounts.providers.phrases import PHRASES
 from connected_accounts.providers.registry import get_provider
+from connected_accounts.web.marks import mark_of
 from tests.providers.catalogue_page import DOCS, PAGES, with_tables
 
 NAMES = service_names()
@@ -245,6 +246,7 @@ import django
 django.setup()
 loaded = {"tomllib", "connected_accounts.providers.catalogue"} & set(sys.modules)
 from connected_accounts.providers.registry import get_provider
+from connected_accounts.web.marks import mark_of
 from tests.providers.catalogue_page import DOCS, PAGES, with_tables
 assert get_provider("one").name == "GitHub"
 print(sorted(loaded))
@@ -288,3 +290,10 @@ def test_the_tables_of_the_documentation_are_those_of_the_files(name: str) -> No
     page = (DOCS / name).read_text("utf-8")
     assert page == with_tables(name, page), "run: python -m tests.providers.catalogue_page"
     assert "| `orcid` |" in page
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_service_has_a_neutral_mark_of_letters(name: str) -> None:
+    mark = mark_of(name, named(name).name)
+    assert 1 <= len(mark.letters) <= 2
+    assert mark.letters.isascii()
