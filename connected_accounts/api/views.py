@@ -183,16 +183,13 @@ def start_connecting(
     owner = actions.find_owner(request, sent.owner)
     form = ConnectForm(provider, sent.inputs, known=account.inputs if account else None)
     refuse_wrong_inputs(form, sent)
-    started = actions.start_connecting(
-        request,
-        provider,
-        form,
+    wishes = actions.Wishes(
         next=browser.safe_next(request, sent.next),
         scopes=sent.scopes,
-        account=account,
-        owner=owner.key if owner else None,
+        owner=owner.key if owner else "",
         keep_scopes=sent.keep_scopes,
     )
+    started = actions.start_connecting(request, provider, form, wishes, account)
     account_or_none = account_document(request, started.account) if started.account else None
     document = {"authorization_url": started.url or None, "account": account_or_none}
     response = JsonResponse(document, status=201 if started.created else 200)

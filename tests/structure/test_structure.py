@@ -102,7 +102,9 @@ def test_the_error_tree_is_the_documented_one() -> None:
     found = {
         name: cls.__base__.__name__
         for name, cls in vars(exceptions).items()
-        if inspect.isclass(cls) and cls.__module__ == exceptions.__name__
+        if inspect.isclass(cls)
+        and issubclass(cls, Exception)
+        and cls.__module__ == exceptions.__name__
     }
     assert found == TREE
 
