@@ -22,7 +22,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class WayOn:
-    """What a failed authorization was for, so that a page can offer to begin again.
+    """The purpose of a failed authorization, so that a page can offer to begin again.
 
     ``next`` is where the person was going, ``scopes`` what was asked for, ``reconnect`` the key of
     the account to be connected again. ``owner`` is the key of the owner it was for, unless that is

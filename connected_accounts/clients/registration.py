@@ -114,7 +114,8 @@ def _is_usable(value: Any, limit: int) -> bool:
 
 
 def _kept(told: Mapping[str, Any]) -> dict[str, Any]:
-    """Of the answer what is of use later. The rest is the site's own words again, or a secret."""
+    """The part of the answer that is of use later. The rest repeats the site's own words, or is a
+    secret."""
     kept: dict[str, Any] = {}
     scope = read_scope(told.get("scope"), " ")
     if scope:

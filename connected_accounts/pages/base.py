@@ -1,4 +1,4 @@
-"""What all pages have in common: who may see them, our headers, and what is said of a failure."""
+"""The base of all pages: sign-in, our headers, and the page for a failure."""
 
 import logging
 from collections.abc import Callable
@@ -55,9 +55,8 @@ class Page(View):
             forget_locals(error)
             raise
         if self.carries_code:
-            browser.scrub_request(
-                request
-            )  # what logs the answer, or mails it to admins, is given it too
+            # Whoever logs or mails the response gets the request as well.
+            browser.scrub_request(request)
         return browser.set_security_headers(response, carries_code=self.carries_code)
 
     def answer(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -70,7 +69,7 @@ class Page(View):
             return failure_page(request, None, error)
 
     def way_back(self, request: HttpRequest) -> str:
-        """Where to return to after signing in. A form's answers are asked for again."""
+        """The address to return to after signing in. A form's answers are asked for again."""
         return request.get_full_path()
 
 

@@ -47,7 +47,7 @@ logger = logging.getLogger("connected_accounts")
 
 
 class ListView(Page):
-    """What is connected, and what can be."""
+    """The connected accounts, and the providers that can be connected."""
 
     def get(self, request: HttpRequest) -> HttpResponse:
         cards = account_cards(request.user, timezone.now())
@@ -61,7 +61,7 @@ class ListView(Page):
 
 
 class DoneView(Page):
-    """Where a window of its own ends, for the optional script to close it."""
+    """The last page of a separate window, for the optional script to close it."""
 
     def get(self, request: HttpRequest) -> HttpResponse:
         return render(request, "connected_accounts/done.html")
@@ -177,7 +177,7 @@ class ReconnectView(ConnectView):
 
 
 class CallbackView(Page):
-    """Where the provider sends the person back to."""
+    """The callback: the provider sends the person back to it."""
 
     decorators = (csrf_exempt,)  # takes no POST: 405, not a CSRF page
     carries_code = True
@@ -242,7 +242,7 @@ class DisconnectView(Page):
 
 
 class HistoryView(Page):
-    """What happened to one account."""
+    """The events of one account."""
 
     def get(self, request: HttpRequest, pk: int) -> HttpResponse:
         account = actions.find_account(request, pk)

@@ -1,4 +1,4 @@
-"""Getting an answer to disk: a rotated refresh token exists nowhere else until this succeeds."""
+"""Storing a refreshed grant: a rotated refresh token exists nowhere else until this succeeds."""
 
 import logging
 import time

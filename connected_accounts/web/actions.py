@@ -1,5 +1,5 @@
-"""What a person does with connections, be it on a page or by the JSON API: find one that they may
-act on, begin to connect, disconnect, test. The same checks and limits, whatever the answer is."""
+"""The actions of a person, be it on a page, in the admin or by the JSON API: find an account that
+they may act on, connect, disconnect, test. The same checks and limits for each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -94,9 +94,9 @@ def find_owner(request: HttpRequest, key: str) -> Owner | None:
 
 @dataclass(frozen=True)
 class Wishes:
-    """How to connect: ``scopes`` besides SCOPES, ``owner`` the key of a team or empty, and whether
-    an account that is connected again keeps the optional scopes that it had. ``for_site``: the
-    account is to be the site's own."""
+    """The way to connect: ``scopes`` besides SCOPES, ``owner`` the key of a team or empty, and
+    whether an account that is connected again keeps the optional scopes that it had. ``for_site``:
+    the account is to be the site's own."""
 
     next: str = ""
     scopes: Sequence[str] = ()

@@ -220,6 +220,20 @@ def test_every_module_says_what_it_owns() -> None:
     assert [name for name, text in texts.items() if text and not text.startswith('"""')] == []
 
 
+BEGINNINGS = ("What ", "Of ", "Who ", "Whom ", "Whose ", "Asked ", "Looked at ", "How ")
+
+
+def test_no_docstring_begins_with_a_clause_in_place_of_its_subject() -> None:
+    found = [
+        f"{where(path)}:{getattr(node, 'name', 'module')}"
+        for path in OURS
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and (ast.get_docstring(node) or "").startswith(BEGINNINGS)
+    ]
+    assert found == []
+
+
 def test_no_module_is_a_drawer_for_anything() -> None:
     drawers = ("util", "helper", "common", "misc")
     parts = {part.lower() for path in SOURCES for part in path.relative_to(ROOT).parts}
