@@ -154,8 +154,8 @@ def _with_first_client(provider: Provider, endpoints: Endpoints, redirect_uri: s
 
 
 def offered_scopes(provider: Provider, wanted: list[str]) -> list[str]:
-    """Of what the site wants, what the provider offers it; after its endpoints are known. Raises
-    UnexpectedResponse (``no_scope_offered``) where that is nothing."""
+    """The wanted scopes that the provider offers; its endpoints must be known. Raises
+    UnexpectedResponse (``no_scope_offered``) where none is left."""
     return registered_scopes(provider.client, provider.scopes_to_ask(wanted))
 
 

@@ -24,6 +24,7 @@ from connected_accounts.exceptions import (
     InvalidState,
     ReauthorizationRequired,
     Undecryptable,
+    WayOn,
 )
 from connected_accounts.models import AuthorizationRequest, ConnectedAccount
 from connected_accounts.models.history import record_undecryptable
@@ -96,7 +97,7 @@ def _complete(
         _refuse_unless_permitted(request, now)
         account, created = _exchange_and_store(provider, request, response)
     except ConnectedAccountsError as error:
-        _add_way_on(error, request)
+        error.way_on = _way_on(request)
         raise
     return Completed(account, created, request.next)
 
@@ -200,18 +201,20 @@ def _consume(
         record_refusal(request, cause, at=now)
     error = InvalidState(cause)
     if request is not None and cause == "expired":
-        _add_way_on(error, request)
+        error.way_on = _way_on(request)
     raise error
 
 
-def _add_way_on(error: ConnectedAccountsError, request: AuthorizationRequest) -> None:
-    """Note with an error what the person needs to begin again."""
-    error.next, error.reconnect = request.next, request.account_id
-    error.scopes, error.for_site = tuple(request.scopes), request.owner_key == SITE_OWNER
-    if not error.for_site and request.owner_key != owner_key(
-        request.user if request.user_id else None
-    ):
-        error.owner = request.owner_key
+def _way_on(request: AuthorizationRequest) -> WayOn:
+    for_site = request.owner_key == SITE_OWNER
+    own_key = owner_key(request.user if request.user_id else None)
+    return WayOn(
+        next=request.next,
+        scopes=tuple(request.scopes),
+        reconnect=request.account_id,
+        for_site=for_site,
+        owner="" if for_site or request.owner_key == own_key else request.owner_key,
+    )
 
 
 def _refuse_unless_permitted(

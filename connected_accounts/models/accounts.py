@@ -29,7 +29,7 @@ from connected_accounts.sealing import SealedTextField, open_document
 
 
 def owner_state() -> dict[str, str]:
-    """Where to read ``owner_is_active``; empty for a user model that knows no such thing."""
+    """The column to read ``owner_is_active`` from; empty for a user model without it."""
     try:
         get_user_model()._meta.get_field("is_active")
     except FieldDoesNotExist:
@@ -56,7 +56,7 @@ class ConnectedAccountQuerySet(models.QuerySet["ConnectedAccount"]):
         return self.filter(owner_key__in=list(owners_of(user)))
 
     def usable_by(self, user: Any) -> Self:
-        """Of those, the ones whose tokens the user may have used."""
+        """The visible accounts whose tokens the user may have used."""
         usable = [owner.key for owner in owners_of(user).values() if owner.may_use]
         return self.filter(owner_key__in=usable)
 
@@ -170,7 +170,8 @@ class ConnectedAccountQuerySet(models.QuerySet["ConnectedAccount"]):
         return won
 
     def mark_endpoints_confirmed(self, before: str, after: str, *, now: datetime) -> int:
-        """Let tokens go to other hosts, as an operator said. What had ended for it is due again."""
+        """Let tokens go to other hosts, as an operator confirmed. Accounts that had ended for it
+        are due again."""
         known = self.filter(endpoint_fingerprint=before)
         ended = known.filter(reason=Reason.ENDPOINTS_CHANGED).update(
             endpoint_fingerprint=after,
@@ -298,11 +299,11 @@ class ConnectedAccount(models.Model):
     # Transitions.
 
     def fence(self) -> dict[str, Any]:
-        """What a row must still be to be written: it holds only while nobody took it from us."""
+        """The conditions under which we may still write this row: nobody has taken it from us."""
         return {"id": self.pk, "generation": self.generation, "lease_holder": self.lease_holder}
 
     def take_over(self, values: Mapping[str, Any]) -> None:
-        """Be what was just stored."""
+        """Set on the instance what was just stored."""
         for name, value in values.items():
             setattr(self, name, value)
 

@@ -1,4 +1,4 @@
-"""What outlives an account: revocations still owed to a provider, and the events people read.
+"""Rows that outlive an account: revocations still owed to a provider, and the events people read.
 
 Both keep copies of what they are about, because the account and even its owner may be gone.
 """
@@ -15,7 +15,7 @@ from connected_accounts.sealing import SealedTextField
 
 
 class About(Protocol):
-    """What an event copies: an account or a revocation."""
+    """The fields that an event copies, of an account or a revocation."""
 
     provider: str
     owner_key: str
@@ -24,7 +24,7 @@ class About(Protocol):
 
 
 class Outcome(models.TextChoices):
-    """What became of a revocation."""
+    """The fate of a revocation."""
 
     PENDING = "pending", _("is being withdrawn")
     REVOKED = "revoked", _("withdrawn")
@@ -35,7 +35,8 @@ class Outcome(models.TextChoices):
 
 class RevocationQuerySet(models.QuerySet["Revocation"]):
     def due(self, now: datetime) -> Self:
-        """Those to be tried: what is pending, and once a day the remainder that was given up."""
+        """The revocations to be tried: those pending, and once a day the remainder that was given
+        up."""
         return self.filter(
             outcome__in=(Outcome.PENDING, Outcome.GIVEN_UP), next_attempt_at__lte=now
         )
@@ -76,7 +77,7 @@ class Revocation(models.Model):
 
 
 class Kind(models.TextChoices):
-    """What an event tells of."""
+    """The kind of an event."""
 
     CONNECTED = "connected", _("connected")
     RECONNECTED = "reconnected", _("connected again")
@@ -93,7 +94,8 @@ class Kind(models.TextChoices):
 
 
 class Event(models.Model):
-    """What happened, to which account, when and why. Own copies; no secret; kept for a while."""
+    """One event of an account, with its time and reason. Own copies; no secret; kept for a
+    while."""
 
     at = models.DateTimeField(_("at"), db_index=True)
     kind = models.CharField(_("kind"), max_length=32, choices=Kind.choices)

@@ -1,5 +1,6 @@
-"""What all workers share about a provider: whose it is, and that it is left alone for a while. A
-provider that refuses the site's own credentials is; one that does not answer is in ``outages``."""
+"""State that all workers share about a provider: whose grants it holds, and whether it is paused. A
+provider that refuses the site's credentials is paused here, one that does not answer in
+``outages``."""
 
 import logging
 from datetime import datetime, timedelta

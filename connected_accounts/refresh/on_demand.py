@@ -1,4 +1,5 @@
-"""Refresh one account on demand: by our own request, or by waiting for whoever is at it."""
+"""Refresh one account on demand: by our own request, or by waiting for the process that already
+does."""
 
 import time
 from contextlib import suppress
