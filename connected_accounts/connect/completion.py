@@ -131,9 +131,15 @@ def _exchange_and_store(
     except Exception as error:
         # Nobody will ever use this grant: it must not stay alive at the provider.
         revoke_orphan(provider, endpoints, request, document, subject=subject, at=sent_at)
-        if isinstance(error, IntegrityError | ObjectDoesNotExist):
-            raise InvalidState("unknown") from None  # the user was deleted meanwhile
+        gone = isinstance(error, IntegrityError) and _is_gone(request.user)
+        if gone or isinstance(error, ObjectDoesNotExist):
+            raise InvalidState("unknown") from None
         raise
+
+
+def _is_gone(user: Any) -> bool:
+    """Whether the user was deleted meanwhile."""
+    return user is not None and read_again(user) is None
 
 
 @sensitive_variables()
