@@ -40,6 +40,7 @@ from connected_accounts.owners import (
 from connected_accounts.provider_state.pauses import report
 from connected_accounts.providers.base import Client, Endpoints, Provider
 from connected_accounts.providers.registry import get_provider
+from connected_accounts.refresh.interruptions import signals_held
 from connected_accounts.revoke.disconnect import revoke_orphan
 from connected_accounts.sealing import unseal
 from connected_accounts.secret import clears_traceback_locals
@@ -101,6 +102,7 @@ def _complete(
     return Completed(account, created, request.next)
 
 
+@signals_held()
 @sensitive_variables()
 def _exchange_and_store(
     provider: Provider, request: AuthorizationRequest, response: Mapping[str, str]
