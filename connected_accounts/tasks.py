@@ -1,6 +1,7 @@
 """The Celery tasks. Arguments are ids, results are ignored; every task may run twice, late, or
 beside itself. Each does its whole work in process under ``.apply()``."""
 
+import _thread
 import logging
 import mmap
 import signal
@@ -13,6 +14,7 @@ from celery import bootsteps, shared_task
 from celery.signals import worker_init, worker_ready
 from django.db import transaction
 from django.utils import timezone
+from kombu.utils.compat import detect_environment
 
 from connected_accounts import conf
 from connected_accounts.exceptions import ConfigurationError, ConnectedAccountsError
@@ -93,14 +95,20 @@ class _Closing(bootsteps.StartStopStep):
 
 
 class _Heard:
-    """A signal's handler that notes it, and then does what was done before."""
+    """A signal's handler that notes it, and then does what was done before.
+
+    Under gevent and eventlet in a green thread of its own: a signal comes amid any of them, and
+    Celery's handler, which waits for the tasks, would wait for itself if that were a drain's.
+    """
 
     def __init__(self, handler: Callable[..., Any]) -> None:
         self.handler = handler
 
     def __call__(self, *args: Any) -> Any:
         _Stop.note()
-        return self.handler(*args)
+        if detect_environment() == "default":
+            return self.handler(*args)
+        return _thread.start_new_thread(self.handler, args)  # the module's is a green one then
 
 
 worker_init.connect(_Stop.begin)
