@@ -68,6 +68,9 @@ def get_session(account: ConnectedAccount) -> ProviderSession:
     provider = get_provider(account.provider).bound(inputs=account.inputs)
     endpoints = provider.endpoints()
     fingerprint = endpoints.token_fingerprint()
+    if provider.api_base_field:
+        # The account's own, which is sealed with its token.
+        endpoints = provider.endpoints_of_grant(endpoints, _open(_read(account)).get("api_base"))
     return session_for(
         provider,
         endpoints,
@@ -159,8 +162,6 @@ def _is_stale(stored: ConnectedAccount, now: datetime) -> bool:
     life = _open(stored).get("expires_in")
     if life is None or life > MARGIN.total_seconds() or stored.refreshed_at is None:
         return True
-    if life == 0:  # of no use to anybody, so it is not believed: else each use would refresh
-        return now - stored.refreshed_at > MARGIN
     # Tokens that live for less than the margin would be refreshed at every use: once half is gone.
     return stored.expires_at <= now or now - stored.refreshed_at > timedelta(seconds=life / 2)
 
