@@ -68,6 +68,9 @@ def get_session(account: ConnectedAccount) -> ProviderSession:
     provider = get_provider(account.provider).bound(inputs=account.inputs)
     endpoints = provider.endpoints()
     fingerprint = endpoints.token_fingerprint()
+    if provider.api_base_field:
+        # The account's own, which is sealed with its token.
+        endpoints = provider.endpoints_of_grant(endpoints, _open(_read(account)).get("api_base"))
     return session_for(
         provider,
         endpoints,
@@ -159,8 +162,6 @@ def _is_stale(stored: ConnectedAccount, now: datetime) -> bool:
     life = _open(stored).get("expires_in")
     if life is None or life > MARGIN.total_seconds() or stored.refreshed_at is None:
         return True
-    if life == 0:  # taken at its word, it would mean a refresh at every use
-        return now - stored.refreshed_at > MARGIN
     # A life shorter than MARGIN: refresh after half of it, and not at every use.
     return stored.expires_at <= now or now - stored.refreshed_at > timedelta(seconds=life / 2)
 
