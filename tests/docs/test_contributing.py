@@ -31,7 +31,15 @@ def test_every_path_of_the_map_exists(path: str) -> None:
 def test_the_map_has_every_wing_and_every_door() -> None:
     inside = [path for path in PACKAGE.iterdir() if not path.name.startswith(("__", "."))]
     there = {f"connected_accounts/{path.name}{'/' * path.is_dir()}" for path in inside}
-    wired = {"apps.py", "callback_urls.py", "locale/", "migrations/", "py.typed", "static/"}
+    wired = {
+        "apps.py",
+        "callback_urls.py",
+        "catalogue/",
+        "locale/",
+        "migrations/",
+        "py.typed",
+        "static/",
+    }
     wired |= {"templates/", "testing/", "urls.py"}
     assert set(MAPPED) == there - {f"connected_accounts/{name}" for name in wired}
 
