@@ -16,6 +16,7 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from connected_accounts import security
+from connected_accounts.database.inserts import insert_in_step
 from connected_accounts.database.statements import read_all
 from connected_accounts.exceptions import (
     ClientRejected,
@@ -254,9 +255,8 @@ def store_own_client(
         provider=provider, owner_key=owner, client_id=client.client_id
     )
     if not same.update(**values):
-        return ProviderClient.objects.create(
-            provider=provider, owner_key=owner, client_id=client.client_id, **values
-        )
+        values |= {"provider": provider, "owner_key": owner, "client_id": client.client_id}
+        return insert_in_step(ProviderClient, lambda: ProviderClient.objects.create(**values))
     return same.latest("pk")
 
 

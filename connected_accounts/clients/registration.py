@@ -16,6 +16,7 @@ from django.views.decorators.debug import sensitive_variables
 from connected_accounts import conf, security
 from connected_accounts.clients.credentials import client_in_use, open_client, seal_client_secret
 from connected_accounts.database.functions import DatabaseNow
+from connected_accounts.database.inserts import insert_in_step
 from connected_accounts.database.transactions import outside_transaction
 from connected_accounts.exceptions import ClientRejected, ProviderUnavailable, UnexpectedResponse
 from connected_accounts.models import Event, Kind, ProviderClient, ProviderState
@@ -137,16 +138,17 @@ def _store(
     provider: Provider, client_id: str, secret: Secret, metadata: dict[str, Any], now: datetime
 ) -> ProviderClient:
     seal_id = uuid.uuid4()
-    row = ProviderClient.objects.create(
-        provider=provider.alias,
-        host=provider.inputs.get("host", ""),
-        client_id=client_id,
-        client_secret=seal_client_secret(secret, seal_id),
-        seal_id=seal_id,
-        metadata=metadata,
-        secret_expires_at=seconds_since_1970(metadata["client_secret_expires_at"]),
-        created_at=now,
-    )
+    values = {
+        "provider": provider.alias,
+        "host": provider.inputs.get("host", ""),
+        "client_id": client_id,
+        "client_secret": seal_client_secret(secret, seal_id),
+        "seal_id": seal_id,
+        "metadata": metadata,
+        "secret_expires_at": seconds_since_1970(metadata["client_secret_expires_at"]),
+        "created_at": now,
+    }
+    row = insert_in_step(ProviderClient, lambda: ProviderClient.objects.create(**values))
     Event.record(
         Kind.CLIENT_REGISTERED, at=now, detail=row.host, provider=row.provider, owner=row.owner_key
     )

@@ -41,6 +41,7 @@ from connected_accounts.owners import (
 from connected_accounts.provider_state.pauses import report
 from connected_accounts.providers.base import Client, Endpoints, Provider
 from connected_accounts.providers.registry import get_provider
+from connected_accounts.refresh.interruptions import signals_held
 from connected_accounts.revoke.disconnect import revoke_orphan
 from connected_accounts.sealing import unseal
 from connected_accounts.secret import clears_traceback_locals
@@ -102,6 +103,7 @@ def _complete(
     return Completed(account, created, request.next)
 
 
+@signals_held()
 @sensitive_variables()
 def _exchange_and_store(
     provider: Provider, request: AuthorizationRequest, response: Mapping[str, str]
@@ -132,9 +134,15 @@ def _exchange_and_store(
     except Exception as error:
         # Nobody will ever use this grant: it must not stay alive at the provider.
         revoke_orphan(provider, endpoints, request, document, subject=subject, at=sent_at)
-        if isinstance(error, IntegrityError | ObjectDoesNotExist):
-            raise InvalidState("unknown") from None  # the user was deleted meanwhile
+        gone = isinstance(error, IntegrityError) and _is_gone(request.user)
+        if gone or isinstance(error, ObjectDoesNotExist):
+            raise InvalidState("unknown") from None
         raise
+
+
+def _is_gone(user: Any) -> bool:
+    """Whether the user was deleted meanwhile."""
+    return user is not None and read_again(user) is None
 
 
 @sensitive_variables()

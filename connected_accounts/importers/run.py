@@ -15,6 +15,7 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from connected_accounts import security
+from connected_accounts.database.inserts import insert_all_apart
 from connected_accounts.database.locks import retried
 from connected_accounts.exceptions import Undecryptable
 from connected_accounts.importers.accounts import Adoption, LeftAlone
@@ -125,7 +126,8 @@ class _Batch:
                 taken = _in_use(made, exclusive)
                 free = [row for key, (row, _) in made.items() if key not in taken]
                 rows = ConnectedAccount.objects.mark_imported(free)
-                Event.objects.bulk_create([self._event(row) for row in rows])
+                events = [self._event(row) for row in rows]
+                insert_all_apart(events, f"events detail={self.mark}")
             return taken, rows
 
         taken, rows = retried(write)

@@ -10,6 +10,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from connected_accounts import security
+from connected_accounts.database.inserts import insert_apart
 from connected_accounts.database.statements import insert_one
 from connected_accounts.sealing import SealedTextField
 
@@ -138,7 +139,8 @@ class Event(models.Model):
         owner: str = "",
         using: str | None = None,
     ) -> None:
-        """Write one event, copying what it is about."""
+        """Write one event, copying what it is about. It never fails what it tells of: an event that
+        cannot be stored is told of in the log."""
         values = {
             "kind": kind,
             "at": at,
@@ -148,7 +150,8 @@ class Event(models.Model):
             "subject": about.subject if about else "",
             "label": about.label if about else "",
         }
-        insert_one(cls, values, using=using)
+        told = f"event kind={kind} provider={values['provider']}"
+        insert_apart(cls, lambda: insert_one(cls, values, using=using), told, using=using)
 
 
 def record_undecryptable(

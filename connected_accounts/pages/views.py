@@ -23,7 +23,7 @@ from connected_accounts.exceptions import (
     ConnectedAccountsError,
     WayOn,
 )
-from connected_accounts.models import ConnectedAccount
+from connected_accounts.models import ConnectedAccount, Outcome
 from connected_accounts.owners import owner_for
 from connected_accounts.pages.base import Page, failure_page, too_many_page
 from connected_accounts.provider_state.pauses import report
@@ -40,7 +40,7 @@ from connected_accounts.web.cards import (
 )
 from connected_accounts.web.forms import NOT_ACCEPTED, ConnectForm
 from connected_accounts.web.marks import mark_of
-from connected_accounts.web.revocations import open_revocations
+from connected_accounts.web.revocations import open_revocations, revocation_line
 from connected_accounts.web.timeline import timeline
 
 logger = logging.getLogger("connected_accounts")
@@ -234,10 +234,12 @@ class DisconnectView(Page):
     def post(self, request: HttpRequest, pk: int) -> HttpResponse:
         account = actions.find_account(request, pk, "disconnect")
         name = account_card(account, timezone.now()).service
-        actions.end_connection(request, account)
+        owed = actions.end_connection(request, account)
         messages.success(
             request, _("%(service)s is disconnected.") % {"service": name}, fail_silently=True
         )
+        if owed is not None and owed.outcome == Outcome.GIVEN_UP:
+            messages.warning(request, revocation_line(owed).words, fail_silently=True)
         return browser.SeeOther(browser.next_page(request) or browser.list_page())
 
 

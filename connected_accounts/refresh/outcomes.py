@@ -1,6 +1,7 @@
 """Storing the outcome of a refresh, if the row is still ours."""
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -35,6 +36,7 @@ from connected_accounts.refresh.attempts import (
     prepare,
 )
 from connected_accounts.refresh.grant_end import end_grant
+from connected_accounts.refresh.interruptions import to_the_end
 from connected_accounts.refresh.storage import store_grant
 from connected_accounts.revoke.disconnect import revoke_orphan
 from connected_accounts.secret import Secret
@@ -282,7 +284,12 @@ def _settle_failure(attempt: Attempt, error: ConnectedAccountsError) -> Connecte
 def refresh_claimed(attempt: Attempt) -> ConnectedAccountsError | None:
     """Take one claimed account through to its outcome, and return the error, if it is one."""
     blocked = prepare(attempt)
-    return settle(attempt, blocked if blocked is not None else ask(attempt))
+    if blocked is not None:
+        return settle(attempt, blocked)
+    # In a thread of its own: whatever is raised into this one, the answer still arrives.
+    with ThreadPoolExecutor(1, "connected-accounts-ask") as pool:
+        answer = pool.submit(ask, attempt)
+        return to_the_end(lambda: settle(attempt, answer.result()))
 
 
 def note_provider_failure(attempt: Attempt) -> bool:
