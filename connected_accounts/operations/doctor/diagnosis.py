@@ -75,7 +75,7 @@ def _findings_at_endpoints(
     metadata, finding = _discovery(provider, endpoints)
     yield finding
     yield _pkce(provider, metadata)
-    knocks = knock(endpoints, provider.grant_type)
+    knocks = knock(endpoints, provider.grant_type, provider.client.client_id)
     yield from endpoint_findings(knocks)
     yield tls_finding(knocks)
     yield clock_finding(knocks)
