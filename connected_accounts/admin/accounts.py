@@ -68,7 +68,7 @@ class ConnectedAccountAdmin(ReadOnlyAdmin):
                 )
             },
         ),
-        (_("Permissions"), {"fields": ("scopes_requested", "scopes_granted")}),
+        (_("Permissions"), {"fields": ("scopes_wanted", "scopes_requested", "scopes_granted")}),
     )
 
     @admin.display(description=_("owner"), ordering="owner_key")

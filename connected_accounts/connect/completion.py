@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from connected_accounts.clients.credentials import clients_of, note_refused, retire, with_any_client
-from connected_accounts.connect.authorization import VERIFIER_PURPOSE, offered_scopes
+from connected_accounts.connect.authorization import VERIFIER_PURPOSE
 from connected_accounts.connect.callback_params import check_issuer, read_params, refusal_of
 from connected_accounts.connect.connection import Authorized, store_connection
 from connected_accounts.connect.refusals import logs_refusals, record_refusal
@@ -261,7 +261,6 @@ def _exchange(
             owner=request.owner_key,
         )
         raise InvalidState("settings_changed") from None  # its key went meanwhile
-    asked = offered_scopes(provider, request.scopes)
     try:
         token = exchange_code(
             provider,
@@ -269,9 +268,11 @@ def _exchange(
             code=code,
             redirect_uri=request.redirect_uri,
             code_verifier=verifier,
-            scopes=asked,
+            scopes=request.scopes_requested,
         )
     except ReauthorizationRequired:
         raise InvalidState("code_rejected") from None
     # An answer that names no scope gives what was asked for (RFC 6749 5.1).
-    return replace(token, scope=tuple(asked)) if token.scope is None else token
+    if token.scope is None:
+        return replace(token, scope=tuple(request.scopes_requested))
+    return token

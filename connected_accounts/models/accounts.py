@@ -220,6 +220,8 @@ class ConnectedAccount(models.Model):
         _("status"), max_length=32, choices=Status.choices, default=Status.ACTIVE
     )
     reason = models.CharField(_("reason"), max_length=32, choices=Reason.choices, blank=True)
+    # What the site wanted; of that what was sent to the provider; what it granted.
+    scopes_wanted = models.JSONField(_("scopes wanted"), default=list)
     scopes_requested = models.JSONField(_("scopes requested"), default=list)
     scopes_granted = models.JSONField(_("scopes granted"), default=list)
 

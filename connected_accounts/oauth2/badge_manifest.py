@@ -19,7 +19,7 @@ from connected_accounts.exceptions import (
     UnexpectedResponse,
 )
 from connected_accounts.oauth2 import transport
-from connected_accounts.oauth2.discovery import RETRY_AFTER, age_of, cached_document
+from connected_accounts.oauth2.discovery import RETRY_AFTER, age_of, cached_document, known_document
 from connected_accounts.oauth2.session import origin_of
 from connected_accounts.oauth2.token import parse_json_object
 
@@ -48,13 +48,22 @@ def description(
     (``no_manifest``, ``unlisted_host``, ``manifest_redirect``, ``private_address``,
     ``manifest_too_large``).
     """
-    key = f"badge_connect:{version}:{base}:{' '.join(sorted(listed))}"
     endpoints = cached_document(
-        key, lambda: _find(base, (version,) if version else ORDER, listed, public)
+        _key(base, version, listed),
+        lambda: _find(base, (version,) if version else ORDER, listed, public),
     )
     if "refused" in endpoints:
         raise UnexpectedResponse(endpoints["refused"], sent=False)
     return endpoints
+
+
+def known_scopes(base: str, *, version: str, listed: Collection[str]) -> tuple[str, ...] | None:
+    """What the host offers, as far as this process knows without asking it; None: not known."""
+    return known_document(_key(base, version, listed)).get("scopes")
+
+
+def _key(base: str, version: str, listed: Collection[str]) -> str:
+    return f"badge_connect:{version}:{base}:{' '.join(sorted(listed))}"
 
 
 def _find(

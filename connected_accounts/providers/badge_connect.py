@@ -108,13 +108,15 @@ class BadgeConnect(Provider):
 
         if host not in self.hosts:
             raise ConfigurationError("inputs", "This host is not one of OPTIONS['hosts'].")
-        listed = [*map(base_of, self.hosts), *map(as_origin, self.api_hosts)]
         return description(
             base_of(host),
             version=self.options["version"],
-            listed=listed,
+            listed=self._listed(),
             public=not is_local(host),
         )
+
+    def _listed(self) -> list[str]:
+        return [*map(base_of, self.hosts), *map(as_origin, self.api_hosts)]
 
     def scopes_to_ask(self, wanted: list[str]) -> list[str]:
         offered = self._description(self.inputs["host"])["scopes"]
@@ -122,6 +124,17 @@ class BadgeConnect(Provider):
         if not set(asked) - {OFFLINE}:
             raise UnexpectedResponse("no_scope_offered", sent=False)
         return asked
+
+    def scopes_by_choice(self, wanted: list[str]) -> dict[str, list[str] | None]:
+        from connected_accounts.oauth2.badge_manifest import known_scopes  # loads requests
+
+        version, listed = self.options["version"], self._listed()
+        by_host: dict[str, list[str] | None] = {}
+        for host in self.hosts:
+            offered = known_scopes(base_of(host), version=version, listed=listed)
+            asked = None if offered is None else [s for s in wanted if s in offered]
+            by_host[host] = asked
+        return by_host
 
     def registration(self, redirect_uri: str, scopes: list[str]) -> dict[str, Any]:
         description = client_description(self.options, redirect_uri)

@@ -184,6 +184,11 @@ class Provider:
         """Of what the site wants, what the provider offers; after ``endpoints``, which may ask."""
         return wanted
 
+    def scopes_by_choice(self, wanted: list[str]) -> dict[str, list[str] | None]:
+        """Where it depends on what the person chooses: for each choice what is asked for there, as
+        far as that is known without asking; None: not known yet."""
+        return {}
+
     def registration(self, redirect_uri: str, scopes: list[str]) -> dict[str, Any]:
         """What the site says of itself when it registers (RFC 7591 2)."""
         metadata: dict[str, Any] = {
