@@ -22,7 +22,7 @@ from connected_accounts.database.functions import DatabaseNow, digest
 from connected_accounts.database.statements import update_all, update_one
 from connected_accounts.exceptions import Undecryptable
 from connected_accounts.models.choices import Reason, Status
-from connected_accounts.models.history import Event, Kind, Revocation
+from connected_accounts.models.history import Event, Kind, Revocation, display_name
 from connected_accounts.models.lease import AFTER_SUCCESS, LEASE_IS_FREE, LEASE_RELEASED
 from connected_accounts.owners import owner_key, owners_of
 from connected_accounts.sealing import SealedTextField, open_document
@@ -272,7 +272,13 @@ class ConnectedAccount(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.provider}: {self.label or self.subject}"
+        return f"{self.provider}: {self.display_name}"
+
+    @property
+    def display_name(self) -> str:
+        """Which account it is, for people: the label, and the host, account or server that the
+        person chose."""
+        return display_name(self.label or self.subject, self.inputs)
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         self.owner_key = self.owner_key or owner_key(self.user if self.user_id else None)

@@ -130,12 +130,17 @@ def _read_v2p1(document: Mapping[str, Any], base: str) -> dict[str, Any] | None:
         return None
     entry = next((e for e in entries if e.get("version") == "v2p1"), entries[0])
     api = _text(entry.get("apiBase")).rstrip("/")
+    token = _text(entry.get("tokenUrl"))
+    revocation = _text(entry.get("tokenRevocationUrl"))
+    if not revocation and entry.get("version") == "v1p0" and token.endswith("/o/token"):
+        # badgr-server 3.14.1 names none, and has one (seen).
+        revocation = token.removesuffix("token") + "revoke_token/"
     return _complete(
         {
             "registration_endpoint": _text(entry.get("registrationUrl")),
             "authorization_endpoint": _text(entry.get("authorizationUrl")),
-            "token_endpoint": _text(entry.get("tokenUrl")),
-            "revocation_endpoint": _text(entry.get("tokenRevocationUrl")),
+            "token_endpoint": token,
+            "revocation_endpoint": revocation,
             "api_base_url": api,
             "userinfo_endpoint": f"{api}/profile",
             "scopes": _texts(entry.get("scopesOffered")),

@@ -226,7 +226,7 @@ def _card(
         provider=account.provider,
         service=provider.name if provider else account.provider,
         mark=mark_of(account.provider, provider.name if provider else account.provider),
-        label=account.label or account.subject,
+        label=account.display_name,
         state=state,
         state_words=state_words,
         scopes=tuple(scope_lines(provider, account.scopes_granted)),

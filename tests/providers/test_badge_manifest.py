@@ -139,7 +139,18 @@ def test_badgr_moves_it_and_writes_a_slash_twice(
     found = told(host)
     assert found["authorization_endpoint"] == f"{host.url}/auth/oauth2/authorize"
     assert found["api_base_url"] == f"{host.url}/bcv1"
-    assert found["revocation_endpoint"] == ""
+    # It names none. What it says of itself is badgr-server's, and there it is.
+    assert found["revocation_endpoint"] == f"{host.url}/o/revoke_token/"
+
+
+def test_only_badgr_is_taken_to_have_a_revocation_endpoint_that_it_does_not_name() -> None:
+    from connected_accounts.oauth2.badge_manifest import READERS
+
+    document = recorded("badge_connect", "manifest_badgr").json
+    [entry] = document["badgeConnectAPI"]
+    for changed in ({"version": "v2p1"}, {"tokenUrl": f"{EXAMPLE}/connect/token"}):
+        document["badgeConnectAPI"] = [entry | changed]
+        assert READERS["v2p1"](document, EXAMPLE)["revocation_endpoint"] == ""
 
 
 @pytest.mark.parametrize(
