@@ -125,6 +125,8 @@ def _exchange_and_store(
         token = with_claims(provider, endpoints, token, nonce=request.oidc_nonce, now=sent_at)
         identity = identify(provider, endpoints, token)
         subject = identity.subject
+        if identity.scopes is not None:
+            token = replace(token, scope=identity.scopes)
         _refuse_unless_permitted(request, sent_at, again=True)  # the provider took its time
         authorized = Authorized(endpoints, token, document, identity, sent_at)
         return store_connection(provider, request, authorized)

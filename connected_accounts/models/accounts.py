@@ -274,16 +274,16 @@ class ConnectedAccount(models.Model):
     def __str__(self) -> str:
         return f"{self.provider}: {self.display_name}"
 
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        self.owner_key = self.owner_key or owner_key(self.user if self.user_id else None)
+        self.subject_digest = digest(self.subject)
+        super().save(*args, **kwargs)
+
     @property
     def display_name(self) -> str:
         """Which account it is, for people: the label, and the host, account or server that the
         person chose."""
         return display_name(self.label or self.subject, self.inputs)
-
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        self.owner_key = self.owner_key or owner_key(self.user if self.user_id else None)
-        self.subject_digest = digest(self.subject)
-        super().save(*args, **kwargs)
 
     def open_token(self) -> dict[str, Any]:
         """Decrypt the token document. The only way to it. Raises Undecryptable."""

@@ -130,6 +130,14 @@ _UNEXPECTED: Final = Failure(
     _("The service gave an answer we do not understand"),
     _("Please try again. If it happens again, tell the people who run this site."),
 )
+_NOT_VERIFIED: Final = Failure(
+    403,
+    _("The service did not confirm it"),
+    _(
+        "It says itself that a check of your account there did not succeed, so nothing was "
+        "connected. Look there for what is missing, and try again."
+    ),
+)
 _NOT_ACCEPTED: Final = Failure(
     400,
     _("The service does not accept this"),
@@ -203,4 +211,6 @@ def failure_for(error: ConnectedAccountsError) -> Failure:
         return _UNAVAILABLE
     if isinstance(error, ClientRejected):
         return _NOT_ACCEPTED if error.code == "credentials" else _REJECTED
+    if error.code == "verification_failed":
+        return _NOT_VERIFIED
     return _UNUSABLE if error.code in _UNUSABLE_FOR else _UNEXPECTED
