@@ -29,7 +29,9 @@ RESERVED_PARAMS: Final = frozenset(
 CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "grant_type": ("authorization_code", "client_credentials", "personal_token"),
     "token_endpoint_auth_method": ("client_secret_post", "client_secret_basic", "none"),
-    "revocation_auth_method": ("", "client_secret_post", "client_secret_basic", "none"),
+    "revocation_auth_method": ("", "client_secret_post", "client_secret_basic", "none", "bearer"),
+    "revocation_method": ("POST", "DELETE"),
+    "userinfo_method": ("GET", "POST"),
     "basic_auth_encoding": ("form", "raw"),
     "token_request_format": ("form", "json"),
     "token_response_format": ("json", "form"),
@@ -139,6 +141,12 @@ def _unsafe_addresses(provider: Provider, known: Endpoints) -> Iterator[Problem]
                 "loopback address.",
                 "Write an https URL; plain http is for http://127.0.0.1 or http://[::1] only.",
             )
+    if provider.api_base_field and not provider.api_domains:
+        yield Problem(
+            "E011",
+            f"{_where(provider.config)}['OPTIONS'] has api_base_field without api_domains.",
+            "Write the domains that the API's address may be on: the token is sent there.",
+        )
 
 
 def _client_problems(provider: Provider, known: Endpoints) -> Iterator[Problem]:
