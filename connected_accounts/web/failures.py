@@ -157,6 +157,26 @@ _UNUSABLE: Final = Failure(
     ),
     try_again=False,
 )
+_OTHER_SCOPES: Final = {
+    "draft_scopes_only": Failure(
+        502,
+        _("This service speaks an old draft"),
+        _(
+            "It offers only the permissions of the draft of 2019, and none of Open Badges 2.1 or "
+            "3.0, which this site asks for. Its operator has to bring it up to date."
+        ),
+        try_again=False,
+    ),
+    "clr_scopes_only": Failure(
+        502,
+        _("This service gives no badges"),
+        _(
+            "It offers only learner records (CLR), and none of the permissions of Open Badges, "
+            "which this site asks for."
+        ),
+        try_again=False,
+    ),
+}
 _UNUSABLE_FOR: Final = (
     "issuer_not_https",
     "manifest_redirect",
@@ -213,4 +233,6 @@ def failure_for(error: ConnectedAccountsError) -> Failure:
         return _NOT_ACCEPTED if error.code == "credentials" else _REJECTED
     if error.code == "verification_failed":
         return _NOT_VERIFIED
+    if error.code in _OTHER_SCOPES:
+        return _OTHER_SCOPES[error.code]
     return _UNUSABLE if error.code in _UNUSABLE_FOR else _UNEXPECTED
