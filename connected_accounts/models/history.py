@@ -3,14 +3,16 @@
 Both keep copies of what they are about, because the account and even its owner may be gone.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Protocol, Self
 
 from django.db import models
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from connected_accounts import security
-from connected_accounts.database.inserts import insert_apart
+from connected_accounts.database.inserts import insert_all_apart, insert_apart
 from connected_accounts.database.statements import insert_one
 from connected_accounts.sealing import SealedTextField
 
@@ -107,6 +109,7 @@ class Kind(models.TextChoices):
     REVOKED = "revoked", _("permission withdrawn at the service")
     GIVEN_UP = "given_up", _("permission could not be withdrawn")
     REFUSED = "refused", _("an authorization was refused")
+    MOVED = "moved", _("given to another owner")
 
 
 class Event(models.Model):
@@ -167,6 +170,19 @@ class Event(models.Model):
         }
         told = f"event kind={kind} provider={values['provider']}"
         insert_apart(cls, lambda: insert_one(cls, values, using=using), told, using=using)
+
+    @staticmethod
+    def record_moves(
+        rows: Sequence[About], key: str, *, by: str = "", using: str | None = None
+    ) -> None:
+        """Write that accounts were given to the owner ``key``: once for them, once for whose they
+        were. ``by`` is the key of who did it, where that is neither."""
+        now = timezone.now()
+        events = [Event.about(Kind.MOVED, row, at=now, detail=by) for row in rows]
+        theirs = [Event.about(Kind.MOVED, row, at=now, detail=by) for row in rows]
+        for event in theirs:
+            event.owner_key = key
+        insert_all_apart(events + theirs, "events kind=moved", using=using)
 
 
 def record_undecryptable(

@@ -17,6 +17,7 @@ from connected_accounts.exceptions import (
 )
 from connected_accounts.models import ConnectedAccount, Reason
 from connected_accounts.models.accounts import owner_state
+from connected_accounts.models.ledger import PRESENT
 from connected_accounts.oauth2.session import ProviderSession
 from connected_accounts.provider_state import outages
 from connected_accounts.providers.registry import get_provider
@@ -28,6 +29,9 @@ from connected_accounts.tokens.endpoint import session_for
 
 MARGIN: Final = timedelta(seconds=60)
 USED: Final = (
+    "owner_key",
+    "subject_digest",
+    "revision",
     "provider",
     "status",
     "reason",
@@ -136,12 +140,19 @@ def _open(stored: ConnectedAccount) -> dict[str, Any]:
 def _read(account: ConnectedAccount, fingerprint: str | None = None) -> ConnectedAccount:
     # Runs at every use of a token, so it reads only the columns that it needs.
     stored: ConnectedAccount | None = read_one(
-        ConnectedAccount, account.pk, USED, true_unless=owner_state()
+        ConnectedAccount,
+        account.pk,
+        USED,
+        true_unless=owner_state(),
+        agreeing={"is_original": PRESENT},
     )
-    if stored is None:
+    if stored is None or not account.is_same_as(stored):
         raise ReauthorizationRequired("disconnected")
     if stored.needs_reconnect:
         raise ReauthorizationRequired(stored.reason)
+    if not stored.is_original:
+        end_grant(_all_columns(stored), Reason.RESTORED_COPY, at=timezone.now())
+        raise ReauthorizationRequired(Reason.RESTORED_COPY)
     if fingerprint is not None and stored.endpoint_fingerprint != fingerprint:
         end_grant(_all_columns(stored), Reason.ENDPOINTS_CHANGED, at=timezone.now())
         raise ReauthorizationRequired(Reason.ENDPOINTS_CHANGED)

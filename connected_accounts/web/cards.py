@@ -25,6 +25,7 @@ from connected_accounts.providers.registry import get_provider
 from connected_accounts.web.marks import Mark, mark_of
 
 _SHOWN: Final = (
+    "user",
     "provider",
     "inputs",
     "subject",
@@ -172,6 +173,8 @@ def account_cards(user: Any, now: datetime) -> list[Card]:
     first. Two queries."""
     using = router.db_for_read(ConnectedAccount)
     accounts = read_all(ConnectedAccount, {"owner_key": owner_key(user)}, _SHOWN, using=using)
+    # As in for_user: a row in which SQL has written another user is nobody's.
+    accounts = [account for account in accounts if account.user_id in (None, user.pk)]
     accounts.sort(key=lambda account: (account.provider, account.connected_at))
     return sorted(cards_of(accounts, now), key=lambda card: not card.needs_you)
 

@@ -28,6 +28,7 @@ _WORDS: Final[dict[str, str | Promise]] = {
     Kind.REVOKED: gettext_lazy("The permission was withdrawn at the service."),
     Kind.GIVEN_UP: gettext_lazy("The permission could not be withdrawn at the service."),
     Kind.REFUSED: gettext_lazy("An attempt to connect was refused."),
+    Kind.MOVED: gettext_lazy("Given to another owner."),
 }
 
 
