@@ -1,14 +1,15 @@
 """The whole life of grants at random, the real code against a scripted authorization server.
 
-Rules send, answer, lose the answer, crash, disconnect, reconnect, write late and move the clock;
-the server rotates, and ends a grant whose spent token comes back. The seed is pytest-randomly's: it
-stands in the header of each run, and ``PYTEST_ARGS='--randomly-seed=N'`` repeats it.
+Rules send, answer, lose the answer, crash, are cut by time limits, disconnect, reconnect, write
+late and move the clock; the server rotates, and ends a grant whose spent token comes back. The seed
+is pytest-randomly's: it stands in the header of each run, and
+``PYTEST_ARGS='--randomly-seed=N'`` repeats it.
 """
 
 import os
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -25,6 +26,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from connected_accounts.exceptions import ConnectedAccountsError
 from connected_accounts.models import (
     AuthorizationRequest,
     ConnectedAccount,
@@ -34,11 +36,17 @@ from connected_accounts.models import (
 )
 from connected_accounts.oauth2.state import new_secret
 from connected_accounts.providers.registry import get_provider
+from connected_accounts.refresh import outcomes, storage
 from connected_accounts.refresh.attempts import Attempt, RefreshResult, ask, claim, prepare
 from connected_accounts.refresh.drain import drain
 from connected_accounts.refresh.outcomes import settle
 from connected_accounts.revoke.outbox import revoke_pending
-from connected_accounts.services import complete_authorization, disconnect, start_authorization
+from connected_accounts.services import (
+    complete_authorization,
+    disconnect,
+    refresh,
+    start_authorization,
+)
 from connected_accounts.testing import (
     Answer,
     ConnectionRefused,
@@ -66,6 +74,54 @@ FAULTS: list[tuple[Any, bool]] = [
     (Answer(503), False),
     (Redirect("https://elsewhere.example/token"), False),
 ]
+
+
+class TimeLimit(BaseException):
+    """As gevent's: no Exception, raised into whatever is under way."""
+
+
+PLACES: tuple[tuple[Any, str], ...] = (
+    (ConnectedAccount, "mark_failed"),
+    (ConnectedAccount, "mark_reconnect_required"),
+    (ConnectedAccount, "mark_refreshed"),
+    (outcomes, "_announce_refresh"),
+    (outcomes, "_grant"),
+    (outcomes, "store_grant"),
+    (storage, "retry_while_unavailable"),
+)
+# At which call of one of these, and whether behind what is done there.
+Limit = tuple[int, bool]
+LIMITS = st.tuples(st.integers(1, 4), st.booleans())
+
+
+@contextmanager
+def cut_by(limit: Limit) -> Iterator[None]:
+    """Raise it there once, and take it back when it comes out."""
+    calls = [0]
+
+    def cut(original: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            calls[0] += 1
+            if calls[0] != limit[0]:
+                return original(*args, **kwargs)
+            if limit[1]:
+                original(*args, **kwargs)
+            raise TimeLimit
+
+        return call
+
+    originals = [(owner, name, getattr(owner, name)) for owner, name in PLACES]
+    for owner, name, original in originals:
+        setattr(owner, name, cut(original))
+    try:
+        yield
+    except TimeLimit:
+        pass
+    else:
+        assert calls[0] < limit[0], "a time limit was swallowed"
+    finally:
+        for owner, name, original in originals:
+            setattr(owner, name, original)
 
 
 class RefreshModel(RuleBasedStateMachine):
@@ -219,13 +275,48 @@ class RefreshModel(RuleBasedStateMachine):
 
     @rule(fault=st.sampled_from(FAULTS))
     def drain(self, fault: tuple[Any, bool]) -> None:
+        self.drain_amid(fault, nullcontext())
+
+    @precondition(lambda self: self.free_accounts())
+    @rule(limit=LIMITS, fault=st.sampled_from(FAULTS))
+    def drain_under_a_time_limit(self, limit: Limit, fault: tuple[Any, bool]) -> None:
+        """It is raised amid the storing. Nothing is lost by it, so nothing is noted as lost."""
+        held = ConnectedAccount.objects.exclude(lease_holder=None).values_list("pk", flat=True)
+        before = set(held.all())
+        self.a_moment_passes()
+        ConnectedAccount.objects.filter(status="active").update(refresh_at=self.clock)
+        self.drain_amid(fault, cut_by(limit))
+        assert set(held.all()) <= before
+
+    def drain_amid(self, fault: tuple[Any, bool], limit: AbstractContextManager[None]) -> None:
         if fault[0] is not None:
             self.fake.unavailable(fault[0])
         if fault[1]:
             self.lost |= {str(grant.refresh_token) for grant in self.fake.grants}
-        with self.noting_what_is_unspent(fault):
+        with self.noting_what_is_unspent(fault), limit:
             drain("badgr", now=self.clock, seconds=5)
         self.fake.available()
+
+    @precondition(lambda self: self.free_accounts())
+    @rule(data=st.data(), limit=LIMITS, fault=st.sampled_from(FAULTS))
+    def refresh_under_a_time_limit(
+        self, data: st.DataObject, limit: Limit, fault: tuple[Any, bool]
+    ) -> None:
+        """As a task of the site's own, which uses a token."""
+        row = data.draw(st.sampled_from(self.free_accounts()))
+        self.a_moment_passes()
+        if fault[0] is not None:
+            self.fake.script("token", fault[0])
+        if fault[1]:
+            self.lost.add(row.open_token()["refresh_token"])
+        with (
+            self.noting_what_is_unspent(fault),
+            cut_by(limit),
+            suppress(ConnectedAccountsError),
+        ):
+            refresh(row)
+        self.fake._scripts["token"].clear()
+        assert ConnectedAccount.objects.get(pk=row.pk).lease_holder is None
 
     @rule()
     def revoke(self) -> None:
@@ -302,6 +393,14 @@ class RefreshModel(RuleBasedStateMachine):
         rows = list(ConnectedAccount.objects.order_by("pk"))
         row: ConnectedAccount | None = data.draw(st.sampled_from(rows)) if rows else None
         return row
+
+    def a_moment_passes(self) -> None:
+        """No two attempts at an account begin in one microsecond."""
+        self.clock += timedelta(microseconds=1)
+
+    def free_accounts(self) -> list[ConnectedAccount]:
+        rows = ConnectedAccount.objects.filter(status="active").order_by("pk")
+        return [row for row in rows if row.lease_until in (None, PAST)]
 
     def grant_of(self, refresh_token: str) -> Any:
         owns = (g for g in self.fake.grants if refresh_token in {g.refresh_token, *g.spent})
