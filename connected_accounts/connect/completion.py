@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from connected_accounts.clients.credentials import clients_of, note_refused, retire, with_any_client
-from connected_accounts.connect.authorization import VERIFIER_PURPOSE, offered_scopes
+from connected_accounts.connect.authorization import VERIFIER_PURPOSE
 from connected_accounts.connect.callback_params import check_issuer, read_params, refusal_of
 from connected_accounts.connect.connection import Authorized, store_connection
 from connected_accounts.connect.refusals import logs_refusals, record_refusal
@@ -24,6 +24,7 @@ from connected_accounts.exceptions import (
     InvalidState,
     ReauthorizationRequired,
     Undecryptable,
+    WayOn,
 )
 from connected_accounts.models import AuthorizationRequest, ConnectedAccount
 from connected_accounts.models.history import record_undecryptable
@@ -97,7 +98,7 @@ def _complete(
         _refuse_unless_permitted(request, now)
         account, created = _exchange_and_store(provider, request, response)
     except ConnectedAccountsError as error:
-        _add_way_on(error, request)
+        error.way_on = _way_on(request)
         raise
     return Completed(account, created, request.next)
 
@@ -127,6 +128,8 @@ def _exchange_and_store(
         token = with_claims(provider, endpoints, token, nonce=request.oidc_nonce, now=sent_at)
         identity = identify(provider, endpoints, token)
         subject = identity.subject
+        if identity.scopes is not None:
+            token = replace(token, scope=identity.scopes)
         _refuse_unless_permitted(request, sent_at, again=True)  # the provider took its time
         authorized = Authorized(endpoints, token, document, identity, sent_at)
         return store_connection(provider, request, authorized)
@@ -208,18 +211,20 @@ def _consume(
         record_refusal(request, cause, at=now)
     error = InvalidState(cause)
     if request is not None and cause == "expired":
-        _add_way_on(error, request)
+        error.way_on = _way_on(request)
     raise error
 
 
-def _add_way_on(error: ConnectedAccountsError, request: AuthorizationRequest) -> None:
-    """Note with an error what the person needs to begin again."""
-    error.next, error.reconnect = request.next, request.account_id
-    error.scopes, error.for_site = tuple(request.scopes), request.owner_key == SITE_OWNER
-    if not error.for_site and request.owner_key != owner_key(
-        request.user if request.user_id else None
-    ):
-        error.owner = request.owner_key
+def _way_on(request: AuthorizationRequest) -> WayOn:
+    for_site = request.owner_key == SITE_OWNER
+    own_key = owner_key(request.user if request.user_id else None)
+    return WayOn(
+        next=request.next,
+        scopes=tuple(request.scopes),
+        reconnect=request.account_id,
+        for_site=for_site,
+        owner="" if for_site or request.owner_key == own_key else request.owner_key,
+    )
 
 
 def _refuse_unless_permitted(
@@ -269,7 +274,6 @@ def _exchange(
             owner=request.owner_key,
         )
         raise InvalidState("settings_changed") from None  # its key went meanwhile
-    asked = offered_scopes(provider, request.scopes)
     try:
         token = exchange_code(
             provider,
@@ -277,9 +281,11 @@ def _exchange(
             code=code,
             redirect_uri=request.redirect_uri,
             code_verifier=verifier,
-            scopes=asked,
+            scopes=request.scopes_requested,
         )
     except ReauthorizationRequired:
         raise InvalidState("code_rejected") from None
     # An answer that names no scope gives what was asked for (RFC 6749 5.1).
-    return replace(token, scope=tuple(asked)) if token.scope is None else token
+    if token.scope is None:
+        return replace(token, scope=tuple(request.scopes_requested))
+    return token

@@ -38,8 +38,8 @@ Made = dict[Key, tuple[ConnectedAccount, ForeignGrant]]
 
 @dataclass
 class Imported:
-    """What a run did: rows read and blanked; accounts stored, or that a dry run would store, by
-    alias; rows left alone by their provider's name there and the reason."""
+    """The result of a run: rows read and blanked; accounts stored, or that a dry run would store,
+    by alias; rows left alone by their provider's name there and the reason."""
 
     read: int = 0
     stored: Counter[str] = field(default_factory=Counter)
@@ -141,12 +141,12 @@ class _Batch:
             provider=row.provider,
             owner_key=row.owner_key,
             subject=row.subject,
-            label=row.label,
+            label=row.display_name[:255],
             detail=self.mark,
         )
 
     def _sealed_safely(self, sources: Mapping[Key, ForeignGrant]) -> list[ForeignGrant]:
-        """Those whose account came from them, by now or in an earlier run, and can be opened."""
+        """The rows whose account came from them, now or in an earlier run, and can be opened."""
         events = Event.objects.filter(
             kind=Kind.CONNECTED, detail=self.mark, owner_key__in={owner for owner, _, _ in sources}
         )
@@ -184,16 +184,16 @@ def _present(made: Made) -> set[Key]:
 
 
 def _in_use(made: Made, exclusive: Sequence[str]) -> list[Key]:
-    """Those at an EXCLUSIVE provider whose account belongs to another owner, here or before them
+    """The rows at an EXCLUSIVE provider whose account belongs to another owner, here or before them
     in the same batch."""
-    mine = [key for key in made if key[1] in exclusive]
-    if not mine:
+    exclusive_keys = [key for key in made if key[1] in exclusive]
+    if not exclusive_keys:
         return []
     rows = ConnectedAccount.objects.current().filter(
-        provider__in=exclusive, subject_digest__in={key[2] for key in mine}
+        provider__in=exclusive, subject_digest__in={key[2] for key in exclusive_keys}
     )
     taken: dict[tuple[str, str], str] = {
         (alias, subject): owner
         for owner, alias, subject in rows.values_list("owner_key", "provider", "subject_digest")
     }
-    return [key for key in mine if taken.setdefault(key[1:], key[0]) != key[0]]
+    return [key for key in exclusive_keys if taken.setdefault(key[1:], key[0]) != key[0]]

@@ -1,31 +1,43 @@
-"""What outlives an account: revocations still owed to a provider, and the events people read.
+"""Rows that outlive an account: revocations still owed to a provider, and the events people read.
 
 Both keep copies of what they are about, because the account and even its owner may be gone.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from django.db import models
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from connected_accounts import security
-from connected_accounts.database.inserts import insert_apart
+from connected_accounts.database.inserts import insert_all_apart, insert_apart
 from connected_accounts.database.statements import insert_one
 from connected_accounts.sealing import SealedTextField
 
 
+def display_name(label: str, inputs: Any) -> str:
+    """Who the account is at the provider, and which host, account or server a person chose there,
+    unless the label says that already. ``inputs`` are what was entered before connecting."""
+    chosen = inputs.values() if isinstance(inputs, dict) else ()
+    places = [text for text in chosen if isinstance(text, str) and text not in label]
+    return f"{label} ({', '.join(places)})" if places else label
+
+
 class About(Protocol):
-    """What an event copies: an account or a revocation."""
+    """The fields that an event copies, of an account or a revocation."""
 
     provider: str
     owner_key: str
     subject: str
-    label: str
+
+    @property
+    def display_name(self) -> str: ...
 
 
 class Outcome(models.TextChoices):
-    """What became of a revocation."""
+    """The fate of a revocation."""
 
     PENDING = "pending", _("is being withdrawn")
     REVOKED = "revoked", _("withdrawn")
@@ -36,7 +48,8 @@ class Outcome(models.TextChoices):
 
 class RevocationQuerySet(models.QuerySet["Revocation"]):
     def due(self, now: datetime) -> Self:
-        """Those to be tried: what is pending, and once a day the remainder that was given up."""
+        """The revocations to be tried: those pending, and once a day the remainder that was given
+        up."""
         return self.filter(
             outcome__in=(Outcome.PENDING, Outcome.GIVEN_UP), next_attempt_at__lte=now
         )
@@ -73,11 +86,16 @@ class Revocation(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.provider}: {self.label or self.subject}"
+        return f"{self.provider}: {self.display_name}"
+
+    @property
+    def display_name(self) -> str:
+        """Which account it is, for people."""
+        return display_name(self.label or self.subject, self.inputs)
 
 
 class Kind(models.TextChoices):
-    """What an event tells of."""
+    """The kind of an event."""
 
     CONNECTED = "connected", _("connected")
     RECONNECTED = "reconnected", _("connected again")
@@ -91,10 +109,12 @@ class Kind(models.TextChoices):
     REVOKED = "revoked", _("permission withdrawn at the service")
     GIVEN_UP = "given_up", _("permission could not be withdrawn")
     REFUSED = "refused", _("an authorization was refused")
+    MOVED = "moved", _("given to another owner")
 
 
 class Event(models.Model):
-    """What happened, to which account, when and why. Own copies; no secret; kept for a while."""
+    """One event of an account, with its time and reason. Own copies; no secret; kept for a
+    while."""
 
     at = models.DateTimeField(_("at"), db_index=True)
     kind = models.CharField(_("kind"), max_length=32, choices=Kind.choices)
@@ -122,7 +142,7 @@ class Event(models.Model):
             provider=about.provider,
             owner_key=about.owner_key,
             subject=about.subject,
-            label=about.label,
+            label=about.display_name[:255],
         )
 
     @classmethod
@@ -146,10 +166,23 @@ class Event(models.Model):
             "provider": about.provider if about else provider,
             "owner_key": about.owner_key if about else owner,
             "subject": about.subject if about else "",
-            "label": about.label if about else "",
+            "label": about.display_name[:255] if about else "",
         }
         told = f"event kind={kind} provider={values['provider']}"
         insert_apart(cls, lambda: insert_one(cls, values, using=using), told, using=using)
+
+    @staticmethod
+    def record_moves(
+        rows: Sequence[About], key: str, *, by: str = "", using: str | None = None
+    ) -> None:
+        """Write that accounts were given to the owner ``key``: once for them, once for whose they
+        were. ``by`` is the key of who did it, where that is neither."""
+        now = timezone.now()
+        events = [Event.about(Kind.MOVED, row, at=now, detail=by) for row in rows]
+        theirs = [Event.about(Kind.MOVED, row, at=now, detail=by) for row in rows]
+        for event in theirs:
+            event.owner_key = key
+        insert_all_apart(events + theirs, "events kind=moved", using=using)
 
 
 def record_undecryptable(

@@ -1,4 +1,4 @@
-"""What is stored about one person, for the person to have."""
+"""An export of all that is stored about one person, for that person."""
 
 from typing import Any, Final
 
@@ -24,7 +24,7 @@ PARTS: Final[dict[str, type[models.Model]]] = {
     "provider_clients": ProviderClient,
 }
 # Events whose ``detail`` is the key of who did it, where that is not the owner.
-DONE_BY_SOMEBODY: Final = (Kind.CONNECTED, Kind.RECONNECTED, Kind.DISCONNECTED)
+DONE_BY_SOMEBODY: Final = (Kind.CONNECTED, Kind.RECONNECTED, Kind.DISCONNECTED, Kind.MOVED)
 # Says nothing about the person: digests, and what workers agree on.
 INTERNAL: Final = frozenset(
     {
@@ -37,6 +37,7 @@ INTERNAL: Final = frozenset(
         "nonce_digest",
         "oidc_nonce",
         "owner_key",
+        "revision",
         "seal_id",
         "subject_digest",
         "user",
@@ -47,7 +48,7 @@ INTERNAL: Final = frozenset(
 def export(user: Any) -> dict[str, list[dict[str, Any]]]:
     """All that is stored about a user, as plain values for ``DjangoJSONEncoder``.
 
-    What they began or did for the site or a team is among it; the accounts of those are not theirs.
+    It includes what they began or did for the site or a team; the accounts of those are not theirs.
     Sealed values are left out: they are keys to accounts, and say nothing about the person.
     """
     key = owner_key(user)

@@ -1,5 +1,6 @@
-"""What all workers share about a provider: whose it is, and that it is left alone for a while. A
-provider that refuses the site's own credentials is; one that does not answer is in ``outages``."""
+"""State that all workers share about a provider: whose grants it holds, and whether it is paused. A
+provider that refuses the site's credentials is paused here, one that does not answer in
+``outages``."""
 
 import logging
 from datetime import datetime, timedelta
@@ -95,10 +96,10 @@ def pause(alias: str, code: str, *, now: datetime | None = None) -> None:
 def report(alias: str, code: str, *, now: datetime | None = None) -> None:
     """Tell the admins of rejected credentials, by an Event and a log line; once in a while only."""
     now = now or timezone.now()
-    told = Event.objects.filter(
+    lately = Event.objects.filter(
         kind=Kind.CLIENT_REJECTED, provider=alias, at__gt=now - REJECTED_PAUSE
     )
-    if told.exists():
+    if lately.exists():
         return
     Event.record(Kind.CLIENT_REJECTED, at=now, detail=code, provider=alias, owner=SITE_OWNER)
     logger.error(

@@ -1,4 +1,4 @@
-"""Working off the accounts that are due, many at a time. The database is the queue.
+"""The drain: refreshing the accounts that are due, many at a time. The database is the queue.
 
 One thread talks to the database; the pool's threads only to the network. Answers are stored as they
 arrive: those that are there at the same moment in one transaction, none of which waits for more.
@@ -34,6 +34,7 @@ from connected_accounts.provider_state.rate_limit import reserve_slots
 from connected_accounts.providers.base import Provider
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.refresh.attempts import Attempt, RefreshResult, ask, claim, prepare
+from connected_accounts.refresh.grant_end import end_copies
 from connected_accounts.refresh.interruptions import signals_held, to_the_end
 from connected_accounts.refresh.outcomes import note_provider_failure, settle, settle_together
 
@@ -43,12 +44,12 @@ LOCK_WAIT: Final = 1  # second
 MAX_WAIT: Final = 0.1  # seconds between looks for more work
 MAX_SECONDS: Final = 50.0  # a drain ends before the next beat starts one
 MAX_TOGETHER: Final = 50  # answers stored in one transaction
-LOOK_AGAIN: Final = 1.0  # seconds between two times that a success is told to the other workers
+LOOK_AGAIN: Final = 1.0  # seconds between two writes of "it answers" to the shared row
 
 
 @dataclass
 class Drained:
-    """What one drain did."""
+    """The figures of one drain."""
 
     refreshed: int = 0
     failed: int = 0
@@ -113,8 +114,8 @@ def _provider(alias: str) -> Provider:
 
 
 def _can_be_found(provider: Provider) -> bool:
-    """Whether the endpoints are known. What has to be discovered is, before any lease runs; not
-    where each account has its own."""
+    """Whether the endpoints can be known. They are discovered here, before any lease runs, unless
+    each account has its own."""
     if provider.connect_fields:
         return True
     try:
@@ -144,8 +145,8 @@ class _Drain:
         self.arrived: SimpleQueue[Future[RefreshResult]] = SimpleQueue()
         self.locked: list[Future[RefreshResult]] = []  # settled last: the others need not wait
         self.claiming = True
-        self.provider_was_asked = False  # the provider was, for any account
-        self.failures_may_be_recorded = True  # failures in a row may be on record
+        self.provider_was_asked = False  # for any account
+        self.failures_may_be_recorded = True  # in the shared row
         self.success_noted_at = 0.0  # time.monotonic()
 
     @property
@@ -173,10 +174,10 @@ class _Drain:
                 self.take(wanted, pool)
             self.settle_what_arrived()
             if (self.claiming or self.locked) and not self.in_flight:
-                time.sleep(MAX_WAIT)  # no place is free in this second, or a row is locked
+                time.sleep(MAX_WAIT)  # no slot is free in this second, or a row is locked
 
     def begin_again(self) -> None:
-        """After something was raised in here: claim no more, and look at every answer once more."""
+        """Claim no more after something was raised in here, and look at every answer again."""
         self.claiming, self.locked = False, []
         self.stop_and_release()
         for future in self.held:
@@ -184,17 +185,18 @@ class _Drain:
                 self.arrived.put(future)
 
     def wanted(self) -> int:
-        """How many more accounts to claim now."""
+        """The number of accounts to claim now."""
         if self.probe is not None:
             return 0 if self.in_flight else 1
-        # Under a rate limit none waits for a thread: each is sent when its place comes.
+        # Under a rate limit none waits for a thread: each is sent when its slot comes.
         limited = self.provider.config.max_requests_per_second is not None
         full = self.width if limited else 2 * self.width
-        # Some still wait for a thread then: in the time of a claim many answers come.
+        # Up to twice as many as there are threads: many answers arrive during one claim, and no
+        # thread should idle.
         return full - self.in_flight if self.in_flight <= full * 3 // 4 else 0
 
     def take(self, wanted: int, pool: ThreadPoolExecutor) -> None:
-        """Claim as many accounts as there are places to send from, and start them."""
+        """Claim as many accounts as there are free slots, and start them."""
         try:
             slots = reserve_slots(self.provider, wanted)
             attempts = self.claim(len(slots)) if slots else []
@@ -222,7 +224,10 @@ class _Drain:
             # Another drain's rows, and those that the site has locked, are passed over.
             rows = due.select_for_update(skip_locked=True) if skips_locked else due
             pks = self.choose(rows, wanted)
-            return claim(pks, self.provider, now=self.moment) if pks else []
+            attempts = claim(pks, self.provider, now=self.moment) if pks else []
+        if len(attempts) < len(pks):
+            end_copies(pks)  # which stay due, and are not to be claimed
+        return attempts
 
     def choose(self, due: Any, wanted: int) -> list[int]:
         """The oldest due; of those that failed before, no more than half of what may be in flight,

@@ -1,5 +1,6 @@
 """Ending a grant, and finding out whether one that cannot be renewed is still alive."""
 
+from collections.abc import Collection
 from datetime import datetime
 
 from django.utils import timezone
@@ -50,3 +51,10 @@ def end_grant(account: ConnectedAccount, reason: Reason, *, at: datetime) -> boo
     )
     signals.reconnect_required.send_robust(ConnectedAccount, account=account, reason=reason.value)
     return True
+
+
+def end_copies(pks: Collection[int]) -> None:
+    """End those of these accounts that the ledger knows for copies, or for what is past: nothing of
+    what they hold may be sent."""
+    for row in ConnectedAccount.objects.current().active().copies().filter(pk__in=pks):
+        end_grant(row, Reason.RESTORED_COPY, at=timezone.now())

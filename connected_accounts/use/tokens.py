@@ -1,4 +1,4 @@
-"""Using a connection: an access token that works now, and a session that keeps it so."""
+"""Access tokens that work now, and a session that keeps them so."""
 
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -17,6 +17,7 @@ from connected_accounts.exceptions import (
 )
 from connected_accounts.models import ConnectedAccount, Reason
 from connected_accounts.models.accounts import owner_state
+from connected_accounts.models.ledger import PRESENT
 from connected_accounts.oauth2.session import ProviderSession
 from connected_accounts.provider_state import outages
 from connected_accounts.providers.registry import get_provider
@@ -28,6 +29,9 @@ from connected_accounts.tokens.endpoint import session_for
 
 MARGIN: Final = timedelta(seconds=60)
 USED: Final = (
+    "owner_key",
+    "subject_digest",
+    "revision",
     "provider",
     "status",
     "reason",
@@ -134,14 +138,21 @@ def _open(stored: ConnectedAccount) -> dict[str, Any]:
 
 
 def _read(account: ConnectedAccount, fingerprint: str | None = None) -> ConnectedAccount:
-    # By each use of a token: what is not needed for it stays in the database.
+    # Runs at every use of a token, so it reads only the columns that it needs.
     stored: ConnectedAccount | None = read_one(
-        ConnectedAccount, account.pk, USED, true_unless=owner_state()
+        ConnectedAccount,
+        account.pk,
+        USED,
+        true_unless=owner_state(),
+        agreeing={"is_original": PRESENT},
     )
-    if stored is None:
+    if stored is None or not account.is_same_as(stored):
         raise ReauthorizationRequired("disconnected")
     if stored.needs_reconnect:
         raise ReauthorizationRequired(stored.reason)
+    if not stored.is_original:
+        end_grant(_all_columns(stored), Reason.RESTORED_COPY, at=timezone.now())
+        raise ReauthorizationRequired(Reason.RESTORED_COPY)
     if fingerprint is not None and stored.endpoint_fingerprint != fingerprint:
         end_grant(_all_columns(stored), Reason.ENDPOINTS_CHANGED, at=timezone.now())
         raise ReauthorizationRequired(Reason.ENDPOINTS_CHANGED)
@@ -151,7 +162,7 @@ def _read(account: ConnectedAccount, fingerprint: str | None = None) -> Connecte
 
 
 def _all_columns(stored: ConnectedAccount) -> ConnectedAccount:
-    """The row with all that its transitions compare, and what is told of it."""
+    """The row with all the columns that its transitions compare and its events copy."""
     full: ConnectedAccount = ConnectedAccount.objects.current().get(pk=stored.pk)
     return full
 
@@ -162,7 +173,7 @@ def _is_stale(stored: ConnectedAccount, now: datetime) -> bool:
     life = _open(stored).get("expires_in")
     if life is None or life > MARGIN.total_seconds() or stored.refreshed_at is None:
         return True
-    # Tokens that live for less than the margin would be refreshed at every use: once half is gone.
+    # A life shorter than MARGIN: refresh after half of it, and not at every use.
     return stored.expires_at <= now or now - stored.refreshed_at > timedelta(seconds=life / 2)
 
 

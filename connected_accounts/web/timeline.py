@@ -1,5 +1,5 @@
-"""What happened to an account, in words, newest first. From the events, which are kept for a while
-(``EVENT_RETENTION_DAYS``)."""
+"""The events of an account, in words, newest first. From the table of events, which are kept for a
+while (``EVENT_RETENTION_DAYS``)."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -28,6 +28,7 @@ _WORDS: Final[dict[str, str | Promise]] = {
     Kind.REVOKED: gettext_lazy("The permission was withdrawn at the service."),
     Kind.GIVEN_UP: gettext_lazy("The permission could not be withdrawn at the service."),
     Kind.REFUSED: gettext_lazy("An attempt to connect was refused."),
+    Kind.MOVED: gettext_lazy("Given to another owner."),
 }
 
 
