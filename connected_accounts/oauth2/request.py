@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote_plus
+from urllib.parse import quote
 
 import requests
 
@@ -24,8 +24,9 @@ def build_request(
 ) -> requests.Request:
     """A POST with exactly one way of client authentication (RFC 6749 2.3) and nothing in its URL.
 
-    ``auth_method`` ``none`` names the client in the body without a secret, or not at all where the
-    data are a bare ``token`` (a revocation without client authentication).
+    ``auth_method`` ``none`` names the client in the body without a secret, as a public client must
+    at the token and at the revocation endpoint (RFC 6749 3.2.1, RFC 7009 2.1); ``bare`` does not
+    name it.
     """
     body: dict[str, str] = dict(data)
     sent_headers = dict(headers)
@@ -33,7 +34,7 @@ def build_request(
         sent_headers["Authorization"] = basic_auth(client_id, client_secret, basic_auth_encoding)
     elif auth_method == "client_secret_post":
         body |= {"client_id": client_id, "client_secret": client_secret.reveal()}
-    elif "grant_type" in body:
+    elif auth_method == "none":
         body["client_id"] = client_id
     content: dict[str, Any] = {"json": body} if body_format == "json" else {"data": body}
     return requests.Request("POST", url, headers=sent_headers, **content)
@@ -41,10 +42,13 @@ def build_request(
 
 def basic_auth(client_id: str, client_secret: Secret, encoding: str) -> str:
     """The Basic header. ``form`` encodes both halves first, as RFC 6749 2.3.1 says; ``raw`` does
-    not, for servers that only split at the colon (a client id with a colon cannot be sent so)."""
+    not, for servers that only split at the colon (a client id with a colon cannot be sent so).
+
+    A space is ``%20``: form decoding and percent decoding both read it, and only the former ``+``.
+    """
     secret = client_secret.reveal()
     if encoding == "form":
-        pair = f"{quote_plus(client_id)}:{quote_plus(secret)}"
+        pair = f"{quote(client_id, safe='')}:{quote(secret, safe='')}"
     elif ":" in client_id:
         raise ConfigurationError("client_id", "A client id with a colon needs form encoding.")
     else:

@@ -74,7 +74,8 @@ class Provider:
     refresh_request_fields: tuple[str, ...] = ()  # of redirect_uri, scope
     token_request_inputs: tuple[str, ...] = ()  # of what was asked: sent with each token request
     revocation_request_format: str = "form"  # or json, which sends the token alone
-    revocation_auth_method: str = ""  # empty: as at the token endpoint
+    # Empty: as at the token endpoint; bare: the token alone, which names no client.
+    revocation_auth_method: str = ""
     # Which token ends the grant when revoked, and the hint sent with it (RFC 7009 2.1)
     revoke_token_type_hint: str = "refresh_token"
     dead_grant_errors: tuple[str, ...] = ("invalid_grant",)  # the person must connect again

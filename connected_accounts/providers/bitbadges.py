@@ -66,7 +66,7 @@ class BitBadges(Provider):
     # "Only needed if redirected", the documentation says; it shows it on refresh, so it is sent.
     refresh_request_fields = ("redirect_uri",)
     revocation_request_format = "json"
-    revocation_auth_method = "none"
+    revocation_auth_method = "bare"
     # The server finds a grant by its access token only; revoking that ends both.
     revoke_token_type_hint = "access_token"
     already_revoked_text = "could not find"

@@ -27,7 +27,7 @@ RESERVED_PARAMS: Final = frozenset(
 CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "grant_type": ("authorization_code", "client_credentials", "personal_token"),
     "token_endpoint_auth_method": ("client_secret_post", "client_secret_basic", "none"),
-    "revocation_auth_method": ("", "client_secret_post", "client_secret_basic", "none"),
+    "revocation_auth_method": ("", "client_secret_post", "client_secret_basic", "none", "bare"),
     "basic_auth_encoding": ("form", "raw"),
     "token_request_format": ("form", "json"),
     "token_response_format": ("json", "form"),

@@ -130,6 +130,15 @@ _UNEXPECTED: Final = Failure(
     _("The service gave an answer we do not understand"),
     _("Please try again. If it happens again, tell the people who run this site."),
 )
+_REFUSED_REQUEST: Final = Failure(
+    502,
+    _("The service does not take this request"),
+    _(
+        "That is for the people who run this site. Some services take no PKCE, and some demand "
+        "it: the option code_challenge_method of the service says which."
+    ),
+    try_again=False,
+)
 _NOT_ACCEPTED: Final = Failure(
     400,
     _("The service does not accept this"),
@@ -203,4 +212,6 @@ def failure_for(error: ConnectedAccountsError) -> Failure:
         return _UNAVAILABLE
     if isinstance(error, ClientRejected):
         return _NOT_ACCEPTED if error.code == "credentials" else _REJECTED
+    if error.code == "invalid_request" and getattr(error, "status", None) is None:
+        return _REFUSED_REQUEST  # in the callback, which has no status
     return _UNUSABLE if error.code in _UNUSABLE_FOR else _UNEXPECTED
