@@ -4,6 +4,7 @@ import ipaddress
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -34,10 +35,13 @@ PROVIDER_DEFAULTS: dict[str, Any] = {
     "OPTIONS": {},
     "EXCLUSIVE": False,
     "REFRESH_POLICY": None,
+    "REFRESH_AT": None,
+    "REFRESH_MARGIN": None,
     "MAX_REQUESTS_PER_SECOND": None,
 }
 MAX_SITE_ID: Final = 255
 JITTER: Final = 0.1  # share of the time to a refresh, either way
+DEFAULT_MARGIN: Final = 60.0  # seconds before its end in which a token is not counted on
 _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?", re.ASCII)
 _ALIAS = re.compile(r"[-a-zA-Z0-9_]{1,64}")
 
@@ -55,8 +59,8 @@ class Problem(NamedTuple):
 
 @dataclass(frozen=True)
 class ProviderConfig:
-    """One entry of ``PROVIDERS``, as the site wrote it. ``scopes`` and ``refresh_policy`` None: the
-    backend's default."""
+    """One entry of ``PROVIDERS``, as the site wrote it. What is None has the
+    backend's or the site's default."""
 
     alias: str
     backend: str
@@ -67,6 +71,8 @@ class ProviderConfig:
     options: Mapping[str, Any] = field(repr=False)
     exclusive: bool
     refresh_policy: str | None
+    refresh_at: float | None
+    refresh_margin: float | None
     max_requests_per_second: float | None
 
 
@@ -155,8 +161,18 @@ def provider_config(alias: str) -> ProviderConfig:
         options=entry["OPTIONS"],
         exclusive=entry["EXCLUSIVE"],
         refresh_policy=entry["REFRESH_POLICY"],
+        refresh_at=entry["REFRESH_AT"],
+        refresh_margin=entry["REFRESH_MARGIN"],
         max_requests_per_second=entry["MAX_REQUESTS_PER_SECOND"],
     )
+
+
+def refresh_margin(alias: str) -> timedelta:
+    """How long before its end a token is renewed when it is asked for: a provider's REFRESH_MARGIN,
+    else a minute."""
+    entry = provider_entry(alias)
+    own = entry.get("REFRESH_MARGIN") if isinstance(entry, dict) else None
+    return timedelta(seconds=float(DEFAULT_MARGIN if own is None else own))
 
 
 def as_secret(value: Any) -> Secret:
@@ -210,10 +226,20 @@ _LIMITS: dict[str, tuple[float, float]] = {
 }
 
 
+_ENTRY_LIMITS: dict[str, tuple[float, float]] = {
+    "REFRESH_AT": _LIMITS["REFRESH_AT"],
+    "REFRESH_MARGIN": (1, 86400),
+}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _number_problems() -> Iterator[Problem]:
     for name, (low, high) in _LIMITS.items():
         number = get(name)
-        if isinstance(number, bool) or not isinstance(number, int | float):
+        if not _is_number(number):
             wrong = f"is {type(number).__name__}, not a number"
         elif not low <= number <= high:
             wrong = f"is {number}, out of range"
@@ -285,10 +311,16 @@ def _entry_problems(where: str, entry: dict[str, Any]) -> Iterator[Problem]:
             f"{where}['REFRESH_POLICY'] is {entry['REFRESH_POLICY']!r}.",
             'Write "ahead" (refresh before expiry) or "on_use" (when a token is asked for).',
         )
+    for key, (low, high) in _ENTRY_LIMITS.items():
+        number = entry[key]
+        if number is not None and not (_is_number(number) and low <= number <= high):
+            yield Problem(
+                "E014",
+                f"{where}[{key!r}] is not a number from {low:g} to {high:g}.",
+                "Write such a number, or None for the default.",
+            )
     rate = entry["MAX_REQUESTS_PER_SECOND"]
-    if rate is not None and (
-        isinstance(rate, bool) or not isinstance(rate, int | float) or rate <= 0
-    ):
+    if rate is not None and not (_is_number(rate) and rate > 0):
         yield Problem(
             "E014",
             f"{where}['MAX_REQUESTS_PER_SECOND'] is not a positive number.",

@@ -7,12 +7,11 @@ from typing import Final
 
 from django.db.models import Q
 
-from connected_accounts import security, signals
+from connected_accounts import conf, security, signals
 from connected_accounts.exceptions import Undecryptable
 from connected_accounts.models import ConnectedAccount, Event, Kind, Reason
 from connected_accounts.models.querysets import ConnectedAccountQuerySet
 from connected_accounts.security import SecurityEvent
-from connected_accounts.use.tokens import MARGIN
 
 logger = logging.getLogger("connected_accounts")
 
@@ -32,9 +31,10 @@ def end_lost_rotations(
     accounts = ConnectedAccount.objects.current().active()
     if chosen := list(providers):
         accounts = accounts.filter(provider__in=chosen)
-    # Who asks for a token gets a refreshed one, MARGIN before its end.
-    spent = Q(refresh_at__lte=until) | Q(expires_at__lte=until + MARGIN)
-    spent |= Q(lease_holder__isnull=False)
+    spent = Q(refresh_at__lte=until) | Q(lease_holder__isnull=False)
+    # Who asks for a token gets a refreshed one, a margin before its end.
+    for alias in conf.provider_aliases():
+        spent |= Q(provider=alias, expires_at__lte=until + conf.refresh_margin(alias))
     ended = 0
     for account in _in_batches(accounts if every else accounts.filter(spent)):
         if not _may_be_spent(account) or not account.mark_reconnect_required(Reason.ROTATION_LOST):

@@ -9,6 +9,7 @@ from copy import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
+from connected_accounts import conf
 from connected_accounts.conf import Problem, ProviderConfig
 from connected_accounts.exceptions import (
     ClientRejected,
@@ -70,6 +71,19 @@ class Provider:
     basic_auth_encoding: str = "form"
     token_request_format: str = "form"  # or json
     token_response_format: str = "json"  # or form, which is read where an answer is not JSON
+    # How an answer tells the tokens' lives: the first field that has a value, what the value is
+    # (seconds, milliseconds, timestamp, timestamp_ms, date), and the life where it tells none.
+    access_token_life_fields: tuple[str, ...] = ("expires_in",)
+    access_token_life_unit: str = "seconds"
+    access_token_life: int = 0  # seconds; 0: not known
+    refresh_token_life_fields: tuple[str, ...] = (
+        "refresh_token_expires_in",
+        "refresh_expires_in",
+        "x_refresh_token_expires_in",
+    )
+    refresh_token_life_unit: str = "seconds"
+    refresh_token_life: int = 0
+    token_request_params: Mapping[str, str] = {}  # sent with each token request besides
     code_request_fields: tuple[str, ...] = ()  # scope, sent with the code besides
     refresh_request_fields: tuple[str, ...] = ()  # of redirect_uri, scope
     token_request_inputs: tuple[str, ...] = ()  # of what was asked: sent with each token request
@@ -130,6 +144,13 @@ class Provider:
     def scopes(self) -> tuple[str, ...]:
         """What is asked for: the site's SCOPES, else the backend's default."""
         return self.default_scopes if self.config.scopes is None else self.config.scopes
+
+    @property
+    def refresh_at(self) -> float:
+        """The share of a token's life after which it is due: the provider's own, else the site's
+        REFRESH_AT."""
+        own = self.config.refresh_at
+        return float(conf.get("REFRESH_AT") if own is None else own)
 
     @property
     def refresh_policy(self) -> str:

@@ -24,11 +24,14 @@ RESERVED_PARAMS: Final = frozenset(
     }
     | {"code_challenge", "code_challenge_method", "request", "request_uri", "client_secret"}
 )
+LIFE_UNITS: Final = ("seconds", "milliseconds", "timestamp", "timestamp_ms", "date")
 CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "grant_type": ("authorization_code", "client_credentials", "personal_token"),
     "token_endpoint_auth_method": ("client_secret_post", "client_secret_basic", "none"),
     "revocation_auth_method": ("", "client_secret_post", "client_secret_basic", "none", "bare"),
     "basic_auth_encoding": ("form", "raw"),
+    "access_token_life_unit": LIFE_UNITS,
+    "refresh_token_life_unit": LIFE_UNITS,
     "token_request_format": ("form", "json"),
     "token_response_format": ("json", "form"),
     "revocation_request_format": ("form", "json"),

@@ -259,9 +259,13 @@ def _settle_failure(attempt: Attempt, error: ConnectedAccountsError) -> Connecte
     wait = backoff(account.failure_count + 1, retry_after)
     if unknown and retry_after is None and attempt.in_reuse_window:
         wait = timedelta(seconds=REPLAY_PAUSE)
+    retry_at = attempt.sent_at + wait
+    if _is_refusal(error) and account.expires_at and account.expires_at > attempt.sent_at:
+        # It may be one that refuses early: at the token's end it would be taken.
+        retry_at = min(retry_at, account.expires_at)
     if not account.mark_failed(
         code,
-        retry_at=attempt.sent_at + wait,
+        retry_at=retry_at,
         attempt_started_at=account.attempt_started_at if unknown else None,
     ):
         return ProviderUnavailable("overtaken")
@@ -271,6 +275,13 @@ def _settle_failure(attempt: Attempt, error: ConnectedAccountsError) -> Connecte
     logger.info("refresh failed: account=%s code=%s", account.pk, code)
     signals.refresh_failed.send_robust(ConnectedAccount, account=account, error=error)
     return error
+
+
+def _is_refusal(error: ConnectedAccountsError) -> bool:
+    """Whether the provider answered, and said no without asking for patience."""
+    if not isinstance(error, UnexpectedResponse) or error.retry_after is not None:
+        return False
+    return error.status is not None and 400 <= error.status < 500
 
 
 def refresh_claimed(attempt: Attempt) -> ConnectedAccountsError | None:

@@ -22,6 +22,7 @@ from connected_accounts.oauth2 import transport
 from connected_accounts.oauth2.request import build_request
 from connected_accounts.oauth2.session import ProviderSession, origin_of
 from connected_accounts.oauth2.token import (
+    LifeField,
     TokenResponse,
     parse_form,
     parse_json_object,
@@ -89,12 +90,13 @@ def request_token(provider: Provider, endpoints: Endpoints, data: dict[str, str]
     Raises ReauthorizationRequired, ClientRejected, ProviderUnavailable or UnexpectedResponse;
     ``sent`` of the last two says whether the provider may have acted all the same.
     """
+    besides = {name: str(value) for name, value in provider.token_request_params.items()}
     asked = {n: provider.inputs[n] for n in provider.token_request_inputs if n in provider.inputs}
     answer = _post(
         provider,
         endpoints,
         endpoints.token_endpoint,
-        provider.prepare_token_request(data | asked),
+        provider.prepare_token_request(besides | data | asked),
         body_format=provider.token_request_format,
         auth_method=provider.token_endpoint_auth_method,
     )
@@ -103,11 +105,7 @@ def request_token(provider: Provider, endpoints: Endpoints, data: dict[str, str]
         payload = parse_form(answer.body)
     if 200 <= answer.status < 300 and payload is not None:
         try:
-            return read_token_response(
-                provider.parse_token_response(payload),
-                scope_separator=provider.granted_scope_separator or provider.scope_separator,
-                token_types=provider.token_types,
-            )
+            return token_response_of(provider, provider.parse_token_response(payload))
         except UnexpectedResponse as error:
             # Some say with status 200 that it did not work.
             meant = _failure(provider, answer, payload)
@@ -116,6 +114,26 @@ def request_token(provider: Provider, endpoints: Endpoints, data: dict[str, str]
             error.status = answer.status
             raise
     raise _failure(provider, answer, payload)
+
+
+def token_response_of(provider: Provider, payload: Mapping[str, Any]) -> TokenResponse:
+    """Read a token answer in RFC 6749's words, or nearly, as the provider declares it. Raises
+    UnexpectedResponse."""
+    return read_token_response(
+        payload,
+        scope_separator=provider.granted_scope_separator or provider.scope_separator,
+        token_types=provider.token_types,
+        access_token_life=LifeField(
+            provider.access_token_life_fields,
+            provider.access_token_life_unit,
+            provider.access_token_life,
+        ),
+        refresh_token_life=LifeField(
+            provider.refresh_token_life_fields,
+            provider.refresh_token_life_unit,
+            provider.refresh_token_life,
+        ),
+    )
 
 
 @sensitive_variables()

@@ -7,6 +7,7 @@ from asgiref.sync import sync_to_async
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
+from connected_accounts import conf
 from connected_accounts.database.statements import read_one
 from connected_accounts.database.transactions import outside_transaction
 from connected_accounts.exceptions import (
@@ -26,7 +27,6 @@ from connected_accounts.refresh.on_demand import renew
 from connected_accounts.secret import Secret, clears_traceback_locals
 from connected_accounts.tokens.endpoint import session_for
 
-MARGIN: Final = timedelta(seconds=60)
 USED: Final = (
     "provider",
     "status",
@@ -44,7 +44,8 @@ USED: Final = (
 
 @clears_traceback_locals
 def get_access_token(account: ConnectedAccount) -> str:
-    """The account's access token, refreshed first when it expires within 60 s.
+    """The account's access token, refreshed first when it expires within 60 s (or within the
+    provider's REFRESH_MARGIN).
 
     One query when the token is fresh. Where the refresh fails, a token that is still valid is
     returned. Raises ReauthorizationRequired, ProviderUnavailable (without sending anything while
@@ -152,13 +153,14 @@ def _whole(row: ConnectedAccount) -> ConnectedAccount:
 
 
 def _is_stale(row: ConnectedAccount, now: datetime) -> bool:
-    if row.expires_at is None or row.expires_at - now > MARGIN:
+    if row.expires_at is None:
+        return False
+    margin = conf.refresh_margin(row.provider)
+    if row.expires_at - now > margin:
         return False
     life = _open(row).get("expires_in")
-    if life is None or life > MARGIN.total_seconds() or row.refreshed_at is None:
+    if life is None or life > margin.total_seconds() or row.refreshed_at is None:
         return True
-    if life == 0:  # of no use to anybody, so it is not believed: else each use would refresh
-        return now - row.refreshed_at > MARGIN
     # Tokens that live for less than the margin would be refreshed at every use: once half is gone.
     return row.expires_at <= now or now - row.refreshed_at > timedelta(seconds=life / 2)
 

@@ -40,6 +40,7 @@ MISTAKES: dict[str, list[Any]] = {
     "EXCLUSIVE": ["yes", 1],
     "REFRESH_POLICY": ["never", True],
     "MAX_REQUESTS_PER_SECOND": ["5", 0],
+    "REFRESH_MARGIN": ["60", 0],
 }
 CASES = [(name, value) for name, values in MISTAKES.items() for value in [*values, {"a": NO_TYPE}]]
 
