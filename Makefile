@@ -7,7 +7,9 @@ BENCH_ARGS ?=
 BENCH_VENV ?= .venv-bench
 
 python := $(VENV)/bin/python
-install := $(python) -m pip install --quiet --disable-pip-version-check --editable
+# `extras` is each target's own. The first run takes a minute or two, and says what it does.
+install = @echo "Installing the extras $(extras) into $(VENV) …" && \
+	$(python) -m pip install --quiet --disable-pip-version-check --editable '.[$(extras)]'
 
 .PHONY: help demo test prove lint types check wheel quickstart docs screenshots bench clean
 .DELETE_ON_ERROR:
@@ -82,20 +84,24 @@ clean:
 
 # A stamp is as old as the last installation: a newer pyproject.toml installs again.
 
+$(VENV)/demo.stamp: extras = demo
 $(VENV)/demo.stamp: pyproject.toml | $(VENV)/bin/pip
-	$(install) '.[demo]'
+	$(install)
 	@touch $@
 
+$(VENV)/test.stamp: extras = demo,test,movers
 $(VENV)/test.stamp: pyproject.toml | $(VENV)/bin/pip
-	$(install) '.[demo,test,movers]'
+	$(install)
 	@touch $@ $(VENV)/demo.stamp
 
+$(VENV)/dev.stamp: extras = demo,test,movers,dev
 $(VENV)/dev.stamp: pyproject.toml | $(VENV)/bin/pip
-	$(install) '.[demo,test,movers,dev]'
+	$(install)
 	@touch $@ $(VENV)/demo.stamp $(VENV)/test.stamp
 
+$(VENV)/docs.stamp: extras = docs
 $(VENV)/docs.stamp: pyproject.toml | $(VENV)/bin/pip
-	$(install) '.[docs]'
+	$(install)
 	@touch $@
 
 $(BENCH_VENV)/bench.stamp: pyproject.toml bench/requirements.txt | $(VENV)/bin/pip
@@ -113,4 +119,5 @@ $(VENV)/bin/pip:
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
 		echo "$(PYTHON) has no venv module. On Debian and Ubuntu: apt install python3-venv"; \
 		exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	@echo "Making a virtual environment in $(VENV) …"
+	@$(PYTHON) -m venv $(VENV)

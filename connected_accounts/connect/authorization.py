@@ -79,14 +79,14 @@ def start_authorization(
     endpoints = service.endpoints()
     service = _with_first_client(service, endpoints, redirect_uri)
     # What the provider does not offer is not asked for; the row keeps all that the site wanted.
-    asked = offered_scopes(service, wanted)
+    offered = offered_scopes(service, wanted)
     own_database_once(provider)
     nonce = state.new_secret()
     nonce_digest = digest(nonce)
     verifier = pkce.new_code_verifier() if service.code_challenge_method else ""
     # OpenID Connect Core 3.1.2.1
     oidc_nonce = state.new_secret() if "openid" in asked else ""
-    row = {
+    columns = {
         "nonce_digest": nonce_digest,
         "code_verifier": seal(verifier, purpose=VERIFIER_PURPOSE, bound_to=nonce_digest),
         "user": user.pk if user is not None else None,
@@ -106,16 +106,16 @@ def start_authorization(
     }
     # The pair in settings holds where nobody entered another; one statement sees to that, too.
     entered = (ProviderClient, entered_here(service)) if service.config.client_id else None
-    if not insert_one(AuthorizationRequest, row, unless=entered):
+    if not insert_one(AuthorizationRequest, columns, unless=entered):
         service = with_client_in_use(service)
-        asked = offered_scopes(service, wanted)
-        row["client_id"] = service.client.client_id
-        insert_one(AuthorizationRequest, row)
+        offered = offered_scopes(service, wanted)
+        columns["client_id"] = service.client.client_id
+        insert_one(AuthorizationRequest, columns)
     return _authorization_url(
         service,
         endpoints,
         account,
-        scope=service.scope_separator.join(asked),
+        scope=service.scope_separator.join(offered),
         redirect_uri=redirect_uri,
         state=state.sign(nonce),
         nonce=oidc_nonce,
@@ -174,17 +174,18 @@ def _authorization_url(
     account: ConnectedAccount | None,
     *,
     code_verifier: str,
-    **asked: str,
+    **offered: str,
 ) -> str:
     """The address of the request, with the parameters in ``asked`` that are not empty."""
     params = {str(k): str(v) for k, v in provider.authorization_params.items()}
     if account is not None:
-        known = account.label or account.subject
+        account_name = account.label or account.subject
         params |= {
-            str(k): str(v).replace("{label}", known) for k, v in provider.reconnect_params.items()
+            str(k): str(v).replace("{label}", account_name)
+            for k, v in provider.reconnect_params.items()
         }
     params |= {"response_type": "code", "client_id": provider.client.client_id}
-    params |= {name: value for name, value in asked.items() if value}
+    params |= {name: value for name, value in offered.items() if value}
     if code_verifier:
         params["code_challenge"] = pkce.code_challenge(code_verifier)
         params["code_challenge_method"] = "S256"

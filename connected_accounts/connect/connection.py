@@ -25,7 +25,7 @@ from connected_accounts.tokens.lifetimes import grant_values
 def store_connection(
     provider: Provider,
     endpoints: Endpoints,
-    row: AuthorizationRequest,
+    request: AuthorizationRequest,
     token: TokenResponse,
     document: dict[str, Any],
     identity: Identity,
@@ -40,29 +40,29 @@ def store_connection(
     Raises AuthorizationDenied (``other_account``, ``account_in_use``) where the identity may not be
     stored for this owner; nothing is changed then.
     """
-    identity = _as_known(row, identity)
+    identity = _as_known(request, identity)
     seal_id = uuid.uuid4()
     values = grant_values(provider, token, document, seal_id=seal_id, sent_at=sent_at) | {
         "seal_id": seal_id,
         "label": identity.label[:255],
-        "scopes_requested": row.scopes,
-        "scopes_granted": row.scopes if token.scope is None else list(token.scope),
+        "scopes_requested": request.scopes,
+        "scopes_granted": request.scopes if token.scope is None else list(token.scope),
         "connected_at": sent_at,
-        "client_id": row.client_id,
+        "client_id": request.client_id,
         "endpoint_fingerprint": endpoints.token_fingerprint(),
-        "inputs": row.inputs,
+        "inputs": request.inputs,
     }
     try:
         account, created = retried(
-            lambda: _write(provider, row, identity, values, sent_at, own_client)
+            lambda: _write(provider, request, identity, values, sent_at, own_client)
         )
     except AuthorizationDenied as refused:
         Event.record(
             Kind.REFUSED,
             at=sent_at,
             detail=refused.code,
-            provider=row.provider,
-            owner=row.owner_key,
+            provider=request.provider,
+            owner=request.owner_key,
         )
         raise
     security.log(
@@ -77,7 +77,7 @@ def store_connection(
 
 def _write(
     provider: Provider,
-    row: AuthorizationRequest,
+    request: AuthorizationRequest,
     identity: Identity,
     values: dict[str, Any],
     at: datetime,
@@ -89,37 +89,37 @@ def _write(
     with transaction.atomic(durable=True):
         if provider.config.exclusive:
             lock_state_row(provider.alias)
-        _refuse_identity(provider, row, identity)
+        _refuse_identity(provider, request, identity)
         if not provider.revokes_whole_authorization:
-            queue_replaced(row.owner_key, row.provider, identity.subject, at=at)
+            queue_replaced(request.owner_key, request.provider, identity.subject, at=at)
         account, created = ConnectedAccount.objects.mark_connected(
-            user=row.user if row.owner_key == owner_key(row.user) else None,
-            owner=row.owner_key,
-            provider=row.provider,
+            user=request.user if request.owner_key == owner_key(request.user) else None,
+            owner=request.owner_key,
+            provider=request.provider,
             subject=identity.subject,
             values=values,
         )
         if own_client is not None:
-            store_own_client(own_client, provider=row.provider, owner=row.owner_key, at=at)
+            store_own_client(own_client, provider=request.provider, owner=request.owner_key, at=at)
         kind = Kind.CONNECTED if created else Kind.RECONNECTED
-        Event.record(kind, account, at=at, detail=acted_for(row.user, row.owner_key))
+        Event.record(kind, account, at=at, detail=acted_for(request.user, request.owner_key))
     return account, created
 
 
-def _as_known(row: AuthorizationRequest, identity: Identity) -> Identity:
+def _as_known(request: AuthorizationRequest, identity: Identity) -> Identity:
     """On a reconnect, the identity under the spelling that the account has."""
-    if row.account is not None and row.account.subject in identity.also:
-        return replace(identity, subject=row.account.subject)
+    if request.account is not None and request.account.subject in identity.other_subjects:
+        return replace(identity, subject=request.account.subject)
     return identity
 
 
-def _refuse_identity(provider: Provider, row: AuthorizationRequest, identity: Identity) -> None:
+def _refuse_identity(provider: Provider, request: AuthorizationRequest, identity: Identity) -> None:
     """Raise AuthorizationDenied where this identity may not be stored for this owner."""
     subject_digest = digest(identity.subject)
-    if row.account is not None and row.account.subject_digest != subject_digest:
+    if request.account is not None and request.account.subject_digest != subject_digest:
         raise AuthorizationDenied("other_account")
     if not provider.config.exclusive:
         return
     others = ConnectedAccount.objects.current().at(provider.alias)
-    if others.filter(subject_digest=subject_digest).exclude(owner_key=row.owner_key).exists():
+    if others.filter(subject_digest=subject_digest).exclude(owner_key=request.owner_key).exists():
         raise AuthorizationDenied("account_in_use")

@@ -13,7 +13,7 @@ from django.views.decorators.debug import sensitive_variables
 from connected_accounts.clients.credentials import with_client_in_use
 from connected_accounts.connect.authorization import requested_scopes
 from connected_accounts.connect.connection import store_connection
-from connected_accounts.connect.refusals import refusals_told
+from connected_accounts.connect.refusals import logs_refusals
 from connected_accounts.database.transactions import in_sites_transaction
 from connected_accounts.exceptions import (
     ClientRejected,
@@ -35,7 +35,7 @@ from connected_accounts.secret import Secret
 REJECTED = (401, 403)
 
 
-@refusals_told
+@logs_refusals
 @sensitive_variables()
 def connect_directly(
     *,
@@ -91,7 +91,7 @@ def connect_directly(
         token = _token(service, endpoints, texts, wanted)
         identity = identify(service, endpoints, token)
     except ConnectedAccountsError as error:
-        raise _meant(error) from None
+        raise _as_credentials_error(error) from None
     if user is not None and not may_still_connect(user, key):
         raise InvalidState("not_permitted")  # the provider took its time
     own = service.client if service.client.owned else None
@@ -124,7 +124,7 @@ def _token(
     return exchange_client_credentials(service, endpoints, scopes)
 
 
-def _meant(error: ConnectedAccountsError) -> ConnectedAccountsError:
+def _as_credentials_error(error: ConnectedAccountsError) -> ConnectedAccountsError:
     """What a failure says of what was entered."""
     refused = isinstance(error, ClientRejected | ReauthorizationRequired)
     status = getattr(error, "status", None)

@@ -20,7 +20,7 @@ from connected_accounts.exceptions import (
     UnexpectedResponse,
 )
 from connected_accounts.oauth2 import transport
-from connected_accounts.oauth2.discovery import RETRY_AFTER, age_of, kept
+from connected_accounts.oauth2.discovery import RETRY_AFTER, age_of, cached_document
 from connected_accounts.oauth2.session import origin_of
 from connected_accounts.oauth2.token import parse_json_object
 
@@ -50,10 +50,12 @@ def description(
     ``manifest_too_large``).
     """
     key = f"badge_connect:{version}:{base}:{' '.join(sorted(listed))}"
-    told = kept(key, lambda: _find(base, (version,) if version else ORDER, listed, public))
-    if "refused" in told:
-        raise UnexpectedResponse(told["refused"], sent=False)
-    return told
+    endpoints = cached_document(
+        key, lambda: _find(base, (version,) if version else ORDER, listed, public)
+    )
+    if "refused" in endpoints:
+        raise UnexpectedResponse(endpoints["refused"], sent=False)
+    return endpoints
 
 
 def _find(
@@ -63,12 +65,12 @@ def _find(
         for version in versions:
             answer = _fetch(base, PLACES[version], listed, public)
             document = parse_json_object(answer.body) if answer.status == 200 else None
-            told = READERS[version](document, base) if document is not None else None
-            if told is not None:
-                for name, url in told.items():
+            endpoints = READERS[version](document, base) if document is not None else None
+            if endpoints is not None:
+                for name, url in endpoints.items():
                     if name != "scopes" and url and not _is_listed(url, base, listed):
                         raise UnexpectedResponse("unlisted_host", sent=False)
-                return told, age_of(answer.headers)
+                return endpoints, age_of(answer.headers)
         code = "no_manifest"
     except UnexpectedResponse as error:
         # A name of their own: these two happen elsewhere too, where trying again makes sense.
@@ -160,9 +162,9 @@ def _read_v3p0(document: Mapping[str, Any], base: str) -> dict[str, Any] | None:
 READERS: Final = {"v2p1": _read_v2p1, "v3p0": _read_v3p0}
 
 
-def _complete(told: dict[str, Any]) -> dict[str, Any] | None:
+def _complete(endpoints: dict[str, Any]) -> dict[str, Any] | None:
     needed = ("authorization_endpoint", "token_endpoint", "api_base_url")
-    return told if all(told[name] for name in needed) else None
+    return endpoints if all(endpoints[name] for name in needed) else None
 
 
 def _within(document: Any, *steps: str) -> Mapping[str, Any]:

@@ -26,7 +26,7 @@ class Moved:
     cannot be told, since their provider does not say now where it is."""
 
     hosts: Counter[str] = field(default_factory=Counter)
-    untold: int = 0
+    unknown: int = 0
 
 
 def moved(alias: str) -> Moved:
@@ -70,7 +70,7 @@ def _elsewhere(
                 known[key] = _today(provider, row.inputs)
             today = known[key]
             if today is None:
-                told.untold += 1
+                told.unknown += 1
             elif row.endpoint_fingerprint != today[1]:
                 yield row, row.endpoint_fingerprint, *today
 

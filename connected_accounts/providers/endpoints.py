@@ -12,11 +12,11 @@ from connected_accounts.exceptions import ConfigurationError, UnexpectedResponse
 @dataclass(frozen=True)
 class Identity:
     """Who the account is at the provider. ``subject`` is stable and unique there; ``label`` is what
-    a person recognises; ``also`` are other spellings of the same subject."""
+    a person recognises; ``other_subjects`` are other spellings of it."""
 
     subject: str
     label: str = ""
-    also: frozenset[str] = frozenset()
+    other_subjects: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         text = self.subject + self.label

@@ -175,14 +175,14 @@ class _Drain:
     def take(self, wanted: int, pool: ThreadPoolExecutor) -> None:
         """Claim as many accounts as there are places to send from, and start them."""
         try:
-            places = reserve_slots(self.provider, wanted)
-            attempts = self.claim(len(places)) if places else []
+            slots = reserve_slots(self.provider, wanted)
+            attempts = self.claim(len(slots)) if slots else []
         except Error as error:
             _forgive(error)
             self.claiming = False  # what is in flight is finished; beat starts the next drain
             return
-        for attempt, place in zip(attempts, places, strict=False):
-            attempt.not_before = time.monotonic() + place
+        for attempt, delay in zip(attempts, slots, strict=False):
+            attempt.not_before = time.monotonic() + delay
             blocked = prepare(attempt)
             if blocked is None:
                 future = pool.submit(ask, attempt)

@@ -13,17 +13,17 @@ from connected_accounts.security import SecurityEvent
 from connected_accounts.tokens.identity import identify
 
 
-def end_if_dead(row: ConnectedAccount) -> None:
+def end_if_dead(account: ConnectedAccount) -> None:
     """Ask the provider, once, whose the token is; end the grant where it says that it is nobody's.
 
     For a token without an end and without anything to refresh it with (a personal token), after an
     API has refused it: one call alone may be refused for reasons of its own. ``row`` has its token
     loaded.
     """
-    provider = get_provider(row.provider).bound(inputs=row.inputs)
+    provider = get_provider(account.provider).bound(inputs=account.inputs)
     if provider.identity_source != "userinfo":
         return
-    token = read_token_response({"access_token": row.open_token()["access_token"]})
+    token = read_token_response({"access_token": account.open_token()["access_token"]})
     try:
         identify(provider, provider.endpoints(), token)
         return  # alive
@@ -32,21 +32,21 @@ def end_if_dead(row: ConnectedAccount) -> None:
             return
     personal = provider.grant_type == "personal_token"
     reason = Reason.CREDENTIALS_REJECTED if personal else Reason.REVOKED
-    end_grant(row, reason, at=timezone.now())
+    end_grant(account, reason, at=timezone.now())
 
 
-def end_grant(row: ConnectedAccount, reason: Reason, *, at: datetime) -> bool:
+def end_grant(account: ConnectedAccount, reason: Reason, *, at: datetime) -> bool:
     """Mark that the person must connect again, and tell of it, once. False: the row is no longer
     as it was read, and nothing was done."""
-    if not row.mark_reconnect_required(reason):
+    if not account.mark_reconnect_required(reason):
         return False
-    Event.record(Kind.RECONNECT_REQUIRED, row, at=at, detail=reason)
+    Event.record(Kind.RECONNECT_REQUIRED, account, at=at, detail=reason)
     security.log(
         SecurityEvent.RECONNECT_REQUIRED,
-        provider=row.provider,
-        owner=row.owner_key,
-        account=row.pk,
+        provider=account.provider,
+        owner=account.owner_key,
+        account=account.pk,
         reason=reason.value,
     )
-    signals.reconnect_required.send_robust(ConnectedAccount, account=row, reason=reason.value)
+    signals.reconnect_required.send_robust(ConnectedAccount, account=account, reason=reason.value)
     return True

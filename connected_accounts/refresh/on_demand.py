@@ -47,12 +47,12 @@ def refresh(account: ConnectedAccount) -> None:
 def look(pk: int) -> ConnectedAccount:
     """The row as it is now, without its token. Raises ReauthorizationRequired when it is gone or
     its grant has ended."""
-    row: ConnectedAccount | None = ConnectedAccount.objects.current().filter(pk=pk).first()
-    if row is None:
+    account: ConnectedAccount | None = ConnectedAccount.objects.current().filter(pk=pk).first()
+    if account is None:
         raise ReauthorizationRequired("disconnected")
-    if row.needs_reconnect:
-        raise ReauthorizationRequired(row.reason)
-    return row
+    if account.needs_reconnect:
+        raise ReauthorizationRequired(account.reason)
+    return account
 
 
 def renew(before: ConnectedAccount) -> None:
@@ -89,27 +89,27 @@ def _renew_claimed(attempt: Attempt, before: ConnectedAccount) -> None:
     # Somebody may have finished between our look and our claim.
     try:
         done = _is_newer(attempt.account, before)
-        place = 0.0 if done else wait_for_slot(attempt.provider)
+        delay = 0.0 if done else wait_for_slot(attempt.provider)
     except ProviderUnavailable:
         attempt.account.release(attempt_started_at=attempt.unresolved_since)
         raise
     if done:
         attempt.account.release(attempt_started_at=None)
         return
-    attempt.not_before = time.monotonic() + place
+    attempt.not_before = time.monotonic() + delay
     error = refresh_claimed(attempt)
     note_provider_failure(attempt)
     if error is not None:
         raise error
 
 
-def _is_newer(row: ConnectedAccount, before: ConnectedAccount) -> bool:
+def _is_newer(account: ConnectedAccount, before: ConnectedAccount) -> bool:
     """Whether the grant was renewed since ``before``. Raises ProviderUnavailable where another's
     attempt failed since: one request to a provider in trouble is enough."""
-    if row.refreshed_at != before.refreshed_at or row.seal_id != before.seal_id:
+    if account.refreshed_at != before.refreshed_at or account.seal_id != before.seal_id:
         return True
-    if row.failure_count > before.failure_count:
-        raise ProviderUnavailable(row.last_error, sent=False)
+    if account.failure_count > before.failure_count:
+        raise ProviderUnavailable(account.last_error, sent=False)
     return False
 
 

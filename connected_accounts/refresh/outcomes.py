@@ -97,13 +97,13 @@ def _settle_rejection(attempt: Attempt, error: ClientRejected) -> ConnectedAccou
 def _settle_success(attempt: Attempt, token: TokenResponse) -> ConnectedAccountsError | None:
     account, provider = attempt.account, attempt.provider
     grant = _grant(attempt, token)
-    if grant.named is not None:
+    if grant.other_identity is not None:
         revoke_orphan(
             provider,
             attempt.endpoints,
             account,
             grant.document,
-            subject=grant.named.subject,
+            subject=grant.other_identity.subject,
             at=attempt.sent_at,
         )
         return _settle_reauthorization(attempt, ReauthorizationRequired(Reason.IDENTITY_CHANGED))
@@ -121,7 +121,7 @@ def _settle_success(attempt: Attempt, token: TokenResponse) -> ConnectedAccounts
         return error
     if not stored:
         return ProviderUnavailable("overtaken")
-    _tell(attempt, grant, known)
+    _announce_refresh(attempt, grant, known)
     return None
 
 
@@ -132,12 +132,12 @@ class _Grant:
 
     values: dict[str, Any] = field(repr=False)
     document: dict[str, Any] = field(repr=False)
-    named: Identity | None = None
+    other_identity: Identity | None = None
 
 
 def _grant(attempt: Attempt, token: TokenResponse) -> _Grant:
     account, provider = attempt.account, attempt.provider
-    token = _believable(attempt, token)
+    token = _with_claims(attempt, token)
     document = token_document(token, previous=attempt.document)
     values = grant_values(
         provider,
@@ -149,10 +149,10 @@ def _grant(attempt: Attempt, token: TokenResponse) -> _Grant:
     )
     values["refreshed_at"] = attempt.sent_at
     values["scopes_granted"] = account.scopes_granted if token.scope is None else list(token.scope)
-    return _Grant(values, document, _is_somebody_else(attempt, token))
+    return _Grant(values, document, _other_identity(attempt, token))
 
 
-def _tell(attempt: Attempt, grant: _Grant, known: set[str]) -> None:
+def _announce_refresh(attempt: Attempt, grant: _Grant, known: set[str]) -> None:
     """Say that an account was refreshed, and whether its scopes are others than those ``known``."""
     account, scopes = attempt.account, grant.values["scopes_granted"]
     if set(scopes) != known:
@@ -174,7 +174,7 @@ def settle_together(answers: Answers) -> Answers:
         if isinstance(outcome, TokenResponse) and not attempt.refused:
             with suppress(Exception):  # settled by itself, it will say what is wrong
                 grant = _grant(attempt, outcome)
-                if grant.named is None:
+                if grant.other_identity is None:
                     grants.append((attempt, grant, set(attempt.account.scopes_granted)))
     if len(grants) < 2:
         return answers
@@ -190,12 +190,12 @@ def settle_together(answers: Answers) -> Answers:
     if not stored:
         return answers
     for attempt, grant, known in grants:
-        _tell(attempt, grant, known)
+        _announce_refresh(attempt, grant, known)
     settled = {id(attempt) for attempt, _, _ in grants}
     return [answer for answer in answers if id(answer[0]) not in settled]
 
 
-def _believable(attempt: Attempt, token: TokenResponse) -> TokenResponse:
+def _with_claims(attempt: Attempt, token: TokenResponse) -> TokenResponse:
     """The answer with its id_token's claims; without the id_token where that is not this client's.
 
     The tokens are kept all the same: they are the only ones there are.
@@ -207,22 +207,26 @@ def _believable(attempt: Attempt, token: TokenResponse) -> TokenResponse:
         return replace(token, id_token=None)
 
 
-def _is_somebody_else(attempt: Attempt, token: TokenResponse) -> Identity | None:
+def _other_identity(attempt: Attempt, token: TokenResponse) -> Identity | None:
     """Whom the answer names, where that is not the account's owner and the provider says so for
     free: in an id_token, or in the token answer itself."""
     provider, account = attempt.provider, attempt.account
     if token.claims and attempt.document.get("id_token"):
         before = replace(token, id_token=Secret(attempt.document["id_token"]))
-        known = _believable(attempt, before).claims.get("sub")
+        known = _with_claims(attempt, before).claims.get("sub")
         if known is not None and known != token.claims["sub"]:
             return Identity(str(token.claims["sub"]))
     if provider.identity_source != "token_response":
         return None
     try:
-        named = identity_of(provider, None, token)
+        other_identity = identity_of(provider, None, token)
     except ProviderError:
         return None
-    return None if account.subject in {named.subject, *named.also} else named
+    return (
+        None
+        if account.subject in {other_identity.subject, *other_identity.other_subjects}
+        else other_identity
+    )
 
 
 def _settle_reauthorization(
@@ -255,7 +259,7 @@ def _settle_failure(attempt: Attempt, error: ConnectedAccountsError) -> Connecte
     retry_after = error.retry_after if isinstance(error, ProviderError) else None
     closed = isinstance(error, Undecryptable)
     code = "undecryptable" if closed else error.code
-    told = account.last_error == code if closed else account.failure_count > 0
+    already_noted = account.last_error == code if closed else account.failure_count > 0
     wait = backoff(account.failure_count + 1, retry_after)
     if unknown and retry_after is None and attempt.in_reuse_window:
         wait = timedelta(seconds=REPLAY_PAUSE)
@@ -269,7 +273,7 @@ def _settle_failure(attempt: Attempt, error: ConnectedAccountsError) -> Connecte
         attempt_started_at=account.attempt_started_at if unknown else None,
     ):
         return ProviderUnavailable("overtaken")
-    if not told:
+    if not already_noted:
         kind = Kind.UNDECRYPTABLE if closed else Kind.REFRESH_FAILED
         Event.record(kind, account, at=attempt.sent_at, detail=error.code)
     logger.info("refresh failed: account=%s code=%s", account.pk, code)

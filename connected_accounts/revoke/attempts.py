@@ -60,30 +60,32 @@ class RevocationCall:
     delay: float = 0.0
 
 
-def claim(row: Revocation, now: datetime) -> bool:
+def claim(revocation: Revocation, now: datetime) -> bool:
     """Make the row ours for a while. False: another worker has it."""
-    mine = Revocation.objects.filter(pk=row.pk, attempts=row.attempts, outcome=row.outcome)
+    mine = Revocation.objects.filter(
+        pk=revocation.pk, attempts=revocation.attempts, outcome=revocation.outcome
+    )
     if not mine.update(attempts=F("attempts") + 1, next_attempt_at=now + CLAIM):
         return False
-    row.attempts += 1
+    revocation.attempts += 1
     return True
 
 
-def plan(row: Revocation, delay: float = 0.0) -> RevocationCall | RevocationResult:
+def plan(revocation: Revocation, delay: float = 0.0) -> RevocationCall | RevocationResult:
     """What to call, in ``wait`` seconds; or the result, where nothing can be called."""
     try:
-        provider = get_provider(row.provider)
-        if not pauses.is_this_deployments(pauses.get_or_create_state(row.provider)):
+        provider = get_provider(revocation.provider)
+        if not pauses.is_this_deployments(pauses.get_or_create_state(revocation.provider)):
             raise ConfigurationError("other_site")  # in a copy it would end the original's grant
-        provider = provider.bound(inputs=row.inputs)
+        provider = provider.bound(inputs=revocation.inputs)
         endpoints = provider.endpoints()
-        if endpoints.token_fingerprint() != row.endpoint_fingerprint:
+        if endpoints.token_fingerprint() != revocation.endpoint_fingerprint:
             raise ConfigurationError("endpoints_changed")
-        clients = clients_of(provider, row.client_id, row.owner_key)
+        clients = clients_of(provider, revocation.client_id, revocation.owner_key)
         needs_client = provider.grant_type != "personal_token" and endpoints.revocation_endpoint
         if needs_client and not clients:
             raise ConfigurationError("client_id_changed")
-        document = open_document(row.token, row.seal_id)
+        document = open_document(revocation.token, revocation.seal_id)
     except ConnectedAccountsError as failure:
         return _result_of(failure)
     candidates = [provider.bound(client=client) for client in clients] or [provider]
@@ -119,50 +121,54 @@ def _result_of(failure: ConnectedAccountsError) -> RevocationResult:
     )
 
 
-def settle(row: Revocation, result: RevocationResult, now: datetime) -> None:
+def settle(revocation: Revocation, result: RevocationResult, now: datetime) -> None:
     """Write down what came of an attempt, and an event where it settles something."""
     outcome = result.outcome
-    if outcome is Outcome.PENDING and (row.outcome == Outcome.GIVEN_UP or is_overdue(row, now)):
+    if outcome is Outcome.PENDING and (
+        revocation.outcome == Outcome.GIVEN_UP or is_overdue(revocation, now)
+    ):
         outcome = Outcome.GIVEN_UP
     values: dict[str, Any] = {"outcome": outcome, "last_error": result.error[:64]}
     if outcome is Outcome.PENDING:
-        values["next_attempt_at"] = now + backoff(row.attempts, result.retry_after)
+        values["next_attempt_at"] = now + backoff(revocation.attempts, result.retry_after)
     elif outcome is Outcome.GIVEN_UP:
         # The remainder: it keeps its token, and is tried once a day until it is purged.
         values |= {
             "next_attempt_at": now + REMAINDER_EVERY,
-            "finished_at": row.finished_at or now,
+            "finished_at": revocation.finished_at or now,
         }
     else:
         # Nothing is kept that is of no more use.
         values |= {"next_attempt_at": None, "finished_at": now, "token": None}
-    mine = Revocation.objects.filter(pk=row.pk, attempts=row.attempts, outcome=row.outcome)
+    mine = Revocation.objects.filter(
+        pk=revocation.pk, attempts=revocation.attempts, outcome=revocation.outcome
+    )
     if not mine.update(**values):
         return
-    if result.error == UNDECRYPTABLE != row.last_error:
+    if result.error == UNDECRYPTABLE != revocation.last_error:
         security.log(
             security.SecurityEvent.UNDECRYPTABLE,
-            provider=row.provider,
-            owner=row.owner_key,
+            provider=revocation.provider,
+            owner=revocation.owner_key,
             reason=result.detail,
         )
-        Event.record(Kind.UNDECRYPTABLE, row, at=now, detail=result.detail)
-    if outcome == row.outcome:
+        Event.record(Kind.UNDECRYPTABLE, revocation, at=now, detail=result.detail)
+    if outcome == revocation.outcome:
         return
-    orphaned_clients().filter(provider=row.provider, owner_key=row.owner_key).delete()
+    orphaned_clients().filter(provider=revocation.provider, owner_key=revocation.owner_key).delete()
     kind = Kind.GIVEN_UP if outcome is Outcome.GIVEN_UP else Kind.REVOKED
     detail = result.error if outcome is Outcome.GIVEN_UP else outcome.value
-    Event.record(kind, row, at=now, detail=detail)
-    logger.info("revocation settled: provider=%s outcome=%s", row.provider, outcome.value)
+    Event.record(kind, revocation, at=now, detail=detail)
+    logger.info("revocation settled: provider=%s outcome=%s", revocation.provider, outcome.value)
 
 
-def is_overdue(row: Revocation, now: datetime) -> bool:
-    return (now - row.created_at).total_seconds() >= float(conf.get("REVOKE_GIVE_UP_AFTER"))
+def is_overdue(revocation: Revocation, now: datetime) -> bool:
+    return (now - revocation.created_at).total_seconds() >= float(conf.get("REVOKE_GIVE_UP_AFTER"))
 
 
 def give_up_overdue(now: datetime, limit: int) -> None:
     """Give up what was tried before, is over its time, and did not get a turn in this round."""
     late = now - timedelta(seconds=float(conf.get("REVOKE_GIVE_UP_AFTER")))
     rows = Revocation.objects.due(now).filter(outcome=Outcome.PENDING, attempts__gt=0)
-    for row in rows.filter(created_at__lte=late).order_by("next_attempt_at")[:limit]:
-        settle(row, RevocationResult(Outcome.PENDING, row.last_error), now)
+    for revocation in rows.filter(created_at__lte=late).order_by("next_attempt_at")[:limit]:
+        settle(revocation, RevocationResult(Outcome.PENDING, revocation.last_error), now)

@@ -88,10 +88,10 @@ def revoke_before_delete(
             **{name: getattr(instance, name) for name in _COPIED},
         )
     Event.record(Kind.DISCONNECTED, instance, at=now, using=using, detail=instance.deleted_by)
-    _tell_after_commit(instance, using)
+    _announce_after_commit(instance, using)
 
 
-def _tell_after_commit(account: ConnectedAccount, using: str) -> None:
+def _announce_after_commit(account: ConnectedAccount, using: str) -> None:
     tell = partial(
         security.log,
         SecurityEvent.DISCONNECTED,
@@ -173,7 +173,7 @@ def _disconnect_batch(pks: list[int]) -> int:
         going.is_queued_for_revocation = True
         going.delete()
         for row in found:
-            _tell_after_commit(row, router.db_for_write(ConnectedAccount))
+            _announce_after_commit(row, router.db_for_write(ConnectedAccount))
     return len(pks)
 
 
@@ -245,15 +245,15 @@ def revoke_pending(*, now: datetime | None = None, seconds: float = 50) -> int:
                 lanes.clear()
             for alias in list(lanes):
                 busy = sum(row.provider == alias for row in in_flight.values())
-                place = _place(alias) if busy < CALLS_PER_PROVIDER else None
-                if place is None:
+                delay = _delay_of_slot(alias) if busy < CALLS_PER_PROVIDER else None
+                if delay is None:
                     continue
                 row = _next_claimed(lanes, alias, now)
                 if row is None:
                     del lanes[alias]
                     continue
                 tried += 1
-                planned = attempts.plan(row, place)
+                planned = attempts.plan(row, delay)
                 if isinstance(planned, attempts.RevocationResult):
                     attempts.settle(row, planned, now)
                 else:
@@ -288,10 +288,10 @@ def _outbox() -> RevocationQuerySet:
     return Revocation.objects.using(router.db_for_write(Revocation))
 
 
-def _place(alias: str) -> float | None:
+def _delay_of_slot(alias: str) -> float | None:
     """In how many seconds a call may be sent under the provider's rate limit; None: not yet."""
     try:
-        places = reserve_slots(get_provider(alias), 1)
+        slots = reserve_slots(get_provider(alias), 1)
     except ConfigurationError:
         return 0.0  # nothing will be sent
-    return places[0] if places else None
+    return slots[0] if slots else None

@@ -133,7 +133,7 @@ class TestIdToken(Harness):
     @pytest.fixture(autouse=True)
     def _discovered(self) -> Iterator[None]:
         discovery.clear_cache()
-        discovery.kept(f"issuer:{ISSUER}", lambda: ({"issuer": ISSUER}, 3600.0))
+        discovery.cached_document(f"issuer:{ISSUER}", lambda: ({"issuer": ISSUER}, 3600.0))
         yield
         discovery.clear_cache()
 

@@ -65,7 +65,7 @@ def alias(request: pytest.FixtureRequest, settings: Any) -> Iterator[str]:
     discovery.clear_cache()
     if name in ISSUERS:
         metadata = recorded("well_known", f"{name}_metadata").json
-        discovery.kept(f"issuer:{ISSUERS[name]}", lambda: (metadata, 3600.0))
+        discovery.cached_document(f"issuer:{ISSUERS[name]}", lambda: (metadata, 3600.0))
     yield name
     discovery.clear_cache()
 

@@ -14,7 +14,7 @@ KEPT: Final = 60.0  # seconds
 Found = TypeVar("Found")
 
 
-def kept(key: str, find: Callable[[], Found]) -> Found:
+def cached_if_slow(key: str, find: Callable[[], Found]) -> Found:
     """What ``find`` returns, or what it returned within the last minute where that took a while.
     Without a cache it is always fresh."""
     with suppress(Exception):  # the cache's own trouble is no reason to show nothing
