@@ -85,7 +85,7 @@ def start_authorization(
     nonce_digest = digest(nonce)
     verifier = pkce.new_code_verifier() if service.code_challenge_method else ""
     # OpenID Connect Core 3.1.2.1
-    oidc_nonce = state.new_secret() if "openid" in asked else ""
+    oidc_nonce = state.new_secret() if "openid" in offered else ""
     columns = {
         "nonce_digest": nonce_digest,
         "code_verifier": seal(verifier, purpose=VERIFIER_PURPOSE, bound_to=nonce_digest),
