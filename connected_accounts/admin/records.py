@@ -42,7 +42,7 @@ class RevocationAdmin(ReadOnlyAdmin):
         "last_error",
         "created_at",
     )
-    list_filter = (ProviderFilter, "outcome")
+    list_filter = (ProviderFilter, "outcome", "cause")
     search_fields = ("label__istartswith", "subject__startswith", "owner_key__exact")
     ordering = ("-pk",)
     fields = (
@@ -50,6 +50,7 @@ class RevocationAdmin(ReadOnlyAdmin):
         "label",
         "subject",
         "owner_key",
+        "cause",
         "outcome",
         "attempts",
         "last_error",

@@ -85,6 +85,8 @@ class ConnectedAccount(models.Model):
         )
         indexes = (
             models.Index(fields=["provider", "refresh_at"], name="connected_accounts_due"),
+            # Who else has the same account of the provider.
+            models.Index(fields=["provider", "subject_digest"], name="connected_accounts_subject"),
             # For the figures of connections_status and the admin, counted in the index alone.
             models.Index(
                 fields=["provider", "status", "failure_count"], name="connected_accounts_health"

@@ -109,8 +109,8 @@ class ConnectedAccountQuerySet(models.QuerySet["ConnectedAccount"]):
         """Create the account of an owner, or put a new grant into it; return it and whether it is
         new. The new generation makes a refresh in flight come too late."""
         values = {
-            **values,
             **AFTER_SUCCESS,
+            **values,
             "subject": subject,
             "status": Status.ACTIVE,
             "refreshed_at": None,

@@ -39,6 +39,12 @@ def server_metadata(issuer: str) -> Mapping[str, Any]:
     return cached_document(f"issuer:{issuer}", lambda: _fetch_all(issuer))
 
 
+def known_metadata(issuer: str) -> Mapping[str, Any] | None:
+    """What this process knows of ``issuer`` by now, asking nobody; None: nothing."""
+    found = _cache.get(f"issuer:{issuer}")
+    return found[1] or None if found is not None else None
+
+
 def cached_document(
     key: str, fetch: Callable[[], tuple[Mapping[str, Any], float]]
 ) -> Mapping[str, Any]:

@@ -96,9 +96,9 @@ class Provider:
     client_errors: tuple[str, ...] = ("invalid_client", "unauthorized_client")
     token_types: tuple[str, ...] = ("bearer",)  # that are a bearer, in lower case
     already_revoked_text: str = ""  # part of the error text that means: no such token any more
-    # Whether revoking one token ends all that the person allowed the site: then the old grant is
-    # not revoked when a new one takes its place.
-    revokes_whole_authorization: bool = True
+    # Whether revoking one token ends all that the person allowed the site, in every browser: then a
+    # grant that nobody uses is not revoked while an account there goes on.
+    revokes_whole_authorization: bool = False
     code_challenge_method: str = "S256"  # or empty: the provider does not take it
     authorization_params: Mapping[str, str] = {}
     reconnect_params: Mapping[str, str] = {}  # besides, on a reconnect; "{label}" is filled in
@@ -195,6 +195,15 @@ class Provider:
     def known_endpoints(self) -> Endpoints:
         """The addresses as far as settings tell them: for the checks, which call nobody."""
         return self.endpoints({name: name.replace("_", "-") for name in self.connect_fields})
+
+    def offers_revocation(self) -> bool | None:
+        """Whether a grant can be withdrawn, as far as is known without asking; None: not known."""
+        try:
+            known = self.known_endpoints()
+        except ConfigurationError:
+            return False
+        described = bool(self.issuer) or "host" in self.connect_fields
+        return True if known.revocation_endpoint else None if described else False
 
     def manage_url_for(self, inputs: Mapping[str, str]) -> str:
         """``manage_url`` for one connection; empty where settings want more than was asked then."""

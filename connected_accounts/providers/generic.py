@@ -68,6 +68,17 @@ class OAuth2(Provider):
     def known_endpoints(self) -> Endpoints:
         return super().resolve_endpoints(dict.fromkeys(self.connect_fields, "example"))
 
+    def offers_revocation(self) -> bool | None:
+        found = super().offers_revocation()
+        if found is not None or not self.issuer:
+            return found
+        from connected_accounts.oauth2.discovery import known_metadata  # loads requests
+
+        told = known_metadata(self.issuer)
+        return (
+            None if told is None else bool(_endpoint(told.get("revocation_endpoint"), self.issuer))
+        )
+
     def resolve_endpoints(self, inputs: Mapping[str, str]) -> Endpoints:
         declared = super().resolve_endpoints(inputs)
         if not declared.issuer:

@@ -37,7 +37,10 @@ def end_if_dead(account: ConnectedAccount) -> None:
 
 def end_grant(account: ConnectedAccount, reason: Reason, *, at: datetime) -> bool:
     """Mark that the person must connect again, and tell of it, once. False: the row is no longer
-    as it was read, and nothing was done."""
+    as it was read, and nothing was done. ``account.reason`` is the reason then: where another
+    connection of the same account is newer and goes on, it took this one's place."""
+    if reason is Reason.REVOKED and _has_newer_elsewhere(account):
+        reason = Reason.REPLACED
     if not account.mark_reconnect_required(reason):
         return False
     Event.record(Kind.RECONNECT_REQUIRED, account, at=at, detail=reason)
@@ -50,3 +53,12 @@ def end_grant(account: ConnectedAccount, reason: Reason, *, at: datetime) -> boo
     )
     signals.reconnect_required.send_robust(ConnectedAccount, account=account, reason=reason.value)
     return True
+
+
+def _has_newer_elsewhere(account: ConnectedAccount) -> bool:
+    """Whether another owner connected the same account of the provider after this one last worked:
+    some servers keep one grant for a person and client."""
+    worked = max(filter(None, (account.connected_at, account.refreshed_at)))
+    others = ConnectedAccount.objects.current().active().at(account.provider)
+    same = others.filter(subject_digest=account.subject_digest, connected_at__gt=worked)
+    return bool(same.exclude(owner_key=account.owner_key).exists())

@@ -249,7 +249,7 @@ def _settle_reauthorization(
         reason = Reason.REVOKED
     if not end_grant(account, reason, at=attempt.sent_at):
         return ProviderUnavailable("overtaken")
-    return ReauthorizationRequired(reason)
+    return ReauthorizationRequired(account.reason)
 
 
 def _settle_failure(attempt: Attempt, error: ConnectedAccountsError) -> ConnectedAccountsError:

@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import datetime
 from functools import partial
@@ -19,6 +19,7 @@ from connected_accounts.database.locks import retried
 from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.models import (
     AuthorizationRequest,
+    Cause,
     ConnectedAccount,
     Event,
     Kind,
@@ -79,6 +80,7 @@ def revoke_before_delete(
     if not rows.update(generation=F("generation") + 1, **LEASE_RELEASED):
         return
     token, seal_id = rows.values_list("token", "seal_id").get()
+    _release_held([instance.pk], at=now, using=using)
     if token is not None:
         instance.revocation = _queue(
             token,
@@ -122,10 +124,19 @@ _COPIED: Final = (
 )
 
 
-def _owed(token: Secret, seal_id: uuid.UUID, *, at: datetime, **copied: Any) -> Revocation:
+def _owed(
+    token: Secret,
+    seal_id: uuid.UUID,
+    *,
+    at: datetime,
+    held_for: int | None = None,
+    **copied: Any,
+) -> Revocation:
     """A row of the outbox, not stored yet."""
     if is_sealed(token):
         state: dict[str, Any] = {"token": token, "next_attempt_at": at}
+        if held_for is not None:
+            state |= {"next_attempt_at": None, "outcome": Outcome.HELD, "held_for": held_for}
     else:
         # Damaged beyond opening with any key: nothing could ever be sent.
         error = attempts.UNDECRYPTABLE
@@ -143,6 +154,12 @@ def _queue(
     return row
 
 
+def _release_held(pks: Collection[int], *, at: datetime, using: str) -> None:
+    """Let what was held for these accounts be withdrawn, beside their newest grants."""
+    held = Revocation.objects.using(using).filter(held_for__in=pks, outcome=Outcome.HELD)
+    held.update(outcome=Outcome.PENDING, held_for=None, created_at=at, next_attempt_at=at)
+
+
 def disconnect_all(accounts: ConnectedAccountQuerySet) -> Iterator[int]:
     """Disconnect many accounts, batch by batch; yields how many are done after each batch."""
     done = 0
@@ -157,6 +174,7 @@ def _disconnect_batch(pks: list[int]) -> int:
     with transaction.atomic(using=router.db_for_write(ConnectedAccount)):
         rows.update(generation=F("generation") + 1, **LEASE_RELEASED)
         found = list(rows.current().with_token().select_related("user"))
+        _release_held(pks, at=now, using=router.db_for_write(ConnectedAccount))
         owed = [
             _owed(row.token, row.seal_id, at=now, **{name: getattr(row, name) for name in _COPIED})
             for row in found
@@ -177,19 +195,37 @@ def _disconnect_batch(pks: list[int]) -> int:
     return len(pks)
 
 
-def queue_replaced(owner: str, provider: str, subject: str, *, at: datetime) -> None:
-    """Before a new grant takes the place of an old one: queue the old one for revocation.
+def fenced(owner: str, provider: str, subject: str) -> ConnectedAccount | None:
+    """The account whose grant is about to be replaced, with its token, fenced off from a refresh
+    that is under way; None where there is none.
 
-    To be called where the provider ends nothing but the token that is revoked; inside the
-    transaction that stores the new grant.
+    To be called inside the transaction that stores the new grant, which begins with it.
     """
     same = ConnectedAccount.objects.filter(
         owner_key=owner, provider=provider, subject_digest=digest(subject)
     )
-    if same.update(generation=F("generation") + 1, **LEASE_RELEASED):
-        old = same.current().with_token().get()
-        if is_sealed(old.token):
-            _queue(old.token, old.seal_id, at=at, **{name: getattr(old, name) for name in _COPIED})
+    if not same.update(generation=F("generation") + 1, **LEASE_RELEASED):
+        return None
+    account: ConnectedAccount = same.current().with_token().get()
+    return account
+
+
+def hold_replaced(account: ConnectedAccount, *, at: datetime) -> None:
+    """Keep a grant, sealed, that a newer one replaces, until its account is disconnected.
+
+    To withdraw it at once could end the newer one as well: at some servers all grants of a browser
+    session are one, at others each stands for itself. At the disconnect both are withdrawn.
+    """
+    if is_sealed(account.token):
+        copied = {name: getattr(account, name) for name in _COPIED}
+        _queue(
+            account.token,
+            account.seal_id,
+            at=at,
+            held_for=account.pk,
+            cause=Cause.REPLACED,
+            **copied,
+        )
 
 
 def revoke_orphan(
@@ -203,19 +239,26 @@ def revoke_orphan(
 ) -> None:
     """Queue a grant for revocation that was given to us but is stored nowhere.
 
-    Not where an account with this subject exists, if the provider withdraws everything that a
-    person allowed the site at once: that account must go on working. It becomes a matter of who
-    began the authorization, not of their team: it may be an account of their own.
+    Where its owner has this account, it is held until that is disconnected: both could be one.
+    Where others have it, and the provider withdraws everything that a person allowed the site at
+    once, nothing is withdrawn: their accounts must go on working. It becomes a matter of who began
+    the authorization, not of their team: it may be an account of their own.
     """
     begun_by = about.user if isinstance(about, AuthorizationRequest) else None
-    same = ConnectedAccount.objects.at(provider.alias).filter(subject_digest=digest(subject))
-    if provider.revokes_whole_authorization and subject and same.current().exists():
+    same = ConnectedAccount.objects.current().at(provider.alias)
+    same = same.filter(subject_digest=digest(subject))
+    own = same.for_owner(about.owner_key).values_list("pk", flat=True).first()
+    if isinstance(about, AuthorizationRequest) and not subject:
+        own = about.account_id  # it was to be connected again, and is likely the one
+    elif own is None and provider.revokes_whole_authorization and same.exists():
         return
     seal_id = uuid.uuid4()
     _queue(
         seal_document(dict(document), seal_id),
         seal_id,
         at=at,
+        held_for=own,
+        cause=Cause.UNUSED,
         provider=provider.alias,
         owner_key=owner_key(begun_by) if begun_by is not None else about.owner_key,
         subject=subject,

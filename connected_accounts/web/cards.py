@@ -229,12 +229,9 @@ def _card(
 
 
 def is_revocable(account: ConnectedAccount) -> bool:
-    """Whether the grant can be withdrawn from here, as far as settings tell: what a server says of
-    itself is not asked for."""
+    """Whether the grant can be withdrawn from here, as far as is known: nobody is asked."""
     try:
-        provider = get_provider(account.provider)
-        described = bool(provider.issuer) or "host" in provider.connect_fields
-        return described or bool(provider.known_endpoints().revocation_endpoint)
+        return get_provider(account.provider).offers_revocation() is not False
     except ConfigurationError:
         return False
 

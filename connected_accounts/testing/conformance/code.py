@@ -97,6 +97,20 @@ class CodeCases(Harness):
         assert document["access_token"] == "canary-access-2"
         assert document["refresh_token"] == "canary-refresh-1"
 
+    def test_a_second_authorization_that_gives_no_refresh_token_keeps_the_old_one(
+        self, user: Any, fake: FakeProvider
+    ) -> None:
+        # Answered by the fake itself.
+        first = self.begin(user, fake)()
+        kept = self.stored(first).open_token()["refresh_token"]
+        fake.behaviour.omit_refresh_token = True
+
+        again = self.begin(user, fake)()
+
+        assert again.pk == first.pk
+        assert again.refresh_at is not None
+        assert self.stored(again).open_token()["refresh_token"] == kept
+
     def test_each_refresh_presents_the_newest_refresh_token_once(
         self, user: Any, fake: FakeProvider
     ) -> None:

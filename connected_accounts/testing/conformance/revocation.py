@@ -90,6 +90,21 @@ class RevocationCases(Harness):
         assert [grant.is_alive for grant in fake.grants] == [False]
         assert Revocation.objects.get().outcome == Outcome.REVOKED
 
+    def test_a_replaced_grant_is_dead_too_after_the_disconnect(
+        self, user: object, fake: FakeProvider
+    ) -> None:
+        # Answered by the fake itself, where each authorization is a grant of its own.
+        self.begin(user, fake)()
+        account = self.begin(user, fake)()
+        revoke_pending()
+        newest = fake.grants[-1]
+        assert newest.is_alive
+
+        disconnect(account)
+        revoke_pending()
+
+        assert [grant.is_alive for grant in fake.grants] == [False, False]
+
     def revoked(self, account: ConnectedAccount, fake: FakeProvider, name: str) -> Any:
         fake.script("revocation", self.recorded(name))
         row: Any = disconnect(account)
