@@ -18,19 +18,27 @@ from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.owners import acted_for, owner_key
 from connected_accounts.provider_state.pauses import get_or_create_state, lock_state_row
 from connected_accounts.providers.base import Client, Endpoints, Identity, Provider
-from connected_accounts.revoke.outbox import fenced, hold_replaced
+from connected_accounts.revoke.disconnect import fenced, hold_replaced
 from connected_accounts.security import SecurityEvent
 from connected_accounts.tokens.lifetimes import grant_values
 
 
+@dataclass(frozen=True)
+class Authorized:
+    """A grant that the provider gave at ``sent_at``, and the identity that it is for. ``document``
+    is what is sealed of it."""
+
+    endpoints: Endpoints
+    token: TokenResponse
+    document: dict[str, Any] = field(repr=False)
+    identity: Identity
+    sent_at: datetime
+
+
 def store_connection(
     provider: Provider,
-    endpoints: Endpoints,
     request: AuthorizationRequest,
-    token: TokenResponse,
-    document: dict[str, Any],
-    identity: Identity,
-    sent_at: datetime,
+    authorized: Authorized,
     *,
     own_client: Client | None = None,
 ) -> tuple[ConnectedAccount, bool]:
@@ -41,14 +49,13 @@ def store_connection(
     Raises AuthorizationDenied (``other_account``, ``account_in_use``) where the identity may not be
     stored for this owner; nothing is changed then.
     """
-    identity = _as_known(request, identity)
-    grant = NewGrant(provider, endpoints, request, token, document, identity, sent_at)
+    authorized = replace(authorized, identity=_as_known(request, authorized.identity))
     try:
-        account, created = retried(lambda: _write(grant, own_client))
+        account, created = retried(lambda: _write(provider, request, authorized, own_client))
     except AuthorizationDenied as refused:
         Event.record(
             Kind.REFUSED,
-            at=sent_at,
+            at=authorized.sent_at,
             detail=refused.code,
             provider=request.provider,
             owner=request.owner_key,
@@ -64,64 +71,62 @@ def store_connection(
     return account, created
 
 
-@dataclass(frozen=True)
-class NewGrant:
-    """What an authorization brought, and what it was for."""
-
-    provider: Provider
-    endpoints: Endpoints
-    request: AuthorizationRequest
-    token: TokenResponse
-    document: Mapping[str, Any] = field(repr=False)
-    identity: Identity
-    sent_at: datetime
-
-    def columns(self, before: ConnectedAccount | None, kept: Mapping[str, Any]) -> dict[str, Any]:
-        """What is stored of it in the place of ``before``; ``kept`` is what stays of that one's
-        token document."""
-        seal_id = uuid.uuid4()
-        label, granted = self.identity.label[:255], self.token.scope
-        values = grant_values(
-            self.provider,
-            self.token,
-            {**self.document, **kept},
-            seal_id=seal_id,
-            sent_at=self.sent_at,
-            known_end=before.refresh_token_expires_at if before and kept else None,
-        )
-        return values | {
-            "seal_id": seal_id,
-            "label": label or (before.label if before else ""),
-            "scopes_requested": self.request.scopes,
-            "scopes_granted": self.request.scopes if granted is None else list(granted),
-            "connected_at": self.sent_at,
-            "client_id": self.request.client_id,
-            "endpoint_fingerprint": self.endpoints.token_fingerprint(),
-            "inputs": self.request.inputs,
-            # Of a refresh token that is kept, an earlier attempt's answer may be unknown still.
-            "attempt_started_at": before.attempt_started_at if before and kept else None,
-        }
+def _grant_columns(
+    provider: Provider,
+    request: AuthorizationRequest,
+    authorized: Authorized,
+    before: ConnectedAccount | None,
+    kept: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What is stored of a grant in the place of ``before``; ``kept`` is what stays of that one's
+    token document."""
+    token, sent_at, seal_id = authorized.token, authorized.sent_at, uuid.uuid4()
+    values = grant_values(
+        provider,
+        token,
+        {**authorized.document, **kept},
+        seal_id=seal_id,
+        sent_at=sent_at,
+        known_end=before.refresh_token_expires_at if before and kept else None,
+    )
+    return values | {
+        "seal_id": seal_id,
+        "label": authorized.identity.label[:255] or (before.label if before else ""),
+        "scopes_requested": request.scopes,
+        "scopes_granted": request.scopes if token.scope is None else list(token.scope),
+        "connected_at": sent_at,
+        "client_id": request.client_id,
+        "endpoint_fingerprint": authorized.endpoints.token_fingerprint(),
+        "inputs": request.inputs,
+        # Of a refresh token that is kept, an earlier attempt's answer may be unknown still.
+        "attempt_started_at": before.attempt_started_at if before and kept else None,
+    }
 
 
-def _write(grant: NewGrant, own_client: Client | None) -> tuple[ConnectedAccount, bool]:
-    provider, request, at = grant.provider, grant.request, grant.sent_at
+def _write(
+    provider: Provider,
+    request: AuthorizationRequest,
+    authorized: Authorized,
+    own_client: Client | None,
+) -> tuple[ConnectedAccount, bool]:
+    subject, at = authorized.identity.subject, authorized.sent_at
     if provider.config.exclusive:
         get_or_create_state(provider.alias)
     # durable: a host's transaction around this one could roll back a grant whose code is spent.
     with transaction.atomic(durable=True):
         if provider.config.exclusive:
             lock_state_row(provider.alias)
-        _refuse_identity(provider, request, grant.identity)
-        before = fenced(request.owner_key, request.provider, grant.identity.subject)
-        kept = _still_good(before, grant) if before else {}
-        if before and _must_be_withdrawn(before, grant, kept):
+        _refuse_identity(provider, request, subject)
+        before = fenced(request.owner_key, request.provider, subject)
+        kept = _still_good(before, request, authorized) if before else {}
+        if before and not kept and _must_be_withdrawn(before, authorized):
             hold_replaced(before, at=at)
         account, created = ConnectedAccount.objects.mark_connected(
             user=request.user if request.owner_key == owner_key(request.user) else None,
             owner=request.owner_key,
             provider=request.provider,
-            subject=grant.identity.subject,
-            values=grant.columns(before, kept),
+            subject=subject,
+            values=_grant_columns(provider, request, authorized, before, kept),
         )
         if own_client is not None:
             store_own_client(own_client, provider=request.provider, owner=request.owner_key, at=at)
@@ -130,34 +135,35 @@ def _write(grant: NewGrant, own_client: Client | None) -> tuple[ConnectedAccount
     return account, created
 
 
-def _still_good(before: ConnectedAccount, grant: NewGrant) -> dict[str, Any]:
+def _still_good(
+    before: ConnectedAccount, request: AuthorizationRequest, authorized: Authorized
+) -> dict[str, Any]:
     """The refresh token of before, where the new answer has none: some providers give one with the
     first authorization only, and it goes on working. Empty where there is none that would."""
     ends_at = before.refresh_token_expires_at
     if (
-        grant.token.refresh_token is not None
+        authorized.token.refresh_token is not None
         or before.needs_reconnect
-        or (ends_at is not None and ends_at <= grant.sent_at)
-        or before.client_id != grant.request.client_id
-        or before.endpoint_fingerprint != grant.endpoints.token_fingerprint()
-        or before.inputs != grant.request.inputs
+        or (ends_at is not None and ends_at <= authorized.sent_at)
+        or before.client_id != request.client_id
+        or before.endpoint_fingerprint != authorized.endpoints.token_fingerprint()
+        or before.inputs != request.inputs
     ):
         return {}
     refresh_token = _opened(before).get("refresh_token")
     return {"refresh_token": refresh_token} if refresh_token else {}
 
 
-def _must_be_withdrawn(before: ConnectedAccount, grant: NewGrant, kept: Mapping[str, Any]) -> bool:
+def _must_be_withdrawn(before: ConnectedAccount, authorized: Authorized) -> bool:
     """Whether a grant that is replaced may live on at the provider, by a token that is not also
     that of the new one."""
-    whole = grant.provider.revokes_whole_authorization
-    if kept or whole or not grant.endpoints.revocation_endpoint:
+    if not authorized.endpoints.revocation_endpoint:
         return False
     document = _opened(before)
     refresh_token = document.get("refresh_token")
     if not document or refresh_token:
-        return bool(not document or refresh_token != grant.document.get("refresh_token"))
-    return before.expires_at is None or before.expires_at > grant.sent_at
+        return bool(not document or refresh_token != authorized.document.get("refresh_token"))
+    return before.expires_at is None or before.expires_at > authorized.sent_at
 
 
 def _opened(account: ConnectedAccount) -> Mapping[str, Any]:
@@ -175,9 +181,9 @@ def _as_known(request: AuthorizationRequest, identity: Identity) -> Identity:
     return identity
 
 
-def _refuse_identity(provider: Provider, request: AuthorizationRequest, identity: Identity) -> None:
+def _refuse_identity(provider: Provider, request: AuthorizationRequest, subject: str) -> None:
     """Raise AuthorizationDenied where this identity may not be stored for this owner."""
-    subject_digest = digest(identity.subject)
+    subject_digest = digest(subject)
     if request.account is not None and request.account.subject_digest != subject_digest:
         raise AuthorizationDenied("other_account")
     if not provider.config.exclusive:

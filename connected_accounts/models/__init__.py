@@ -7,11 +7,10 @@ from connected_accounts.models.authorizations import (
     ProviderState,
 )
 from connected_accounts.models.choices import Reason, Status
-from connected_accounts.models.history import Cause, Event, Kind, Outcome, Revocation
+from connected_accounts.models.history import Event, Kind, Outcome, Revocation
 
 __all__ = [
     "AuthorizationRequest",
-    "Cause",
     "ConnectedAccount",
     "Event",
     "Kind",

@@ -69,6 +69,7 @@ class BitBadges(Provider):
     revocation_auth_method = "bare"
     # The server finds a grant by its access token only; revoking that ends both.
     revoke_token_type_hint = "access_token"
+    revokes_whole_authorization = True  # so its documentation says
     already_revoked_text = "could not find"
     identity_source = "token_response"
     status_method = "POST"
@@ -85,7 +86,6 @@ class BitBadges(Provider):
 
     @classmethod
     def problems(cls, config: ProviderConfig) -> Iterator[Problem]:
-        yield from super().problems(config)
         if config.options.get("dialect", "siwbb") not in ("siwbb", "oauth"):
             yield Problem(
                 "E011",

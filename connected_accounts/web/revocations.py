@@ -8,7 +8,8 @@ from typing import Any, Final
 from django.db.models import Q
 from django.utils.translation import gettext as _
 
-from connected_accounts.models import Cause, Outcome, Revocation
+from connected_accounts.models import Outcome, Revocation
+from connected_accounts.models.history import Cause
 from connected_accounts.owners import owner_key
 from connected_accounts.providers.base import Provider
 from connected_accounts.web.cards import providers_by_alias

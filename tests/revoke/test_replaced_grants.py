@@ -10,7 +10,8 @@ from django.test import Client
 from django.utils import timezone
 
 from connected_accounts.exceptions import AuthorizationDenied, ConnectedAccountsError
-from connected_accounts.models import Cause, ConnectedAccount, Event, Kind, Outcome, Revocation
+from connected_accounts.models import ConnectedAccount, Event, Kind, Outcome, Revocation
+from connected_accounts.models.history import Cause
 from connected_accounts.operations.health import health
 from connected_accounts.operations.retention import purge_old
 from connected_accounts.revoke.outbox import revoke_pending
@@ -149,18 +150,15 @@ def test_the_person_is_told_once_of_a_disconnect_and_of_an_older_grant_that_live
     assert "could not be withdrawn" not in client_of_ada.get("/connections/").content.decode()
 
 
-def test_nothing_is_held_that_nobody_could_withdraw_or_that_is_the_same(
+def test_nothing_is_held_that_nobody_could_withdraw_or_that_has_run_out(
     settings: Any, fake_provider: Fakes, ada: Any
 ) -> None:
     name_server(settings, "without", {"revocation_endpoint": None})
     without = fake_provider("without")
-    name_server(settings, "whole", {"revokes_whole_authorization": True})
-    whole = fake_provider("whole")
     name_server(settings, "brief")
     brief = fake_provider("brief", omit_refresh_token=True, expires_in=60)
-    for fake in (without, whole):
-        connect_account(fake, ada)
-        connect_account(fake, ada)
+    for _ in range(2):
+        connect_account(without, ada)
     connect_account(brief, ada)
     brief.advance(minutes=2)
     connect_account(brief, ada)

@@ -2,9 +2,12 @@
 
 from typing import Any, ClassVar
 
+import pytest
 from django.utils import timezone
 
+from connected_accounts.connect.callback_params import REFUSALS
 from connected_accounts.exceptions import (
+    AuthorizationDenied,
     ClientRejected,
     InvalidState,
     ProviderUnavailable,
@@ -110,6 +113,17 @@ class CodeCases(Harness):
         assert again.pk == first.pk
         assert again.refresh_at is not None
         assert self.stored(again).open_token()["refresh_token"] == kept
+
+    @pytest.mark.parametrize("word", REFUSALS)
+    def test_a_refusal_in_whatever_word_is_the_persons_own(
+        self, user: Any, fake: FakeProvider, word: str
+    ) -> None:
+        error = self.raised_by(self.begin(user, fake, error=word))
+
+        assert type(error) is AuthorizationDenied
+        assert error.code == "access_denied"
+        assert fake.sent_to("token") == []
+        assert not ConnectedAccount.objects.exists()
 
     def test_each_refresh_presents_the_newest_refresh_token_once(
         self, user: Any, fake: FakeProvider
