@@ -18,6 +18,7 @@ from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.owners import acted_for, owner_key
 from connected_accounts.provider_state.pauses import get_or_create_state, lock_state_row
 from connected_accounts.providers.base import Client, Endpoints, Identity, Provider
+from connected_accounts.providers.scopes import granted_scopes
 from connected_accounts.revoke.disconnect import fenced, hold_replaced
 from connected_accounts.security import SecurityEvent
 from connected_accounts.tokens.lifetimes import grant_values
@@ -81,10 +82,12 @@ def _grant_columns(
     """What is stored of a grant in the place of ``before``; ``kept`` is what stays of that one's
     token document."""
     token, sent_at, seal_id = authorized.token, authorized.sent_at, uuid.uuid4()
+    document = {**authorized.document, **kept}
+    renewable = bool(document.get("refresh_token"))
     values = grant_values(
         provider,
         token,
-        {**authorized.document, **kept},
+        document,
         seal_id=seal_id,
         sent_at=sent_at,
         known_end=before.refresh_token_expires_at if before and kept else None,
@@ -93,7 +96,9 @@ def _grant_columns(
         "seal_id": seal_id,
         "label": authorized.identity.label[:255] or (before.label if before else ""),
         "scopes_requested": request.scopes,
-        "scopes_granted": request.scopes if token.scope is None else list(token.scope),
+        "scopes_granted": granted_scopes(
+            provider, request.scopes, token.scope, renewable=renewable
+        ),
         "connected_at": sent_at,
         "client_id": request.client_id,
         "endpoint_fingerprint": authorized.endpoints.token_fingerprint(),

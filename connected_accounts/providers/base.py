@@ -4,7 +4,7 @@ State, PKCE checking, redirect URI, TLS, timeouts, redirects, size limits, seali
 logging are never a provider's business.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
@@ -64,6 +64,11 @@ class Provider:
     scope_separator: str = " "
     granted_scope_separator: str = ""  # in answers, where it differs
     scope_descriptions: Mapping[str, Any] = {}
+    # Granted scopes are compared by what they mean: what a granted one stands for besides itself,
+    # whether upper and lower case are one, and which answers never name though they took effect.
+    implied_scopes: Mapping[str, Sequence[str]] = {}
+    scopes_ignore_case: bool = False
+    unnamed_scopes: tuple[str, ...] = ("offline_access",)
     # client_secret_post, client_secret_basic or none
     token_endpoint_auth_method: str = "client_secret_post"
     # form: as RFC 6749 2.3.1 says; raw: for servers that do not decode

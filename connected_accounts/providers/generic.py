@@ -1,6 +1,6 @@
 """Any OAuth 2.0 server: endpoints and values from OPTIONS, or an ``issuer`` that tells them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import urlsplit
 
@@ -27,6 +27,11 @@ class OAuth2(Provider):
     """Any OAuth 2.0 server: by its ``issuer``, or by its endpoints in OPTIONS."""
 
     name = "OAuth 2.0"
+    # Google answers so where the names of OpenID Connect were asked for; nobody else has these.
+    implied_scopes: Mapping[str, Sequence[str]] = {
+        "https://www.googleapis.com/auth/userinfo.email": ("email",),
+        "https://www.googleapis.com/auth/userinfo.profile": ("profile",),
+    }
     own_options: ClassVar[Mapping[str, Any]] = {"subject_path": "sub", "label_path": "email"}
 
     @property

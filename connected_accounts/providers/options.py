@@ -58,6 +58,7 @@ def problems(backend: type[Provider], config: ProviderConfig) -> Iterator[Proble
     yield from found_by_backend
     provider = backend(config)
     yield from _wrong_choices(provider)
+    yield from _wrong_meanings(provider)
     yield from _reserved_params(provider)
     yield from _address_problems(provider, is_explained=bool(found_by_backend))
 
@@ -100,6 +101,18 @@ def _wrong_choices(provider: Provider) -> Iterator[Problem]:
                 "E011",
                 f"{_where(provider.config)}['OPTIONS'][{name!r}] is {getattr(provider, name)!r}.",
                 f"Write one of: {', '.join(map(repr, allowed))}.",
+            )
+
+
+def _wrong_meanings(provider: Provider) -> Iterator[Problem]:
+    for scope, others in provider.implied_scopes.items():
+        texts = isinstance(others, list | tuple) and all(isinstance(o, str) for o in others)
+        if not (isinstance(scope, str) and texts):
+            yield Problem(
+                "E011",
+                f"{_where(provider.config)}['OPTIONS']['implied_scopes'][{scope!r}] is not a list "
+                "of scopes.",
+                'Write what a granted scope stands for besides itself: {"user": ["user:email"]}.',
             )
 
 

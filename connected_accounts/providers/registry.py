@@ -36,6 +36,14 @@ def get_provider(alias: str) -> Provider:
     return found(config)
 
 
+def known_provider(alias: str) -> Provider | None:
+    """The provider of an alias; None where settings have none, or not in order."""
+    try:
+        return get_provider(alias)
+    except ConfigurationError:
+        return None
+
+
 # What was found to be in order, by alias, as it stood in settings then: a page asks for its
 # providers several times, and looking for faults takes longer than all the rest. Settings that
 # change are looked at anew.

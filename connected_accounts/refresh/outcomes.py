@@ -24,6 +24,7 @@ from connected_accounts.models import ConnectedAccount, Event, Kind, Reason
 from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.provider_state import outages, pauses
 from connected_accounts.providers.base import Identity
+from connected_accounts.providers.scopes import granted_scopes, missing_scopes
 from connected_accounts.refresh.attempts import (
     INACTIVE_AGAIN_IN,
     LEASE_TOO_OLD,
@@ -148,14 +149,18 @@ def _grant(attempt: Attempt, token: TokenResponse) -> _Grant:
         known_end=account.refresh_token_expires_at,
     )
     values["refreshed_at"] = attempt.sent_at
-    values["scopes_granted"] = account.scopes_granted if token.scope is None else list(token.scope)
+    renewable = bool(document.get("refresh_token"))
+    values["scopes_granted"] = granted_scopes(
+        provider, account.scopes_granted, token.scope, renewable=renewable
+    )
     return _Grant(values, document, _other_identity(attempt, token))
 
 
 def _announce_refresh(attempt: Attempt, grant: _Grant, known: set[str]) -> None:
     """Say that an account was refreshed, and whether its scopes are others than those ``known``."""
     account, scopes = attempt.account, grant.values["scopes_granted"]
-    if set(scopes) != known:
+    provider = attempt.provider
+    if missing_scopes(provider, scopes, known) or missing_scopes(provider, known, scopes):
         Event.record(Kind.SCOPES_CHANGED, account, at=attempt.sent_at, detail=" ".join(scopes))
     after_commit(lambda: signals.account_refreshed.send_robust(ConnectedAccount, account=account))
 
