@@ -39,7 +39,7 @@ def register() -> None:
 
 
 def check_settings(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[checks.CheckMessage]:
-    """E001 to E019, W004: everything in ``CONNECTED_ACCOUNTS`` that would fail when used."""
+    """E001 to E019, E021, E022, W004: all in ``CONNECTED_ACCOUNTS`` that would fail when used."""
     found = [*conf.problems(), *owners.problems()]
     if not any(problem.id in ("E001", "E005") for problem in found):
         found += registry.problems()
@@ -84,7 +84,7 @@ def check_interval(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[che
 
 def _margin_of(share: float) -> float:
     """From when a token that lives for an hour is due until its last minute, in seconds."""
-    return USUAL_LIFE * (1 - min(share * (1 + conf.JITTER), 1)) - conf.DEFAULT_MARGIN
+    return USUAL_LIFE * (1 - min(share * (1 + conf.JITTER), 1)) - conf.LAST_MINUTE
 
 
 def _seldom(gap: float, share: float, margin: float, aliases: list[str]) -> checks.Warning:
@@ -100,7 +100,7 @@ def _seldom(gap: float, share: float, margin: float, aliases: list[str]) -> chec
 
 def _is_ahead(provider: Any) -> bool:
     renewed = provider.refresh_policy == "ahead" and provider.grant_type != "personal_token"
-    return bool(renewed and provider.config.refresh_margin is None)  # else it may not be earlier
+    return bool(renewed and not provider.refresh_margin)  # else it may not be earlier
 
 
 def _refresh_schedules() -> list[Any] | None:

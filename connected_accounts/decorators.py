@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.owners import Owner, owner_for, owner_key
 from connected_accounts.providers.registry import get_provider, known_provider
-from connected_accounts.providers.scopes import missing_scopes
+from connected_accounts.tokens.scopes import missing_scopes
 from connected_accounts.web import browser
 from connected_accounts.web.cards import scope_lines
 

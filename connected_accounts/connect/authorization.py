@@ -174,8 +174,9 @@ def _authorization_url(
             str(k): str(v).replace("{label}", account_name)
             for k, v in provider.reconnect_params.items()
         }
-    params |= {"response_type": "code", "client_id": provider.client.client_id}
-    params |= {name: value for name, value in offered.items() if value}
+    params |= {"response_type": "code", provider.client_id_parameter: provider.client.client_id}
+    named = {"scope": provider.scope_parameter}
+    params |= {named.get(name, name): value for name, value in offered.items() if value}
     if code_verifier:
         params["code_challenge"] = pkce.code_challenge(code_verifier)
         params["code_challenge_method"] = "S256"

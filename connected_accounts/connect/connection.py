@@ -18,10 +18,10 @@ from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.owners import acted_for, owner_key
 from connected_accounts.provider_state.pauses import get_or_create_state, lock_state_row
 from connected_accounts.providers.base import Client, Endpoints, Identity, Provider
-from connected_accounts.providers.scopes import granted_scopes
 from connected_accounts.revoke.disconnect import fenced, hold_replaced
 from connected_accounts.security import SecurityEvent
 from connected_accounts.tokens.lifetimes import grant_values
+from connected_accounts.tokens.scopes import granted_scopes
 
 
 @dataclass(frozen=True)

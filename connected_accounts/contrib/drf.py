@@ -14,7 +14,7 @@ from connected_accounts.decorators import (
     refuse_unless_connecting,
 )
 from connected_accounts.providers.registry import known_provider
-from connected_accounts.providers.scopes import missing_scopes
+from connected_accounts.tokens.scopes import missing_scopes
 
 __all__ = ["HasConnection"]
 

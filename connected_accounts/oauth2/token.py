@@ -36,6 +36,7 @@ class TokenResponse:
     refresh_token_expires_in: int | None = None
     scope: tuple[str, ...] | None = None
     id_token: Secret | None = field(default=None, repr=False)
+    api_base: str = ""  # of this grant's own API, where the provider tells it so
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     claims: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 

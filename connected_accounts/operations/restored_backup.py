@@ -7,11 +7,11 @@ from typing import Final
 
 from django.db.models import Q
 
-from connected_accounts import conf
 from connected_accounts.database.batches import in_batches
 from connected_accounts.exceptions import Undecryptable
 from connected_accounts.models import ConnectedAccount, Reason
 from connected_accounts.refresh.grant_end import end_grant
+from connected_accounts.use.tokens import MARGIN
 
 logger = logging.getLogger("connected_accounts")
 
@@ -31,10 +31,9 @@ def end_lost_rotations(
     accounts = ConnectedAccount.objects.current().active()
     if chosen := list(providers):
         accounts = accounts.filter(provider__in=chosen)
-    spent = Q(refresh_at__lte=until) | Q(lease_holder__isnull=False)
-    # Who asks for a token gets a refreshed one, a margin before its end.
-    for alias in conf.provider_aliases():
-        spent |= Q(provider=alias, expires_at__lte=until + conf.refresh_margin(alias))
+    # Who asks for a token gets a refreshed one, MARGIN before its end.
+    spent = Q(refresh_at__lte=until) | Q(expires_at__lte=until + MARGIN)
+    spent |= Q(lease_holder__isnull=False)
     ended = 0
     affected = accounts if every else accounts.filter(spent)
     for batch in in_batches(affected.with_token(), BATCH):

@@ -30,10 +30,14 @@ LIFE_UNITS: Final = ("seconds", "milliseconds", "timestamp", "timestamp_ms", "da
 CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "grant_type": ("authorization_code", "client_credentials", "personal_token"),
     "token_endpoint_auth_method": ("client_secret_post", "client_secret_basic", "none"),
-    "revocation_auth_method": ("", "client_secret_post", "client_secret_basic", "none", "bare"),
+    "revocation_auth_method": (
+        *("", "client_secret_post", "client_secret_basic", "none", "bearer", "bare"),
+    ),
+    "revocation_method": ("POST", "DELETE"),
+    "userinfo_method": ("GET", "POST"),
     "basic_auth_encoding": ("form", "raw"),
-    "access_token_life_unit": LIFE_UNITS,
-    "refresh_token_life_unit": LIFE_UNITS,
+    "expires_in_unit": LIFE_UNITS,
+    "refresh_token_expires_in_unit": LIFE_UNITS,
     "token_request_format": ("form", "json"),
     "token_response_format": ("json", "form"),
     "revocation_request_format": ("form", "json"),
@@ -105,12 +109,12 @@ def _wrong_choices(provider: Provider) -> Iterator[Problem]:
 
 
 def _wrong_meanings(provider: Provider) -> Iterator[Problem]:
-    for scope, others in provider.implied_scopes.items():
+    for scope, others in provider.scope_includes.items():
         texts = isinstance(others, list | tuple) and all(isinstance(o, str) for o in others)
         if not (isinstance(scope, str) and texts):
             yield Problem(
                 "E011",
-                f"{_where(provider.config)}['OPTIONS']['implied_scopes'][{scope!r}] is not a list "
+                f"{_where(provider.config)}['OPTIONS']['scope_includes'][{scope!r}] is not a list "
                 "of scopes.",
                 'Write what a granted scope stands for besides itself: {"user": ["user:email"]}.',
             )
@@ -155,6 +159,12 @@ def _unsafe_addresses(provider: Provider, known: Endpoints) -> Iterator[Problem]
                 "loopback address.",
                 "Write an https URL; plain http is for http://127.0.0.1 or http://[::1] only.",
             )
+    if provider.api_base_field and not provider.api_domains:
+        yield Problem(
+            "E011",
+            f"{_where(provider.config)}['OPTIONS'] has api_base_field without api_domains.",
+            "Write the domains that the API's address may be on: the token is sent there.",
+        )
 
 
 def _client_problems(provider: Provider, known: Endpoints) -> Iterator[Problem]:

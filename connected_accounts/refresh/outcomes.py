@@ -24,7 +24,6 @@ from connected_accounts.models import ConnectedAccount, Event, Kind, Reason
 from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.provider_state import outages, pauses
 from connected_accounts.providers.base import Identity
-from connected_accounts.providers.scopes import granted_scopes, missing_scopes
 from connected_accounts.refresh.attempts import (
     INACTIVE_AGAIN_IN,
     LEASE_TOO_OLD,
@@ -42,6 +41,7 @@ from connected_accounts.secret import Secret
 from connected_accounts.tokens.endpoint import token_document
 from connected_accounts.tokens.identity import identity_of, with_claims
 from connected_accounts.tokens.lifetimes import backoff, grant_values
+from connected_accounts.tokens.scopes import granted_scopes, missing_scopes
 
 logger = logging.getLogger("connected_accounts")
 

@@ -33,7 +33,8 @@ from connected_accounts.oauth2.token import (
 )
 from connected_accounts.oauth2.transport import Answer
 from connected_accounts.providers.base import Endpoints, Provider
-from connected_accounts.providers.endpoints import as_origin
+from connected_accounts.providers.endpoints import as_origin, with_client_id
+from connected_accounts.providers.paths import value_at
 from connected_accounts.secret import Secret
 
 logger = logging.getLogger("connected_accounts")
@@ -83,6 +84,7 @@ def exchange_refresh_token(
         "scope": provider.scope_separator.join(scopes),
     }
     data |= {name: known[name] for name in provider.refresh_request_fields if known[name]}
+    data |= {str(name): str(value) for name, value in provider.refresh_request_params.items()}
     if endpoints.refresh_endpoint:
         endpoints = replace(endpoints, token_endpoint=endpoints.refresh_endpoint)
     return request_token(provider, endpoints, data)
@@ -95,13 +97,13 @@ def request_token(provider: Provider, endpoints: Endpoints, data: dict[str, str]
     Raises ReauthorizationRequired, ClientRejected, ProviderUnavailable or UnexpectedResponse;
     ``sent`` of the last two says whether the provider may have acted all the same.
     """
-    besides = {name: str(value) for name, value in provider.token_request_params.items()}
+    fixed = {str(k): str(v) for k, v in provider.token_request_params.items()}
     asked = {n: provider.inputs[n] for n in provider.token_request_inputs if n in provider.inputs}
     answer = _post(
         provider,
         endpoints,
         endpoints.token_endpoint,
-        provider.prepare_token_request(besides | data | asked),
+        provider.prepare_token_request(fixed | data | asked),
         body_format=provider.token_request_format,
         auth_method=provider.token_endpoint_auth_method,
     )
@@ -121,23 +123,28 @@ def request_token(provider: Provider, endpoints: Endpoints, data: dict[str, str]
     raise _failure(provider, answer, payload)
 
 
+@sensitive_variables()
 def token_response_of(provider: Provider, payload: Mapping[str, Any]) -> TokenResponse:
-    """Read a token answer in RFC 6749's words, or nearly, as the provider declares it. Raises
-    UnexpectedResponse."""
-    return read_token_response(
+    """Read a token answer in RFC 6749's words, or nearly, and complete it by what the provider
+    declares about such answers. Raises UnexpectedResponse."""
+    token = read_token_response(
         payload,
         scope_separator=provider.granted_scope_separator or provider.scope_separator,
         token_types=provider.token_types,
         access_token_life=LifeField(
-            provider.access_token_life_fields,
-            provider.access_token_life_unit,
-            provider.access_token_life,
+            (provider.expires_in_field,), provider.expires_in_unit, provider.default_expires_in
         ),
         refresh_token_life=LifeField(
-            provider.refresh_token_life_fields,
-            provider.refresh_token_life_unit,
-            provider.refresh_token_life,
+            (provider.refresh_token_expires_in_field,),
+            provider.refresh_token_expires_in_unit,
+            provider.default_refresh_token_expires_in,
         ),
+    )
+    told = value_at(payload, provider.api_base_field) if provider.api_base_field else None
+    return replace(
+        token,
+        scope=provider.scopes_granted(token.scope),
+        api_base=provider.endpoints_of_grant(Endpoints(), told).api_base_url,
     )
 
 
@@ -150,10 +157,12 @@ def _post(
     *,
     body_format: str,
     auth_method: str,
+    method: str = "POST",
+    bearer: Secret | None = None,
 ) -> Answer:
     return transport.fetch(
         build_request(
-            url,
+            with_client_id(url, provider.client.client_id),
             data,
             body_format=body_format,
             auth_method=auth_method,
@@ -161,6 +170,9 @@ def _post(
             client_id=provider.client.client_id,
             client_secret=provider.client.client_secret,
             headers=provider.request_headers(),
+            client_id_parameter=provider.client_id_parameter,
+            method=method,
+            bearer=bearer,
         ),
         public=endpoints.public_only,
     )
@@ -232,8 +244,9 @@ def _revoke_one(provider: Provider, endpoints: Endpoints, hint: str, token: str)
 
 
 def _send_revocation(provider: Provider, endpoints: Endpoints, hint: str, token: str) -> Answer:
-    data = {"token": token}
-    if provider.revocation_request_format == "form":
+    named = provider.revocation_token_parameter
+    data = {named: token} if named else {}
+    if provider.revocation_request_format == "form" and named == "token":
         data["token_type_hint"] = hint
     return _post(
         provider,
@@ -242,6 +255,8 @@ def _send_revocation(provider: Provider, endpoints: Endpoints, hint: str, token:
         data,
         body_format=provider.revocation_request_format,
         auth_method=provider.revocation_auth_method or provider.token_endpoint_auth_method,
+        method=provider.revocation_method,
+        bearer=Secret(token),
     )
 
 
@@ -275,6 +290,8 @@ def session_for(
         renew=renew,
         headers=provider.request_headers(),
         bearer_method=provider.bearer_method,
+        access_token_header=provider.access_token_header,
+        requires_challenge=provider.requires_challenge,
         public_only=endpoints.public_only,
         provider=provider.alias,
     )
@@ -290,7 +307,7 @@ def token_document(
     def text(secret: Secret | None, name: str) -> Any:
         return secret.reveal() if secret is not None else before.get(name)
 
-    return {
+    document = {
         "access_token": token.access_token.reveal(),
         "refresh_token": text(token.refresh_token, "refresh_token"),
         "id_token": text(token.id_token, "id_token"),
@@ -299,3 +316,5 @@ def token_document(
         "refresh_token_expires_in": token.refresh_token_expires_in,
         "redirect_uri": redirect_uri or before.get("redirect_uri", ""),
     }
+    api_base = token.api_base or before.get("api_base")
+    return document | ({"api_base": api_base} if api_base else {})

@@ -42,6 +42,7 @@ def with_claims(
 
 def identify(provider: Provider, endpoints: Endpoints, token: TokenResponse) -> Identity:
     """Ask the provider who a fresh token belongs to. Raises ProviderError."""
+    endpoints = provider.endpoints_of_grant(endpoints, token.api_base)
     session = session_for(provider, endpoints, access_token=lambda: token.access_token)
     return identity_of(provider, session, token)
 

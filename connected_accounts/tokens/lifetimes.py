@@ -35,11 +35,12 @@ def refresh_time(
     if not renewable:
         return None
     share = provider.refresh_at * random.uniform(1 - conf.JITTER, 1 + conf.JITTER)  # noqa: S311
-    share, margin = min(share, 1.0), provider.config.refresh_margin
+    share, margin = min(share, 1.0), provider.refresh_margin
     due = [] if ends_at is None else [(ends_at - sent_at).total_seconds() * share]
     if provider.refresh_policy == "ahead" and token.expires_in is not None:
-        last = None if margin is None else token.expires_in - margin * random.uniform(0.5, 1)  # noqa: S311
-        due.append(token.expires_in * share if last is None else last)
+        # What is asked sooner than the margin it refuses, or answers with the same token.
+        last = token.expires_in - margin * random.uniform(0.5, 1)  # noqa: S311
+        due.append(last if margin else token.expires_in * share)
     return sent_at + timedelta(seconds=max(min(due), SOONEST)) if due else None
 
 

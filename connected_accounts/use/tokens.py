@@ -20,13 +20,14 @@ from connected_accounts.models import ConnectedAccount, Reason
 from connected_accounts.models.accounts import owner_state
 from connected_accounts.oauth2.session import ProviderSession
 from connected_accounts.provider_state import outages
-from connected_accounts.providers.registry import get_provider
+from connected_accounts.providers.registry import get_provider, known_provider
 from connected_accounts.refresh.attempts import OWNER_INACTIVE
 from connected_accounts.refresh.grant_end import end_grant, end_if_dead
 from connected_accounts.refresh.on_demand import renew
 from connected_accounts.secret import Secret, clears_traceback_locals
 from connected_accounts.tokens.endpoint import session_for
 
+MARGIN: Final = timedelta(seconds=conf.LAST_MINUTE)
 USED: Final = (
     "provider",
     "status",
@@ -45,7 +46,7 @@ USED: Final = (
 @clears_traceback_locals
 def get_access_token(account: ConnectedAccount) -> str:
     """The account's access token, refreshed first when it expires within 60 s (or within the
-    provider's REFRESH_MARGIN).
+    provider's ``refresh_margin``, where that is less).
 
     One query when the token is fresh. Where the refresh fails, a token that is still valid is
     returned. Raises ReauthorizationRequired, ProviderUnavailable (without sending anything while
@@ -69,6 +70,9 @@ def get_session(account: ConnectedAccount) -> ProviderSession:
     provider = get_provider(account.provider).bound(inputs=account.inputs)
     endpoints = provider.endpoints()
     fingerprint = endpoints.token_fingerprint()
+    if provider.api_base_field:
+        # The account's own, which is sealed with its token.
+        endpoints = provider.endpoints_of_grant(endpoints, _open(_read(account)).get("api_base"))
     return session_for(
         provider,
         endpoints,
@@ -157,7 +161,9 @@ def _all_columns(stored: ConnectedAccount) -> ConnectedAccount:
 def _is_stale(stored: ConnectedAccount, now: datetime) -> bool:
     if stored.expires_at is None:
         return False
-    margin = conf.refresh_margin(stored.provider)
+    if stored.expires_at - now > MARGIN:
+        return False
+    margin = _margin(stored.provider)
     if stored.expires_at - now > margin:
         return False
     life = _open(stored).get("expires_in")
@@ -165,6 +171,13 @@ def _is_stale(stored: ConnectedAccount, now: datetime) -> bool:
         return True
     # Tokens that live for less than the margin would be refreshed at every use: once half is gone.
     return stored.expires_at <= now or now - stored.refreshed_at > timedelta(seconds=life / 2)
+
+
+def _margin(alias: str) -> timedelta:
+    """How long before its end a token is renewed: less where the provider refuses it till then."""
+    provider = known_provider(alias)
+    own = provider.refresh_margin if provider is not None else 0
+    return min(MARGIN, timedelta(seconds=own)) if own else MARGIN
 
 
 def _refuse_in_backoff(stored: ConnectedAccount, now: datetime) -> None:

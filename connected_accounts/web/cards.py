@@ -21,7 +21,7 @@ from connected_accounts.owners import owner_key
 from connected_accounts.provider_state import pauses
 from connected_accounts.providers.base import Provider
 from connected_accounts.providers.registry import known_provider
-from connected_accounts.providers.scopes import missing_scopes
+from connected_accounts.tokens.scopes import missing_scopes
 from connected_accounts.web.marks import Mark, mark_of
 
 _SHOWN: Final = (

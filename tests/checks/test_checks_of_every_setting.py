@@ -32,6 +32,7 @@ MISTAKES: dict[str, list[Any]] = {
     "EVENT_RETENTION_DAYS": ["90", -1],
     "OWNERS": ["nowhere.owners_of", "", ["nowhere.owners_of"]],
     "BACKEND": ["badgr", ""],
+    "SERVICE": ["github", 17],
     "CLIENT_ID": [17, ("client",)],
     "CLIENT_SECRET": [17, ("secret",)],
     "SCOPES": ["r:profile", [1]],
@@ -40,7 +41,6 @@ MISTAKES: dict[str, list[Any]] = {
     "EXCLUSIVE": ["yes", 1],
     "REFRESH_POLICY": ["never", True],
     "MAX_REQUESTS_PER_SECOND": ["5", 0],
-    "REFRESH_MARGIN": ["60", 0],
 }
 CASES = [(name, value) for name, values in MISTAKES.items() for value in [*values, {"a": NO_TYPE}]]
 

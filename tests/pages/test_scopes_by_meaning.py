@@ -11,9 +11,9 @@ from django.test import Client
 from connected_accounts.decorators import connection_required
 from connected_accounts.models import Event, Kind
 from connected_accounts.providers.registry import get_provider
-from connected_accounts.providers.scopes import missing_scopes
 from connected_accounts.services import refresh
 from connected_accounts.testing import FakeProvider, connect_account
+from connected_accounts.tokens.scopes import missing_scopes
 from tests.named_server import name_server, with_fields
 
 pytestmark = pytest.mark.django_db
@@ -32,22 +32,22 @@ CASES: dict[str, tuple[list[str], str, str, dict[str, Any]]] = {
         ["mail"],
         "https://x.example/mail",
         "mail",
-        {"implied_scopes": {"https://x.example/mail": ["mail"]}},
+        {"scope_aliases": {"https://x.example/mail": "mail"}},
     ),
     "folded": (
         ["user", "user:email", "repo"],
         "repo,user",
         "user:email public_repo",
-        {"granted_scope_separator": ",", "implied_scopes": GITHUB},
+        {"granted_scope_separator": ",", "scope_includes": GITHUB},
     ),
-    "folded twice": (["a"], "c", "a", {"implied_scopes": {"c": ["b"], "b": ["a"]}}),
-    "in a circle": (["a"], "b", "a", {"implied_scopes": {"a": ["b"], "b": ["a"]}}),
+    "folded twice": (["a"], "c", "a", {"scope_includes": {"c": ["b"], "b": ["a"]}}),
+    "in a circle": (["a"], "b", "a", {"scope_includes": {"a": ["b"], "b": ["a"]}}),
     "case": (["User.Read"], "user.read", "USER.READ", {"scopes_ignore_case": True}),
     "case of another name": (
         ["Mail"],
         "HTTPS://X/MAIL",
         "mail",
-        {"scopes_ignore_case": True, "implied_scopes": {"https://x/mail": ["MAIL"]}},
+        {"scopes_ignore_case": True, "scope_aliases": {"https://x/mail": "MAIL"}},
     ),
     "never named": (["read", "offline_access"], "read", "offline_access", {}),
     "never named, declared": (["read", "base"], "read", "base", {"unnamed_scopes": ["base"]}),
@@ -82,7 +82,7 @@ def test_a_permission_is_seen_under_whatever_name_it_was_granted(
 def test_what_was_not_granted_is_missing_all_the_same(
     settings: Any, fake_provider: Fakes, ada: Any, rf: Any
 ) -> None:
-    options = {"implied_scopes": GITHUB}
+    options = {"scope_includes": GITHUB}
     name_server(settings, "named", options, SCOPES=["user", "repo", "Gist"])
     fake = fake_provider("named")
     with_fields(fake, scope="user gist")
@@ -110,14 +110,14 @@ def test_names_are_compared_as_they_are_where_settings_have_no_provider() -> Non
 
 @pytest.mark.parametrize("wrong", [{"user": "user:email"}, {"user": [1]}, {1: ["a"]}, ["user"]])
 def test_a_wrong_list_of_meanings_is_an_error(settings: Any, wrong: Any) -> None:
-    name_server(settings, "named", {"implied_scopes": wrong})
+    name_server(settings, "named", {"scope_includes": wrong})
     found = [m for m in checks.run_checks(tags=["connected_accounts"]) if m.level >= checks.ERROR]
     assert [message.id for message in found] == ["connected_accounts.E011"]
-    assert "implied_scopes" in found[0].msg
+    assert "scope_includes" in found[0].msg
 
 
 def test_a_whole_authorization_under_new_names_replaces_the_meanings_of_the_class(
     settings: Any,
 ) -> None:
-    name_server(settings, "named", {"implied_scopes": {"a": ["b"]}})
-    assert get_provider("named").implied_scopes == {"a": ["b"]}
+    name_server(settings, "named", {"scope_aliases": {"a": "b"}})
+    assert get_provider("named").scope_aliases == {"a": "b"}
