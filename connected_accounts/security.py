@@ -39,7 +39,7 @@ _LEVELS: Final = {
 
 
 def level_of(event: SecurityEvent) -> int:
-    """What the event is logged as: a warning, unless it is said otherwise."""
+    """The level that the event is logged at: a warning, unless ``_LEVELS`` says otherwise."""
     return _LEVELS.get(event, logging.WARNING)
 
 

@@ -54,7 +54,8 @@ def check_issuer(provider: Provider, iss: str | None) -> None:
 
 
 def refusal_of(error: str) -> Exception:
-    """What an error response means (RFC 6749 4.1.2.1). The provider's own words are not kept."""
+    """The error that an error response means (RFC 6749 4.1.2.1). The provider's own words are not
+    kept."""
     if error in REFUSALS:
         return AuthorizationDenied("access_denied")
     if error in ("server_error", "temporarily_unavailable"):

@@ -18,7 +18,7 @@ from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.owners import acted_for, owner_key
 from connected_accounts.provider_state.pauses import get_or_create_state, lock_state_row
 from connected_accounts.providers.base import Client, Endpoints, Identity, Provider
-from connected_accounts.revoke.disconnect import fenced, hold_replaced
+from connected_accounts.revoke.disconnect import hold_replaced, take_replaced
 from connected_accounts.security import SecurityEvent
 from connected_accounts.tokens.lifetimes import grant_values
 from connected_accounts.tokens.scopes import granted_scopes
@@ -79,7 +79,7 @@ def _grant_columns(
     before: ConnectedAccount | None,
     kept: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """What is stored of a grant in the place of ``before``; ``kept`` is what stays of that one's
+    """The columns of a grant that takes the place of ``before``; ``kept`` is what stays of that one's
     token document."""
     token, sent_at, seal_id = authorized.token, authorized.sent_at, uuid.uuid4()
     document = {**authorized.document, **kept}
@@ -122,10 +122,8 @@ def _write(
         if provider.config.exclusive:
             lock_state_row(provider.alias)
         _refuse_identity(provider, request, subject)
-        before = fenced(request.owner_key, request.provider, subject)
+        before = take_replaced(request.owner_key, request.provider, subject)
         kept = _still_good(before, request, authorized) if before else {}
-        if before and not kept and _must_be_withdrawn(before, authorized):
-            hold_replaced(before, at=at)
         account, created = ConnectedAccount.objects.mark_connected(
             user=request.user if request.owner_key == owner_key(request.user) else None,
             owner=request.owner_key,
@@ -135,6 +133,9 @@ def _write(
         )
         if own_client is not None:
             store_own_client(own_client, provider=request.provider, owner=request.owner_key, at=at)
+        # The grant is stored; what follows stands or falls by itself.
+        if before and not kept and _must_be_withdrawn(before, authorized):
+            hold_replaced(before, at=at)
         kind = Kind.CONNECTED if created else Kind.RECONNECTED
         Event.record(kind, account, at=at, detail=acted_for(request.user, request.owner_key))
     return account, created

@@ -72,7 +72,7 @@ def register(registry: CollectorRegistry = REGISTRY) -> None:
 
 
 class HealthCollector(Collector):
-    """What ``connections_status`` shows, as gauges with the label ``provider``."""
+    """The figures of ``connections_status``, as gauges with the label ``provider``."""
 
     def describe(self) -> Iterable[Any]:
         return []  # else registering would ask the database

@@ -49,9 +49,9 @@ class TokenResponse:
 
 @dataclass(frozen=True)
 class LifeField:
-    """How an answer tells how long a token lives: the first of ``names`` that has a value, in one
-    of ``UNITS``; ``untold`` is the life in seconds where it tells none, and 0 where nobody knows.
-    """
+    """The place in an answer that tells how long a token lives: the first of ``names`` that has a
+    value, in one of ``UNITS``. ``untold`` is the life in seconds where it tells none, and 0 where
+    nobody knows."""
 
     names: tuple[str, ...]
     unit: str = "seconds"

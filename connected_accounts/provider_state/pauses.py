@@ -1,5 +1,6 @@
-"""What all workers share about a provider: whose it is, and that it is left alone for a while. A
-provider that refuses the site's own credentials is; one that does not answer is in ``outages``."""
+"""State that all workers share about a provider: whose grants it holds, and whether it is paused. A
+provider that refuses the site's credentials is paused here, one that does not answer in
+``outages``."""
 
 import logging
 from datetime import datetime, timedelta
@@ -9,6 +10,7 @@ from django.db import connection, router
 from django.utils import timezone
 
 from connected_accounts import conf, security
+from connected_accounts.database.inserts import insert_in_step
 from connected_accounts.database.statements import read_all
 from connected_accounts.models import Event, Kind, ProviderState
 from connected_accounts.owners import SITE_OWNER
@@ -23,7 +25,10 @@ OUTAGE: Final = "outage"  # the pause_reason of a provider that does not answer
 def get_or_create_state(alias: str) -> ProviderState:
     """The shared row of an alias, made when first needed, and this deployment's from then on."""
     here = conf.site_id()
-    state, _ = ProviderState.objects.get_or_create(provider=alias, defaults={"site_id": here})
+    rows = ProviderState.objects
+    state, _ = insert_in_step(
+        ProviderState, lambda: rows.get_or_create(provider=alias, defaults={"site_id": here})
+    )
     if here and not state.site_id:
         ProviderState.objects.filter(pk=state.pk, site_id="").update(site_id=here)
         state.refresh_from_db()

@@ -54,7 +54,7 @@ class Attempt:
     sent_at: datetime
     asked: bool = False  # the provider was
     outcome: "RefreshResult | None" = None  # once settled
-    not_before: float = 0.0  # time.monotonic(): its place under the provider's rate limit
+    not_before: float = 0.0  # time.monotonic(): its slot under the provider's rate limit
     endpoints: Endpoints = field(default_factory=Endpoints)
     clients: list[Client] = field(default_factory=list)
     refused: list[Client] = field(default_factory=list)

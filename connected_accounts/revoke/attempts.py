@@ -90,6 +90,9 @@ def plan(revocation: Revocation, delay: float = 0.0) -> RevocationCall | Revocat
         document = open_document(revocation.token, revocation.seal_id)
     except ConnectedAccountsError as failure:
         return _result_of(failure)
+    except Exception as failure:  # a backend's hook, or inputs of a shape that it did not expect
+        logger.error("revocation hook failed: %s", type(failure).__name__)
+        return RevocationResult(Outcome.PENDING, "hook_failed")
     return RevocationCall(provider, clients or [provider.client], endpoints, document, delay)
 
 

@@ -107,7 +107,7 @@ class Sandbox:
         self.base = f"http://127.0.0.1:{self.http.server_address[1]}"
 
     def entry(self) -> dict[str, Any]:
-        """What a site writes into PROVIDERS to reach this sandbox."""
+        """The entry of PROVIDERS that reaches this sandbox."""
         provider = played_provider(self.service)
         declared = {name: getattr(provider, name) for name in ENDPOINT_NAMES}
         at_hosts = {name for name, address in declared.items() if PLACE in address}

@@ -1,6 +1,6 @@
 """Talking to the token and revocation endpoints: network only, no database.
 
-Safe to call from a pool thread. What an answer means is decided here, once, for every provider.
+Safe to call from a pool thread. The meaning of an answer is decided here, once, for every provider.
 """
 
 import logging
@@ -114,7 +114,7 @@ def request_token(provider: Provider, endpoints: Endpoints, data: dict[str, str]
         try:
             return token_response_of(provider, provider.parse_token_response(payload))
         except UnexpectedResponse as error:
-            # Some say with status 200 that it did not work.
+            # Some providers report errors with status 200.
             meant = _failure(provider, answer, payload)
             if error.code == "access_token" and not isinstance(meant, UnexpectedResponse):
                 raise meant from None
@@ -300,8 +300,8 @@ def session_for(
 def token_document(
     token: TokenResponse, *, previous: Mapping[str, Any] | None = None, redirect_uri: str = ""
 ) -> dict[str, Any]:
-    """What is sealed and stored of a token answer. A refresh that gives no new refresh token keeps
-    the old one (RFC 6749 6)."""
+    """The document to seal and store for a token answer. A refresh that gives no new refresh token
+    keeps the old one (RFC 6749 6)."""
     before = previous or {}
 
     def text(secret: Secret | None, name: str) -> Any:

@@ -14,6 +14,7 @@ from connected_accounts.models import ConnectedAccount, Event, Kind, Outcome, Re
 from connected_accounts.models.history import Cause
 from connected_accounts.operations.health import health
 from connected_accounts.operations.retention import purge_old
+from connected_accounts.refresh import outcomes
 from connected_accounts.revoke.outbox import revoke_pending
 from connected_accounts.services import disconnect, disconnect_all, refresh
 from connected_accounts.testing import Answer, FakeProvider, connect_account
@@ -195,20 +196,19 @@ def test_a_replaced_grant_whose_key_is_missing_is_held_unopened(
     assert alive(badgr) == [False, False]
 
 
-def test_a_refresh_that_a_new_grant_overtook_is_held_as_well(ada: Any, badgr: FakeProvider) -> None:
+def test_a_refresh_that_a_new_grant_overtook_is_held_as_well(
+    ada: Any, badgr: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
     account = connect_account(badgr, ada)
-    own = badgr._dialect.token
-    stale = ConnectedAccount.objects.get(pk=account.pk)
+    settle = outcomes.settle
 
-    def meanwhile(seen: Any) -> Answer:
-        badgr._dialect.token = own  # type: ignore[method-assign]
-        answer = own(seen)
+    def reconnect_and_settle(attempt: Any, outcome: Any) -> Any:
         connect_account(badgr, ada)
-        return answer
+        return settle(attempt, outcome)
 
-    badgr._dialect.token = meanwhile  # type: ignore[method-assign]
+    monkeypatch.setattr(outcomes, "settle", reconnect_and_settle)
     with pytest.raises(ConnectedAccountsError):
-        refresh(stale)
+        refresh(account)
     revoke_pending()
     assert alive(badgr) == [True, True]
     disconnect(ConnectedAccount.objects.get())

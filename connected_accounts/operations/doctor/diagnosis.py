@@ -1,6 +1,6 @@
 """Looking at one provider from here: settings, addresses, client, and what it says of itself.
 
-Changes nothing, here or there. What could not be looked at is a finding too.
+Changes nothing, here or there. A check that could not be made is a finding too.
 """
 
 from collections.abc import Iterator, Mapping
@@ -26,7 +26,8 @@ LATER: Final = ("discovery", "pkce", "endpoints", "tls", "clock", "credentials",
 
 
 def input_fields(provider: Provider) -> list[ConnectField]:
-    """What may be told of one connection: what the addresses need, and no credentials."""
+    """The inputs that may be given for one connection: those that addresses need, and no
+    credentials."""
     return [provider.connect_field(n) for n in provider.connect_fields if n not in CREDENTIALS]
 
 

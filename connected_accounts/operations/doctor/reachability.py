@@ -141,7 +141,8 @@ def _host(url: str) -> str:
 
 
 def clock_finding(knocks: Sequence[Knock]) -> Finding:
-    """How far this machine's clock is from the provider's, by the ``Date`` of an answer."""
+    """The difference between this machine's clock and the provider's, by the ``Date`` of an
+    answer."""
     for one in sorted(knocks, key=lambda one: one.name != "token_endpoint"):
         date = _date_of(one.answer)
         if date is None:
