@@ -79,8 +79,8 @@ def _grant_columns(
     before: ConnectedAccount | None,
     kept: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The columns of a grant that takes the place of ``before``; ``kept`` is what stays of that one's
-    token document."""
+    """The columns of a grant in the place of ``before``; ``kept`` is what stays of that one's token
+    document."""
     token, sent_at, seal_id = authorized.token, authorized.sent_at, uuid.uuid4()
     document = {**authorized.document, **kept}
     renewable = bool(document.get("refresh_token"))

@@ -226,6 +226,8 @@ class ConnectedAccount(models.Model):
     expires_at = models.DateTimeField(_("expires at"), null=True, blank=True)
     refresh_token_expires_at = models.DateTimeField(null=True, blank=True)
     refresh_at = models.DateTimeField(_("next refresh"), null=True, blank=True)
+    # False: there is nothing to refresh with; it ends with its access token.
+    is_renewable = models.BooleanField(_("can be renewed"), default=True)
     refreshed_at = models.DateTimeField(_("last refreshed"), null=True, blank=True)
     connected_at = models.DateTimeField(_("connected at"))
     failure_count = models.PositiveIntegerField(_("failures in a row"), default=0)
@@ -335,8 +337,11 @@ class ConnectedAccount(models.Model):
         )
 
     def mark_not_renewable(self) -> bool:
-        """Note that there is nothing to refresh with; the access token is good to its end."""
-        return self._transition(refresh_at=None, attempt_started_at=None)
+        """Note that there is nothing to refresh with; the access token is good to its end, and the
+        account is looked at then."""
+        return self._transition(
+            refresh_at=self.expires_at, is_renewable=False, attempt_started_at=None
+        )
 
     def release(self, *, attempt_started_at: datetime | None, **values: Any) -> bool:
         """Give the lease back without an attempt having been made."""

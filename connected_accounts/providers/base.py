@@ -4,7 +4,7 @@ State, PKCE checking, redirect URI, TLS, timeouts, redirects, size limits, seali
 logging are never a provider's business.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
@@ -258,6 +258,10 @@ class Provider:
         if not self.api_base_field or told in (None, ""):
             return endpoints
         return replace(endpoints, api_base_url=api_base(told, self.api_domains))
+
+    def request_params(self, scopes: Collection[str]) -> Mapping[str, str]:
+        """The parameters of the authorization request besides, with these scopes."""
+        return self.authorization_params
 
     def scopes_to_ask(self, wanted: list[str]) -> list[str]:
         """The wanted scopes that the provider offers. Called after ``endpoints``, which may ask

@@ -43,7 +43,7 @@ CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "revocation_request_format": ("form", "json"),
     "revoke_token_type_hint": ("refresh_token", "access_token"),
     "code_challenge_method": ("S256", ""),
-    "identity_source": ("userinfo", "token_response", "id_token"),
+    "identity_source": ("userinfo", "token_response", "id_token", "none"),
     "bearer_method": ("header", "query"),
     "default_refresh_policy": ("ahead", "on_use"),
 }

@@ -8,7 +8,7 @@ from connected_accounts import security, signals
 from connected_accounts.exceptions import ConnectedAccountsError, ProviderError
 from connected_accounts.models import ConnectedAccount, Event, Kind, Reason
 from connected_accounts.oauth2.token import read_token_response
-from connected_accounts.providers.registry import get_provider
+from connected_accounts.providers.registry import get_provider, known_provider
 from connected_accounts.security import SecurityEvent
 from connected_accounts.tokens.identity import identify
 
@@ -58,6 +58,9 @@ def end_grant(account: ConnectedAccount, reason: Reason, *, at: datetime) -> boo
 def _has_newer_elsewhere(account: ConnectedAccount) -> bool:
     """Whether another owner connected the same account of the provider after this one last worked:
     some servers keep one grant for a person and client."""
+    provider = known_provider(account.provider)
+    if provider is not None and provider.identity_source == "none":
+        return False  # nobody knows whose is whose
     worked = max(filter(None, (account.connected_at, account.refreshed_at)))
     others = ConnectedAccount.objects.current().active().at(account.provider)
     same = others.filter(subject_digest=account.subject_digest, connected_at__gt=worked)

@@ -70,11 +70,14 @@ def grant_values(
     ends_at = token.refresh_token_expires_at(sent_at)
     if ends_at is None and token.refresh_token is None and known_end and known_end > sent_at:
         ends_at = known_end  # else it was not its end: it has just worked
+    refresh_at = refresh_time(
+        provider, token, renewable=renewable, ends_at=ends_at, sent_at=sent_at
+    )
     return {
         "token": seal_document(dict(document), seal_id),
         "expires_at": token.expires_at(sent_at),
         "refresh_token_expires_at": ends_at,
-        "refresh_at": refresh_time(
-            provider, token, renewable=renewable, ends_at=ends_at, sent_at=sent_at
-        ),
+        # What cannot be renewed is looked at when it ends, so that its owner is told.
+        "refresh_at": refresh_at if renewable else token.expires_at(sent_at),
+        "is_renewable": renewable,
     }

@@ -26,8 +26,8 @@ def granted_scopes(
     renewable: bool,
 ) -> list[str]:
     """The scopes granted of ``asked``: those that the answer names (None: all, RFC 6749 5.1), and
-    those that answers never name although they took effect. ``renewable``: there is a refresh token, so the
-    permission to have one was given."""
+    those that answers never name although they took effect. ``renewable``: there is a refresh
+    token, so the permission to have one was given."""
     named = list(asked) if answered is None else list(answered)
     unnamed = [scope for scope in asked if scope in provider.unnamed_scopes]
     given = [scope for scope in unnamed if renewable or scope not in OFFLINE]

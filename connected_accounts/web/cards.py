@@ -37,7 +37,7 @@ _SHOWN: Final = (
     "reason",
     "failure_count",
     "expires_at",
-    "refresh_at",
+    "is_renewable",
 )
 # Stands in an address for every account's key, to cut the address around it: no other part of a
 # URL has these nineteen digits.
@@ -253,10 +253,14 @@ def _state(account: ConnectedAccount, now: datetime) -> tuple[str, str]:
         )
         return "needs_you", _("Needs you: %(why)s. Please connect it again.") % {"why": why}
     expired = account.expires_at is not None and account.expires_at <= now
-    if expired and account.refresh_at is None:
+    if expired and not account.is_renewable:
         return "needs_you", _("Needs you: the permission has run out. Please connect it again.")
     if account.failure_count:
         return "not_answering", str(_NOT_ANSWERING)
+    if account.expires_at is not None and not account.is_renewable:
+        until = date_format(localtime(account.expires_at), "DATETIME_FORMAT")
+        words = _("Connected until %(until)s. The service does not let this site renew it.")
+        return "connected", words % {"until": until}
     return "connected", _("Connected")
 
 
