@@ -95,9 +95,10 @@ def _grant_columns(
     return values | {
         "seal_id": seal_id,
         "label": authorized.identity.label[:255] or (before.label if before else ""),
-        "scopes_requested": request.scopes,
+        "scopes_wanted": request.scopes,
+        "scopes_requested": request.scopes_requested,
         "scopes_granted": granted_scopes(
-            provider, request.scopes, token.scope, renewable=renewable
+            provider, request.scopes_requested, token.scope, renewable=renewable
         ),
         "connected_at": sent_at,
         "client_id": request.client_id,

@@ -24,7 +24,7 @@ from connected_accounts.database.inserts import insert_in_step
 from connected_accounts.database.statements import update_all, update_one
 from connected_accounts.exceptions import Undecryptable
 from connected_accounts.models.choices import Reason, Status
-from connected_accounts.models.history import Event, Kind, Revocation
+from connected_accounts.models.history import Event, Kind, Revocation, display_name
 from connected_accounts.models.lease import AFTER_SUCCESS, LEASE_IS_FREE, LEASE_RELEASED
 from connected_accounts.owners import owner_key, owners_of
 from connected_accounts.sealing import SealedTextField, open_document
@@ -220,6 +220,8 @@ class ConnectedAccount(models.Model):
         _("status"), max_length=32, choices=Status.choices, default=Status.ACTIVE
     )
     reason = models.CharField(_("reason"), max_length=32, choices=Reason.choices, blank=True)
+    # What the site wanted; of that what was sent to the provider; what it granted.
+    scopes_wanted = models.JSONField(_("scopes wanted"), default=list)
     scopes_requested = models.JSONField(_("scopes requested"), default=list)
     scopes_granted = models.JSONField(_("scopes granted"), default=list)
 
@@ -274,12 +276,18 @@ class ConnectedAccount(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.provider}: {self.label or self.subject}"
+        return f"{self.provider}: {self.display_name}"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         self.owner_key = self.owner_key or owner_key(self.user if self.user_id else None)
         self.subject_digest = digest(self.subject)
         super().save(*args, **kwargs)
+
+    @property
+    def display_name(self) -> str:
+        """Which account it is, for people: the label, and the host, account or server that the
+        person chose."""
+        return display_name(self.label or self.subject, self.inputs)
 
     def open_token(self) -> dict[str, Any]:
         """Decrypt the token document. The only way to it. Raises Undecryptable."""

@@ -4,7 +4,7 @@ Both keep copies of what they are about, because the account and even its owner 
 """
 
 from datetime import datetime
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
@@ -15,13 +15,23 @@ from connected_accounts.database.statements import insert_one
 from connected_accounts.sealing import SealedTextField
 
 
+def display_name(label: str, inputs: Any) -> str:
+    """Who the account is at the provider, and which host, account or server a person chose there,
+    unless the label says that already. ``inputs`` are what was entered before connecting."""
+    chosen = inputs.values() if isinstance(inputs, dict) else ()
+    places = [text for text in chosen if isinstance(text, str) and text not in label]
+    return f"{label} ({', '.join(places)})" if places else label
+
+
 class About(Protocol):
     """The fields that an event copies, of an account or a revocation."""
 
     provider: str
     owner_key: str
     subject: str
-    label: str
+
+    @property
+    def display_name(self) -> str: ...
 
 
 class Cause(models.TextChoices):
@@ -89,7 +99,12 @@ class Revocation(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.provider}: {self.label or self.subject}"
+        return f"{self.provider}: {self.display_name}"
+
+    @property
+    def display_name(self) -> str:
+        """Which account it is, for people."""
+        return display_name(self.label or self.subject, self.inputs)
 
 
 class Kind(models.TextChoices):
@@ -139,7 +154,7 @@ class Event(models.Model):
             provider=about.provider,
             owner_key=about.owner_key,
             subject=about.subject,
-            label=about.label,
+            label=about.display_name[:255],
         )
 
     @classmethod
@@ -163,7 +178,7 @@ class Event(models.Model):
             "provider": about.provider if about else provider,
             "owner_key": about.owner_key if about else owner,
             "subject": about.subject if about else "",
-            "label": about.label if about else "",
+            "label": about.display_name[:255] if about else "",
         }
         told = f"event kind={kind} provider={values['provider']}"
         insert_apart(cls, lambda: insert_one(cls, values, using=using), told, using=using)

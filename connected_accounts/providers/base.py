@@ -68,6 +68,7 @@ class Provider:
     api_base_url: str = ""
     issuer: str = ""
     default_scopes: tuple[str, ...] = ()
+    identity_scopes: tuple[str, ...] = ()  # without these the provider does not say who it is
     scope_parameter: str = "scope"
     scope_separator: str = " "
     granted_scope_separator: str = ""  # in answers, where it differs
@@ -267,6 +268,11 @@ class Provider:
         """The wanted scopes that the provider offers. Called after ``endpoints``, which may ask
         it."""
         return wanted
+
+    def scopes_by_choice(self, wanted: list[str]) -> dict[str, list[str] | None]:
+        """Where it depends on what the person chooses: for each choice what is asked for there, as
+        far as that is known without asking; None: not known yet."""
+        return {}
 
     def registration(self, redirect_uri: str, scopes: list[str]) -> dict[str, Any]:
         """The client metadata to register the site with (RFC 7591 2)."""

@@ -144,7 +144,7 @@ class OAuth2(Provider):
         path = str(options.get("subject_path", ""))
         if source != "none" and not config.service and "mail" in path.rpartition(".")[2].lower():
             yield Problem(
-                "W012",
+                "W013",
                 f"{where}['subject_path'] is {path!r}: an address that people can change.",
                 "Name an id that stays, if the server has one: after a change the account is "
                 "another one, and cannot be connected again but as a new one.",

@@ -14,6 +14,7 @@ from connected_accounts.providers.registry import get_provider
 from connected_accounts.services import refresh
 from connected_accounts.testing import FakeProvider, connect_account
 from connected_accounts.tokens.scopes import missing_scopes
+from tests.journeys import set_row
 from tests.named_server import name_server, with_fields
 
 pytestmark = pytest.mark.django_db
@@ -121,3 +122,19 @@ def test_a_whole_authorization_under_new_names_replaces_the_meanings_of_the_clas
 ) -> None:
     name_server(settings, "named", {"scope_aliases": {"a": "b"}})
     assert get_provider("named").scope_aliases == {"a": "b"}
+
+
+@pytest.mark.parametrize("offered", [True, False])
+def test_the_page_offers_to_give_only_what_could_be_given(
+    settings: Any, fake_provider: Fakes, ada: Any, rf: Any, offered: bool
+) -> None:
+    name_server(settings, "named", SCOPES=["read", "write"])
+    fake = fake_provider("named")
+    with_fields(fake, scope="read")
+    account = connect_account(fake, ada)
+    if not offered:
+        set_row(account, scopes_requested=["read"])
+    page = page_for(rf, ada, "write")
+    assert page.status_code == 403
+    assert (b"Give the permission" in page.content) is offered
+    assert (b"does not offer this" in page.content) is not offered

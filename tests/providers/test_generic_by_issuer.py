@@ -246,7 +246,7 @@ def test_a_server_that_tells_no_person_has_one_account_for_each_owner(
 def test_an_address_as_subject_is_warned_of(settings: Any, path: str) -> None:
     name_server(settings, "pretix", {"subject_path": path})
     found = checks.run_checks(tags=["connected_accounts"])
-    assert [m.id for m in found if "pretix" in m.msg] == ["connected_accounts.W012"]
+    assert [m.id for m in found if "pretix" in m.msg] == ["connected_accounts.W013"]
 
 
 def test_nobody_known_cannot_be_exclusive(settings: Any) -> None:
