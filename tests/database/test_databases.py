@@ -133,8 +133,7 @@ def test_a_token_comes_back_from_the_column(accounts: Any) -> None:
     account = accounts.get()
     assert account.open_token() == {"access_token": "nul \x00 and 漢"}
     fresh = [seal_document({"access_token": f"token-{n}"}, account.seal_id) for n in range(2)]
-    account.token = fresh[0]
-    accounts.bulk_update([account], ["token"])
+    accounts.transition(token=fresh[0])
     assert accounts.with_token().get().open_token() == {"access_token": "token-0"}
     accounts.transition(token=fresh[1].reveal())
     assert accounts.with_token().get().open_token() == {"access_token": "token-1"}
@@ -259,6 +258,7 @@ def test_what_is_due_is_found_by_the_index(accounts: Any, database: str, now: da
             **{f.attname: getattr(template, f.attname) for f in template._meta.concrete_fields}
         )
         row.pk, row.subject, row.subject_digest = None, str(number), f"{number:064}"
+        row.seal_id = uuid.uuid4()
         row.refresh_at = now + timedelta(minutes=number - 20)
         rows.append(row)
     accounts.bulk_create(rows, batch_size=500)
