@@ -44,18 +44,3 @@ def test_no_table_keeps_a_token_and_no_check_complains(ada: Any, badgr: FakeProv
     assert row.label == "of old"
     assert get_access_token(row) == badgr.grants[0].access_token
     refresh(row)
-
-
-@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="optional: PostgreSQL's triggers")
-def test_a_revert_by_pghistory_leaves_the_token_of_today(ada: Any, badgr: FakeProvider) -> None:
-    from tests.models.histories.site.models import Past
-
-    account = connect_account(badgr, ada, subject="ada")
-    Rows.update(label="of old")
-    refresh(account)
-    Rows.update(label="of today")
-    Past.objects.filter(label="of old").earliest("pgh_id").revert()
-    row = Rows.get()
-    assert row.label == "of old"
-    refresh(row)
-    assert get_access_token(row) == badgr.grants[0].access_token

@@ -27,10 +27,11 @@ reversion.register(ConnectedAccount, exclude=exclude)
 if connection.vendor == "postgresql":
     import pghistory
 
-    def tracked(model: Any) -> Any:
-        names = [f.name for f in model._meta.concrete_fields if f.name not in exclude]
-        return pghistory.create_event_model(
-            model, pghistory.UpdateEvent(), fields=names, app_label="histories_site"
-        )
+    fields = [f.name for f in ConnectedAccount._meta.concrete_fields if f.name not in exclude]
+    tracked: Any = pghistory.create_event_model(
+        ConnectedAccount, pghistory.UpdateEvent(), fields=fields, context_field=None
+    )
 
-    Past = tracked(ConnectedAccount)
+    class ConnectedAccountEvent(tracked):
+        class Meta:
+            app_label = "histories_site"
