@@ -295,6 +295,7 @@ def make_account(db: None, now: datetime) -> Callable[..., Any]:
         values = {
             "subject": f"subject-{number}",
             "label": f"person{number}@provider.example",
+            "scopes_wanted": list(backend.scopes),
             "scopes_requested": list(backend.scopes),
             "scopes_granted": list(backend.scopes),
             "connected_at": now,

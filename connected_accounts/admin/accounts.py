@@ -36,13 +36,13 @@ class ConnectedAccountAdmin(ReadOnlyAdmin):
     list_display = (
         "provider",
         "owner",
-        "label",
+        "display_name",
         "status",
         "expires_at",
         "refresh_at",
         "last_error",
     )
-    list_display_links = ("provider", "label")
+    list_display_links = ("provider", "display_name")
     list_filter = (ProviderFilter, "status", "reason", ExpiringFilter, OwnerFilter)
     list_select_related = ("user",)
     # By the beginning or as a whole; the table is read once for it, in get_search_results.
@@ -52,7 +52,7 @@ class ConnectedAccountAdmin(ReadOnlyAdmin):
     actions = ("refresh_now", "give_to_another_owner", "disconnect_and_revoke")
     change_list_template = "admin/connected_accounts/connectedaccount/change_list.html"
     fieldsets: ClassVar[Any] = (
-        (None, {"fields": ("provider", "owner", "label", "subject", "connected_at")}),
+        (None, {"fields": ("provider", "owner", "display_name", "subject", "connected_at")}),
         (
             _("Health"),
             {
@@ -68,7 +68,7 @@ class ConnectedAccountAdmin(ReadOnlyAdmin):
                 )
             },
         ),
-        (_("Permissions"), {"fields": ("scopes_requested", "scopes_granted")}),
+        (_("Permissions"), {"fields": ("scopes_wanted", "scopes_requested", "scopes_granted")}),
     )
 
     @admin.display(description=_("owner"), ordering="owner_key")

@@ -27,7 +27,7 @@ from connected_accounts.database.statements import update_all, update_one
 from connected_accounts.exceptions import Undecryptable
 from connected_accounts.models.choices import Reason, Status
 from connected_accounts.models.guards import WHOSE_AT, GuardedModel, GuardedQuerySet
-from connected_accounts.models.history import Event, Kind, Revocation
+from connected_accounts.models.history import Event, Kind, Revocation, display_name
 from connected_accounts.models.lease import AFTER_SUCCESS, LEASE_IS_FREE, LEASE_RELEASED
 from connected_accounts.models.ledger import LedgerEntry, contradicts
 from connected_accounts.owners import owner_key, owners_of
@@ -174,8 +174,8 @@ class ConnectedAccountQuerySet(GuardedQuerySet["ConnectedAccount"]):
         """Create the account of an owner, or put a new grant into it; return it and whether it is
         new. The new generation makes a refresh in flight come too late."""
         values = {
-            **values,
             **AFTER_SUCCESS,
+            **values,
             "subject": subject,
             "status": Status.ACTIVE,
             "refreshed_at": None,
@@ -292,12 +292,16 @@ class ConnectedAccount(GuardedModel):
         _("status"), max_length=32, choices=Status.choices, default=Status.ACTIVE
     )
     reason = models.CharField(_("reason"), max_length=32, choices=Reason.choices, blank=True)
+    # What the site wanted; of that what was sent to the provider; what it granted.
+    scopes_wanted = models.JSONField(_("scopes wanted"), default=list)
     scopes_requested = models.JSONField(_("scopes requested"), default=list)
     scopes_granted = models.JSONField(_("scopes granted"), default=list)
 
     expires_at = models.DateTimeField(_("expires at"), null=True, blank=True)
     refresh_token_expires_at = models.DateTimeField(null=True, blank=True)
     refresh_at = models.DateTimeField(_("next refresh"), null=True, blank=True)
+    # False: there is nothing to refresh with; it ends with its access token.
+    is_renewable = models.BooleanField(_("can be renewed"), default=True)
     refreshed_at = models.DateTimeField(_("last refreshed"), null=True, blank=True)
     connected_at = models.DateTimeField(_("connected at"))
     failure_count = models.PositiveIntegerField(_("failures in a row"), default=0)
@@ -339,6 +343,8 @@ class ConnectedAccount(GuardedModel):
         )
         indexes = (
             models.Index(fields=["provider", "refresh_at"], name="connected_accounts_due"),
+            # Who else has the same account of the provider.
+            models.Index(fields=["provider", "subject_digest"], name="connected_accounts_subject"),
             # For the figures of connections_status and the admin, counted in the index alone.
             models.Index(
                 fields=["provider", "status", "failure_count"], name="connected_accounts_health"
@@ -346,13 +352,19 @@ class ConnectedAccount(GuardedModel):
         )
 
     def __str__(self) -> str:
-        return f"{self.provider}: {self.label or self.subject}"
+        return f"{self.provider}: {self.display_name}"
 
     def _mark_copy(self, using: str) -> None:
         """End a row that was just inserted: its grant is another row's, or has ended."""
         reason, now = Reason.RESTORED_COPY, timezone.now()
         if self.mark_reconnect_required(reason, using=using):
             Event.record(Kind.RECONNECT_REQUIRED, self, at=now, detail=reason.value, using=using)
+
+    @property
+    def display_name(self) -> str:
+        """Which account it is, for people: the label, and the host, account or server that the
+        person chose."""
+        return display_name(self.label or self.subject, self.inputs)
 
     def open_token(self) -> dict[str, Any]:
         """Decrypt the token document. The only way to it. Raises Undecryptable."""
@@ -431,8 +443,11 @@ class ConnectedAccount(GuardedModel):
         return self._advance(values, self.fence(), known=False)
 
     def mark_not_renewable(self) -> bool:
-        """Note that there is nothing to refresh with; the access token is good to its end."""
-        return self._transition(refresh_at=None, attempt_started_at=None)
+        """Note that there is nothing to refresh with; the access token is good to its end, and the
+        account is looked at then."""
+        return self._transition(
+            refresh_at=self.expires_at, is_renewable=False, attempt_started_at=None
+        )
 
     def release(self, *, attempt_started_at: datetime | None, **values: Any) -> bool:
         """Give the lease back without an attempt having been made."""

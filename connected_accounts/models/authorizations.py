@@ -31,7 +31,8 @@ class AuthorizationRequest(models.Model):
     oidc_nonce = models.CharField(max_length=64, blank=True)
     redirect_uri = models.TextField()
     next = models.TextField(blank=True)
-    scopes = models.JSONField(default=list)
+    scopes = models.JSONField(default=list)  # wanted
+    scopes_requested = models.JSONField(default=list)  # of these, what was sent
     inputs = models.JSONField(default=dict)
     browser_digest = models.CharField(max_length=64)
     account = models.ForeignKey(

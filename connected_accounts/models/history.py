@@ -5,7 +5,7 @@ Both keep copies of what they are about, because the account and even its owner 
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from django.db import models
 from django.utils import timezone
@@ -17,18 +17,38 @@ from connected_accounts.database.statements import insert_one
 from connected_accounts.sealing import SealedTextField
 
 
+def display_name(label: str, inputs: Any) -> str:
+    """Who the account is at the provider, and which host, account or server a person chose there,
+    unless the label says that already. ``inputs`` are what was entered before connecting."""
+    chosen = inputs.values() if isinstance(inputs, dict) else ()
+    places = [text for text in chosen if isinstance(text, str) and text not in label]
+    return f"{label} ({', '.join(places)})" if places else label
+
+
 class About(Protocol):
     """The fields that an event copies, of an account or a revocation."""
 
     provider: str
     owner_key: str
     subject: str
-    label: str
+
+    @property
+    def display_name(self) -> str: ...
+
+
+class Cause(models.TextChoices):
+    """Why a grant is to be withdrawn."""
+
+    DISCONNECTED = "disconnected", _("the account was disconnected")
+    REPLACED = "replaced", _("a newer grant took its place")
+    UNUSED = "unused", _("no account was made with it")
 
 
 class Outcome(models.TextChoices):
-    """The fate of a revocation."""
+    """The fate of a revocation. ``HELD``: it waits until its account is disconnected, since at
+    some providers all grants of a person are one."""
 
+    HELD = "held", _("is kept until the account is disconnected")
     PENDING = "pending", _("is being withdrawn")
     REVOKED = "revoked", _("withdrawn")
     ALREADY_GONE = "already_gone", _("was gone already")
@@ -60,6 +80,11 @@ class Revocation(models.Model):
     created_at = models.DateTimeField(_("created at"))
     attempts = models.PositiveIntegerField(_("attempts"), default=0)
     next_attempt_at = models.DateTimeField(_("next attempt"), null=True)
+    cause = models.CharField(
+        _("cause"), max_length=32, choices=Cause.choices, default=Cause.DISCONNECTED
+    )
+    # While it is HELD: the account, by its key, at whose disconnect it is to be withdrawn.
+    held_for = models.BigIntegerField(null=True, db_index=True, editable=False)
     outcome = models.CharField(
         _("outcome"), max_length=32, choices=Outcome.choices, default=Outcome.PENDING
     )
@@ -76,7 +101,12 @@ class Revocation(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.provider}: {self.label or self.subject}"
+        return f"{self.provider}: {self.display_name}"
+
+    @property
+    def display_name(self) -> str:
+        """Which account it is, for people."""
+        return display_name(self.label or self.subject, self.inputs)
 
 
 class Kind(models.TextChoices):
@@ -91,7 +121,7 @@ class Kind(models.TextChoices):
     CLIENT_REGISTERED = "client_registered", _("registered as a client")
     CLIENT_REJECTED = "client_rejected", _("the site's credentials were rejected")
     DISCONNECTED = "disconnected", _("disconnected")
-    REVOKED = "revoked", _("permission withdrawn at the service")
+    REVOKED = "revoked", _("asked the service to withdraw the permission")
     GIVEN_UP = "given_up", _("permission could not be withdrawn")
     REFUSED = "refused", _("an authorization was refused")
     MOVED = "moved", _("given to another owner")
@@ -127,7 +157,7 @@ class Event(models.Model):
             provider=about.provider,
             owner_key=about.owner_key,
             subject=about.subject,
-            label=about.label,
+            label=about.display_name[:255],
         )
 
     @classmethod
@@ -151,7 +181,7 @@ class Event(models.Model):
             "provider": about.provider if about else provider,
             "owner_key": about.owner_key if about else owner,
             "subject": about.subject if about else "",
-            "label": about.label if about else "",
+            "label": about.display_name[:255] if about else "",
         }
         told = f"event kind={kind} provider={values['provider']}"
         insert_apart(cls, lambda: insert_one(cls, values, using=using), told, using=using)

@@ -16,12 +16,13 @@ import pymysql
 import pytest
 from django.core.management import call_command
 from django.db import IntegrityError, connection, connections, transaction
+from django.db.models import QuerySet
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from connected_accounts.models import ConnectedAccount, Event, Kind, Revocation
 from connected_accounts.operations.activity import activity
-from connected_accounts.owners import owner_key
+from connected_accounts.owners import owner_key, owner_key_of
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.refresh.attempts import claim as take
 from connected_accounts.refresh.drain import is_due
@@ -137,6 +138,34 @@ def test_a_token_comes_back_from_the_column(accounts: Any) -> None:
     assert accounts.with_token().get().open_token() == {"access_token": "token-0"}
     accounts.transition(token=fresh[1].reveal())
     assert accounts.with_token().get().open_token() == {"access_token": "token-1"}
+
+
+def test_users_whose_keys_a_collation_takes_for_the_same_share_nothing(accounts: Any) -> None:
+    keys = [
+        "vytxeTZskVKR7C7WgdSP3d",
+        "VYTXEtzskVKR7C7WgdSP3d",
+        "ada",
+        "ada ",
+        "\u00e4da",
+        "x" * 300,
+    ]
+    for number, key in enumerate(keys):
+        store(accounts, "the-subject", owner_key=owner_key_of(key), label=str(number))
+    for number, key in enumerate(keys):
+        found = accounts.for_owner(owner_key_of(key)).values_list("label", flat=True)
+        assert list(found) == [str(number)]
+
+
+def test_a_row_that_was_put_back_and_a_clone_are_claimed_by_nobody(accounts: Any) -> None:
+    store(accounts)
+    past = accounts.values().get()
+    assert claim(accounts, [past["id"]], seconds=-1) == 1
+    QuerySet.update(accounts.all(), **{k: v for k, v in past.items() if k != "id"})
+    assert claim(accounts, [past["id"]], seconds=-1) == 0
+    assert [row.pk for row in accounts.copies()] == [past["id"]]
+    clone = ConnectedAccount(**{**past, "id": None, "subject": "another"})
+    clone.save()
+    assert accounts.get(pk=clone.pk).reason == "restored_copy"
 
 
 @pytest.mark.parametrize("user", [None, 7])
