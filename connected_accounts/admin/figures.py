@@ -88,12 +88,12 @@ def _chart(kind: str, figures: Sequence[int], days: Sequence[date]) -> Chart:
 
 
 def _words(figures: Sequence[int], days: Sequence[date]) -> str:
-    told = [
+    parts = [
         f"{date_format(day, 'MONTH_DAY_FORMAT')}: {figure}"
         for day, figure in zip(days, figures, strict=True)
         if figure
     ]
-    return "; ".join(told) or _("none")
+    return "; ".join(parts) or _("none")
 
 
 def _duration(seconds: int, now: datetime) -> str:

@@ -186,14 +186,14 @@ def _present(made: Made) -> set[Key]:
 def _in_use(made: Made, exclusive: Sequence[str]) -> list[Key]:
     """The rows at an EXCLUSIVE provider whose account belongs to another owner, here or before them
     in the same batch."""
-    mine = [key for key in made if key[1] in exclusive]
-    if not mine:
+    exclusive_keys = [key for key in made if key[1] in exclusive]
+    if not exclusive_keys:
         return []
     rows = ConnectedAccount.objects.current().filter(
-        provider__in=exclusive, subject_digest__in={key[2] for key in mine}
+        provider__in=exclusive, subject_digest__in={key[2] for key in exclusive_keys}
     )
     taken: dict[tuple[str, str], str] = {
         (alias, subject): owner
         for owner, alias, subject in rows.values_list("owner_key", "provider", "subject_digest")
     }
-    return [key for key in mine if taken.setdefault(key[1:], key[0]) != key[0]]
+    return [key for key in exclusive_keys if taken.setdefault(key[1:], key[0]) != key[0]]

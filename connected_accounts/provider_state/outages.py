@@ -56,10 +56,10 @@ def take_probe(state: ProviderState, now: datetime) -> bool:
         if state.pause_reason == OUTAGE
         else REJECTED_PAUSE
     )
-    mine = ProviderState.objects.filter(
+    unchanged = ProviderState.objects.filter(
         pk=state.pk, pause_reason=state.pause_reason, paused_until=state.paused_until
     )
-    won = mine.update(paused_until=now + wait, failures_in_a_row=F("failures_in_a_row") + 1)
+    won = unchanged.update(paused_until=now + wait, failures_in_a_row=F("failures_in_a_row") + 1)
     return bool(won)
 
 

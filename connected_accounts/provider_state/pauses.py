@@ -96,10 +96,10 @@ def pause(alias: str, code: str, *, now: datetime | None = None) -> None:
 def report(alias: str, code: str, *, now: datetime | None = None) -> None:
     """Tell the admins of rejected credentials, by an Event and a log line; once in a while only."""
     now = now or timezone.now()
-    told = Event.objects.filter(
+    lately = Event.objects.filter(
         kind=Kind.CLIENT_REJECTED, provider=alias, at__gt=now - REJECTED_PAUSE
     )
-    if told.exists():
+    if lately.exists():
         return
     Event.record(Kind.CLIENT_REJECTED, at=now, detail=code, provider=alias, owner=SITE_OWNER)
     logger.error(

@@ -67,6 +67,7 @@ class Provider:
     api_base_url: str = ""
     issuer: str = ""
     default_scopes: tuple[str, ...] = ()
+    identity_scopes: tuple[str, ...] = ()  # without these the provider does not say who it is
     scope_parameter: str = "scope"
     scope_separator: str = " "
     granted_scope_separator: str = ""  # in answers, where it differs

@@ -64,10 +64,10 @@ class RevocationCall:
 
 def claim(revocation: Revocation, now: datetime) -> bool:
     """Make the row ours for a while. False: another worker has it."""
-    mine = Revocation.objects.filter(
+    unchanged = Revocation.objects.filter(
         pk=revocation.pk, attempts=revocation.attempts, outcome=revocation.outcome
     )
-    if not mine.update(attempts=F("attempts") + 1, next_attempt_at=now + CLAIM):
+    if not unchanged.update(attempts=F("attempts") + 1, next_attempt_at=now + CLAIM):
         return False
     revocation.attempts += 1
     return True

@@ -199,9 +199,10 @@ class Sandbox:
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
-                self.wfile.write(content)
+                if self.command != "HEAD":
+                    self.wfile.write(content)
 
-            do_GET = do_POST = do_DELETE = _play
+            do_GET = do_HEAD = do_POST = do_DELETE = _play
 
             def log_message(self, format: str, *args: Any) -> None:
                 """Nothing: addresses hold codes."""

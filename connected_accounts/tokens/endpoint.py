@@ -192,6 +192,8 @@ def revoke_token(provider: Provider, endpoints: Endpoints, document: Mapping[str
     """
     if not endpoints.revocation_endpoint:
         return Outcome.UNSUPPORTED
+    if provider.revocation_auth_method == "bearer":
+        return _revoke_by_itself(provider, endpoints, document)
     first = provider.revoke_token_type_hint
     other = "access_token" if first == "refresh_token" else "refresh_token"
     hints = [hint for hint in (first, other) if document.get(hint)]
@@ -200,6 +202,26 @@ def revoke_token(provider: Provider, endpoints: Endpoints, document: Mapping[str
         if outcome is not Outcome.UNSUPPORTED:
             return outcome
     return Outcome.UNSUPPORTED
+
+
+@sensitive_variables()
+def _revoke_by_itself(
+    provider: Provider, endpoints: Endpoints, document: Mapping[str, Any]
+) -> Outcome:
+    """Let an access token end its own grant. One that has run out cannot: then the grant is renewed
+    for it, once. Raises ProviderError."""
+    try:
+        return _revoke_one(provider, endpoints, "access_token", document["access_token"])
+    except ProviderError as error:
+        if error.status != 401:
+            raise
+    if not document.get("refresh_token"):
+        return Outcome.ALREADY_GONE
+    try:
+        token = exchange_refresh_token(provider, endpoints, document, [])
+    except ReauthorizationRequired:
+        return Outcome.ALREADY_GONE
+    return _revoke_one(provider, endpoints, "access_token", token.access_token.reveal())
 
 
 def _revoke_one(provider: Provider, endpoints: Endpoints, hint: str, token: str) -> Outcome:
