@@ -16,7 +16,7 @@ PAGE = pathlib.Path(__file__).parents[4] / "docs/how-to/histories.md"
 
 def left_out() -> list[str]:
     """The list of columns that our page says to leave out."""
-    names = re.search(r"LEFT_OUT = \[(.*?)\]", PAGE.read_text("utf-8"), re.DOTALL)
+    names = re.search(r"left_out = \[(.*?)\]", PAGE.read_text("utf-8"), re.DOTALL)
     assert names is not None
     return re.findall(r'"(\w+)"', names[1])
 
