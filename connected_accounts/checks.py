@@ -5,10 +5,12 @@ Touches no network. Only ``check_keys`` touches a database, where ``check --data
 """
 
 from collections.abc import Sequence
+from importlib import import_module
 from itertools import pairwise
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from django.apps import apps
 from django.conf import settings
 from django.core import checks
 from django.db import connections
@@ -19,7 +21,7 @@ from connected_accounts.conf import is_loopback_literal
 from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.operations.keys_in_use import SEALED, count_by_key, missing_keys
 from connected_accounts.providers import registry
-from connected_accounts.sealing import encryption_keys, key_id
+from connected_accounts.sealing import SealedTextField, encryption_keys, key_id
 
 REFRESH: Final = "connected_accounts.refresh_due_accounts"
 USUAL_LIFE: Final = 3600.0  # seconds that access tokens live, as far as settings can know
@@ -34,6 +36,7 @@ def register() -> None:
     checks.register(check_issuers, "connected_accounts")
     checks.register(check_callback, "connected_accounts")
     checks.register(check_loopback, "connected_accounts", deploy=True)
+    checks.register(check_histories, "connected_accounts")
     # Without our tag: Django 6.1 gives a check that is asked for by a tag every database.
     checks.register(check_keys, checks.Tags.database)
 
@@ -250,3 +253,50 @@ def check_keys(
                 )
             )
     return found
+
+
+def check_histories(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[checks.CheckMessage]:
+    """W014: another package keeps copies of what is sealed, also after a disconnect."""
+    keepers = sorted({*_tables_with_copies(), *_packages_with_copies()})
+    if not keepers:
+        return []
+    return [
+        checks.Warning(
+            f"{', '.join(keepers)}: copies of sealed tokens are kept there, which can be opened "
+            "with the site's key after a disconnect too, and no rotation of keys reaches them.",
+            hint="Leave out the columns that docs/how-to/histories.md lists.",
+            id="connected_accounts.W014",
+        )
+    ]
+
+
+def _tables_with_copies() -> list[str]:
+    """Models of others that have a sealed column: histories copy the fields of what they track."""
+    return [
+        model._meta.label
+        for model in apps.get_models(include_auto_created=True)
+        if model._meta.app_label != "connected_accounts"
+        and any(isinstance(field, SealedTextField) for field in model._meta.local_fields)
+        and not issubclass(model, _sealed_models())
+    ]
+
+
+def _packages_with_copies() -> list[str]:
+    """Packages that write rows as text, as far as they say what they track."""
+    found = []
+    if apps.is_installed("reversion"):
+        revisions = import_module("reversion.revisions")
+        for model, column in SEALED:
+            if revisions.is_registered(model) and column in revisions._get_options(model).fields:
+                found.append("django-reversion")
+    if apps.is_installed("easyaudit"):
+        left_out = getattr(settings, "DJANGO_EASY_AUDIT_UNREGISTERED_CLASSES_EXTRA", [])
+        names = {str(name).lower() for name in left_out}
+        if any(model._meta.label_lower not in names for model in _sealed_models()):
+            found.append("django-easy-audit")
+    return found
+
+
+def _sealed_models() -> tuple[type[Any], ...]:
+    """Our models that have a sealed column."""
+    return tuple(model for model, _ in SEALED)

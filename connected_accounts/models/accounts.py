@@ -413,7 +413,7 @@ class ConnectedAccount(GuardedModel):
         """
         values |= {"status": Status.ACTIVE, **AFTER_SUCCESS}
         if put_back:
-            values |= {name: getattr(self, name) for name in _OF_THE_GRANT}
+            values = {name: getattr(self, name) for name in _OF_THE_GRANT} | values
         fence = {"id": self.pk} if put_back else self.fence()
         return self._advance(values, fence, known=True)
 

@@ -70,7 +70,9 @@ class LedgerQuerySet(models.QuerySet["LedgerEntry"]):
     def replace(self, row: Account) -> None:
         """Note the seal of a row's new grant; what it had before has ended."""
         self.filter(account_pk=row.pk).update(account_pk=None)
-        self.create(seal_id=row.seal_id, account_pk=row.pk, revision=row.revision)
+        self.register_all([row], router.db_for_write(self.model))
+        same = self.filter(seal_id=row.seal_id)
+        same.update(account_pk=row.pk, revision=row.revision)
 
     def close(self, seals: dict[int, uuid.UUID], using: str | None = None) -> set[int]:
         """Note that the grants of accounts, by primary key, have ended. Returns the keys of those

@@ -74,7 +74,7 @@ def cached_document(
 
 
 def known_document(key: str) -> Mapping[str, Any]:
-    """What ``cached_document`` would return without fetching; empty where it would fetch."""
+    """The document that is cached; empty where ``cached_document`` would fetch it."""
     found = _cache.get(key)
     return {} if found is None or found[0] <= time.monotonic() else found[1]
 

@@ -18,6 +18,7 @@ from connected_accounts.exceptions import (
 from connected_accounts.models import Event, Kind, ProviderState
 from connected_accounts.owners import SITE_OWNER
 from connected_accounts.provider_state.pauses import OUTAGE, REJECTED_PAUSE, is_paused
+from connected_accounts.provider_state.rate_limit import is_throttled
 from connected_accounts.tokens.lifetimes import backoff
 
 logger = logging.getLogger("connected_accounts")
@@ -39,7 +40,7 @@ def may_ask(alias: str, now: datetime) -> bool:
     is the probe."""
     state = ProviderState.objects.filter(provider=alias).first()
     if state is None or not state.pause_reason:
-        return True
+        return state is None or not is_throttled(state, now)
     return not is_paused(state, now) and take_probe(state, now)
 
 

@@ -27,10 +27,11 @@ from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.providers.base import Client, Endpoints, Provider
 from connected_accounts.providers.hooks import call_hook
 from connected_accounts.tokens.endpoint import exchange_client_credentials, exchange_refresh_token
+from connected_accounts.tokens.throttle import NOT_IN_TIME, Lane
 
 LEASE_MARGIN: Final = 30.0  # seconds to store in, after the deadline of the call
 
-LEASE_TOO_OLD: Final = "lease_too_old"
+LEASE_TOO_OLD: Final = NOT_IN_TIME
 OWNER_INACTIVE: Final = "owner_inactive"
 INACTIVE_AGAIN_IN: Final = timedelta(days=1)  # the owner may be let in again
 REPLAY_PAUSE: Final = 1.0  # seconds until a lost answer is asked for again, in a reuse window
@@ -55,6 +56,7 @@ class Attempt:
     asked: bool = False  # the provider was
     outcome: "RefreshResult | None" = None  # once settled
     not_before: float = 0.0  # time.monotonic(): its slot under the provider's rate limit
+    lane: Lane = field(default_factory=Lane, repr=False)
     endpoints: Endpoints = field(default_factory=Endpoints)
     clients: list[Client] = field(default_factory=list)
     refused: list[Client] = field(default_factory=list)
@@ -149,7 +151,7 @@ def ask(attempt: Attempt) -> RefreshResult:
     time.sleep(max(attempt.not_before - time.monotonic(), 0))
     if time.monotonic() > attempt.send_before:
         return ProviderUnavailable(LEASE_TOO_OLD, sent=False)
-    outcome = _ask_with_any_client(attempt)
+    outcome = attempt.lane.send(lambda: _ask_with_any_client(attempt), ends=attempt.send_before)
     lost = isinstance(outcome, ProviderError) and outcome.sent
     # Under a rate limit a second request would have no slot of its own.
     free = attempt.provider.config.max_requests_per_second is None

@@ -6,6 +6,7 @@ arrive: those that are there at the same moment in one transaction, none of whic
 
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -30,13 +31,14 @@ from connected_accounts.exceptions import (
 from connected_accounts.models import ConnectedAccount, ProviderState
 from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.provider_state import outages, pauses
-from connected_accounts.provider_state.rate_limit import reserve_slots
+from connected_accounts.provider_state.rate_limit import PATIENCE, is_throttled, reserve_slots
 from connected_accounts.providers.base import Provider
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.refresh.attempts import Attempt, RefreshResult, ask, claim, prepare
 from connected_accounts.refresh.grant_end import end_copies
 from connected_accounts.refresh.interruptions import signals_held, to_the_end
 from connected_accounts.refresh.outcomes import note_provider_failure, settle, settle_together
+from connected_accounts.tokens.throttle import Lane, named_wait
 
 logger = logging.getLogger("connected_accounts")
 
@@ -68,7 +70,7 @@ def is_due(alias: str, now: datetime) -> bool:
             "not refreshed: provider=%s is another site's; see manage.py confirm_site", alias
         )
         return False
-    return not pauses.is_paused(state, now)
+    return not pauses.is_paused(state, now) and not is_throttled(state, now)
 
 
 def drain(
@@ -139,6 +141,7 @@ class _Drain:
         self.ends = self.began + seconds
         self.width = int(conf.get("REFRESH_CONCURRENCY")) if probe is None else 1
         self.drained = Drained()
+        self.lanes: defaultdict[str, Lane] = defaultdict(Lane)  # by token endpoint
         # Claimed, and not settled yet. One leaves only when what came of it is stored, so that
         # whatever is raised in here meanwhile loses none.
         self.held: dict[Future[RefreshResult], Attempt] = {}
@@ -191,6 +194,9 @@ class _Drain:
         # Under a rate limit none waits for a thread: each is sent when its slot comes.
         limited = self.provider.config.max_requests_per_second is not None
         full = self.width if limited else 2 * self.width
+        if any(lane.is_narrow for lane in self.lanes.values()):
+            # Their leases run while they wait for their turn; half of them is time for a claim.
+            return self.width - self.in_flight if self.in_flight <= self.width // 2 else 0
         # Up to twice as many as there are threads: many answers arrive during one claim, and no
         # thread should idle.
         return full - self.in_flight if self.in_flight <= full * 3 // 4 else 0
@@ -213,6 +219,7 @@ class _Drain:
             if blocked is not None:
                 future.set_result(blocked)
                 continue
+            attempt.lane = self.lanes[attempt.endpoints.token_endpoint]
             pool.submit(_answer, future, attempt)
             self.claiming = self.claiming and self.probe is None
 
@@ -304,6 +311,9 @@ class _Drain:
                 paused = pauses.pause_of(self.alias, self.moment)
                 if isinstance(error, ClientRejected) and paused:
                     self.stop_and_release()
+            elif (wait := named_wait(outcome)) is not None:
+                if wait > PATIENCE and not attempt.account.inputs:
+                    self.stop_and_release()  # until the end that it named
             elif not attempt.asked or not isinstance(
                 outcome, TokenResponse | ReauthorizationRequired
             ):

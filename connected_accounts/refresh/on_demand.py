@@ -19,7 +19,7 @@ from connected_accounts.exceptions import (
     ReauthorizationRequired,
 )
 from connected_accounts.models import ConnectedAccount, Reason
-from connected_accounts.provider_state import outages, pauses
+from connected_accounts.provider_state import outages, pauses, rate_limit
 from connected_accounts.provider_state.rate_limit import wait_for_slot
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.refresh.attempts import Attempt, claim
@@ -84,6 +84,9 @@ def renew(before: ConnectedAccount) -> None:
             reason = pauses.pause_of(before.provider, began)
             if reason:  # paused while we waited: one request with wrong credentials is enough
                 raise outages.refusal(reason)
+        shared = pauses.get_or_create_state(before.provider)
+        if rate_limit.is_throttled(shared, timezone.now()):
+            raise ProviderUnavailable("throttled", sent=False)
         with signals_held():
             attempts = retried(lambda: claim([before.pk], provider, now=timezone.now()))
             if attempts:

@@ -1,6 +1,7 @@
 """Storing the outcome of a refresh, if the row is still ours."""
 
 import logging
+import random
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -9,7 +10,7 @@ from typing import Any
 
 from django.db import DatabaseError, InterfaceError, connection
 
-from connected_accounts import signals
+from connected_accounts import conf, signals
 from connected_accounts.clients.credentials import note_refused, retire
 from connected_accounts.database.transactions import after_commit
 from connected_accounts.exceptions import (
@@ -23,7 +24,7 @@ from connected_accounts.exceptions import (
 )
 from connected_accounts.models import ConnectedAccount, Event, Kind, Reason
 from connected_accounts.oauth2.token import TokenResponse
-from connected_accounts.provider_state import outages, pauses
+from connected_accounts.provider_state import outages, pauses, rate_limit
 from connected_accounts.providers.base import Identity
 from connected_accounts.refresh.attempts import (
     INACTIVE_AGAIN_IN,
@@ -42,8 +43,9 @@ from connected_accounts.revoke.disconnect import revoke_orphan
 from connected_accounts.secret import Secret
 from connected_accounts.tokens.endpoint import token_document
 from connected_accounts.tokens.identity import identity_of, with_claims
-from connected_accounts.tokens.lifetimes import backoff, grant_values
+from connected_accounts.tokens.lifetimes import MAX_BACKOFF, backoff, grant_values
 from connected_accounts.tokens.scopes import granted_scopes, missing_scopes
+from connected_accounts.tokens.throttle import named_wait
 
 logger = logging.getLogger("connected_accounts")
 
@@ -75,7 +77,30 @@ def settle(attempt: Attempt, outcome: RefreshResult) -> ConnectedAccountsError |
         # It waited too long for its turn. Nothing happened, so nothing is counted against it.
         attempt.account.release(attempt_started_at=attempt.unresolved_since)
         return outcome
+    wait = named_wait(outcome)
+    if wait is not None:
+        return _settle_throttle(attempt, outcome, wait)
     return _settle_failure(attempt, outcome)
+
+
+def _settle_throttle(
+    attempt: Attempt, error: ConnectedAccountsError, wait: float
+) -> ConnectedAccountsError:
+    """The provider takes no more requests for longer than was left of the attempt. That is no
+    failure of the account: it stays due or, where the end is far, is due again then, and so is the
+    provider."""
+    account = attempt.account
+    if wait <= rate_limit.PATIENCE:
+        account.release(attempt_started_at=attempt.unresolved_since)
+        return error
+    ends = attempt.sent_at + timedelta(seconds=min(wait, MAX_BACKOFF))
+    spread = timedelta(seconds=random.uniform(0, 2 * conf.JITTER) * min(wait, MAX_BACKOFF))  # noqa: S311
+    if not account.release(attempt_started_at=attempt.unresolved_since, refresh_at=ends + spread):
+        return ProviderUnavailable("overtaken")
+    if not account.inputs:  # else the other connections are at hosts of their own
+        rate_limit.note_throttle(attempt.provider.alias, ends=ends)
+    logger.info("throttled: provider=%s seconds=%d", attempt.provider.alias, wait)
+    return error
 
 
 def _settle_rejection(attempt: Attempt, error: ClientRejected) -> ConnectedAccountsError:

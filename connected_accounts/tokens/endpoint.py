@@ -6,12 +6,14 @@ Safe to call from a pool thread. The meaning of an answer is decided here, once,
 import logging
 import re
 import secrets
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 from django.views.decorators.debug import sensitive_variables
 
+from connected_accounts import conf
 from connected_accounts.exceptions import (
     ClientRejected,
     ConnectedAccountsError,
@@ -36,6 +38,7 @@ from connected_accounts.providers.base import Endpoints, Provider
 from connected_accounts.providers.endpoints import as_origin, with_client_id
 from connected_accounts.providers.paths import value_at
 from connected_accounts.secret import Secret
+from connected_accounts.tokens.throttle import until_answered
 
 logger = logging.getLogger("connected_accounts")
 
@@ -52,13 +55,15 @@ def exchange_code(
     code_verifier: str,
     scopes: Sequence[str] = (),
 ) -> TokenResponse:
-    """Spend an authorization code, once (RFC 6749 4.1.3). Raises as ``request_token``."""
+    """Spend an authorization code, once (RFC 6749 4.1.3); after a throttle that ends before the
+    deadline, again. Raises as ``request_token``."""
     data = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri}
     if code_verifier:
         data["code_verifier"] = code_verifier
     if "scope" in provider.code_request_fields and scopes:
         data["scope"] = provider.scope_separator.join(scopes)
-    return request_token(provider, endpoints, data)
+    ends = time.monotonic() + float(conf.get("HTTP_DEADLINE"))
+    return until_answered(lambda: request_token(provider, endpoints, data), ends=ends)
 
 
 @sensitive_variables()

@@ -270,10 +270,12 @@ class Harness:
         assert self.stored(account).open_token() == before
         return error
 
-    def assert_is_tried_again(self, account: ConnectedAccount, *, may_be_spent: bool) -> None:
+    def assert_is_tried_again(
+        self, account: ConnectedAccount, *, may_be_spent: bool, failures: int = 1
+    ) -> None:
         """The account waits for a next attempt; ``may_be_spent``: the answer is unknown."""
         row = self.stored(account)
-        assert (row.status, row.reason, row.failure_count) == (Status.ACTIVE, "", 1)
+        assert (row.status, row.reason, row.failure_count) == (Status.ACTIVE, "", failures)
         assert row.refresh_at is not None
         assert row.refresh_at > timezone.now()
         assert row.lease_until is None
