@@ -14,6 +14,7 @@ from connected_accounts.clients.credentials import (
     registered_scopes,
     with_client_in_use,
 )
+from connected_accounts.connect.failures import failures_traced
 from connected_accounts.database.functions import digest
 from connected_accounts.database.statements import insert_one
 from connected_accounts.exceptions import (
@@ -36,6 +37,7 @@ logger = logging.getLogger("connected_accounts")
 VERIFIER_PURPOSE: Final = "connected_accounts.code_verifier"
 
 
+@failures_traced
 @clears_traceback_locals
 def start_authorization(
     *,

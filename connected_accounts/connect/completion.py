@@ -15,6 +15,7 @@ from connected_accounts.clients.credentials import clients_of, note_refused, ret
 from connected_accounts.connect.authorization import VERIFIER_PURPOSE, offered_scopes
 from connected_accounts.connect.callback_params import check_issuer, read_params, refusal_of
 from connected_accounts.connect.connection import store_connection
+from connected_accounts.connect.failures import failures_traced
 from connected_accounts.connect.refusals import record_refusal, refusals_told
 from connected_accounts.database.functions import digest
 from connected_accounts.database.statements import read_all
@@ -57,6 +58,7 @@ class Completed:
     next: str
 
 
+@failures_traced
 @refusals_told
 @clears_traceback_locals
 @sensitive_variables()

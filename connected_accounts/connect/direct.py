@@ -13,6 +13,7 @@ from django.views.decorators.debug import sensitive_variables
 from connected_accounts.clients.credentials import with_client_in_use
 from connected_accounts.connect.authorization import requested_scopes
 from connected_accounts.connect.connection import store_connection
+from connected_accounts.connect.failures import failures_traced
 from connected_accounts.connect.refusals import refusals_told
 from connected_accounts.database.transactions import in_sites_transaction
 from connected_accounts.exceptions import (
@@ -35,6 +36,7 @@ from connected_accounts.secret import Secret
 REJECTED = (401, 403)
 
 
+@failures_traced
 @refusals_told
 @sensitive_variables()
 def connect_directly(

@@ -52,6 +52,8 @@ class ConnectedAccount(models.Model):
     connected_at = models.DateTimeField(_("connected at"))
     failure_count = models.PositiveIntegerField(_("failures in a row"), default=0)
     last_error = models.CharField(_("last error"), max_length=64, blank=True)
+    # The first of the definite refusals since the last success.
+    refused_since = models.DateTimeField(null=True, editable=False)
 
     token = SealedTextField(null=True)
     seal_id = models.UUIDField(default=uuid.uuid4, editable=False)
@@ -133,24 +135,31 @@ class ConnectedAccount(models.Model):
         return self._transition(status=Status.ACTIVE, **AFTER_SUCCESS, **values)
 
     def mark_failed(
-        self, error: str, *, retry_at: datetime | None, attempt_started_at: datetime | None
+        self,
+        error: str,
+        *,
+        retry_at: datetime | None,
+        attempt_started_at: datetime | None,
+        refused_since: datetime | None = None,
     ) -> bool:
-        """Note a failure that will be tried again; without an
-        ``attempt_started_at`` nothing was spent."""
+        """Note a failure that will be tried again; without an ``attempt_started_at`` nothing was
+        spent. ``refused_since``: it was a definite refusal, the first of them then."""
         return self._transition(
             failure_count=self.failure_count + 1,
             last_error=error[:64],
             refresh_at=retry_at,
             attempt_started_at=attempt_started_at,
+            refused_since=refused_since or self.refused_since,
         )
 
-    def mark_reconnect_required(self, reason: Reason) -> bool:
-        """End the grant: the person must connect again. Never retried."""
+    def mark_reconnect_required(self, reason: Reason, *, retry_at: datetime | None = None) -> bool:
+        """End the grant: the person must connect again. Never retried, but for a refusal without a
+        reason, which may end by itself: that at ``retry_at``."""
         return self._transition(
             status=Status.RECONNECT_REQUIRED,
             reason=reason,
             last_error=reason.value,
-            refresh_at=None,
+            refresh_at=retry_at,
             attempt_started_at=None,
         )
 

@@ -89,6 +89,7 @@ class Kind(models.TextChoices):
     REVOKED = "revoked", _("permission withdrawn at the service")
     GIVEN_UP = "given_up", _("permission could not be withdrawn")
     REFUSED = "refused", _("an authorization was refused")
+    CONNECT_FAILED = "connect_failed", _("an attempt to connect failed")
 
 
 class Event(models.Model):
@@ -101,6 +102,8 @@ class Event(models.Model):
     subject = models.TextField(_("subject"), blank=True)
     label = models.CharField(_("label"), max_length=255, blank=True)
     detail = models.CharField(_("detail"), max_length=255, blank=True)
+    # What a page of failure shows in small print, for whoever is asked about it.
+    reference = models.CharField(_("reference"), max_length=16, blank=True, db_index=True)
 
     class Meta:
         verbose_name = _("event")
@@ -133,6 +136,7 @@ class Event(models.Model):
         detail: str = "",
         provider: str = "",
         owner: str = "",
+        reference: str = "",
         using: str | None = None,
     ) -> None:
         """Write one event, copying what it is about."""
@@ -144,5 +148,6 @@ class Event(models.Model):
             "owner_key": about.owner_key if about else owner,
             "subject": about.subject if about else "",
             "label": about.label if about else "",
+            "reference": reference,
         }
         insert_one(cls, values, using=using)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from django.contrib.auth import get_user_model
 from django.core.exceptions import FieldDoesNotExist
 from django.db import IntegrityError, models, router, transaction
-from django.db.models import F
+from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 
 from connected_accounts.database.functions import DatabaseNow, digest
@@ -59,11 +59,14 @@ class ConnectedAccountQuerySet(models.QuerySet["ConnectedAccount"]):
     def active(self) -> Self:
         return self.filter(status=Status.ACTIVE)
 
+    def renewable(self) -> Self:
+        """Active accounts, and those that ended by a refusal, which are tried seldom."""
+        return self.filter(Q(status=Status.ACTIVE) | Q(reason=Reason.REFUSED))
+
     def due_for_refresh(self, now: datetime) -> Self:
-        """Active accounts whose refresh is due and in nobody's hands, oldest due first."""
-        return (
-            self.active().filter(refresh_at__lte=now).filter(LEASE_IS_FREE).order_by("refresh_at")
-        )
+        """Accounts whose refresh is due and in nobody's hands, oldest due first."""
+        due = self.renewable().filter(refresh_at__lte=now)
+        return due.filter(LEASE_IS_FREE).order_by("refresh_at")
 
     def current(self) -> Self:
         """From the database that is written to: a replica may still hold what was spent."""
@@ -79,14 +82,14 @@ class ConnectedAccountQuerySet(models.QuerySet["ConnectedAccount"]):
         return self.annotate(**known)
 
     def claim(self, pks: Iterable[int], *, holder: uuid.UUID, seconds: float, now: datetime) -> int:
-        """Take the lease of those that are active and free; return how many were taken.
+        """Take the lease of those that are renewable and free; return how many were taken.
 
         ``attempt_started_at`` keeps the start of an earlier attempt whose answer is unknown: a
         value older than ``now`` after the claim means that the token may have been spent already.
         Lease times are the database's clock, so that workers' clocks may differ.
         """
         return (
-            self.active()
+            self.renewable()
             .filter(LEASE_IS_FREE, pk__in=list(pks))
             .update(
                 lease_holder=holder,

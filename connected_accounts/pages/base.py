@@ -87,6 +87,7 @@ def failure_page(
         "provider": service,
         "mark": mark_of(service.alias, service.name) if service else None,
         "failure": failure,
+        "code": " ".join(filter(None, (error.code, error.reference))),
         "try_again": again,
         "as_new": way_on(request, service, error, as_new=True) if another else "",
     }

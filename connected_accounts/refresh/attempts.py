@@ -33,9 +33,13 @@ logger = logging.getLogger("connected_accounts")
 LEASE_MARGIN: Final = 30.0  # seconds to store in, after the deadline of the call
 
 LEASE_TOO_OLD: Final = "lease_too_old"
+HOOK_FAILED: Final = "hook_failed"
 OWNER_INACTIVE: Final = "owner_inactive"
 INACTIVE_AGAIN_IN: Final = timedelta(days=1)  # the owner may be let in again
-REPLAY_PAUSE: Final = 1.0  # seconds until a lost answer is asked for again, in a reuse window
+REPLAY_PAUSE: Final = 1.0  # seconds until a lost answer is asked for again
+# Seconds. Servers that take a spent refresh token once more do so for as long (half a minute to two
+# minutes, seen), and some answer with the tokens of the first time, which have aged by then.
+LONGEST_GRACE: Final = 600.0
 
 RefreshResult = TokenResponse | ConnectedAccountsError
 
@@ -55,6 +59,8 @@ class Attempt:
     counted_from: float  # time.monotonic(), when it was ``sent_at`` by the caller's ``now``
     sent_at: datetime
     asked: bool = False  # the provider was
+    after_refusal: bool = False  # an API has refused the access token
+    had_ended: bool = False  # by a refusal, and may heal
     outcome: "RefreshResult | None" = None  # once settled
     not_before: float = 0.0  # time.monotonic(): its place under the provider's rate limit
     endpoints: Endpoints = field(default_factory=Endpoints)
@@ -67,11 +73,30 @@ class Attempt:
         return self.account.attempt_started_at if self.replay else None
 
     @property
-    def in_reuse_window(self) -> bool:
-        """Whether the provider takes a refresh token once more that it may have rotated out."""
+    def _age(self) -> float:
+        """Seconds since the refresh token was first sent, as far as is known."""
         began = self.account.attempt_started_at or self.sent_at
-        age = (self.sent_at - began).total_seconds() + time.monotonic() - self.counted_from
-        return age < self.provider.reuse_window
+        return (self.sent_at - began).total_seconds() + time.monotonic() - self.counted_from
+
+    def may_replay(self, outcome: "RefreshResult") -> bool:
+        """Whether the answer is asked for again at once: the first time that none arrived, while a
+        grace of the server's may still run, and for as long as a declared one does."""
+        if not isinstance(outcome, ProviderError) or not outcome.sent:
+            return False
+        if outcome.code == HOOK_FAILED or not self.provider.replay_lost_answer:
+            return False  # a backend's hook that fails would fail again
+        first = outcome.status is None and not self.replay
+        return first or self._age < self.provider.reuse_window
+
+    @property
+    def life_counted_from(self) -> datetime:
+        """The moment from which the answer's tokens may have lived. One that repeats an earlier
+        answer tells their whole life all the same (seen)."""
+        began = self.account.attempt_started_at
+        if not self.replay or began is None:
+            return self.sent_at
+        grace = timedelta(seconds=max(LONGEST_GRACE, self.provider.reuse_window))
+        return began if self.sent_at - began <= grace else self.sent_at
 
 
 def claim(pks: Collection[int], provider: Provider, *, now: datetime) -> list[Attempt]:
@@ -92,6 +117,7 @@ def claim(pks: Collection[int], provider: Provider, *, now: datetime) -> list[At
             provider=provider,
             known_clients=known,
             replay=row.attempt_started_at != now,
+            had_ended=row.needs_reconnect,
             send_before=began + LEASE_MARGIN / 2,
             lease_ends=began + lease,
             counted_from=began,
@@ -119,7 +145,7 @@ def prepare(attempt: Attempt) -> ConnectedAccountsError | None:
         return UnexpectedResponse(error.code, sent=False)
     except Exception as error:  # a backend's hook, or inputs of a shape that it did not expect
         logger.error("refresh hook failed: %s", type(error).__name__)
-        return UnexpectedResponse("hook_failed", sent=False)
+        return UnexpectedResponse(HOOK_FAILED, sent=False)
     if account.endpoint_fingerprint != attempt.endpoints.token_fingerprint():
         return ReauthorizationRequired(Reason.ENDPOINTS_CHANGED)
     try:
@@ -127,6 +153,8 @@ def prepare(attempt: Attempt) -> ConnectedAccountsError | None:
         attempt.document = account.open_token()
     except Undecryptable as error:
         return error
+    if attempt.replay and not attempt.provider.replay_lost_answer:
+        return ReauthorizationRequired(Reason.ROTATION_LOST)
     if attempt.provider.grant_type == "personal_token":
         return ReauthorizationRequired("no_refresh_token")
     if not attempt.clients:
@@ -140,7 +168,8 @@ def prepare(attempt: Attempt) -> ConnectedAccountsError | None:
 def ask(attempt: Attempt) -> RefreshResult:
     """Call the provider. Network only, safe in any thread; an error is returned, not raised.
 
-    Where the provider declares a reuse window, an answer that was lost is asked for once more.
+    An answer that was lost is asked for once more at once: a server that takes a spent refresh
+    token again does so for seconds, and where it does not, waiting gains nothing.
     """
     time.sleep(max(attempt.not_before - time.monotonic(), 0))
     if time.monotonic() > attempt.send_before:
@@ -155,10 +184,9 @@ def ask(attempt: Attempt) -> RefreshResult:
         attempt.refused.append(client)
         if time.monotonic() > attempt.send_before:
             break
-    lost = isinstance(outcome, ProviderError) and outcome.sent
     # Under a rate limit a second request would have no place of its own.
     free = attempt.provider.config.max_requests_per_second is None
-    if lost and free and attempt.in_reuse_window and time.monotonic() <= attempt.send_before:
+    if free and attempt.may_replay(outcome) and time.monotonic() <= attempt.send_before:
         attempt.replay = True
         outcome = _ask_as(attempt)
     return outcome
@@ -177,4 +205,4 @@ def _ask_as(attempt: Attempt) -> RefreshResult:
         return error.with_traceback(None)  # whose frames hold the tokens
     except Exception as error:  # a backend's hook; its message may hold anything
         logger.error("refresh hook failed: %s", type(error).__name__)
-        return UnexpectedResponse("hook_failed")
+        return UnexpectedResponse(HOOK_FAILED)

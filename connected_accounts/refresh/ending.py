@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from django.db.models import Q
 from django.utils import timezone
 
 from connected_accounts import security, signals
@@ -9,6 +10,7 @@ from connected_accounts.exceptions import ConnectedAccountsError, ProviderError
 from connected_accounts.models import ConnectedAccount, Event, Kind, Reason
 from connected_accounts.oauth2.token import read_token_response
 from connected_accounts.providers.registry import get_provider
+from connected_accounts.refresh.refusals import TRIED_AGAIN_IN
 from connected_accounts.security import SecurityEvent
 from connected_accounts.tokens.identity import identify
 
@@ -28,7 +30,8 @@ def end_if_dead(row: ConnectedAccount) -> None:
         identify(provider, provider.endpoints(), token)
         return  # alive
     except ConnectedAccountsError as error:
-        if not isinstance(error, ProviderError) or error.status != 401:
+        # It once said whose the token is, and has no other reason to refuse it now.
+        if not isinstance(error, ProviderError) or error.code not in ("status_401", "status_403"):
             return
     personal = provider.grant_type == "personal_token"
     reason = Reason.CREDENTIALS_REJECTED if personal else Reason.REVOKED
@@ -38,7 +41,8 @@ def end_if_dead(row: ConnectedAccount) -> None:
 def end_grant(row: ConnectedAccount, reason: Reason, *, at: datetime) -> bool:
     """Mark that the person must connect again, and tell of it, once. False: the row is no longer
     as it was read, and nothing was done."""
-    if not row.mark_reconnect_required(reason):
+    retry_at = at + TRIED_AGAIN_IN if reason is Reason.REFUSED else None
+    if not row.mark_reconnect_required(reason, retry_at=retry_at):
         return False
     Event.record(Kind.RECONNECT_REQUIRED, row, at=at, detail=reason)
     security.log(
@@ -50,3 +54,11 @@ def end_grant(row: ConnectedAccount, reason: Reason, *, at: datetime) -> bool:
     )
     signals.reconnect_required.send_robust(ConnectedAccount, account=row, reason=reason.value)
     return True
+
+
+def lost_an_answer_elsewhere(row: ConnectedAccount) -> bool:
+    """Whether an answer for another connection of the same account was lost: some servers end all
+    grants of a person when a spent refresh token comes back, and nobody has withdrawn this one."""
+    others = ConnectedAccount.objects.current().at(row.provider).exclude(pk=row.pk)
+    lost = Q(reason=Reason.ROTATION_LOST) | Q(attempt_started_at__isnull=False, failure_count__gt=0)
+    return bool(others.filter(lost, subject_digest=row.subject_digest).exists())

@@ -1,7 +1,7 @@
 """Refresh one account on demand: by our own request, or by waiting for whoever is at it."""
 
 import time
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Final
 
 from asgiref.sync import sync_to_async
@@ -14,6 +14,7 @@ from connected_accounts.database.transactions import outside_transaction
 from connected_accounts.exceptions import (
     ClientRejected,
     ConfigurationError,
+    ConnectedAccountsError,
     ProviderUnavailable,
     ReauthorizationRequired,
 )
@@ -21,8 +22,8 @@ from connected_accounts.models import ConnectedAccount
 from connected_accounts.provider_state import outages, pauses
 from connected_accounts.provider_state.rate_limit import wait_for_slot
 from connected_accounts.providers.registry import get_provider
-from connected_accounts.refresh.attempts import Attempt, claim
-from connected_accounts.refresh.outcomes import note_provider_failure, refresh_claimed
+from connected_accounts.refresh.attempts import Attempt, ask, claim, prepare
+from connected_accounts.refresh.outcomes import note_provider_failure, settle
 from connected_accounts.secret import clears_traceback_locals
 
 POLL: Final = 0.1  # seconds between looks at a row that somebody else refreshes
@@ -55,10 +56,14 @@ def look(pk: int) -> ConnectedAccount:
     return row
 
 
-def renew(before: ConnectedAccount) -> None:
+def renew(
+    before: ConnectedAccount, *, heeds_pause: bool = False, after_refusal: bool = False
+) -> None:
     """Bring about a newer grant than ``before``, by our own request or by waiting for another's.
 
-    Exactly one of any number of callers with the same ``before`` asks the provider.
+    Exactly one of any number of callers with the same ``before`` asks the provider. With
+    ``heeds_pause`` nothing is sent during a pause, and after it as a probe. ``after_refusal``: an
+    API has refused the access token.
     """
     try:
         provider = get_provider(before.provider)
@@ -76,16 +81,15 @@ def renew(before: ConnectedAccount) -> None:
             raise outages.refusal(refused)
         attempts = retried(lambda: claim([before.pk], provider, now=timezone.now()))
         if attempts:
-            _renew_claimed(attempts[0], before)
-            if state.pause_reason or state.failures_in_a_row:
-                pauses.resume(before.provider)
+            attempts[0].after_refusal = after_refusal
+            _renew_claimed(attempts[0], before, heeds_pause=heeds_pause)
             return
         if time.monotonic() > ends:
             raise ProviderUnavailable("busy", sent=False)
         time.sleep(POLL)
 
 
-def _renew_claimed(attempt: Attempt, before: ConnectedAccount) -> None:
+def _renew_claimed(attempt: Attempt, before: ConnectedAccount, *, heeds_pause: bool) -> None:
     # Somebody may have finished between our look and our claim.
     try:
         done = _is_newer(attempt.account, before)
@@ -97,10 +101,33 @@ def _renew_claimed(attempt: Attempt, before: ConnectedAccount) -> None:
         attempt.account.release(attempt_started_at=None)
         return
     attempt.not_before = time.monotonic() + place
-    error = refresh_claimed(attempt)
+    alias, failed_before = before.provider, attempt.account.failure_count > 0
+    turn: AbstractContextManager[outages.Turn] = nullcontext(outages.Turn())
+    if heeds_pause:
+        turn = outages.single_turn(alias, timezone.now(), failed_before=failed_before)
+    error = _refresh_claimed(attempt, turn)
     note_provider_failure(attempt)
     if error is not None:
         raise error
+    pauses.note_success(alias, now=attempt.sent_at)
+
+
+def _refresh_claimed(
+    attempt: Attempt, turn: AbstractContextManager[outages.Turn]
+) -> ConnectedAccountsError | None:
+    """Take one claimed account through to its outcome, and return the error, if it is one. The
+    ``turn`` is taken once nothing else speaks against sending; what it raises is raised."""
+    blocked = prepare(attempt)
+    if blocked is not None:
+        return settle(attempt, blocked)
+    try:
+        with turn as mine:
+            outcome = ask(attempt)
+            mine.sent = attempt.asked
+    except ProviderUnavailable:
+        attempt.account.release(attempt_started_at=attempt.unresolved_since)
+        raise
+    return settle(attempt, outcome)
 
 
 def _is_newer(row: ConnectedAccount, before: ConnectedAccount) -> bool:

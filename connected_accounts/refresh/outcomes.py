@@ -4,7 +4,7 @@ import logging
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from django.db import DatabaseError, InterfaceError, connection
 
@@ -31,10 +31,9 @@ from connected_accounts.refresh.attempts import (
     REPLAY_PAUSE,
     Attempt,
     RefreshResult,
-    ask,
-    prepare,
 )
-from connected_accounts.refresh.ending import end_grant
+from connected_accounts.refresh.ending import end_grant, lost_an_answer_elsewhere
+from connected_accounts.refresh.refusals import is_refusal, settle_after_the_end, stays
 from connected_accounts.refresh.storing import store_grant
 from connected_accounts.revoke.outbox import revoke_orphan
 from connected_accounts.secret import Secret
@@ -44,12 +43,16 @@ from connected_accounts.tokens.lifetimes import backoff, grant_values
 
 logger = logging.getLogger("connected_accounts")
 
+REJECTIONS: Final = 3  # of the client for one account, with others' successes between, end it
+
 
 def settle(attempt: Attempt, outcome: RefreshResult) -> ConnectedAccountsError | None:
     """Store what came of an attempt, if the row is still ours. Returns the error, if it is one."""
     attempt.outcome = outcome
     if attempt.refused:
         note_refused([client.pk for client in attempt.refused], attempt.sent_at)
+    if attempt.had_ended and not isinstance(outcome, TokenResponse):
+        return settle_after_the_end(attempt, outcome)
     if isinstance(outcome, ClientRejected):
         return _settle_rejection(attempt, outcome)
     if attempt.refused:
@@ -71,6 +74,8 @@ def settle(attempt: Attempt, outcome: RefreshResult) -> ConnectedAccountsError |
         # It waited too long for its turn. Nothing happened, so nothing is counted against it.
         attempt.account.release(attempt_started_at=attempt.unresolved_since)
         return outcome
+    if is_refusal(outcome) and stays(attempt):
+        return _settle_reauthorization(attempt, ReauthorizationRequired(Reason.REFUSED))
     return _settle_failure(attempt, outcome)
 
 
@@ -88,10 +93,17 @@ def _settle_rejection(attempt: Attempt, error: ClientRejected) -> ConnectedAccou
         # The site's one account; those of people, with their own credentials, are not stopped.
         pauses.report(alias, error.code, now=attempt.sent_at)
         return _settle_failure(attempt, error)
-    # Nothing is wrong with the account: it stays due, and the provider is paused.
-    pauses.pause(alias, error.code, now=attempt.sent_at)
-    attempt.account.release(attempt_started_at=attempt.unresolved_since)
-    return error
+    account = attempt.account
+    known = account.last_error in (error.code, *attempt.provider.client_errors)
+    others_succeed = pauses.note_rejection(
+        alias, account.pk, error.code, times=account.failure_count, now=attempt.sent_at
+    )
+    # Twice over: a success between two refusals may have been on its way before the first.
+    if others_succeed and known and account.failure_count >= REJECTIONS - 1:
+        return _settle_reauthorization(
+            attempt, ReauthorizationRequired(Reason.CREDENTIALS_REJECTED)
+        )
+    return _settle_failure(attempt, error)
 
 
 def _settle_success(attempt: Attempt, token: TokenResponse) -> ConnectedAccountsError | None:
@@ -139,12 +151,14 @@ def _grant(attempt: Attempt, token: TokenResponse) -> _Grant:
     account, provider = attempt.account, attempt.provider
     token = _believable(attempt, token)
     document = token_document(token, previous=attempt.document)
+    if attempt.after_refusal:
+        document["after_refusal"] = True
     values = grant_values(
         provider,
         token,
         document,
         seal_id=account.seal_id,
-        sent_at=attempt.sent_at,
+        sent_at=attempt.life_counted_from,
         known_end=account.refresh_token_expires_at,
     )
     values["refreshed_at"] = attempt.sent_at
@@ -155,6 +169,8 @@ def _grant(attempt: Attempt, token: TokenResponse) -> _Grant:
 def _tell(attempt: Attempt, grant: _Grant, known: set[str]) -> None:
     """Say that an account was refreshed, and whether its scopes are others than those ``known``."""
     account, scopes = attempt.account, grant.values["scopes_granted"]
+    if attempt.had_ended:
+        Event.record(Kind.RECONNECTED, account, at=attempt.sent_at, detail="taken_again")
     if set(scopes) != known:
         Event.record(Kind.SCOPES_CHANGED, account, at=attempt.sent_at, detail=" ".join(scopes))
     after_commit(lambda: signals.account_refreshed.send_robust(ConnectedAccount, account=account))
@@ -237,7 +253,7 @@ def _settle_reauthorization(
         reason = Reason.REFRESH_TOKEN_EXPIRED
     elif error.code in Reason and error.code != Reason.REVOKED:
         reason = Reason(error.code)
-    elif attempt.replay:
+    elif attempt.replay or lost_an_answer_elsewhere(account):
         reason = Reason.ROTATION_LOST
     elif expires_at is not None and expires_at <= attempt.sent_at:
         reason = Reason.REFRESH_TOKEN_EXPIRED
@@ -254,15 +270,23 @@ def _settle_failure(attempt: Attempt, error: ConnectedAccountsError) -> Connecte
     unknown = attempt.replay or (isinstance(error, ProviderError) and error.sent)
     retry_after = error.retry_after if isinstance(error, ProviderError) else None
     closed = isinstance(error, Undecryptable)
+    refused = is_refusal(error) or isinstance(error, ClientRejected)
     code = "undecryptable" if closed else error.code
     told = account.last_error == code if closed else account.failure_count > 0
     wait = backoff(account.failure_count + 1, retry_after)
-    if unknown and retry_after is None and attempt.in_reuse_window:
+    # A gateway that had no answer (RFC 9110 15.6.3, 15.6.5) has lost one, too.
+    gateway = getattr(error, "status", None) in (502, 504) and not attempt.replay
+    if retry_after is None and (gateway or attempt.may_replay(error)):
         wait = timedelta(seconds=REPLAY_PAUSE)
+    retry_at = attempt.sent_at + wait
+    if unknown and not attempt.provider.replay_lost_answer:
+        # Nothing is sent again: the grant ends when its access token does.
+        retry_at = max(account.expires_at or retry_at, retry_at)
     if not account.mark_failed(
         code,
-        retry_at=attempt.sent_at + wait,
+        retry_at=retry_at,
         attempt_started_at=account.attempt_started_at if unknown else None,
+        refused_since=attempt.sent_at if refused and not account.refused_since else None,
     ):
         return ProviderUnavailable("overtaken")
     if not told:
@@ -271,12 +295,6 @@ def _settle_failure(attempt: Attempt, error: ConnectedAccountsError) -> Connecte
     logger.info("refresh failed: account=%s code=%s", account.pk, code)
     signals.refresh_failed.send_robust(ConnectedAccount, account=account, error=error)
     return error
-
-
-def refresh_claimed(attempt: Attempt) -> ConnectedAccountsError | None:
-    """Take one claimed account through to its outcome, and return the error, if it is one."""
-    blocked = prepare(attempt)
-    return settle(attempt, blocked if blocked is not None else ask(attempt))
 
 
 def note_provider_failure(attempt: Attempt) -> bool:
@@ -290,8 +308,14 @@ def note_provider_failure(attempt: Attempt) -> bool:
         outages.answered(attempt.provider.alias)
     if account.failure_count != 1 or account.inputs:
         return False
-    unavailable = isinstance(outcome, ProviderUnavailable)
-    if not (unavailable or (attempt.asked and isinstance(outcome, UnexpectedResponse))):
+    if not isinstance(outcome, ProviderUnavailable | UnexpectedResponse):
         return False
-    wait = outcome.retry_after if isinstance(outcome, ProviderError) else None
-    return outages.note_failure(attempt.provider.alias, now=attempt.sent_at, retry_after=wait)
+    unexpected = isinstance(outcome, UnexpectedResponse)
+    if unexpected and not attempt.asked:
+        return False
+    return outages.note_failure(
+        attempt.provider.alias,
+        now=attempt.sent_at,
+        retry_after=outcome.retry_after,
+        reason=pauses.REFUSING if unexpected and outcome.refused else pauses.OUTAGE,
+    )

@@ -222,6 +222,8 @@ def session_for(
         headers=provider.request_headers(),
         bearer_method=provider.bearer_method,
         public_only=endpoints.public_only,
+        dead_token_statuses=provider.dead_token_statuses,
+        identity_url=endpoints.userinfo_endpoint,
         provider=provider.alias,
     )
 

@@ -18,7 +18,7 @@ from connected_accounts.exceptions import (
 from connected_accounts.models import ConnectedAccount, Reason
 from connected_accounts.models.querysets import owner_state
 from connected_accounts.oauth2.session import ProviderSession
-from connected_accounts.provider_state import outages
+from connected_accounts.provider_state import pauses
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.refresh.attempts import OWNER_INACTIVE
 from connected_accounts.refresh.ending import end_grant, end_if_dead
@@ -27,6 +27,8 @@ from connected_accounts.secret import Secret, clears_traceback_locals
 from connected_accounts.tokens.endpoint import session_for
 
 MARGIN: Final = timedelta(seconds=60)
+YOUNG: Final = timedelta(minutes=1)  # a token that was just renewed is not what is wrong
+CURED_FOR: Final = timedelta(hours=1)  # as its life, where that is longer or not told
 USED: Final = (
     "provider",
     "status",
@@ -96,13 +98,17 @@ def current_token(account: ConnectedAccount, *, hosts: str | None = None) -> Sec
 @clears_traceback_locals
 @sensitive_variables()
 def renewed_token(account: ConnectedAccount, failed: Secret, *, hosts: str | None = None) -> Secret:
-    """A token other than the one a provider just refused: the stored one, if it is newer."""
+    """A token other than the one a provider just refused: the stored one, if it is newer. The same
+    one where another would be refused, too."""
     row = _read(account, hosts)
-    stored = _access_token(row)
+    document = _open(row)
+    stored = Secret(document["access_token"])
     if stored != failed:
         return stored
+    if not _may_help(row, document, timezone.now()):
+        return failed
     try:
-        return outside_transaction(lambda: _renewed(row, hosts))
+        return outside_transaction(lambda: _renewed(row, hosts, after_refusal=True))
     except ReauthorizationRequired as error:
         if error.code == "no_refresh_token":
             outside_transaction(lambda: end_if_dead(_read(account, hosts)))
@@ -110,9 +116,21 @@ def renewed_token(account: ConnectedAccount, failed: Secret, *, hosts: str | Non
         raise
 
 
-def _renewed(row: ConnectedAccount, hosts: str | None) -> Secret:
+def _may_help(row: ConnectedAccount, document: dict[str, Any], now: datetime) -> bool:
+    """Whether a token that was refused may be so for its age: not right after a refresh, and not
+    again within its life where a refresh for the same cause did not help."""
+    if row.refreshed_at is None:
+        return True
+    age = now - row.refreshed_at
+    if age < YOUNG or not document.get("after_refusal"):
+        return age >= YOUNG
+    life = document.get("expires_in")
+    return age >= (min(timedelta(seconds=life), CURED_FOR) if life else CURED_FOR)
+
+
+def _renewed(row: ConnectedAccount, hosts: str | None, *, after_refusal: bool = False) -> Secret:
     _refuse_in_backoff(row, timezone.now())
-    renew(row)
+    renew(row, heeds_pause=True, after_refusal=after_refusal)
     return _access_token(_read(row, hosts))
 
 
@@ -166,5 +184,5 @@ def _is_stale(row: ConnectedAccount, now: datetime) -> bool:
 def _refuse_in_backoff(row: ConnectedAccount, now: datetime) -> None:
     if row.failure_count and row.refresh_at is not None and row.refresh_at > now:
         raise ProviderUnavailable(row.last_error, sent=False)
-    if not outages.may_ask(row.provider, now):
+    if pauses.pause_of(row.provider, now):
         raise ProviderUnavailable("paused", sent=False)

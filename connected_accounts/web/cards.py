@@ -27,7 +27,7 @@ from connected_accounts.web.marks import Mark, mark_of
 _SHOWN: Final = (
     *("provider", "inputs", "subject", "label", "connected_at", "refreshed_at"),
     *("scopes_granted", "scopes_requested"),
-    *("status", "reason", "failure_count", "expires_at", "refresh_at"),
+    *("status", "reason", "failure_count", "refused_since", "expires_at", "refresh_at"),
 )
 _ANY_PK: Final = 9_000_000_000_000_000_000
 _NOT_OFFERED: Final = gettext_lazy(
@@ -35,6 +35,14 @@ _NOT_OFFERED: Final = gettext_lazy(
 )
 _NOT_ANSWERING: Final = gettext_lazy(
     "The service is not answering at the moment. There is nothing for you to do; it is tried again."
+)
+_REFUSING: Final = gettext_lazy(
+    "The service refuses to renew the permission. It is tried again; if that goes on, you will be "
+    "asked to connect it again."
+)
+_REFUSING_NOW: Final = gettext_lazy(
+    "The service refuses to renew the permission, and it has run out. It is tried again; if it "
+    "cannot wait, connect it again."
 )
 
 
@@ -90,7 +98,7 @@ class Card(_ByKey):
     """One connected account, as its owner sees it. ``state`` is ``connected``, ``needs_you``,
     ``not_answering`` or ``not_offered``; ``state_words`` says the same to a person. ``scopes`` were
     granted, ``missing`` asked for and not granted. ``note``: that the service answers nobody at the
-    moment, which is no fault of the connection."""
+    moment, which is no fault of the connection, or that it refuses to renew what still works."""
 
     pk: int
     provider: str
@@ -204,7 +212,7 @@ def _card(
     away: Collection[str] = (),
 ) -> Card:
     state, state_words = _state(row, now) if service else ("not_offered", str(_NOT_OFFERED))
-    note = ""
+    note = str(_REFUSING) if state == "connected" and _is_refused(row) else ""
     if row.provider in away and state not in ("needs_you", "not_offered"):
         state, state_words, note = "connected", _("Connected"), str(_NOT_ANSWERING)
     return Card(
@@ -244,9 +252,15 @@ def _state(row: ConnectedAccount, now: datetime) -> tuple[str, str]:
     expired = row.expires_at is not None and row.expires_at <= now
     if expired and row.refresh_at is None:
         return "needs_you", _("Needs you: the permission has run out. Please connect it again.")
+    if _is_refused(row):
+        return ("needs_you", str(_REFUSING_NOW)) if expired else ("connected", _("Connected"))
     if row.failure_count:
         return "not_answering", str(_NOT_ANSWERING)
     return "connected", _("Connected")
+
+
+def _is_refused(row: ConnectedAccount) -> bool:
+    return bool(row.failure_count) and row.refused_since is not None
 
 
 def _missing(row: ConnectedAccount) -> list[str]:
