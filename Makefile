@@ -7,9 +7,11 @@ BENCH_ARGS ?=
 BENCH_VENV ?= .venv-bench
 
 python := $(VENV)/bin/python
-install := $(python) -m pip install --quiet --disable-pip-version-check --editable
+# `extras` is each target's own. The first run takes a minute or two, and says what it does.
+install = @echo "Installing the extras $(extras) into $(VENV) …" && \
+	$(python) -m pip install --quiet --disable-pip-version-check --editable '.[$(extras)]'
 
-.PHONY: help demo test prove lint types check wheel quickstart docs screenshots bench clean
+.PHONY: help demo test prove lint types check wheel quickstart docs screenshots bench findings clean
 .DELETE_ON_ERROR:
 
 help:
@@ -19,6 +21,7 @@ help:
 	@echo "make prove   single flight, kills, outages, copies, deploys and scale, with real processes"
 	@echo "make lint    ruff, mypy, import contracts, missing migrations"
 	@echo "make bench   measurements beside the peers, on PostgreSQL (BENCH_ARGS='--scale 0.1' is passed on)"
+	@echo "make findings  others' libraries and servers, seen doing what nobody would guess; needs npm"
 	@echo "make types   a typed site checked against the wheel: mypy --strict and pyright"
 	@echo "make wheel   the wheel in an empty project, on SQLite, PostgreSQL and MariaDB"
 	@echo "make quickstart  docs/quickstart.md followed word for word, with the wheel in an empty folder"
@@ -71,6 +74,12 @@ docs: $(VENV)/docs.stamp
 bench: $(BENCH_VENV)/bench.stamp
 	$(BENCH_VENV)/bin/python -m bench $(BENCH_ARGS)
 
+# Each installs others' packages in a folder of its own. All run, and a change in any is an error.
+findings:
+	@failed=; for script in findings/*.sh; do \
+		echo "== $$script"; PYTHON="$(PYTHON)" "$$script" || failed="$$failed $$script"; \
+	done; test -z "$$failed" || { echo "Not as recorded, or not run:$$failed"; exit 1; }
+
 screenshots: $(VENV)/test.stamp
 	$(python) -m tests.browser.screenshots
 
@@ -82,20 +91,24 @@ clean:
 
 # A stamp is as old as the last installation: a newer pyproject.toml installs again.
 
+$(VENV)/demo.stamp: extras = demo
 $(VENV)/demo.stamp: pyproject.toml | $(VENV)/bin/pip
-	$(install) '.[demo]'
+	$(install)
 	@touch $@
 
+$(VENV)/test.stamp: extras = demo,test,movers
 $(VENV)/test.stamp: pyproject.toml | $(VENV)/bin/pip
-	$(install) '.[demo,test,movers]'
+	$(install)
 	@touch $@ $(VENV)/demo.stamp
 
+$(VENV)/dev.stamp: extras = demo,test,movers,dev
 $(VENV)/dev.stamp: pyproject.toml | $(VENV)/bin/pip
-	$(install) '.[demo,test,movers,dev]'
+	$(install)
 	@touch $@ $(VENV)/demo.stamp $(VENV)/test.stamp
 
+$(VENV)/docs.stamp: extras = docs
 $(VENV)/docs.stamp: pyproject.toml | $(VENV)/bin/pip
-	$(install) '.[docs]'
+	$(install)
 	@touch $@
 
 $(BENCH_VENV)/bench.stamp: pyproject.toml bench/requirements.txt | $(VENV)/bin/pip
@@ -113,4 +126,5 @@ $(VENV)/bin/pip:
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
 		echo "$(PYTHON) has no venv module. On Debian and Ubuntu: apt install python3-venv"; \
 		exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	@echo "Making a virtual environment in $(VENV) …"
+	@$(PYTHON) -m venv $(VENV)

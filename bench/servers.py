@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 POSTGRES = os.environ.get("DATABASE_URL", "")
 if not POSTGRES.startswith("postgres"):
     POSTGRES = "postgres://postgres@127.0.0.1:5432/postgres"
-MARIADB = "mysql://root@127.0.0.1:3306/mysql"
-RABBITMQ = "amqp://guest:guest@127.0.0.1:5672//"
+MARIADB = os.environ.get("MARIADB_URL") or "mysql://root@127.0.0.1:3306/mysql"
+RABBITMQ = os.environ.get("RABBITMQ_URL") or "amqp://guest:guest@127.0.0.1:5672//"
 READY_WITHIN = 60.0
 
 

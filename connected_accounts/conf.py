@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
@@ -27,6 +27,7 @@ DEFAULTS: dict[str, Any] = {
 }
 PROVIDER_DEFAULTS: dict[str, Any] = {
     "BACKEND": "",
+    "SERVICE": "",
     "CLIENT_ID": "",
     "CLIENT_SECRET": "",
     "SCOPES": None,
@@ -37,6 +38,7 @@ PROVIDER_DEFAULTS: dict[str, Any] = {
     "MAX_REQUESTS_PER_SECOND": None,
 }
 MAX_SITE_ID: Final = 255
+MAX_HOST_NAME: Final = 253
 JITTER: Final = 0.1  # share of the time to a refresh, either way
 _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?", re.ASCII)
 _ALIAS = re.compile(r"[-a-zA-Z0-9_]{1,64}")
@@ -68,6 +70,7 @@ class ProviderConfig:
     exclusive: bool
     refresh_policy: str | None
     max_requests_per_second: float | None
+    service: str = ""  # of the catalogue, where it stands in place of a backend
 
 
 def is_safe_url(url: str) -> bool:
@@ -96,6 +99,14 @@ def is_loopback_literal(host: str) -> bool:
 def is_dns_label(text: str) -> bool:
     """Whether ``text`` may be one label of a host name (RFC 1123 2.1), in ASCII."""
     return _LABEL.fullmatch(text) is not None
+
+
+def is_host_name(text: str) -> bool:
+    """Whether ``text`` is a host's full name in the public DNS, in ASCII and without a port: no IP
+    address, and no name of this network alone."""
+    labels = text.split(".")
+    named = len(labels) > 1 and len(text) <= MAX_HOST_NAME and not labels[-1].isdigit()
+    return named and all(map(is_dns_label, labels))
 
 
 def _is_base_url(value: Any) -> bool:
@@ -156,6 +167,7 @@ def provider_config(alias: str) -> ProviderConfig:
         exclusive=entry["EXCLUSIVE"],
         refresh_policy=entry["REFRESH_POLICY"],
         max_requests_per_second=entry["MAX_REQUESTS_PER_SECOND"],
+        service=entry["SERVICE"],
     )
 
 
@@ -236,7 +248,7 @@ def provider_problems(alias: Any, entry: Any) -> Iterator[Problem]:
             "Use letters, digits, hyphens and underscores: it stands in URLs.",
         )
     if not isinstance(entry, dict):
-        yield Problem("E006", f"{where} is not a dict.", "Write a dict with at least BACKEND.")
+        yield Problem("E006", f"{where} is not a dict.", "Write a dict with SERVICE or BACKEND.")
         return
     for key in sorted(set(entry) - set(PROVIDER_DEFAULTS), key=str):
         yield Problem(
@@ -247,50 +259,107 @@ def provider_problems(alias: Any, entry: Any) -> Iterator[Problem]:
     yield from _entry_problems(where, PROVIDER_DEFAULTS | entry)
 
 
-def _entry_problems(where: str, entry: dict[str, Any]) -> Iterator[Problem]:
-    if not isinstance(entry["BACKEND"], str) or "." not in entry["BACKEND"]:
+class _Rule(NamedTuple):
+    """A key of an entry, the test that its value must pass, and the Problem if it does not."""
+
+    key: str
+    passes: Callable[[Any], bool]
+    id: str
+    fault: str  # formatted with ``value`` and ``type``
+    hint: str
+
+
+def _is_text_or_none(value: Any) -> bool:
+    return isinstance(value, str | None)  # None: what the environment lacks
+
+
+def _is_list_of_scopes(value: Any) -> bool:
+    texts = isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
+    return texts and all(value)
+
+
+def _is_rate(value: Any) -> bool:
+    return not isinstance(value, bool) and isinstance(value, int | float) and value > 0
+
+
+_SCOPES_FAULT = (
+    "E010",
+    "is not a list of scopes.",
+    'Write a list, one scope each: ["r:profile", "r:backpack"].',
+)
+_RULES: Final = (
+    *(
+        _Rule(
+            key,
+            _is_text_or_none,
+            "E014",
+            "is {type}, not a text.",
+            "Write it as the provider gave it, as a text.",
+        )
+        for key in ("CLIENT_ID", "CLIENT_SECRET")
+    ),
+    _Rule("SCOPES", lambda v: v is None or _is_list_of_scopes(v), *_SCOPES_FAULT),
+    _Rule("OPTIONAL_SCOPES", _is_list_of_scopes, *_SCOPES_FAULT),
+    _Rule(
+        "OPTIONS",
+        lambda value: isinstance(value, dict),
+        "E011",
+        "is not a dict.",
+        "Write a dict, or leave it out.",
+    ),
+    _Rule(
+        "EXCLUSIVE",
+        lambda value: isinstance(value, bool),
+        "E014",
+        "is not a bool.",
+        "Write True or False.",
+    ),
+    _Rule(
+        "REFRESH_POLICY",
+        lambda value: value in (None, "ahead", "on_use"),
+        "E014",
+        "is {value!r}.",
+        'Write "ahead" (refresh before expiry) or "on_use" (when a token is asked for).',
+    ),
+    _Rule(
+        "MAX_REQUESTS_PER_SECOND",
+        lambda value: value is None or _is_rate(value),
+        "E014",
+        "is not a positive number.",
+        "Write a number above 0, or None for no limit.",
+    ),
+)
+
+
+def _kind_problems(where: str, entry: dict[str, Any]) -> Iterator[Problem]:
+    """Of SERVICE and BACKEND there is one, and it is a name."""
+    if not isinstance(entry["SERVICE"], str):
+        yield Problem(
+            "E021",
+            f"{where}['SERVICE'] is {type(entry['SERVICE']).__name__}, not a text.",
+            'Write the name of a service of the catalogue, such as "github".',
+        )
+    elif entry["SERVICE"] and entry["BACKEND"]:
+        yield Problem(
+            "E021",
+            f"{where} has both SERVICE and BACKEND.",
+            "Remove one: a service of the catalogue brings its backend along.",
+        )
+    elif not entry["SERVICE"] and (
+        not isinstance(entry["BACKEND"], str) or "." not in entry["BACKEND"]
+    ):
         yield Problem(
             "E008",
             f"{where}['BACKEND'] is not a dotted path.",
-            'Write for example "connected_accounts.providers.badgr.Badgr".',
+            'Write for example "connected_accounts.providers.badgr.Badgr", or in its place '
+            '"SERVICE", the name of a service of the catalogue.',
         )
-    for key in ("CLIENT_ID", "CLIENT_SECRET"):
-        if not isinstance(entry[key], str | None):  # None: what the environment lacks
-            yield Problem(
-                "E014",
-                f"{where}[{key!r}] is {type(entry[key]).__name__}, not a text.",
-                "Write it as the provider gave it, as a text.",
-            )
-    for key in ("SCOPES", "OPTIONAL_SCOPES"):
-        scopes = entry[key]
-        if scopes is None and key == "SCOPES":
-            continue
-        if not isinstance(scopes, list | tuple) or not all(
-            isinstance(s, str) and s for s in scopes
-        ):
-            yield Problem(
-                "E010",
-                f"{where}[{key!r}] is not a list of scopes.",
-                'Write a list, one scope each: ["r:profile", "r:backpack"].',
-            )
-    if not isinstance(entry["OPTIONS"], dict):
-        yield Problem(
-            "E011", f"{where}['OPTIONS'] is not a dict.", "Write a dict, or leave it out."
-        )
-    if not isinstance(entry["EXCLUSIVE"], bool):
-        yield Problem("E014", f"{where}['EXCLUSIVE'] is not a bool.", "Write True or False.")
-    if entry["REFRESH_POLICY"] not in (None, "ahead", "on_use"):
-        yield Problem(
-            "E014",
-            f"{where}['REFRESH_POLICY'] is {entry['REFRESH_POLICY']!r}.",
-            'Write "ahead" (refresh before expiry) or "on_use" (when a token is asked for).',
-        )
-    rate = entry["MAX_REQUESTS_PER_SECOND"]
-    if rate is not None and (
-        isinstance(rate, bool) or not isinstance(rate, int | float) or rate <= 0
-    ):
-        yield Problem(
-            "E014",
-            f"{where}['MAX_REQUESTS_PER_SECOND'] is not a positive number.",
-            "Write a number above 0, or None for no limit.",
-        )
+
+
+def _entry_problems(where: str, entry: dict[str, Any]) -> Iterator[Problem]:
+    yield from _kind_problems(where, entry)
+    for rule in _RULES:
+        value = entry[rule.key]
+        if not rule.passes(value):
+            fault = rule.fault.format(value=value, type=type(value).__name__)
+            yield Problem(rule.id, f"{where}[{rule.key!r}] {fault}", rule.hint)

@@ -47,11 +47,11 @@ def connection_required(
     """
 
     def stop(request: HttpRequest, args: Any, kwargs: Any) -> HttpResponse | None:
-        def whose() -> str | None:
+        def owner_key_of_view() -> str | None:
             # One that returns nothing names nobody, and not the user.
             return None if owner is None else owner(request, *args, **kwargs) or ""
 
-        return stop_unless_connected(request, alias, scopes, whose)
+        return stop_unless_connected(request, alias, scopes, owner_key_of_view)
 
     def decorate(view: View) -> View:
         if iscoroutinefunction(view):
@@ -99,49 +99,53 @@ class ConnectionRequiredMixin:
 
 
 def stop_unless_connected(
-    request: HttpRequest, alias: str, scopes: Sequence[str], named: Callable[[], str | None]
+    request: HttpRequest,
+    alias: str,
+    scopes: Sequence[str],
+    get_owner_key: Callable[[], str | None],
 ) -> HttpResponse | None:
     """The answer to give instead of the view, or None with ``request.connected_account`` set.
-    ``named`` says whose account is needed; it is asked for a signed-in user only."""
+    ``get_owner_key`` is called for a signed-in user only."""
     scopes = scopes.split() if isinstance(scopes, str) else scopes
     back = _way_back(request)
     if not request.user.is_authenticated:
         return browser.to_login(request, back or "/")
-    owner = named()
-    whose = user_of(request.user, owner)
-    account, newest = find_account(whose.key, alias, scopes, request.GET.get("connection", ""))
+    key = get_owner_key()
+    owner = owner_to_use(request.user, key)
+    account, newest = choose_account(owner.key, alias, scopes, request.GET.get("connection", ""))
     if account is not None:
         request.connected_account = account  # type: ignore[attr-defined]
         return None
-    refuse_unless_connecting(whose)
-    address = connect_address(alias, scopes, newest, back, owner)
+    refuse_unless_connecting(owner)
+    address = connect_address(alias, scopes, newest, back, key)
     if not address:
         raise PermissionDenied(_("A connected account with these permissions is needed."))
     if newest and set(scopes) <= set(newest[0].scopes_requested):
-        service = get_provider(alias)
+        provider = get_provider(alias)
         missing = [scope for scope in scopes if scope not in newest[0].scopes_granted]
         context = {
-            "provider": service,
-            "missing": scope_lines(service, missing),
+            "provider": provider,
+            "missing": scope_lines(provider, missing),
             "back": back,
-            "owner": owner,
+            "owner": key,
         }
         page = render(request, "connected_accounts/missing_scopes.html", context, status=403)
         return browser.set_security_headers(page, carries_code=False)
     return browser.SeeOther(address)
 
 
-def user_of(user: Any, owner: str | None) -> Owner:
-    """Whose account a view is about: the user's own, or a team's, whose accounts they may use.
+def owner_to_use(user: Any, key: str | None) -> Owner:
+    """The owner of the account that a view needs: the user for None, or the team with this key.
 
-    Raises Http404 or PermissionDenied.
+    Raises Http404 for a team that the user does not see, and PermissionDenied where they may not
+    use its accounts.
     """
-    found = owner_for(user, owner_key(user) if owner is None else owner)
-    if found is None:
+    owner = owner_for(user, owner_key(user) if key is None else key)
+    if owner is None:
         raise Http404(_("There is no such owner."))
-    if not found.may_use:
+    if not owner.may_use:
         raise PermissionDenied
-    return found
+    return owner
 
 
 def refuse_unless_connecting(owner: Owner) -> None:
@@ -150,15 +154,16 @@ def refuse_unless_connecting(owner: Owner) -> None:
         raise PermissionDenied(_("Somebody who may do so must connect this account first."))
 
 
-def find_account(
-    owner: str, alias: str, scopes: Sequence[str], meant: str = ""
+def choose_account(
+    owner: str, alias: str, scopes: Sequence[str], preferred: str = ""
 ) -> tuple[ConnectedAccount | None, list[ConnectedAccount]]:
-    """An owner's account that is meant or newest and was granted ``scopes``, and all active
-    ones."""
+    """An owner's account that was granted ``scopes``, and all their active accounts, newest first.
+    The chosen one has the primary key ``preferred`` if that was granted them, else it is the
+    newest."""
     accounts = ConnectedAccount.objects.for_owner(owner).at(alias).active()
     newest = list(accounts.order_by("-connected_at"))
     # Sorting keeps the order of the others.
-    for account in sorted(newest, key=lambda account: str(account.pk) != meant):
+    for account in sorted(newest, key=lambda account: str(account.pk) != preferred):
         if set(scopes) <= set(account.scopes_granted):
             return account, newest
     return None, newest

@@ -57,8 +57,8 @@ class ProviderClientForm(ModelForm):
     def clean_client_id(self) -> str:
         client_id = self._checked("client_id")
         alias = self.cleaned_data.get("provider")
-        service = next((p for p in get_providers() if p.alias == alias), None)
-        if ":" in client_id and service is not None and service.splits_client_at_colon:
+        provider = next((p for p in get_providers() if p.alias == alias), None)
+        if ":" in client_id and provider is not None and provider.splits_client_at_colon:
             raise forms.ValidationError(_("A client id with a colon cannot be used here."))
         return client_id
 

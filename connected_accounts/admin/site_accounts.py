@@ -35,7 +35,7 @@ def connect_site(request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
     alias = request.POST.get("provider") or request.GET.get("provider")
     if not alias:
         return _page(request, context | {"providers": connectable(get_providers())})
-    return _connect(request, context, _service(alias), None)
+    return _connect(request, context, _find_provider(alias), None)
 
 
 def reconnect_site(request: HttpRequest, context: dict[str, Any], pk: str) -> HttpResponse:
@@ -45,7 +45,7 @@ def reconnect_site(request: HttpRequest, context: dict[str, Any], pk: str) -> Ht
     account = own.filter(pk=pk).first() if pk.isdecimal() else None
     if account is None:
         raise Http404
-    return _connect(request, context, _service(account.provider), account)
+    return _connect(request, context, _find_provider(account.provider), account)
 
 
 def _check_permission(request: HttpRequest) -> None:
@@ -53,7 +53,7 @@ def _check_permission(request: HttpRequest) -> None:
         raise PermissionDenied
 
 
-def _service(alias: str) -> Provider:
+def _find_provider(alias: str) -> Provider:
     try:
         return get_provider(alias)
     except ConfigurationError as error:
@@ -64,19 +64,19 @@ def _service(alias: str) -> Provider:
 def _connect(
     request: HttpRequest,
     context: dict[str, Any],
-    service: Provider,
+    provider: Provider,
     account: ConnectedAccount | None,
 ) -> HttpResponse:
-    sent = request.POST if request.method == "POST" else None
+    submitted = request.POST if request.method == "POST" else None
     known = account.inputs if account else None
-    form = ConnectForm(service, sent, for_site=True, known=known)
+    form = ConnectForm(provider, submitted, for_site=True, known=known)
     context |= {
-        "provider": service,
+        "provider": provider,
         "account": account,
         "form": form,
-        "scopes": scope_lines(service, service.scopes),
+        "scopes": scope_lines(provider, provider.scopes),
     }
-    if sent is None or (form.asked and not form.is_valid()):
+    if submitted is None or (form.asked and not form.is_valid()):
         return _page(request, context)
     form.is_valid()
     if wait := throttle.wait_for(request, throttle.STARTS):
@@ -84,12 +84,12 @@ def _connect(
         response.headers["Retry-After"] = str(wait)
         return response
     try:
-        if service.grant_type == "authorization_code":
-            return _leave(request, service, form, account)
+        if provider.grant_type == "authorization_code":
+            return _leave(request, provider, form, account)
         from connected_accounts.connect.direct import connect_directly  # loads requests
 
         connected, _created = connect_directly(
-            user=None, provider=service.alias, values=form.values, account=account
+            user=None, provider=provider.alias, values=form.values, account=account
         )
     except ConnectedAccountsError as error:
         failure = failure_for(error)
@@ -99,13 +99,13 @@ def _connect(
 
 
 def _leave(
-    request: HttpRequest, service: Provider, form: ConnectForm, account: ConnectedAccount | None
+    request: HttpRequest, provider: Provider, form: ConnectForm, account: ConnectedAccount | None
 ) -> HttpResponse:
     secret = browser.browser_secret(request) or new_secret()
     url = start_authorization(
         user=request.user,
-        provider=service.alias,
-        redirect_uri=browser.redirect_uri(request, service.alias),
+        provider=provider.alias,
+        redirect_uri=browser.redirect_uri(request, provider.alias),
         browser_secret=secret,
         next=reverse(LIST),
         account=account,

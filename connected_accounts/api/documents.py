@@ -18,18 +18,18 @@ Document = dict[str, Any]
 
 
 def accounts(
-    rows: Iterable[ConnectedAccount], owners: Mapping[str, Owner], now: datetime
+    accounts: Iterable[ConnectedAccount], owners: Mapping[str, Owner], now: datetime
 ) -> list[Document]:
     """One document for each account; ``owners`` are those of the user who asks."""
-    rows = list(rows)
-    pairs = zip(rows, cards_of(rows, now), strict=True)
-    return [_account(row, card, owners[row.owner_key]) for row, card in pairs]
+    accounts = list(accounts)
+    pairs = zip(accounts, cards_of(accounts, now), strict=True)
+    return [_account(account, card, owners[account.owner_key]) for account, card in pairs]
 
 
-def _account(row: ConnectedAccount, card: Card, owner: Owner) -> Document:
+def _account(account: ConnectedAccount, card: Card, owner: Owner) -> Document:
     return {
-        "id": row.pk,
-        "provider": row.provider,
+        "id": account.pk,
+        "provider": account.provider,
         "service": card.service,
         "label": card.label,
         "owner": _named(owner),
@@ -38,8 +38,8 @@ def _account(row: ConnectedAccount, card: Card, owner: Owner) -> Document:
         "note": card.note,
         "scopes": _scopes(card.scopes),
         "scopes_missing": [line.scope for line in card.missing],
-        "connected_at": moment(row.connected_at),
-        "refreshed_at": moment(row.refreshed_at),
+        "connected_at": moment(account.connected_at),
+        "refreshed_at": moment(account.refreshed_at),
         "manage_url": card.manage_url,
         "may_use": owner.may_use,
         "may_reconnect": owner.may_connect and card.can_reconnect,
@@ -60,16 +60,16 @@ def owners(known: Mapping[str, Owner]) -> list[Document]:
 
 def provider(offer: Offer) -> Document:
     """A service that can be connected, and what it asks for first."""
-    service = offer.provider
+    provider = offer.provider
     return {
-        "alias": service.alias,
-        "name": service.name,
-        "grant_type": service.grant_type,
+        "alias": provider.alias,
+        "name": provider.name,
+        "grant_type": provider.grant_type,
         "connected": offer.connected,
-        "scopes": _scopes(scope_lines(service, service.scopes)),
-        "optional_scopes": _scopes(scope_lines(service, service.config.optional_scopes)),
-        "fields": [_field(field) for field in service.asked_fields()],
-        "docs_url": service.docs_url,
+        "scopes": _scopes(scope_lines(provider, provider.scopes)),
+        "optional_scopes": _scopes(scope_lines(provider, provider.config.optional_scopes)),
+        "fields": [_field(field) for field in provider.asked_fields()],
+        "docs_url": provider.docs_url,
     }
 
 
@@ -102,10 +102,10 @@ def revocation(line: RevocationLine, *, by_hand: bool = False) -> Document:
 
 def event(line: Line) -> Document:
     """What happened to an account."""
-    told = asdict(line)
-    del told["code"]  # for staff
-    told["text"] = told.pop("words")
-    return told | {"at": moment(line.at)}
+    document = asdict(line)
+    del document["code"]  # for staff
+    document["text"] = document.pop("words")
+    return document | {"at": moment(line.at)}
 
 
 def moment(value: datetime | None) -> str | None:

@@ -96,8 +96,7 @@ class AccountsEndpoint(Endpoint):
         owners = owners_of(request.user)  # once: it may give another answer the next time
         rows = ConnectedAccount.objects.filter(owner_key__in=list(owners))
         rows = rows.order_by("provider", "connected_at", "pk")
-        told = documents.accounts(rows, owners, timezone.now())
-        return JsonResponse({"accounts": told})
+        return JsonResponse({"accounts": documents.accounts(rows, owners, timezone.now())})
 
 
 class AccountEndpoint(Endpoint):
@@ -110,8 +109,8 @@ class AccountEndpoint(Endpoint):
         account = actions.find_account(request, number(pk), "disconnect")
         by_hand = not is_revocable(account)
         owed = actions.end_connection(request, account)
-        told = owed and documents.revocation(revocation_line(owed), by_hand=by_hand)
-        return JsonResponse({"revocation": told})
+        document = owed and documents.revocation(revocation_line(owed), by_hand=by_hand)
+        return JsonResponse({"revocation": document})
 
 
 class HistoryEndpoint(Endpoint):
@@ -127,8 +126,8 @@ class TestEndpoint(Endpoint):
 
     def post(self, request: HttpRequest, pk: str) -> HttpResponse:
         result = actions.test_connection(request, actions.find_account(request, number(pk), "use"))
-        told = {"state": result.state, "title": str(result.title), "text": str(result.text)}
-        return JsonResponse(told)
+        document = {"state": result.state, "title": str(result.title), "text": str(result.text)}
+        return JsonResponse(document)
 
 
 class RevocationsEndpoint(Endpoint):
@@ -145,9 +144,9 @@ class ProvidersEndpoint(Endpoint):
     def get(self, request: HttpRequest) -> HttpResponse:
         own = ConnectedAccount.objects.for_user(request.user)
         known = set(own.values_list("provider", flat=True))
-        told = offers(connectable(get_providers()), known)
+        offered = offers(connectable(get_providers()), known)
         document = {
-            "providers": [documents.provider(offer) for offer in told],
+            "providers": [documents.provider(offer) for offer in offered],
             "owners": documents.owners(owners_of(request.user)),
         }
         return JsonResponse(document)
@@ -159,7 +158,7 @@ class ConnectEndpoint(Endpoint):
     @method_decorator(sensitive_variables())
     def post(self, request: HttpRequest, provider: str) -> HttpResponse:
         sent = read_connecting(request, again=False)
-        return begun(request, actions.find_service(provider), sent)
+        return start_connecting(request, actions.find_provider(provider), sent)
 
 
 class ReconnectEndpoint(Endpoint):
@@ -169,23 +168,24 @@ class ReconnectEndpoint(Endpoint):
     def post(self, request: HttpRequest, pk: str) -> HttpResponse:
         account = actions.find_account(request, number(pk), "connect")
         sent = read_connecting(request, again=True)
-        return begun(request, actions.find_service(account.provider), sent, account)
+        provider = actions.find_provider(account.provider)
+        return start_connecting(request, provider, sent, account)
 
 
 @sensitive_variables()
-def begun(
+def start_connecting(
     request: HttpRequest,
-    service: Provider,
+    provider: Provider,
     sent: Connecting,
     account: ConnectedAccount | None = None,
 ) -> HttpResponse:
     """The answer to a request to connect. Raises what the pages know, too."""
     owner = actions.find_owner(request, sent.owner)
-    form = ConnectForm(service, sent.inputs, known=account.inputs if account else None)
+    form = ConnectForm(provider, sent.inputs, known=account.inputs if account else None)
     refuse_wrong_inputs(form, sent)
-    begun = actions.start_connecting(
+    started = actions.start_connecting(
         request,
-        service,
+        provider,
         form,
         next=browser.safe_next(request, sent.next),
         scopes=sent.scopes,
@@ -193,10 +193,10 @@ def begun(
         owner=owner.key if owner else None,
         keep_scopes=sent.keep_scopes,
     )
-    told = account_document(request, begun.account) if begun.account else None
-    document = {"authorization_url": begun.url or None, "account": told}
-    response = JsonResponse(document, status=201 if begun.created else 200)
-    begun.remember(request, response)
+    account_or_none = account_document(request, started.account) if started.account else None
+    document = {"authorization_url": started.url or None, "account": account_or_none}
+    response = JsonResponse(document, status=201 if started.created else 200)
+    started.bind_browser(request, response)
     return response
 
 

@@ -19,20 +19,20 @@ def read_params(params: Mapping[str, Any]) -> dict[str, str]:
     """The parameters we read, each at most once, short, and visible ASCII as RFC 6749 A has them.
     Others are ignored."""
     getlist = getattr(params, "getlist", None)
-    answer: dict[str, str] = {}
+    response: dict[str, str] = {}
     for name in _SINGLE:
         values = getlist(name) if getlist else [params[name]] if name in params else []
         if len(values) > 1 or any(not isinstance(value, str) for value in values):
             raise InvalidState("malformed")
         if values:
-            answer[name] = values[0]
-    if "code" in answer and "error" in answer:
+            response[name] = values[0]
+    if "code" in response and "error" in response:
         raise InvalidState("malformed")
     for name in ("code", "state", "iss", "error"):
-        value = answer.get(name, "")
+        value = response.get(name, "")
         if len(value) > MAX_CODE or not (value.isascii() and value.isprintable()):
             raise InvalidState("malformed")
-    return answer
+    return response
 
 
 def check_issuer(provider: Provider, iss: str | None) -> None:

@@ -10,13 +10,12 @@ from django.db import IntegrityError
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
-from connected_accounts import security
-from connected_accounts.clients.credentials import clients_of, note_refused, retire
+from connected_accounts.clients.credentials import clients_of, note_refused, retire, with_any_client
 from connected_accounts.connect.authorization import VERIFIER_PURPOSE, offered_scopes
 from connected_accounts.connect.callback_params import check_issuer, read_params, refusal_of
-from connected_accounts.connect.connection import store_connection
+from connected_accounts.connect.connection import Authorized, store_connection
 from connected_accounts.connect.failures import failures_traced
-from connected_accounts.connect.refusals import record_refusal, refusals_told
+from connected_accounts.connect.refusals import logs_refusals, record_refusal
 from connected_accounts.database.functions import digest
 from connected_accounts.database.statements import read_all
 from connected_accounts.database.transactions import in_sites_transaction
@@ -27,7 +26,8 @@ from connected_accounts.exceptions import (
     ReauthorizationRequired,
     Undecryptable,
 )
-from connected_accounts.models import AuthorizationRequest, ConnectedAccount, Event, Kind
+from connected_accounts.models import AuthorizationRequest, ConnectedAccount
+from connected_accounts.models.history import record_undecryptable
 from connected_accounts.oauth2 import state
 from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.owners import (
@@ -41,10 +41,9 @@ from connected_accounts.owners import (
 from connected_accounts.provider_state.pauses import report
 from connected_accounts.providers.base import Client, Endpoints, Provider
 from connected_accounts.providers.registry import get_provider
-from connected_accounts.revoke.outbox import revoke_orphan
+from connected_accounts.revoke.disconnect import revoke_orphan
 from connected_accounts.sealing import unseal
 from connected_accounts.secret import clears_traceback_locals
-from connected_accounts.security import SecurityEvent
 from connected_accounts.tokens.endpoint import exchange_code, token_document
 from connected_accounts.tokens.identity import identify, with_claims
 
@@ -59,7 +58,7 @@ class Completed:
 
 
 @failures_traced
-@refusals_told
+@logs_refusals
 @clears_traceback_locals
 @sensitive_variables()
 def complete_authorization(
@@ -79,179 +78,198 @@ def complete_authorization(
     if in_sites_transaction():
         raise RuntimeError("complete_authorization must not run inside a transaction.")
     now = now or timezone.now()
-    service = get_provider(provider)
-    answer = read_params(params)
-    nonce = state.read(answer.get("state", ""))
-    if not service.connect_fields:  # else the issuer depends on what the request holds
-        check_issuer(service, answer.get("iss"))
-    if not answer.get("code") and not answer.get("error"):
-        raise InvalidState("code_missing")
-    row = _consume(nonce, user=user, provider=provider, browser_secret=browser_secret, now=now)
-    try:
-        _refuse_unless_permitted(row, now)
-        account, created = _finish(service, row, answer, now)
-    except ConnectedAccountsError as error:
-        _add_way_on(error, row)
-        raise
-    return Completed(account, created, row.next)
+    return _complete(get_provider(provider), params, user, browser_secret, now)
 
 
 @sensitive_variables()
-def _finish(
-    service: Provider, row: AuthorizationRequest, answer: Mapping[str, str], now: datetime
+def _complete(
+    provider: Provider, params: Mapping[str, str], user: Any, browser_secret: str, now: datetime
+) -> Completed:
+    response = read_params(params)
+    nonce = state.read(response.get("state", ""))
+    if not provider.connect_fields:  # else the issuer depends on what the request holds
+        check_issuer(provider, response.get("iss"))
+    if not response.get("code") and not response.get("error"):
+        raise InvalidState("code_missing")
+    request = _consume(
+        nonce, user=user, alias=provider.alias, browser_secret=browser_secret, now=now
+    )
+    try:
+        _refuse_unless_permitted(request, now)
+        account, created = _exchange_and_store(provider, request, response)
+    except ConnectedAccountsError as error:
+        _add_way_on(error, request)
+        raise
+    return Completed(account, created, request.next)
+
+
+@sensitive_variables()
+def _exchange_and_store(
+    provider: Provider, request: AuthorizationRequest, response: Mapping[str, str]
 ) -> tuple[ConnectedAccount, bool]:
-    """What follows once the request is spent: exchange, identity, account."""
-    service = service.bound(inputs=row.inputs)
-    if service.connect_fields:
-        check_issuer(service, answer.get("iss"))
-    endpoints = service.endpoints()
-    clients = clients_of(service, row.client_id, row.owner_key)
-    if row.endpoint_fingerprint != endpoints.authorization_fingerprint():
+    """Exchange the code of a spent request, ask whose the grant is, and store the account."""
+    provider = provider.bound(inputs=request.inputs)
+    if provider.connect_fields:
+        check_issuer(provider, response.get("iss"))
+    endpoints = provider.endpoints()
+    clients = clients_of(provider, request.client_id, request.owner_key)
+    if request.endpoint_fingerprint != endpoints.authorization_fingerprint():
         raise InvalidState("settings_changed")
-    if "error" in answer:
-        raise refusal_of(answer["error"])
+    if "error" in response:
+        raise refusal_of(response["error"])
     sent_at = timezone.now()
-    service, token = _exchange_as_any(service, clients, endpoints, row, answer["code"], sent_at)
-    document = token_document(token, redirect_uri=row.redirect_uri)
+    provider, token = _exchange_with_any_client(
+        provider, clients, endpoints, request, response["code"], sent_at
+    )
+    document = token_document(token, redirect_uri=request.redirect_uri)
     subject = ""
     try:
-        token = with_claims(service, endpoints, token, nonce=row.oidc_nonce, now=sent_at)
-        identity = identify(service, endpoints, token)
+        token = with_claims(provider, endpoints, token, nonce=request.oidc_nonce, now=sent_at)
+        identity = identify(provider, endpoints, token)
         subject = identity.subject
-        _refuse_unless_permitted(row, sent_at, again=True)  # the provider took its time
-        return store_connection(service, endpoints, row, token, document, identity, sent_at)
+        _refuse_unless_permitted(request, sent_at, again=True)  # the provider took its time
+        authorized = Authorized(endpoints, token, document, identity, sent_at)
+        return store_connection(provider, request, authorized)
     except Exception as error:
         # Nobody will ever use this grant: it must not stay alive at the provider.
-        revoke_orphan(service, endpoints, row, document, subject=subject, at=sent_at)
+        revoke_orphan(provider, endpoints, request, document, subject=subject, at=sent_at)
         if isinstance(error, IntegrityError | ObjectDoesNotExist):
             raise InvalidState("unknown") from None  # the user was deleted meanwhile
         raise
 
 
 @sensitive_variables()
-def _exchange_as_any(
-    service: Provider,
+def _exchange_with_any_client(
+    provider: Provider,
     clients: Sequence[Client],
     endpoints: Endpoints,
-    row: AuthorizationRequest,
+    request: AuthorizationRequest,
     code: str,
     sent_at: datetime,
 ) -> tuple[Provider, TokenResponse]:
     """Exchange with the newest pair, or with an older one of the same client where the provider
     refuses that: a refused client has spent no code."""
+    if not clients:
+        raise InvalidState("settings_changed")  # no pair with that client id is left
     refused: list[int | None] = []
-    for client in clients:
-        one = service.bound(client=client)
-        try:
-            token = _exchange(one, endpoints, row, code)
-        except ClientRejected:
-            refused.append(client.pk)
-            if client.registered:
-                retire(client.pk, sent_at)  # the next try registers anew
-            if client is clients[-1]:
-                note_refused(refused, sent_at)
-                raise
-        else:
-            if refused:
-                note_refused(refused, sent_at)
-                report(service.alias, "client_rejected", now=sent_at)
-            return one, token
-    raise InvalidState("settings_changed")  # no pair with that client id is left
+
+    def note(client: Client) -> None:
+        refused.append(client.pk)
+        if client.registered:
+            retire(client.pk, sent_at)  # the next try registers anew
+
+    def exchange(bound: Provider) -> tuple[Provider, TokenResponse]:
+        return bound, _exchange(bound, endpoints, request, code)
+
+    try:
+        bound, token = with_any_client(provider, clients, exchange, on_refused=note)
+    except ClientRejected:
+        note_refused(refused, sent_at)
+        raise
+    if refused:
+        note_refused(refused, sent_at)
+        report(provider.alias, "client_rejected", now=sent_at)
+    return bound, token
 
 
 @sensitive_variables()
 def _consume(
-    nonce: str, *, user: Any, provider: str, browser_secret: str, now: datetime
+    nonce: str, *, user: Any, alias: str, browser_secret: str, now: datetime
 ) -> AuthorizationRequest:
     """Spend the request, once, for the right person in the right browser; or say why not."""
     won = bool(browser_secret) and AuthorizationRequest.objects.filter(
         nonce_digest=digest(nonce),
         user=user,
-        provider=provider,
+        provider=alias,
         browser_digest=digest(browser_secret),
         expires_at__gt=now,
         consumed_at__isnull=True,
     ).update(consumed_at=now)
     # From the database that was written to, not from a replica that is behind.
-    rows: list[AuthorizationRequest]
-    rows = read_all(AuthorizationRequest, {"nonce_digest": digest(nonce)})
-    row = rows[0] if rows else None
-    if row is not None and won:
-        row.user = user  # whom the UPDATE found
-        if row.account_id is not None:
-            row.account = ConnectedAccount.objects.current().filter(pk=row.account_id).first()
-        return row
+    found: list[AuthorizationRequest]
+    found = read_all(AuthorizationRequest, {"nonce_digest": digest(nonce)})
+    request = found[0] if found else None
+    if request is not None and won:
+        request.user = user  # the UPDATE matched on this user; saves a query
+        if request.account_id is not None:
+            request.account = (
+                ConnectedAccount.objects.current().filter(pk=request.account_id).first()
+            )
+        return request
     cause = "unknown"
-    if row is not None:
-        cause = _cause(row, user=user, provider=provider, browser_secret=browser_secret, now=now)
-        record_refusal(row, cause, at=now)
+    if request is not None:
+        cause = _cause(request, user=user, alias=alias, browser_secret=browser_secret, now=now)
+        record_refusal(request, cause, at=now)
     error = InvalidState(cause)
-    if row is not None and cause == "expired":
-        _add_way_on(error, row)
+    if request is not None and cause == "expired":
+        _add_way_on(error, request)
     raise error
 
 
-def _add_way_on(error: ConnectedAccountsError, row: AuthorizationRequest) -> None:
+def _add_way_on(error: ConnectedAccountsError, request: AuthorizationRequest) -> None:
     """Note with an error what the person needs to begin again."""
-    error.next, error.reconnect = row.next, row.account_id
-    error.scopes, error.for_site = tuple(row.scopes), row.owner_key == SITE_OWNER
-    if not error.for_site and row.owner_key != owner_key(row.user if row.user_id else None):
-        error.owner = row.owner_key
+    error.next, error.reconnect = request.next, request.account_id
+    error.scopes, error.for_site = tuple(request.scopes), request.owner_key == SITE_OWNER
+    if not error.for_site and request.owner_key != owner_key(
+        request.user if request.user_id else None
+    ):
+        error.owner = request.owner_key
 
 
 def _refuse_unless_permitted(
-    row: AuthorizationRequest, at: datetime, *, again: bool = False
+    request: AuthorizationRequest, at: datetime, *, again: bool = False
 ) -> None:
-    """Whoever connects for the site or a team must still be allowed to when it is done. ``again``:
-    what was read of the user before is old."""
-    user = row.user
-    if row.owner_key != SITE_OWNER:
-        permitted = (may_still_connect if again else may_connect)(user, row.owner_key)
-    elif user is None:
-        permitted = True
-    else:
-        now = read_again(user) if again else user
-        permitted = now is not None and now.has_perm(CONNECT_THE_SITE)
-    if not permitted:
-        record_refusal(row, "not_permitted", at=at)
+    """Raise InvalidState (``not_permitted``) where the user may not, or no longer, connect for the
+    site or for a team. ``again``: read the user from the database anew."""
+    if not _is_permitted(request.user, request.owner_key, again=again):
+        record_refusal(request, "not_permitted", at=at)
         raise InvalidState("not_permitted")
 
 
+def _is_permitted(user: Any, key: str, *, again: bool) -> bool:
+    if key != SITE_OWNER:
+        return may_still_connect(user, key) if again else may_connect(user, key)
+    if user is None:
+        return True
+    user = read_again(user) if again else user
+    return user is not None and bool(user.has_perm(CONNECT_THE_SITE))
+
+
 def _cause(
-    row: AuthorizationRequest, *, user: Any, provider: str, browser_secret: str, now: datetime
+    request: AuthorizationRequest, *, user: Any, alias: str, browser_secret: str, now: datetime
 ) -> str:
-    if row.provider != provider:
+    if request.provider != alias:
         return "other_provider"
-    if row.user_id != (None if user is None else user.pk):
+    if request.user_id != (None if user is None else user.pk):
         return "other_user"
-    if row.browser_digest != digest(browser_secret):
+    if request.browser_digest != digest(browser_secret):
         return "other_browser"
-    return "expired" if row.expires_at <= now and row.consumed_at is None else "replayed"
+    return "expired" if request.expires_at <= now and request.consumed_at is None else "replayed"
 
 
 @sensitive_variables()
 def _exchange(
-    provider: Provider, endpoints: Endpoints, row: AuthorizationRequest, code: str
+    provider: Provider, endpoints: Endpoints, request: AuthorizationRequest, code: str
 ) -> TokenResponse:
     try:
-        verifier = unseal(row.code_verifier, purpose=VERIFIER_PURPOSE, bound_to=row.nonce_digest)
+        verifier = unseal(
+            request.code_verifier, purpose=VERIFIER_PURPOSE, bound_to=request.nonce_digest
+        )
     except Undecryptable as error:
-        security.log(SecurityEvent.UNDECRYPTABLE, provider=provider.alias, reason=error.code)
-        Event.record(
-            Kind.UNDECRYPTABLE,
+        record_undecryptable(
+            error.code,
             at=timezone.now(),
-            detail=error.code,
-            provider=row.provider,
-            owner=row.owner_key,
+            provider=request.provider,
+            owner=request.owner_key,
         )
         raise InvalidState("settings_changed") from None  # its key went meanwhile
-    asked = offered_scopes(provider, row.scopes)
+    asked = offered_scopes(provider, request.scopes)
     try:
         token = exchange_code(
             provider,
             endpoints,
             code=code,
-            redirect_uri=row.redirect_uri,
+            redirect_uri=request.redirect_uri,
             code_verifier=verifier,
             scopes=asked,
         )

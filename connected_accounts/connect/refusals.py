@@ -19,26 +19,26 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def refusals_told(complete: Callable[P, T]) -> Callable[P, T]:
+def logs_refusals(complete: Callable[P, T]) -> Callable[P, T]:
     """Log what ``complete_authorization`` or ``connect_directly`` refuses. A person who says no at
     the provider is not refused anything."""
 
     @wraps(complete)
     @sensitive_variables()
-    def told(*args: P.args, **kwargs: P.kwargs) -> T:
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return complete(*args, **kwargs)
         except (InvalidState, AuthorizationDenied, ClientRejected) as error:
             # Of the site's own credentials another event tells.
             ours = isinstance(error, ClientRejected) and error.code != "credentials"
             if error.code != "access_denied" and not ours:
-                _tell(error.code, kwargs)
+                _log_refusal(error.code, kwargs)
             raise
 
-    return told
+    return wrapper
 
 
-def _tell(code: str, kwargs: dict[str, Any]) -> None:
+def _log_refusal(code: str, kwargs: dict[str, Any]) -> None:
     security.log(
         SecurityEvent.REFUSED,
         provider=kwargs["provider"],
@@ -47,10 +47,12 @@ def _tell(code: str, kwargs: dict[str, Any]) -> None:
     )
 
 
-def record_refusal(row: AuthorizationRequest, cause: str, *, at: datetime) -> None:
+def record_refusal(request: AuthorizationRequest, cause: str, *, at: datetime) -> None:
     """Note for the owner that a callback of theirs was refused."""
     lately = Event.objects.filter(
-        kind=Kind.REFUSED, owner_key=row.owner_key, at__gt=at - timedelta(minutes=1)
+        kind=Kind.REFUSED, owner_key=request.owner_key, at__gt=at - timedelta(minutes=1)
     )
     if lately.count() < EVENTS_A_MINUTE:
-        Event.record(Kind.REFUSED, at=at, detail=cause, provider=row.provider, owner=row.owner_key)
+        Event.record(
+            Kind.REFUSED, at=at, detail=cause, provider=request.provider, owner=request.owner_key
+        )

@@ -8,10 +8,10 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from connected_accounts.decorators import (
+    choose_account,
     connect_address,
-    find_account,
+    owner_to_use,
     refuse_unless_connecting,
-    user_of,
 )
 
 __all__ = ["HasConnection"]
@@ -40,8 +40,8 @@ class HasConnection(BasePermission):  # type: ignore[misc]  # no types are shipp
             return False
         meant = request.query_params.get("connection", "")
         name = getattr(view, "get_connection_owner", lambda: None)()
-        owner = user_of(request.user, name)
-        account, newest = find_account(owner.key, alias, scopes, meant)
+        owner = owner_to_use(request.user, name)
+        account, newest = choose_account(owner.key, alias, scopes, meant)
         if account is not None:
             request.connected_account = account
             return True

@@ -16,11 +16,10 @@ import requests
 from connected_accounts.conf import is_safe_url
 from connected_accounts.exceptions import (
     ConfigurationError,
-    ProviderUnavailable,
     UnexpectedResponse,
 )
 from connected_accounts.oauth2 import transport
-from connected_accounts.oauth2.discovery import RETRY_AFTER, age_of, kept
+from connected_accounts.oauth2.discovery import RETRY_AFTER, age_of, cached_document
 from connected_accounts.oauth2.session import origin_of
 from connected_accounts.oauth2.token import parse_json_object
 
@@ -50,10 +49,12 @@ def description(
     ``manifest_too_large``).
     """
     key = f"badge_connect:{version}:{base}:{' '.join(sorted(listed))}"
-    told = kept(key, lambda: _find(base, (version,) if version else ORDER, listed, public))
-    if "refused" in told:
-        raise UnexpectedResponse(told["refused"], sent=False)
-    return told
+    endpoints = cached_document(
+        key, lambda: _find(base, (version,) if version else ORDER, listed, public)
+    )
+    if "refused" in endpoints:
+        raise UnexpectedResponse(endpoints["refused"], sent=False)
+    return endpoints
 
 
 def _find(
@@ -63,12 +64,12 @@ def _find(
         for version in versions:
             answer = _fetch(base, PLACES[version], listed, public)
             document = parse_json_object(answer.body) if answer.status == 200 else None
-            told = READERS[version](document, base) if document is not None else None
-            if told is not None:
-                for name, url in told.items():
+            endpoints = READERS[version](document, base) if document is not None else None
+            if endpoints is not None:
+                for name, url in endpoints.items():
                     if name != "scopes" and url and not _is_listed(url, base, listed):
                         raise UnexpectedResponse("unlisted_host", sent=False)
-                return told, age_of(answer.headers)
+                return endpoints, age_of(answer.headers)
         code = "no_manifest"
     except UnexpectedResponse as error:
         # A name of their own: these two happen elsewhere too, where trying again makes sense.
@@ -85,8 +86,7 @@ def _fetch(base: str, place: str, listed: Collection[str], public: bool) -> tran
     url = base + place
     for _ in range(MAX_HOPS + 1):
         answer = transport.fetch(requests.Request("GET", url), public=public)
-        if answer.status == 429 or answer.status >= 500:
-            raise ProviderUnavailable(f"status_{answer.status}", status=answer.status, sent=False)
+        answer.raise_if_unavailable(sent=False)
         if answer.status not in REDIRECTS:
             return answer
         try:
@@ -160,9 +160,9 @@ def _read_v3p0(document: Mapping[str, Any], base: str) -> dict[str, Any] | None:
 READERS: Final = {"v2p1": _read_v2p1, "v3p0": _read_v3p0}
 
 
-def _complete(told: dict[str, Any]) -> dict[str, Any] | None:
+def _complete(endpoints: dict[str, Any]) -> dict[str, Any] | None:
     needed = ("authorization_endpoint", "token_endpoint", "api_base_url")
-    return told if all(told[name] for name in needed) else None
+    return endpoints if all(endpoints[name] for name in needed) else None
 
 
 def _within(document: Any, *steps: str) -> Mapping[str, Any]:
@@ -178,7 +178,8 @@ def _text(value: Any) -> str:
     scheme, _, rest = value.strip().rpartition("://") if "?" not in value else ("", "", "")
     if not rest:
         return value.strip()
-    return f"{scheme}://" * bool(scheme) + re.sub("//+", "/", rest)
+    rest = re.sub("//+", "/", rest)
+    return f"{scheme}://{rest}" if scheme else rest
 
 
 def _https(url: str) -> str:

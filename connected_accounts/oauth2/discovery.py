@@ -25,7 +25,7 @@ RETRY_AFTER: Final = 30.0  # a server that did not answer
 MAX_DOCUMENTS: Final = 256
 _MAX_AGE = re.compile(r"max-age=(\d{1,9})", re.ASCII)
 
-_kept: dict[str, tuple[float, Mapping[str, Any]]] = {}
+_cache: dict[str, tuple[float, Mapping[str, Any]]] = {}
 _lock = threading.Lock()
 
 
@@ -36,16 +36,18 @@ def server_metadata(issuer: str) -> Mapping[str, Any]:
     first that has a value gives it. Raises ProviderUnavailable where none answers for now, and
     UnexpectedResponse where none is there or one names another issuer (RFC 8414 3.3).
     """
-    return kept(f"issuer:{issuer}", lambda: _fetch_all(issuer))
+    return cached_document(f"issuer:{issuer}", lambda: _fetch_all(issuer))
 
 
-def kept(key: str, fetch: Callable[[], tuple[Mapping[str, Any], float]]) -> Mapping[str, Any]:
+def cached_document(
+    key: str, fetch: Callable[[], tuple[Mapping[str, Any], float]]
+) -> Mapping[str, Any]:
     """A document out of the process's small cache, or fetched: ``fetch`` returns it and its age.
 
     A server that does not answer is not asked again for a while: what was known of it stays good
     for that long, or ProviderUnavailable is raised at once.
     """
-    found = _kept.get(key)
+    found = _cache.get(key)
     if found is None or found[0] <= time.monotonic():
         try:
             document, age = fetch()
@@ -53,9 +55,9 @@ def kept(key: str, fetch: Callable[[], tuple[Mapping[str, Any], float]]) -> Mapp
             document, age = found[1] if found is not None else {}, RETRY_AFTER
         found = (time.monotonic() + age, document)
         with _lock:
-            if key not in _kept and len(_kept) >= MAX_DOCUMENTS:
-                _kept.pop(min(_kept, key=lambda name: _kept[name][0]))
-            _kept[key] = found
+            if key not in _cache and len(_cache) >= MAX_DOCUMENTS:
+                _cache.pop(min(_cache, key=lambda name: _cache[name][0]))
+            _cache[key] = found
     if not found[1]:
         raise ProviderUnavailable("no_metadata", sent=False)
     return found[1]
@@ -64,7 +66,7 @@ def kept(key: str, fetch: Callable[[], tuple[Mapping[str, Any], float]]) -> Mapp
 def clear_cache() -> None:
     """Empty the cache."""
     with _lock:
-        _kept.clear()
+        _cache.clear()
 
 
 def age_of(headers: Mapping[str, str]) -> float:
@@ -72,8 +74,8 @@ def age_of(headers: Mapping[str, str]) -> float:
     control = headers.get("Cache-Control", "").lower()
     if "no-store" in control or "no-cache" in control:
         return MIN_AGE
-    told = _MAX_AGE.search(control)
-    return min(max(float(told[1]), MIN_AGE), MAX_AGE) if told else DEFAULT_AGE
+    stated = _MAX_AGE.search(control)
+    return min(max(float(stated[1]), MIN_AGE), MAX_AGE) if stated else DEFAULT_AGE
 
 
 def _addresses(issuer: str) -> list[str]:
@@ -94,14 +96,14 @@ def _fetch_all(issuer: str) -> tuple[Mapping[str, Any], float]:
     age, trouble = MAX_AGE, False
     for address in _addresses(issuer):
         answer = transport.fetch(requests.Request("GET", address))
-        trouble = trouble or answer.status == 429 or answer.status >= 500
+        trouble = trouble or answer.is_unavailable
         document = parse_json_object(answer.body) if answer.status == 200 else None
         if document is None:
             continue
         if document.get("issuer") != issuer:
             raise UnexpectedResponse("wrong_issuer", status=answer.status, sent=False)
-        told = {name: value for name, value in document.items() if value not in (None, "")}
-        merged = {**told, **merged}
+        stated = {name: value for name, value in document.items() if value not in (None, "")}
+        merged = {**stated, **merged}
         age = min(age, age_of(answer.headers))
     if not merged:
         if trouble:

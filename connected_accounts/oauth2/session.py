@@ -11,11 +11,7 @@ from requests_oauthlib import OAuth2Session
 from urllib3.util import parse_url
 
 from connected_accounts import conf, security
-from connected_accounts.exceptions import (
-    ConfigurationError,
-    ProviderUnavailable,
-    UnexpectedResponse,
-)
+from connected_accounts.exceptions import ConfigurationError, UnexpectedResponse
 from connected_accounts.oauth2 import transport
 from connected_accounts.oauth2.challenge import is_throttled, means_dead_token, other_reason
 from connected_accounts.oauth2.token import parse_json
@@ -68,6 +64,8 @@ class ProviderSession(OAuth2Session):
         renew: Callable[[Secret], Secret] | None = None,
         headers: Mapping[str, str] | None = None,
         bearer_method: str = "header",
+        access_token_header: str = "",
+        requires_challenge: bool = False,
         public_only: bool = False,
         dead_token_statuses: Collection[int] = (401,),
         identity_url: str = "",
@@ -82,6 +80,8 @@ class ProviderSession(OAuth2Session):
         self._access_token = access_token
         self._renew = renew
         self._in_query = bearer_method == "query"
+        self._own_header = access_token_header
+        self._requires_challenge = requires_challenge
         self._public_only = public_only
         self.headers.update({"User-Agent": transport.USER_AGENT, **(headers or {})})
         # Neither .netrc, which would replace the bearer, nor cookies, which would mix up threads.
@@ -153,12 +153,14 @@ class ProviderSession(OAuth2Session):
         care than a header: the token in the query, or hosts that people name.
         """
         self._check(url)
-        if self._in_query or self._public_only:
+        if self._in_query or self._own_header or self._public_only:
             raise ConfigurationError("other_client", "Call this provider with get_session.")
         return self._access_token()
 
     def refuses_token(self, status: int, headers: Mapping[str, str], url: str) -> bool:
         """Whether an answer of the API means that the token is dead."""
+        if self._requires_challenge and status == 401 and "WWW-Authenticate" not in headers:
+            return False
         statuses = self._dead_token_statuses
         if urlunsplit(urlsplit(url)._replace(query="", fragment="")) == self._identity_url:
             statuses = statuses | {401, 403}
@@ -169,13 +171,19 @@ class ProviderSession(OAuth2Session):
         renewed = None if self._renew is None else self._renew(failed)
         return None if renewed is None or renewed.reveal() == failed.reveal() else renewed
 
+    def _credentials(self, token: Secret) -> tuple[str, str]:
+        """The header that carries the token."""
+        if self._own_header:
+            return self._own_header, token.reveal()
+        return "Authorization", f"Bearer {token.reveal()}"
+
     def _send_with(
         self, request: requests.PreparedRequest, token: Secret, kwargs: dict[str, Any]
     ) -> requests.Response:
         with only_public(self._public_only):
             if self._in_query:
                 return self._send_in_query(request, token, kwargs)
-            request.headers["Authorization"] = f"Bearer {token.reveal()}"
+            request.headers.update([self._credentials(token)])
             return self._transmit(request, kwargs)
 
     def _transmit(
@@ -239,12 +247,10 @@ class ProviderSession(OAuth2Session):
         if self._in_query:
             request.url = _with_token(url, self._access_token())
         else:
-            request.headers["Authorization"] = f"Bearer {self._access_token().reveal()}"
+            request.headers.update([self._credentials(self._access_token())])
         answer = transport.fetch(request, public=self._public_only)
-        code, status = f"status_{answer.status}", answer.status
-        if status == 429 or status >= 500:
-            raise ProviderUnavailable(code, status=status, retry_after=answer.retry_after())
-        if not 200 <= status < 300:
-            code = "throttled" if is_throttled(answer.headers) else code
-            raise UnexpectedResponse(other_reason(answer.headers) or code, status=status)
+        answer.raise_if_unavailable()
+        if not 200 <= answer.status < 300:
+            code = "throttled" if is_throttled(answer.headers) else f"status_{answer.status}"
+            raise UnexpectedResponse(other_reason(answer.headers) or code, status=answer.status)
         return parse_json(answer.body)

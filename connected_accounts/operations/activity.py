@@ -11,7 +11,7 @@ from django.db.models.functions import TruncDate
 
 from connected_accounts import conf
 from connected_accounts.models import Event, Kind
-from connected_accounts.operations.kept_figures import kept
+from connected_accounts.operations.cached_figures import cached_if_slow
 
 DAYS: Final = 14
 CACHE_KEY: Final = "connected_accounts.activity"
@@ -41,7 +41,7 @@ class Activity:
 
 def recent_activity(now: datetime) -> list[Activity]:
     """``activity``, or what it was within the last minute where finding out took a while."""
-    return kept(CACHE_KEY, lambda: activity(now))
+    return cached_if_slow(CACHE_KEY, lambda: activity(now))
 
 
 def activity(now: datetime) -> list[Activity]:

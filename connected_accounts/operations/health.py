@@ -9,7 +9,7 @@ from django.db.models import Count, Min, Q
 
 from connected_accounts import conf
 from connected_accounts.models import ConnectedAccount, Outcome, ProviderState, Revocation, Status
-from connected_accounts.operations.kept_figures import kept
+from connected_accounts.operations.cached_figures import cached_if_slow
 from connected_accounts.operations.keys_in_use import count_by_key, missing_keys
 from connected_accounts.provider_state import pauses
 from connected_accounts.sealing import encryption_keys, key_id
@@ -66,7 +66,7 @@ class Health:
 def recent_health(now: datetime) -> list[Health]:
     """``health``, or what it was within the last minute where finding out took a while: counting a
     million rows must not be the price of looking at a list."""
-    return kept(CACHE_KEY, lambda: health(now))
+    return cached_if_slow(CACHE_KEY, lambda: health(now))
 
 
 def health(now: datetime, *, max_overdue: int = MAX_OVERDUE) -> list[Health]:

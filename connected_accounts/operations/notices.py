@@ -69,12 +69,12 @@ def _known(language: str) -> str:
 
 def _message(account: ConnectedAccount, address: str, base: str) -> EmailMultiAlternatives:
     try:
-        service = get_provider(account.provider).name
+        provider_name = get_provider(account.provider).name
     except ConfigurationError:
-        service = account.provider
+        provider_name = account.provider
     context = {
         "user": account.user,
-        "service": service,
+        "service": provider_name,
         "label": account.label or account.subject,
         "why": Reason(account.reason).label if account.reason in Reason else "",
         "link": base + reverse("connected_accounts:reconnect", args=[account.pk]),

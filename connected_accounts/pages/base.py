@@ -77,26 +77,26 @@ class Page(View):
 
 
 def failure_page(
-    request: HttpRequest, service: Provider | None, error: ConnectedAccountsError
+    request: HttpRequest, provider: Provider | None, error: ConnectedAccountsError
 ) -> HttpResponse:
     """Say what happened in a person's words, and offer the way on."""
     failure = failure_for(error)
-    again = error.next if error.for_site and error.next else way_on(request, service, error)
+    again = error.next if error.for_site and error.next else way_on(request, provider, error)
     another = error.code == "other_account"
     context = {
-        "provider": service,
-        "mark": mark_of(service.alias, service.name) if service else None,
+        "provider": provider,
+        "mark": mark_of(provider.alias, provider.name) if provider else None,
         "failure": failure,
         "code": " ".join(filter(None, (error.code, error.reference))),
         "try_again": again,
-        "as_new": way_on(request, service, error, as_new=True) if another else "",
+        "as_new": way_on(request, provider, error, as_new=True) if another else "",
     }
     return render(request, "connected_accounts/failure.html", context, status=failure.status)
 
 
 def way_on(
     request: HttpRequest,
-    service: Provider | None,
+    provider: Provider | None,
     error: ConnectedAccountsError | None = None,
     *,
     as_new: bool = False,
@@ -104,7 +104,7 @@ def way_on(
     """The page on which to begin again, going where the person was going, for whom and with the
     permissions that were chosen: as the failed authorization was to, or else as this request says.
     ``as_new``: to connect another account, where one was to be connected again."""
-    if service is None:
+    if provider is None:
         return browser.list_page()
     again = None if error is None or as_new else error.reconnect
     after, scopes, whole = (error.next, list(error.scopes), True) if error else ("", [], True)
@@ -117,10 +117,10 @@ def way_on(
     if again is not None:
         address, owner = browser.page_of("reconnect", again), ""
     else:
-        address = browser.page_of("connect", service.alias)
+        address = browser.page_of("connect", provider.alias)
     if not address:
         return after or "/"  # the site has no such pages; its own is where the person came from
-    optional = service.config.optional_scopes
+    optional = provider.config.optional_scopes
     named = [""] * (whole and again is not None and bool(optional))
     named += [scope for scope in scopes if scope in optional]
     query = [("next", after)] * bool(after) + [("scope", scope) for scope in named]
@@ -129,16 +129,16 @@ def way_on(
 
 
 def too_many_page(
-    request: HttpRequest, service: Provider, wait: int, account: ConnectedAccount | None = None
+    request: HttpRequest, provider: Provider, wait: int, account: ConnectedAccount | None = None
 ) -> HttpResponse:
     """Say when to go on, to the person and to the program that may be one."""
     error = ConnectedAccountsError()
     error.reconnect = account.pk if account else None
     context = {
-        "provider": service,
-        "mark": mark_of(service.alias, service.name),
+        "provider": provider,
+        "mark": mark_of(provider.alias, provider.name),
         "failure": TOO_MANY,
-        "try_again": way_on(request, service, error),
+        "try_again": way_on(request, provider, error),
     }
     response = render(request, "connected_accounts/failure.html", context, status=TOO_MANY.status)
     response.headers["Retry-After"] = str(wait)

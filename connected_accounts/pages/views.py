@@ -15,7 +15,7 @@ from django.views.decorators.debug import sensitive_post_parameters, sensitive_v
 
 from connected_accounts import services
 from connected_accounts.clients.credentials import connectable
-from connected_accounts.connect.authorization import requested_scopes
+from connected_accounts.connect.intent import requested_scopes
 from connected_accounts.exceptions import (
     ClientRejected,
     ConfigurationError,
@@ -78,15 +78,15 @@ class ConnectView(Page):
         return f"{request.path}?{urlencode(fields)}" if fields else request.path
 
     def get(self, request: HttpRequest, provider: str) -> HttpResponse:
-        return self.ask(request, actions.find_service(provider))
+        return self.ask(request, actions.find_provider(provider))
 
     def post(self, request: HttpRequest, provider: str) -> HttpResponse:
-        return self.start(request, actions.find_service(provider))
+        return self.start(request, actions.find_provider(provider))
 
     def ask(
         self,
         request: HttpRequest,
-        service: Provider,
+        provider: Provider,
         account: ConnectedAccount | None = None,
         form: ConnectForm | None = None,
     ) -> HttpResponse:
@@ -94,38 +94,38 @@ class ConnectView(Page):
         owner = actions.find_owner(request, whose)
         extra, whole = browser.asked_scopes(request)
         try:
-            requested_scopes(service, extra)
-            if not connectable([service]):
+            requested_scopes(provider, extra)
+            if not connectable([provider]):
                 raise ConfigurationError("no_client")
         except ConfigurationError as error:
-            return self.failed(request, service, account, error)
+            return self.failed(request, provider, account, error)
         context = {
-            "provider": service,
-            "mark": mark_of(service.alias, service.name),
+            "provider": provider,
+            "mark": mark_of(provider.alias, provider.name),
             "card": account_card(account, timezone.now()) if account else None,
-            "form": form or connect_form(service, None, account),
+            "form": form or connect_form(provider, None, account),
             "next": browser.next_page(request),
             "owner": owner if owner and owner.name else None,
-            **permissions_asked(service, extra, None if whole else account),
+            **permissions_asked(provider, extra, None if whole else account),
         }
         return render(request, "connected_accounts/connect.html", context)
 
     @method_decorator(sensitive_variables())
     def start(
-        self, request: HttpRequest, service: Provider, account: ConnectedAccount | None = None
+        self, request: HttpRequest, provider: Provider, account: ConnectedAccount | None = None
     ) -> HttpResponse:
         owner = "" if account else browser.owner_named(request)
         actions.find_owner(request, owner)
-        form = connect_form(service, request.POST, account)
+        form = connect_form(provider, request.POST, account)
         # A button elsewhere knows nothing of fields: they are asked for here.
         if form.asked and not (form.was_sent and form.is_valid()):
-            return self.ask(request, service, account, form if form.was_sent else None)
+            return self.ask(request, provider, account, form if form.was_sent else None)
         form.is_valid()
         scopes, whole = browser.asked_scopes(request)
         try:
-            begun = actions.start_connecting(
+            started = actions.start_connecting(
                 request,
-                service,
+                provider,
                 form,
                 next=browser.next_page(request),
                 scopes=scopes,
@@ -134,29 +134,29 @@ class ConnectView(Page):
                 keep_scopes=not whole,
             )
         except actions.TooOften as too:
-            return too_many_page(request, service, too.seconds, account)
+            return too_many_page(request, provider, too.seconds, account)
         except ConnectedAccountsError as error:
             if isinstance(error, ClientRejected) and error.code == "credentials":
                 form.add_error(None, NOT_ACCEPTED)
-                return self.ask(request, service, account, form)
-            return self.failed(request, service, account, error)
-        if not begun.url:
-            tell_connected(request, service, begun.created)
-        target = begun.url or browser.next_page(request) or browser.list_page()
+                return self.ask(request, provider, account, form)
+            return self.failed(request, provider, account, error)
+        if not started.url:
+            announce_connected(request, provider, started.created)
+        target = started.url or browser.next_page(request) or browser.list_page()
         response = browser.SeeOther(target)
-        begun.remember(request, response)
+        started.bind_browser(request, response)
         return response
 
     def failed(
         self,
         request: HttpRequest,
-        service: Provider,
+        provider: Provider,
         account: ConnectedAccount | None,
         error: ConnectedAccountsError,
     ) -> HttpResponse:
         if account is not None:
             error.reconnect = account.pk
-        return failure_page(request, service, error)
+        return failure_page(request, provider, error)
 
 
 class ReconnectView(ConnectView):
@@ -164,11 +164,11 @@ class ReconnectView(ConnectView):
 
     def get(self, request: HttpRequest, pk: int) -> HttpResponse:  # type: ignore[override]
         account = actions.find_account(request, pk, "connect")
-        return self.ask(request, actions.find_service(account.provider), account)
+        return self.ask(request, actions.find_provider(account.provider), account)
 
     def post(self, request: HttpRequest, pk: int) -> HttpResponse:  # type: ignore[override]
         account = actions.find_account(request, pk, "connect")
-        return self.start(request, actions.find_service(account.provider), account)
+        return self.start(request, actions.find_provider(account.provider), account)
 
 
 class CallbackView(Page):
@@ -187,23 +187,26 @@ class CallbackView(Page):
 
     @sensitive_variables()
     def get(self, request: HttpRequest, provider: str) -> HttpResponse:
-        service = actions.find_service(provider)
+        return self.complete(request, actions.find_provider(provider))
+
+    @method_decorator(sensitive_variables())
+    def complete(self, request: HttpRequest, provider: Provider) -> HttpResponse:
         try:
             completed = services.complete_authorization(
                 user=request.user,
-                provider=provider,
+                provider=provider.alias,
                 browser_secret=browser.browser_secret(request),
                 params=request.GET,
             )
         except ConnectedAccountsError as error:
             failed = throttle.is_failed_callback(error)
             if failed and (wait := throttle.wait_for(request, throttle.FAILED_CALLBACKS)):
-                return too_many_page(request, service, wait)
+                return too_many_page(request, provider, wait)
             if isinstance(error, ClientRejected):
                 # No pause: a person can bring about some of these answers.
-                report(service.alias, error.code)
-            return failure_page(request, service, error)
-        tell_connected(request, service, completed.created)
+                report(provider.alias, error.code)
+            return failure_page(request, provider, error)
+        announce_connected(request, provider, completed.created)
         target = browser.safe_next(request, completed.next)
         return browser.SeeOther(target or browser.list_page())
 
@@ -250,19 +253,19 @@ class TestView(Page):
         try:
             result = actions.test_connection(request, account)
         except actions.TooOften as too:
-            service = actions.find_service(account.provider)
-            return too_many_page(request, service, too.seconds, account)
+            provider = actions.find_provider(account.provider)
+            return too_many_page(request, provider, too.seconds, account)
         card = account_card(actions.find_account(request, pk), timezone.now())
         context = {"card": card, "result": result}
         return render(request, "connected_accounts/test.html", context)
 
 
 def connect_form(
-    service: Provider, data: Any, account: ConnectedAccount | None = None
+    provider: Provider, data: Any, account: ConnectedAccount | None = None
 ) -> ConnectForm:
-    return ConnectForm(service, data, known=account.inputs if account else None)
+    return ConnectForm(provider, data, known=account.inputs if account else None)
 
 
-def tell_connected(request: HttpRequest, service: Provider, created: bool) -> None:
-    said = _("%(service)s is connected.") if created else _("%(service)s is connected again.")
-    messages.success(request, said % {"service": service.name}, fail_silently=True)
+def announce_connected(request: HttpRequest, provider: Provider, created: bool) -> None:
+    text = _("%(service)s is connected.") if created else _("%(service)s is connected again.")
+    messages.success(request, text % {"service": provider.name}, fail_silently=True)

@@ -32,12 +32,12 @@ def reserve_slots(
         moment = now or timezone.now()
         seen = get_or_create_state(provider.alias).next_request_at
         first = moment if seen is None else max(seen, moment)
-        places: list[float] = []
-        while len(places) < want and first + gap * len(places) < moment + ahead:
-            places.append((first + gap * len(places) - moment).total_seconds())
+        slots: list[float] = []
+        while len(slots) < want and first + gap * len(slots) < moment + ahead:
+            slots.append((first + gap * len(slots) - moment).total_seconds())
         rows = ProviderState.objects.filter(provider=provider.alias, next_request_at=seen)
-        if not places or rows.update(next_request_at=first + gap * len(places)):
-            return places
+        if not slots or rows.update(next_request_at=first + gap * len(slots)):
+            return slots
     return []  # too many others at it; the next round tries again
 
 
@@ -49,8 +49,8 @@ def wait_for_slot(provider: Provider) -> float:
     """
     ends = time.monotonic() + PATIENCE
     while time.monotonic() < ends:
-        places = reserve_slots(provider, 1, ahead=timedelta(seconds=PATIENCE))
-        if places:
-            return places[0]
+        slots = reserve_slots(provider, 1, ahead=timedelta(seconds=PATIENCE))
+        if slots:
+            return slots[0]
         time.sleep(POLL)
     raise ProviderUnavailable("rate_limited", sent=False)

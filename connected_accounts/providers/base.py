@@ -18,10 +18,16 @@ from connected_accounts.exceptions import (
     ReauthorizationRequired,
     UnexpectedResponse,
 )
-from connected_accounts.providers.endpoints import ENDPOINT_NAMES as ENDPOINT_NAMES  # for the app
-from connected_accounts.providers.endpoints import Endpoints, Identity, fill
+from connected_accounts.oauth2.token import is_unavailable
+from connected_accounts.providers.endpoints import (
+    ENDPOINT_NAMES,
+    Endpoints,
+    Identity,
+    api_base,
+    fill,
+)
 from connected_accounts.providers.inputs import ConnectField, field_named
-from connected_accounts.providers.options import option_problems, value_problems, wrongly_typed
+from connected_accounts.providers.paths import value_at
 from connected_accounts.secret import Secret
 
 if TYPE_CHECKING:
@@ -61,9 +67,16 @@ class Provider:
     api_base_url: str = ""
     issuer: str = ""
     default_scopes: tuple[str, ...] = ()
+    scope_parameter: str = "scope"
     scope_separator: str = " "
     granted_scope_separator: str = ""  # in answers, where it differs
     scope_descriptions: Mapping[str, Any] = {}
+    # What answers call a scope that was asked for under another name; what else a scope allows;
+    # what answers never name, and is granted where a refresh token came.
+    scope_aliases: Mapping[str, str] = {}
+    scope_includes: Mapping[str, Any] = {}
+    unnamed_scopes: tuple[str, ...] = ()
+    client_id_parameter: str = "client_id"
     # client_secret_post, client_secret_basic or none
     token_endpoint_auth_method: str = "client_secret_post"
     # form: as RFC 6749 2.3.1 says; raw: for servers that do not decode
@@ -73,10 +86,24 @@ class Provider:
     code_request_fields: tuple[str, ...] = ()  # scope, sent with the code besides
     refresh_request_fields: tuple[str, ...] = ()  # of redirect_uri, scope
     token_request_inputs: tuple[str, ...] = ()  # of what was asked: sent with each token request
+    token_request_params: Mapping[str, str] = {}  # sent with each token request besides
+    refresh_request_params: Mapping[str, str] = {}  # and with a refresh
+    # Seconds that an access token lives where the answer does not tell; 0: for ever.
+    default_expires_in: int = 0
+    refresh_token_expires_in_field: str = "refresh_token_expires_in"
+    # Seconds before an access token's end from which on a refresh is taken; 0: at any time.
+    refresh_margin: int = 0
+    # Where a token answer names the address of the API, and the domains that it may be on: the
+    # bearer goes there.
+    api_base_field: str = ""
+    api_domains: tuple[str, ...] = ()
+    revocation_method: str = "POST"  # or DELETE
     revocation_request_format: str = "form"  # or json, which sends the token alone
-    revocation_auth_method: str = ""  # empty: as at the token endpoint
+    revocation_token_parameter: str = "token"  # or empty: the token goes as bearer only
+    revocation_auth_method: str = ""  # empty: as at the token endpoint; or bearer
     # Which token ends the grant when revoked, and the hint sent with it (RFC 7009 2.1)
     revoke_token_type_hint: str = "refresh_token"
+    error_path: str = "error"  # where an answer holds its error code, such as errors.0.code
     # Errors of the token endpoint by which the person must connect again; "status_400" is an answer
     # of that status without any
     dead_grant_errors: tuple[str, ...] = ("invalid_grant",)
@@ -93,6 +120,7 @@ class Provider:
     connect_fields: tuple[str, ...] = ()  # what is asked of the person before
     iss_required: bool = False  # RFC 9207
     identity_source: str = "userinfo"  # or token_response: the token answer itself says who
+    userinfo_method: str = "GET"
     # How userinfo_endpoint is asked whether a token works where it is not asked whose it is, and
     # what must be true in its answer.
     status_method: str = "GET"
@@ -104,6 +132,10 @@ class Provider:
     # Statuses by which the API refuses a dead token. (A 403 of userinfo_endpoint means one anyway.)
     dead_token_statuses: tuple[int, ...] = (401,)
     api_hosts: tuple[str, ...] = ()  # further origins that may be sent the bearer
+    access_token_header: str = ""  # that takes the token alone, in place of Authorization
+    headers: Mapping[str, str] = {}  # of every call; "{client_id}" is filled in
+    # A 401 of the API without WWW-Authenticate is about something else than the token.
+    requires_challenge: bool = False
     bearer_method: str = "header"  # or query (RFC 6750 2.3), for a server that takes nothing else
     default_refresh_policy: str = "ahead"  # where settings have no REFRESH_POLICY; or on_use
     docs_url: str = ""
@@ -172,11 +204,15 @@ class Provider:
         """The addresses for one connection; those named in OPTIONS win."""
         inputs = self.inputs if inputs is None else inputs
         named: dict[str, Any] = {
-            name: fill(self.config.options[name], inputs)
+            name: self.filled(self.config.options[name], inputs)
             for name in ENDPOINT_NAMES
             if name in self.options
         }
         return replace(self.resolve_endpoints(inputs), **named)
+
+    def filled(self, template: str, inputs: Mapping[str, str]) -> str:
+        """An address with what was entered in its places. Raises ConfigurationError."""
+        return fill(template, inputs)
 
     def known_endpoints(self) -> Endpoints:
         """The addresses as far as settings tell them: for the checks, which call nobody."""
@@ -185,9 +221,30 @@ class Provider:
     def manage_url_for(self, inputs: Mapping[str, str]) -> str:
         """``manage_url`` for one connection; empty where settings want more than was asked then."""
         try:
-            return fill(self.manage_url, inputs)
+            return self.filled(self.manage_url, inputs)
         except ConfigurationError:
             return ""
+
+    def scopes_granted(
+        self, answered: tuple[str, ...] | None, *, renewable: bool
+    ) -> tuple[str, ...] | None:
+        """What an answer's scopes mean, under the names that the site asks for them by.
+
+        ``renewable``: a refresh token came. None where the answer does not say."""
+        if answered is None:
+            return None
+        named = [str(self.scope_aliases.get(scope, scope)) for scope in answered]
+        for scope in named:  # what is added is looked at too
+            named += [s for s in self.scope_includes.get(scope, ()) if s not in named]
+        named += self.unnamed_scopes if renewable else ()
+        return tuple(dict.fromkeys(named))
+
+    def endpoints_of_grant(self, endpoints: Endpoints, told: Any) -> Endpoints:
+        """The addresses for a grant whose token answer told an API's address, or told none. Raises
+        UnexpectedResponse for one that the token must not go to."""
+        if not self.api_base_field or told in (None, ""):
+            return endpoints
+        return replace(endpoints, api_base_url=api_base(told, self.api_domains))
 
     def scopes_to_ask(self, wanted: list[str]) -> list[str]:
         """Of what the site wants, what the provider offers; after ``endpoints``, which may ask."""
@@ -195,31 +252,32 @@ class Provider:
 
     def registration(self, redirect_uri: str, scopes: list[str]) -> dict[str, Any]:
         """What the site says of itself when it registers (RFC 7591 2)."""
-        told: dict[str, Any] = {
+        metadata: dict[str, Any] = {
             "redirect_uris": [redirect_uri],
             "token_endpoint_auth_method": self.token_endpoint_auth_method,
             "grant_types": ["authorization_code", "refresh_token"],
             "response_types": ["code"],
         }
-        return told | ({"scope": " ".join(scopes)} if scopes else {})
+        return metadata | ({"scope": " ".join(scopes)} if scopes else {})
 
     @classmethod
     def problems(cls, config: ProviderConfig) -> Iterator[Problem]:
-        """Faults of this provider's settings, for the system checks. Touches no network."""
-        yield from option_problems(cls, config, DECLARED)
-        if not wrongly_typed(cls, config, DECLARED):
-            yield from value_problems(cls(config))
+        """Faults of its settings that only this backend knows, for the system checks: the names,
+        types and values that all backends share are checked by ``options``. Its options have the
+        right types. Touches no network."""
+        return iter(())
 
     # The hooks.
 
     def resolve_endpoints(self, inputs: Mapping[str, str]) -> Endpoints:
         """The addresses, from declared values and what ``connect_fields`` asked of the person."""
-        named: dict[str, Any] = {n: fill(getattr(self, n), inputs) for n in ENDPOINT_NAMES}
+        named: dict[str, Any] = {n: self.filled(getattr(self, n), inputs) for n in ENDPOINT_NAMES}
         return Endpoints(**named)
 
     def request_headers(self) -> dict[str, str]:
         """Headers for every call to the provider, such as an API key."""
-        return {}
+        client_id = self.client.client_id
+        return {n: str(v).replace("{client_id}", client_id) for n, v in self.headers.items()}
 
     def prepare_token_request(self, data: dict[str, str]) -> dict[str, str]:
         """Change the token request's parameters, before client authentication is added."""
@@ -234,11 +292,11 @@ class Provider:
 
         Never put the provider's text into it.
         """
-        error = payload.get("error")
-        if status == 429 or status >= 500:
+        error = value_at(payload, self.error_path)
+        if is_unavailable(status):
             return ProviderUnavailable(f"status_{status}", status=status)
         known = ("invalid_request", "invalid_scope", "unsupported_grant_type")
-        code = error if error in known else f"status_{status}"
+        code = str(error) if error in known else f"status_{status}"
         if self._means_dead_grant(status, payload):
             return ReauthorizationRequired("revoked")
         if error in self.client_errors:
@@ -250,9 +308,9 @@ class Provider:
         return UnexpectedResponse(code, status=status)
 
     def _means_dead_grant(self, status: int, payload: Mapping[str, Any]) -> bool:
-        """By a declared word: an ``error``, the status where the answer has none, or part of what
+        """By a declared word: an error code, the status where the answer has none, or part of what
         a refusal says."""
-        error = payload.get("error")
+        error = value_at(payload, self.error_path)
         if error in self.dead_grant_errors:
             return True
         if not 400 <= status < 500:

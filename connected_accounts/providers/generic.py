@@ -1,12 +1,17 @@
 """Any OAuth 2.0 server: endpoints and values from OPTIONS, or an ``issuer`` that tells them."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import urlsplit
 
 from connected_accounts.conf import Problem, ProviderConfig, is_safe_url
 from connected_accounts.exceptions import ProviderError, UnexpectedResponse
-from connected_accounts.providers.base import ENDPOINT_NAMES, Endpoints, Identity, Provider
+from connected_accounts.providers.base import Endpoints, Identity, Provider
+from connected_accounts.providers.endpoints import ENDPOINT_NAMES, with_client_id
+from connected_accounts.providers.hosts import at_host, host_problems, place_field
+from connected_accounts.providers.inputs import ConnectField
+from connected_accounts.providers.paths import value_at
 
 if TYPE_CHECKING:
     from connected_accounts.oauth2.session import ProviderSession
@@ -26,7 +31,22 @@ class OAuth2(Provider):
     """Any OAuth 2.0 server: by its ``issuer``, or by its endpoints in OPTIONS."""
 
     name = "OAuth 2.0"
-    own_options: ClassVar[Mapping[str, Any]] = {"subject_path": "sub", "label_path": "email"}
+    own_options: ClassVar[Mapping[str, Any]] = {
+        "subject_path": "sub",
+        "label_path": "email",
+        # What "https://{host}" in an address may stand for: a host, or a URL that it is below.
+        "hosts": (),
+    }
+
+    def __init__(self, config: ProviderConfig) -> None:
+        super().__init__(config)
+        self.places = tuple(n for n in self.connect_fields if f"{{{n}}}" in self.token_endpoint)
+        if len(self.hosts) == 1:  # there is nothing to choose
+            self.connect_fields = tuple(name for name in self.connect_fields if name != "host")
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        return tuple(self.options["hosts"])
 
     @property
     def scopes(self) -> tuple[str, ...]:
@@ -39,7 +59,7 @@ class OAuth2(Provider):
         where = f"CONNECTED_ACCOUNTS['PROVIDERS'][{config.alias!r}]['OPTIONS']"
         options = config.options
         issuer = options.get("issuer")
-        # An unknown grant type is told by another check.
+        # Another check reports an unknown grant type.
         needed = NEEDED.get(str(options.get("grant_type", cls.grant_type)), ())
         if not issuer and not all(map(options.get, needed)):
             yield Problem(
@@ -59,17 +79,30 @@ class OAuth2(Provider):
                 f"{where} does not say where to ask whose an account is: nobody can connect.",
                 'Write userinfo_endpoint, or "identity_source": "token_response".',
             )
-        yield from super().problems(config)
+        yield from host_problems(where, options)
 
     @classmethod
     def _asks_userinfo(cls, options: Mapping[str, Any]) -> bool:
         return bool(options.get("identity_source", cls.identity_source) == "userinfo")
 
     def known_endpoints(self) -> Endpoints:
-        return super().resolve_endpoints(dict.fromkeys(self.connect_fields, "example"))
+        example = dict.fromkeys(self.connect_fields, "example")
+        return super().resolve_endpoints(example | {"host": (*self.hosts, "host.example")[0]})
+
+    def connect_field(self, name: str) -> ConnectField:
+        return place_field(name, self.token_endpoint, self.hosts) or super().connect_field(name)
+
+    def filled(self, template: str, inputs: Mapping[str, str]) -> str:
+        return super().filled(at_host(template, self._host(inputs), self.hosts), inputs)
+
+    def _host(self, inputs: Mapping[str, str]) -> str:
+        """The host of one connection; where settings name a single one, nobody was asked."""
+        return inputs.get("host", "") or (self.hosts[0] if len(self.hosts) == 1 else "")
 
     def resolve_endpoints(self, inputs: Mapping[str, str]) -> Endpoints:
         declared = super().resolve_endpoints(inputs)
+        if "host" in self.places and not self.hosts:
+            declared = replace(declared, public_only=True)  # a person named it
         if not declared.issuer:
             return declared
         from connected_accounts.oauth2.discovery import server_metadata  # loads requests
@@ -77,14 +110,14 @@ class OAuth2(Provider):
         needed = NEEDED[self.grant_type]
         enough = all(getattr(declared, name) for name in needed)
         try:
-            told = server_metadata(declared.issuer)
+            metadata = server_metadata(declared.issuer)
         except ProviderError:
             if not enough:
                 raise
             return declared
-        self._take_over(told)
+        self._adopt_metadata(metadata)
         found: dict[str, Any] = {
-            name: getattr(declared, name) or _endpoint(told.get(name), declared.issuer)
+            name: getattr(declared, name) or _endpoint(metadata.get(name), declared.issuer)
             for name in ENDPOINT_NAMES
             # A site registers itself only where its settings say so.
             if name != "registration_endpoint"
@@ -96,20 +129,22 @@ class OAuth2(Provider):
         found["registration_endpoint"] = declared.registration_endpoint
         return Endpoints(**found, discovered=not enough)
 
-    def _take_over(self, told: Mapping[str, Any]) -> None:
+    def _adopt_metadata(self, metadata: Mapping[str, Any]) -> None:
         """Fill in what settings leave open from what the server says of itself (RFC 8414 2)."""
         options = self.config.options
-        methods = told.get("token_endpoint_auth_methods_supported")
+        methods = metadata.get("token_endpoint_auth_methods_supported")
         if "token_endpoint_auth_method" not in options:
             known = ["client_secret_basic", "client_secret_post", "none"]
             offered = [m for m in known if m in methods] if isinstance(methods, list) else known
             public = not self.client.client_secret.reveal()
             self.token_endpoint_auth_method = "none" if public else (offered or known)[0]
-        challenges = told.get("code_challenge_methods_supported")
+        challenges = metadata.get("code_challenge_methods_supported")
         if "code_challenge_method" not in options and isinstance(challenges, list):
             self.code_challenge_method = "S256" if "S256" in challenges else ""
         if "iss_required" not in options:
-            self.iss_required = told.get("authorization_response_iss_parameter_supported") is True
+            self.iss_required = (
+                metadata.get("authorization_response_iss_parameter_supported") is True
+            )
 
     def fetch_identity(self, session: "ProviderSession | None", token: "TokenResponse") -> Identity:
         document: Any = token.claims
@@ -121,16 +156,20 @@ class OAuth2(Provider):
         label = value_at(document, self.options["label_path"])
         if subject in (None, ""):
             raise UnexpectedResponse("no_identity")
-        return Identity(str(subject), "" if label is None else str(label))
+        # Numbers of one host, or of one customer's part of it, say nothing about another's.
+        places = {**self.inputs, "host": self._host(self.inputs)}
+        named = [places[name] for name in self.places if places.get(name)]
+        return Identity(":".join([*named, str(subject)]), "" if label is None else str(label))
 
     def _userinfo(self, session: "ProviderSession", token: "TokenResponse") -> Any:
         endpoint = self.endpoints().userinfo_endpoint
         if not endpoint:
             return token.claims
-        document = session.fetch("GET", endpoint)
+        address = with_client_id(endpoint, self.client.client_id)
+        document = session.fetch(self.userinfo_method, address)
         claimed = token.claims.get("sub")
-        told = document.get("sub") if isinstance(document, dict) else None
-        if claimed is not None and told is not None and told != claimed:
+        answered = document.get("sub") if isinstance(document, dict) else None
+        if claimed is not None and answered is not None and answered != claimed:
             # OpenID Connect Core 5.3.2: another person's answer must not be used.
             raise UnexpectedResponse("userinfo_sub")
         return document
@@ -144,15 +183,3 @@ def _endpoint(url: Any, issuer: str) -> str:
     same_host = urlsplit(url).hostname == urlsplit(issuer).hostname
     local = issuer.startswith("http:") and same_host
     return url if url.startswith("https:") or local else ""
-
-
-def value_at(document: Any, path: str) -> Any:
-    """What stands at a dotted path such as ``data.0.id``; None where there is no plain value."""
-    for step in path.split("."):
-        if isinstance(document, list) and step.isdecimal() and int(step) < len(document):
-            document = document[int(step)]
-        elif isinstance(document, Mapping):
-            document = document.get(step)
-        else:
-            return None
-    return None if isinstance(document, bool | list | Mapping) else document

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from django.utils.translation import gettext_lazy as _
 
-from connected_accounts.conf import is_dns_label, is_safe_url
+from connected_accounts.conf import is_dns_label, is_host_name, is_safe_url
 from connected_accounts.exceptions import ConfigurationError
 
 MAX_INPUT: Final = 4096
@@ -14,9 +14,9 @@ MAX_INPUT: Final = 4096
 
 @dataclass(frozen=True)
 class ConnectField:
-    """One input. ``kind`` is ``label`` (part of a host name), ``text``, ``url``, ``secret`` (never
-    stored but sealed, never shown again), ``basic_client_id`` (text without a colon) or ``choice``
-    (one of ``choices``)."""
+    """One input. ``kind`` is ``label`` (part of a host name), ``host`` (a whole one), ``text``,
+    ``url``, ``secret`` (never stored but sealed, never shown again), ``basic_client_id`` (text
+    without a colon) or ``choice`` (one of ``choices``)."""
 
     name: str
     label: Any
@@ -33,6 +33,8 @@ class ConnectField:
             return _("This contains characters that cannot be used. Please copy it again.")
         if self.kind == "label" and not is_dns_label(value):
             return _("Only letters, digits and hyphens; nothing else of the address.")
+        if self.kind == "host" and not is_host_name(value):
+            return _("Please enter the name of the server only, such as social.example.org.")
         if self.kind == "choice" and value not in self.choices:
             return _("Please choose one of the list.")
         if self.kind == "basic_client_id" and ":" in value:
@@ -54,7 +56,7 @@ def checked_inputs(fields: Iterable[ConnectField], inputs: Mapping[str, str]) ->
     for field in known:
         if field.fault(inputs[field.name]) is not None:
             raise ConfigurationError("inputs", f"The field {field.name} cannot be used.")
-    labels = {field.name for field in known if field.kind == "label"}
+    labels = {field.name for field in known if field.kind in ("label", "host")}
     return {n: value.lower() if n in labels else value for n, value in inputs.items()}
 
 

@@ -34,7 +34,8 @@ from connected_accounts.provider_state.rate_limit import reserve_slots
 from connected_accounts.providers.base import Provider
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.refresh.attempts import Attempt, RefreshResult, ask, claim, prepare
-from connected_accounts.refresh.outcomes import note_provider_failure, settle, settle_together
+from connected_accounts.refresh.outcomes import settle, settle_together
+from connected_accounts.refresh.provider_failures import note_provider_failure
 
 logger = logging.getLogger("connected_accounts")
 
@@ -74,7 +75,7 @@ def drain(
     *,
     now: datetime | None = None,
     seconds: float = MAX_SECONDS,
-    stop: Callable[[], bool] = bool,  # False
+    stop: Callable[[], bool] = lambda: False,
 ) -> Drained:
     """Refresh what is due at one provider until nothing is, ``seconds`` are up, or ``stop`` says
     so: then what is in flight is finished, and nothing more is taken.
@@ -177,14 +178,14 @@ class _Drain:
     def take(self, wanted: int, pool: ThreadPoolExecutor) -> None:
         """Claim as many accounts as there are places to send from, and start them."""
         try:
-            places = reserve_slots(self.provider, wanted)
-            attempts = self.claim(len(places)) if places else []
+            slots = reserve_slots(self.provider, wanted)
+            attempts = self.claim(len(slots)) if slots else []
         except Error as error:
             _forgive(error)
             self.claiming = False  # what is in flight is finished; beat starts the next drain
             return
-        for attempt, place in zip(attempts, places, strict=False):
-            attempt.not_before = time.monotonic() + place
+        for attempt, delay in zip(attempts, slots, strict=False):
+            attempt.not_before = time.monotonic() + delay
             blocked = prepare(attempt)
             if blocked is None:
                 future = pool.submit(ask, attempt)
@@ -228,10 +229,10 @@ class _Drain:
         if not answers:
             answers, self.locked = self.locked, []
         left = settle_together(answers)
-        self.drained.refreshed += len(answers) - len(left)
-        settled = {id(attempt) for attempt, _ in answers} - {id(attempt) for attempt, _ in left}
+        stored = {attempt for attempt, _ in answers} - {attempt for attempt, _ in left}
+        self.drained.refreshed += len(stored)
         for attempt, outcome in answers:
-            if id(attempt) in settled:
+            if attempt in stored:
                 self.provider_was_asked = True
                 self.learn_from(attempt, outcome, None)
         for attempt, outcome in left:
@@ -259,8 +260,10 @@ class _Drain:
                 self.locked.append((attempt, outcome))
                 return
             error = UnexpectedResponse("not_settled")  # its lease runs out
-        self.drained.refreshed += error is None
-        self.drained.failed += error is not None
+        if error is None:
+            self.drained.refreshed += 1
+        else:
+            self.drained.failed += 1
         self.learn_from(attempt, outcome, error)
 
     def learn_from(

@@ -14,7 +14,6 @@ from connected_accounts.database.transactions import outside_transaction
 from connected_accounts.exceptions import (
     ClientRejected,
     ConfigurationError,
-    ConnectedAccountsError,
     ProviderUnavailable,
     ReauthorizationRequired,
 )
@@ -22,8 +21,9 @@ from connected_accounts.models import ConnectedAccount
 from connected_accounts.provider_state import outages, pauses
 from connected_accounts.provider_state.rate_limit import wait_for_slot
 from connected_accounts.providers.registry import get_provider
-from connected_accounts.refresh.attempts import Attempt, ask, claim, prepare
-from connected_accounts.refresh.outcomes import note_provider_failure, settle
+from connected_accounts.refresh.attempts import Attempt, claim
+from connected_accounts.refresh.outcomes import refresh_claimed
+from connected_accounts.refresh.provider_failures import note_provider_failure
 from connected_accounts.secret import clears_traceback_locals
 
 POLL: Final = 0.1  # seconds between looks at a row that somebody else refreshes
@@ -48,12 +48,12 @@ def refresh(account: ConnectedAccount) -> None:
 def look(pk: int) -> ConnectedAccount:
     """The row as it is now, without its token. Raises ReauthorizationRequired when it is gone or
     its grant has ended."""
-    row: ConnectedAccount | None = ConnectedAccount.objects.current().filter(pk=pk).first()
-    if row is None:
+    account: ConnectedAccount | None = ConnectedAccount.objects.current().filter(pk=pk).first()
+    if account is None:
         raise ReauthorizationRequired("disconnected")
-    if row.needs_reconnect:
-        raise ReauthorizationRequired(row.reason)
-    return row
+    if account.needs_reconnect:
+        raise ReauthorizationRequired(account.reason)
+    return account
 
 
 def renew(
@@ -76,9 +76,10 @@ def renew(
     paused = pauses.pause_of(before.provider, began)
     ends = time.monotonic() + float(conf.get("HTTP_DEADLINE")) + PATIENCE_FOR_OTHERS
     while not _is_newer(look(before.pk), before):
-        refused = "" if paused else pauses.pause_of(before.provider, began)
-        if refused:  # while we waited: one request with wrong credentials is enough
-            raise outages.refusal(refused)
+        if not paused:
+            reason = pauses.pause_of(before.provider, began)
+            if reason:  # paused while we waited: one request with wrong credentials is enough
+                raise outages.refusal(reason)
         attempts = retried(lambda: claim([before.pk], provider, now=timezone.now()))
         if attempts:
             attempts[0].after_refusal = after_refusal
@@ -93,50 +94,32 @@ def _renew_claimed(attempt: Attempt, before: ConnectedAccount, *, heeds_pause: b
     # Somebody may have finished between our look and our claim.
     try:
         done = _is_newer(attempt.account, before)
-        place = 0.0 if done else wait_for_slot(attempt.provider)
+        delay = 0.0 if done else wait_for_slot(attempt.provider)
     except ProviderUnavailable:
         attempt.account.release(attempt_started_at=attempt.unresolved_since)
         raise
     if done:
         attempt.account.release(attempt_started_at=None)
         return
-    attempt.not_before = time.monotonic() + place
+    attempt.not_before = time.monotonic() + delay
     alias, failed_before = before.provider, attempt.account.failure_count > 0
     turn: AbstractContextManager[outages.Turn] = nullcontext(outages.Turn())
     if heeds_pause:
         turn = outages.single_turn(alias, timezone.now(), failed_before=failed_before)
-    error = _refresh_claimed(attempt, turn)
+    error = refresh_claimed(attempt, turn)
     note_provider_failure(attempt)
     if error is not None:
         raise error
     pauses.note_success(alias, now=attempt.sent_at)
 
 
-def _refresh_claimed(
-    attempt: Attempt, turn: AbstractContextManager[outages.Turn]
-) -> ConnectedAccountsError | None:
-    """Take one claimed account through to its outcome, and return the error, if it is one. The
-    ``turn`` is taken once nothing else speaks against sending; what it raises is raised."""
-    blocked = prepare(attempt)
-    if blocked is not None:
-        return settle(attempt, blocked)
-    try:
-        with turn as mine:
-            outcome = ask(attempt)
-            mine.sent = attempt.asked
-    except ProviderUnavailable:
-        attempt.account.release(attempt_started_at=attempt.unresolved_since)
-        raise
-    return settle(attempt, outcome)
-
-
-def _is_newer(row: ConnectedAccount, before: ConnectedAccount) -> bool:
+def _is_newer(account: ConnectedAccount, before: ConnectedAccount) -> bool:
     """Whether the grant was renewed since ``before``. Raises ProviderUnavailable where another's
     attempt failed since: one request to a provider in trouble is enough."""
-    if row.refreshed_at != before.refreshed_at or row.seal_id != before.seal_id:
+    if account.refreshed_at != before.refreshed_at or account.seal_id != before.seal_id:
         return True
-    if row.failure_count > before.failure_count:
-        raise ProviderUnavailable(row.last_error, sent=False)
+    if account.failure_count > before.failure_count:
+        raise ProviderUnavailable(account.last_error, sent=False)
     return False
 
 

@@ -1,7 +1,7 @@
 """What came of an attempt to refresh an account, written down behind the fence."""
 
 import logging
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Final
@@ -18,7 +18,6 @@ from connected_accounts.exceptions import (
     ProviderUnavailable,
     ReauthorizationRequired,
     Undecryptable,
-    UnexpectedResponse,
 )
 from connected_accounts.models import ConnectedAccount, Event, Kind, Reason
 from connected_accounts.oauth2.token import TokenResponse
@@ -31,11 +30,13 @@ from connected_accounts.refresh.attempts import (
     REPLAY_PAUSE,
     Attempt,
     RefreshResult,
+    ask,
+    prepare,
 )
-from connected_accounts.refresh.ending import end_grant, lost_an_answer_elsewhere
+from connected_accounts.refresh.grant_end import end_grant, lost_an_answer_elsewhere
 from connected_accounts.refresh.refusals import is_refusal, settle_after_the_end, stays
-from connected_accounts.refresh.storing import store_grant
-from connected_accounts.revoke.outbox import revoke_orphan
+from connected_accounts.refresh.storage import store_grant
+from connected_accounts.revoke.disconnect import revoke_orphan
 from connected_accounts.secret import Secret
 from connected_accounts.tokens.endpoint import token_document
 from connected_accounts.tokens.identity import identity_of, with_claims
@@ -109,13 +110,13 @@ def _settle_rejection(attempt: Attempt, error: ClientRejected) -> ConnectedAccou
 def _settle_success(attempt: Attempt, token: TokenResponse) -> ConnectedAccountsError | None:
     account, provider = attempt.account, attempt.provider
     grant = _grant(attempt, token)
-    if grant.named is not None:
+    if grant.other_identity is not None:
         revoke_orphan(
             provider,
             attempt.endpoints,
             account,
             grant.document,
-            subject=grant.named.subject,
+            subject=grant.other_identity.subject,
             at=attempt.sent_at,
         )
         return _settle_reauthorization(attempt, ReauthorizationRequired(Reason.IDENTITY_CHANGED))
@@ -133,7 +134,7 @@ def _settle_success(attempt: Attempt, token: TokenResponse) -> ConnectedAccounts
         return error
     if not stored:
         return ProviderUnavailable("overtaken")
-    _tell(attempt, grant, known)
+    _announce_refresh(attempt, grant, known)
     return None
 
 
@@ -144,12 +145,12 @@ class _Grant:
 
     values: dict[str, Any] = field(repr=False)
     document: dict[str, Any] = field(repr=False)
-    named: Identity | None = None
+    other_identity: Identity | None = None
 
 
 def _grant(attempt: Attempt, token: TokenResponse) -> _Grant:
     account, provider = attempt.account, attempt.provider
-    token = _believable(attempt, token)
+    token = _with_claims(attempt, token)
     document = token_document(token, previous=attempt.document)
     if attempt.after_refusal:
         document["after_refusal"] = True
@@ -163,10 +164,10 @@ def _grant(attempt: Attempt, token: TokenResponse) -> _Grant:
     )
     values["refreshed_at"] = attempt.sent_at
     values["scopes_granted"] = account.scopes_granted if token.scope is None else list(token.scope)
-    return _Grant(values, document, _is_somebody_else(attempt, token))
+    return _Grant(values, document, _other_identity(attempt, token))
 
 
-def _tell(attempt: Attempt, grant: _Grant, known: set[str]) -> None:
+def _announce_refresh(attempt: Attempt, grant: _Grant, known: set[str]) -> None:
     """Say that an account was refreshed, and whether its scopes are others than those ``known``."""
     account, scopes = attempt.account, grant.values["scopes_granted"]
     if attempt.had_ended:
@@ -190,7 +191,7 @@ def settle_together(answers: Answers) -> Answers:
         if isinstance(outcome, TokenResponse) and not attempt.refused:
             with suppress(Exception):  # settled by itself, it will say what is wrong
                 grant = _grant(attempt, outcome)
-                if grant.named is None:
+                if grant.other_identity is None:
                     grants.append((attempt, grant, set(attempt.account.scopes_granted)))
     if len(grants) < 2:
         return answers
@@ -206,12 +207,12 @@ def settle_together(answers: Answers) -> Answers:
     if not stored:
         return answers
     for attempt, grant, known in grants:
-        _tell(attempt, grant, known)
-    settled = {id(attempt) for attempt, _, _ in grants}
-    return [answer for answer in answers if id(answer[0]) not in settled]
+        _announce_refresh(attempt, grant, known)
+    settled = {attempt for attempt, _, _ in grants}
+    return [answer for answer in answers if answer[0] not in settled]
 
 
-def _believable(attempt: Attempt, token: TokenResponse) -> TokenResponse:
+def _with_claims(attempt: Attempt, token: TokenResponse) -> TokenResponse:
     """The answer with its id_token's claims; without the id_token where that is not this client's.
 
     The tokens are kept all the same: they are the only ones there are.
@@ -223,22 +224,26 @@ def _believable(attempt: Attempt, token: TokenResponse) -> TokenResponse:
         return replace(token, id_token=None)
 
 
-def _is_somebody_else(attempt: Attempt, token: TokenResponse) -> Identity | None:
+def _other_identity(attempt: Attempt, token: TokenResponse) -> Identity | None:
     """Whom the answer names, where that is not the account's owner and the provider says so for
     free: in an id_token, or in the token answer itself."""
     provider, account = attempt.provider, attempt.account
     if token.claims and attempt.document.get("id_token"):
         before = replace(token, id_token=Secret(attempt.document["id_token"]))
-        known = _believable(attempt, before).claims.get("sub")
+        known = _with_claims(attempt, before).claims.get("sub")
         if known is not None and known != token.claims["sub"]:
             return Identity(str(token.claims["sub"]))
     if provider.identity_source != "token_response":
         return None
     try:
-        named = identity_of(provider, None, token)
+        other_identity = identity_of(provider, None, token)
     except ProviderError:
         return None
-    return None if account.subject in {named.subject, *named.also} else named
+    return (
+        None
+        if account.subject in {other_identity.subject, *other_identity.other_subjects}
+        else other_identity
+    )
 
 
 def _settle_reauthorization(
@@ -272,11 +277,9 @@ def _settle_failure(attempt: Attempt, error: ConnectedAccountsError) -> Connecte
     closed = isinstance(error, Undecryptable)
     refused = is_refusal(error) or isinstance(error, ClientRejected)
     code = "undecryptable" if closed else error.code
-    told = account.last_error == code if closed else account.failure_count > 0
+    already_noted = account.last_error == code if closed else account.failure_count > 0
     wait = backoff(account.failure_count + 1, retry_after)
-    # A gateway that had no answer (RFC 9110 15.6.3, 15.6.5) has lost one, too.
-    gateway = getattr(error, "status", None) in (502, 504) and not attempt.replay
-    if retry_after is None and (gateway or attempt.may_replay(error)):
+    if retry_after is None and attempt.may_replay(error):
         wait = timedelta(seconds=REPLAY_PAUSE)
     retry_at = attempt.sent_at + wait
     if unknown and not attempt.provider.replay_lost_answer:
@@ -289,7 +292,7 @@ def _settle_failure(attempt: Attempt, error: ConnectedAccountsError) -> Connecte
         refused_since=attempt.sent_at if refused and not account.refused_since else None,
     ):
         return ProviderUnavailable("overtaken")
-    if not told:
+    if not already_noted:
         kind = Kind.UNDECRYPTABLE if closed else Kind.REFRESH_FAILED
         Event.record(kind, account, at=attempt.sent_at, detail=error.code)
     logger.info("refresh failed: account=%s code=%s", account.pk, code)
@@ -297,25 +300,19 @@ def _settle_failure(attempt: Attempt, error: ConnectedAccountsError) -> Connecte
     return error
 
 
-def note_provider_failure(attempt: Attempt) -> bool:
-    """Count a settled attempt that was its account's first failure, if the provider is to blame.
-    Returns whether the provider is paused now.
-
-    Where each connection has a host of its own, the others' are not held up by one that is away.
-    """
-    account, outcome = attempt.account, attempt.outcome
-    if attempt.asked and isinstance(outcome, ReauthorizationRequired):
-        outages.answered(attempt.provider.alias)
-    if account.failure_count != 1 or account.inputs:
-        return False
-    if not isinstance(outcome, ProviderUnavailable | UnexpectedResponse):
-        return False
-    unexpected = isinstance(outcome, UnexpectedResponse)
-    if unexpected and not attempt.asked:
-        return False
-    return outages.note_failure(
-        attempt.provider.alias,
-        now=attempt.sent_at,
-        retry_after=outcome.retry_after,
-        reason=pauses.REFUSING if unexpected and outcome.refused else pauses.OUTAGE,
-    )
+def refresh_claimed(
+    attempt: Attempt, turn: AbstractContextManager[outages.Turn]
+) -> ConnectedAccountsError | None:
+    """Take one claimed account through to its outcome, and return the error, if it is one. The
+    ``turn`` is taken once nothing else speaks against sending; what it raises is raised."""
+    blocked = prepare(attempt)
+    if blocked is not None:
+        return settle(attempt, blocked)
+    try:
+        with turn as mine:
+            outcome = ask(attempt)
+            mine.sent = attempt.asked
+    except ProviderUnavailable:
+        attempt.account.release(attempt_started_at=attempt.unresolved_since)
+        raise
+    return settle(attempt, outcome)

@@ -22,6 +22,7 @@ class _Omitted:
         return "OMITTED"
 
 
+AS_USUAL: Final = object()  # given for a behaviour: that of the dialect
 OMITTED: Final = _Omitted()
 """Given for ``expires_in``: the answer does not have the field."""
 

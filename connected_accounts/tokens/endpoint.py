@@ -29,7 +29,8 @@ from connected_accounts.oauth2.token import (
 )
 from connected_accounts.oauth2.transport import Answer
 from connected_accounts.providers.base import Endpoints, Provider
-from connected_accounts.providers.endpoints import as_origin
+from connected_accounts.providers.endpoints import as_origin, with_client_id
+from connected_accounts.providers.paths import value_at
 from connected_accounts.secret import Secret
 
 logger = logging.getLogger("connected_accounts")
@@ -77,6 +78,7 @@ def exchange_refresh_token(
         "scope": provider.scope_separator.join(scopes),
     }
     data |= {name: known[name] for name in provider.refresh_request_fields if known[name]}
+    data |= {str(name): str(value) for name, value in provider.refresh_request_params.items()}
     if endpoints.refresh_endpoint:
         endpoints = replace(endpoints, token_endpoint=endpoints.refresh_endpoint)
     return request_token(provider, endpoints, data)
@@ -89,12 +91,13 @@ def request_token(provider: Provider, endpoints: Endpoints, data: dict[str, str]
     Raises ReauthorizationRequired, ClientRejected, ProviderUnavailable or UnexpectedResponse;
     ``sent`` of the last two says whether the provider may have acted all the same.
     """
+    fixed = {str(k): str(v) for k, v in provider.token_request_params.items()}
     asked = {n: provider.inputs[n] for n in provider.token_request_inputs if n in provider.inputs}
     answer = _post(
         provider,
         endpoints,
         endpoints.token_endpoint,
-        provider.prepare_token_request(data | asked),
+        provider.prepare_token_request(fixed | data | asked),
         body_format=provider.token_request_format,
         auth_method=provider.token_endpoint_auth_method,
     )
@@ -103,11 +106,7 @@ def request_token(provider: Provider, endpoints: Endpoints, data: dict[str, str]
         payload = parse_form(answer.body)
     if 200 <= answer.status < 300 and payload is not None:
         try:
-            return read_token_response(
-                provider.parse_token_response(payload),
-                scope_separator=provider.granted_scope_separator or provider.scope_separator,
-                token_types=provider.token_types,
-            )
+            return _read(provider, payload, refreshed="refresh_token" in data)
         except UnexpectedResponse as error:
             # Some say with status 200 that it did not work.
             meant = _failure(provider, answer, payload)
@@ -119,6 +118,25 @@ def request_token(provider: Provider, endpoints: Endpoints, data: dict[str, str]
 
 
 @sensitive_variables()
+def _read(provider: Provider, payload: Mapping[str, Any], *, refreshed: bool) -> TokenResponse:
+    """The answer, checked, and completed by what the provider declares about such answers."""
+    token = read_token_response(
+        provider.parse_token_response(payload),
+        scope_separator=provider.granted_scope_separator or provider.scope_separator,
+        token_types=provider.token_types,
+        refresh_token_expires_in_field=provider.refresh_token_expires_in_field,
+    )
+    renewable = refreshed or token.refresh_token is not None
+    told = value_at(payload, provider.api_base_field) if provider.api_base_field else None
+    return replace(
+        token,
+        expires_in=token.expires_in or provider.default_expires_in or None,
+        scope=provider.scopes_granted(token.scope, renewable=renewable),
+        api_base=provider.endpoints_of_grant(Endpoints(), told).api_base_url,
+    )
+
+
+@sensitive_variables()
 def _post(
     provider: Provider,
     endpoints: Endpoints,
@@ -127,10 +145,12 @@ def _post(
     *,
     body_format: str,
     auth_method: str,
+    method: str = "POST",
+    bearer: Secret | None = None,
 ) -> Answer:
     return transport.fetch(
         build_request(
-            url,
+            with_client_id(url, provider.client.client_id),
             data,
             body_format=body_format,
             auth_method=auth_method,
@@ -138,6 +158,9 @@ def _post(
             client_id=provider.client.client_id,
             client_secret=provider.client.client_secret,
             headers=provider.request_headers(),
+            client_id_parameter=provider.client_id_parameter,
+            method=method,
+            bearer=bearer,
         ),
         public=endpoints.public_only,
     )
@@ -180,8 +203,9 @@ def revoke_token(provider: Provider, endpoints: Endpoints, document: Mapping[str
 
 
 def _revoke_one(provider: Provider, endpoints: Endpoints, hint: str, token: str) -> Outcome:
-    data = {"token": token}
-    if provider.revocation_request_format == "form":
+    named = provider.revocation_token_parameter
+    data = {named: token} if named else {}
+    if provider.revocation_request_format == "form" and named == "token":
         data["token_type_hint"] = hint
     answer = _post(
         provider,
@@ -190,6 +214,8 @@ def _revoke_one(provider: Provider, endpoints: Endpoints, hint: str, token: str)
         data,
         body_format=provider.revocation_request_format,
         auth_method=provider.revocation_auth_method or provider.token_endpoint_auth_method,
+        method=provider.revocation_method,
+        bearer=Secret(token),
     )
     if 200 <= answer.status < 300:
         return Outcome.REVOKED  # whatever the body says (RFC 7009 2.2)
@@ -221,6 +247,8 @@ def session_for(
         renew=renew,
         headers=provider.request_headers(),
         bearer_method=provider.bearer_method,
+        access_token_header=provider.access_token_header,
+        requires_challenge=provider.requires_challenge,
         public_only=endpoints.public_only,
         dead_token_statuses=provider.dead_token_statuses,
         identity_url=endpoints.userinfo_endpoint,
@@ -238,7 +266,7 @@ def token_document(
     def text(secret: Secret | None, name: str) -> Any:
         return secret.reveal() if secret is not None else before.get(name)
 
-    return {
+    document = {
         "access_token": token.access_token.reveal(),
         "refresh_token": text(token.refresh_token, "refresh_token"),
         "id_token": text(token.id_token, "id_token"),
@@ -247,3 +275,5 @@ def token_document(
         "refresh_token_expires_in": token.refresh_token_expires_in,
         "redirect_uri": redirect_uri or before.get("redirect_uri", ""),
     }
+    api_base = token.api_base or before.get("api_base")
+    return document | ({"api_base": api_base} if api_base else {})

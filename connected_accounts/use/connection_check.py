@@ -29,7 +29,7 @@ REFUSED = (401, 403)
 REFUSALS = ("status_401", "status_403")  # without a reason other than the token
 
 
-class Trial(StrEnum):
+class CheckOutcome(StrEnum):
     """What came of it."""
 
     WORKS = "works"
@@ -44,20 +44,20 @@ class Trial(StrEnum):
 
 
 @sensitive_variables()
-def try_connection(account: ConnectedAccount) -> Trial:
+def check_connection(account: ConnectedAccount) -> CheckOutcome:
     """Ask the provider with the account's token, which is refreshed first where that is due, and
     once where it is refused. Raises nothing for a failure."""
     try:
         provider = get_provider(account.provider).bound(inputs=account.inputs)
         endpoints = provider.endpoints()
-        hosts = endpoints.token_fingerprint()
-        token = current_token(account, hosts=hosts)
+        fingerprint = endpoints.token_fingerprint()
+        token = current_token(account, fingerprint=fingerprint)
         try:
             return _ask(provider, endpoints, account, token)
         except UnexpectedResponse as error:
             if error.code not in REFUSALS:
                 raise
-            renewed = renewed_token(account, token, hosts=hosts)
+            renewed = renewed_token(account, token, fingerprint=fingerprint)
             if renewed == token:
                 raise
         return _ask(provider, endpoints, account, renewed)
@@ -67,41 +67,43 @@ def try_connection(account: ConnectedAccount) -> Trial:
 
 def _ask(
     provider: Provider, endpoints: Endpoints, account: ConnectedAccount, token: Secret
-) -> Trial:
+) -> CheckOutcome:
     session = session_for(provider, endpoints, access_token=lambda: token)
     if provider.identity_source == "userinfo" and endpoints.userinfo_endpoint:
         answer = read_token_response({"access_token": token.reveal()})
         found = identity_of(provider, session, answer)
-        same = account.subject in {found.subject, *found.also}
-        return Trial.WORKS if same else Trial.OTHER_ACCOUNT
+        same = account.subject in {found.subject, *found.other_subjects}
+        return CheckOutcome.WORKS if same else CheckOutcome.OTHER_ACCOUNT
     return _ask_status(provider, endpoints, session.fetch)
 
 
-def _ask_status(provider: Provider, endpoints: Endpoints, fetch: Callable[..., Any]) -> Trial:
+def _ask_status(
+    provider: Provider, endpoints: Endpoints, fetch: Callable[..., Any]
+) -> CheckOutcome:
     if not endpoints.userinfo_endpoint:
-        return Trial.NOTHING_TO_ASK
+        return CheckOutcome.NOTHING_TO_ASK
     answer = fetch(provider.status_method, endpoints.userinfo_endpoint)
     wanted = provider.status_field
     if wanted and not (isinstance(answer, dict) and answer.get(wanted) is True):
-        return Trial.REFUSED
-    return Trial.WORKS
+        return CheckOutcome.REFUSED
+    return CheckOutcome.WORKS
 
 
-def _meaning(error: ConnectedAccountsError) -> Trial:
+def _meaning(error: ConnectedAccountsError) -> CheckOutcome:
     match error:
         case ReauthorizationRequired(code="no_refresh_token"):
-            return Trial.REFUSED
+            return CheckOutcome.REFUSED
         case ReauthorizationRequired():
-            return Trial.RECONNECT
+            return CheckOutcome.RECONNECT
         case ProviderUnavailable():
-            return Trial.UNAVAILABLE
+            return CheckOutcome.UNAVAILABLE
         case ClientRejected():
-            return Trial.SITE_REFUSED
+            return CheckOutcome.SITE_REFUSED
         case ProviderError(status=status) if status in REFUSED:
-            return Trial.REFUSED
+            return CheckOutcome.REFUSED
         case ProviderError():
-            return Trial.NOT_UNDERSTOOD
+            return CheckOutcome.NOT_UNDERSTOOD
         case Undecryptable() | ConfigurationError():
-            return Trial.SITE_FAULT
+            return CheckOutcome.SITE_FAULT
         case _:
-            return Trial.NOT_UNDERSTOOD
+            return CheckOutcome.NOT_UNDERSTOOD

@@ -16,12 +16,12 @@ from connected_accounts.exceptions import (
     Undecryptable,
 )
 from connected_accounts.models import ConnectedAccount, Reason
-from connected_accounts.models.querysets import owner_state
+from connected_accounts.models.accounts import owner_state
 from connected_accounts.oauth2.session import ProviderSession
 from connected_accounts.provider_state import pauses
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.refresh.attempts import OWNER_INACTIVE
-from connected_accounts.refresh.ending import end_grant, end_if_dead
+from connected_accounts.refresh.grant_end import end_grant, end_if_dead
 from connected_accounts.refresh.on_demand import renew
 from connected_accounts.secret import Secret, clears_traceback_locals
 from connected_accounts.tokens.endpoint import session_for
@@ -69,120 +69,125 @@ def get_session(account: ConnectedAccount) -> ProviderSession:
     """
     provider = get_provider(account.provider).bound(inputs=account.inputs)
     endpoints = provider.endpoints()
-    hosts = endpoints.token_fingerprint()
+    fingerprint = endpoints.token_fingerprint()
+    if provider.api_base_field:
+        # The account's own, which is sealed with its token.
+        endpoints = provider.endpoints_of_grant(endpoints, _open(_read(account)).get("api_base"))
     return session_for(
         provider,
         endpoints,
-        access_token=lambda: current_token(account, hosts=hosts),
-        renew=lambda failed: renewed_token(account, failed, hosts=hosts),
+        access_token=lambda: current_token(account, fingerprint=fingerprint),
+        renew=lambda failed: renewed_token(account, failed, fingerprint=fingerprint),
     )
 
 
 @clears_traceback_locals
 @sensitive_variables()
-def current_token(account: ConnectedAccount, *, hosts: str | None = None) -> Secret:
-    """``get_access_token``, hidden from logs and tracebacks. ``hosts`` is the fingerprint of where
+def current_token(account: ConnectedAccount, *, fingerprint: str | None = None) -> Secret:
+    """``get_access_token``, hidden from logs and tracebacks. ``fingerprint`` is that of where
     the token is to be sent: it must be what the account was connected at."""
-    row = _read(account, hosts)
-    if not _is_stale(row, timezone.now()):
-        return _access_token(row)
+    stored = _read(account, fingerprint)
+    if not _is_stale(stored, timezone.now()):
+        return _access_token(stored)
     try:
         # What was read above is the site's view of things; this is done apart from it.
-        return outside_transaction(lambda: _renewed(row, hosts))
+        return outside_transaction(lambda: _renewed(stored, fingerprint))
     except ConnectedAccountsError:
-        if row.expires_at is None or row.expires_at > timezone.now():
-            return _access_token(row)
+        if stored.expires_at is None or stored.expires_at > timezone.now():
+            return _access_token(stored)
         raise
 
 
 @clears_traceback_locals
 @sensitive_variables()
-def renewed_token(account: ConnectedAccount, failed: Secret, *, hosts: str | None = None) -> Secret:
+def renewed_token(
+    account: ConnectedAccount, failed: Secret, *, fingerprint: str | None = None
+) -> Secret:
     """A token other than the one a provider just refused: the stored one, if it is newer. The same
     one where another would be refused, too."""
-    row = _read(account, hosts)
-    document = _open(row)
-    stored = Secret(document["access_token"])
-    if stored != failed:
-        return stored
-    if not _may_help(row, document, timezone.now()):
+    stored = _read(account, fingerprint)
+    document = _open(stored)
+    token = Secret(document["access_token"])
+    if token != failed:
+        return token
+    if not _may_help(stored, document, timezone.now()):
         return failed
     try:
-        return outside_transaction(lambda: _renewed(row, hosts, after_refusal=True))
+        return outside_transaction(lambda: _renewed(stored, fingerprint, after_refusal=True))
     except ReauthorizationRequired as error:
         if error.code == "no_refresh_token":
-            outside_transaction(lambda: end_if_dead(_read(account, hosts)))
+            outside_transaction(lambda: end_if_dead(_read(account, fingerprint)))
             _read(account)  # raises with the reason, if it has ended
         raise
 
 
-def _may_help(row: ConnectedAccount, document: dict[str, Any], now: datetime) -> bool:
+def _may_help(stored: ConnectedAccount, document: dict[str, Any], now: datetime) -> bool:
     """Whether a token that was refused may be so for its age: not right after a refresh, and not
     again within its life where a refresh for the same cause did not help."""
-    if row.refreshed_at is None:
+    if stored.refreshed_at is None:
         return True
-    age = now - row.refreshed_at
+    age = now - stored.refreshed_at
     if age < YOUNG or not document.get("after_refusal"):
         return age >= YOUNG
     life = document.get("expires_in")
     return age >= (min(timedelta(seconds=life), CURED_FOR) if life else CURED_FOR)
 
 
-def _renewed(row: ConnectedAccount, hosts: str | None, *, after_refusal: bool = False) -> Secret:
-    _refuse_in_backoff(row, timezone.now())
-    renew(row, heeds_pause=True, after_refusal=after_refusal)
-    return _access_token(_read(row, hosts))
+def _renewed(
+    stored: ConnectedAccount, fingerprint: str | None, *, after_refusal: bool = False
+) -> Secret:
+    _refuse_in_backoff(stored, timezone.now())
+    renew(stored, heeds_pause=True, after_refusal=after_refusal)
+    return _access_token(_read(stored, fingerprint))
 
 
-def _access_token(row: ConnectedAccount) -> Secret:
-    return Secret(_open(row)["access_token"])
+def _access_token(stored: ConnectedAccount) -> Secret:
+    return Secret(_open(stored)["access_token"])
 
 
-def _open(row: ConnectedAccount) -> dict[str, Any]:
+def _open(stored: ConnectedAccount) -> dict[str, Any]:
     try:
-        return row.open_token()
+        return stored.open_token()
     except Undecryptable as error:
-        row.mark_undecryptable(error.code, at=timezone.now())
+        stored.mark_undecryptable(error.code, at=timezone.now())
         raise
 
 
-def _read(account: ConnectedAccount, hosts: str | None = None) -> ConnectedAccount:
+def _read(account: ConnectedAccount, fingerprint: str | None = None) -> ConnectedAccount:
     # By each use of a token: what is not needed for it stays in the database.
-    row: ConnectedAccount | None = read_one(
+    stored: ConnectedAccount | None = read_one(
         ConnectedAccount, account.pk, USED, true_unless=owner_state()
     )
-    if row is None:
+    if stored is None:
         raise ReauthorizationRequired("disconnected")
-    if row.needs_reconnect:
-        raise ReauthorizationRequired(row.reason)
-    if hosts is not None and row.endpoint_fingerprint != hosts:
-        end_grant(_whole(row), Reason.ENDPOINTS_CHANGED, at=timezone.now())
+    if stored.needs_reconnect:
+        raise ReauthorizationRequired(stored.reason)
+    if fingerprint is not None and stored.endpoint_fingerprint != fingerprint:
+        end_grant(_all_columns(stored), Reason.ENDPOINTS_CHANGED, at=timezone.now())
         raise ReauthorizationRequired(Reason.ENDPOINTS_CHANGED)
-    if not row.owner_is_active:
+    if not stored.owner_is_active:
         raise ProviderUnavailable(OWNER_INACTIVE, sent=False)
-    return row
+    return stored
 
 
-def _whole(row: ConnectedAccount) -> ConnectedAccount:
+def _all_columns(stored: ConnectedAccount) -> ConnectedAccount:
     """The row with all that its transitions compare, and what is told of it."""
-    whole: ConnectedAccount = ConnectedAccount.objects.current().get(pk=row.pk)
-    return whole
+    full: ConnectedAccount = ConnectedAccount.objects.current().get(pk=stored.pk)
+    return full
 
 
-def _is_stale(row: ConnectedAccount, now: datetime) -> bool:
-    if row.expires_at is None or row.expires_at - now > MARGIN:
+def _is_stale(stored: ConnectedAccount, now: datetime) -> bool:
+    if stored.expires_at is None or stored.expires_at - now > MARGIN:
         return False
-    life = _open(row).get("expires_in")
-    if life is None or life > MARGIN.total_seconds() or row.refreshed_at is None:
+    life = _open(stored).get("expires_in")
+    if life is None or life > MARGIN.total_seconds() or stored.refreshed_at is None:
         return True
-    if life == 0:  # of no use to anybody, so it is not believed: else each use would refresh
-        return now - row.refreshed_at > MARGIN
     # Tokens that live for less than the margin would be refreshed at every use: once half is gone.
-    return row.expires_at <= now or now - row.refreshed_at > timedelta(seconds=life / 2)
+    return stored.expires_at <= now or now - stored.refreshed_at > timedelta(seconds=life / 2)
 
 
-def _refuse_in_backoff(row: ConnectedAccount, now: datetime) -> None:
-    if row.failure_count and row.refresh_at is not None and row.refresh_at > now:
-        raise ProviderUnavailable(row.last_error, sent=False)
-    if pauses.pause_of(row.provider, now):
+def _refuse_in_backoff(stored: ConnectedAccount, now: datetime) -> None:
+    if stored.failure_count and stored.refresh_at is not None and stored.refresh_at > now:
+        raise ProviderUnavailable(stored.last_error, sent=False)
+    if pauses.pause_of(stored.provider, now):
         raise ProviderUnavailable("paused", sent=False)

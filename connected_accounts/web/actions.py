@@ -17,7 +17,7 @@ from connected_accounts.oauth2.state import new_secret
 from connected_accounts.owners import Owner, owner_for, owners_of
 from connected_accounts.providers.base import Provider
 from connected_accounts.providers.registry import get_provider
-from connected_accounts.revoke.outbox import disconnect
+from connected_accounts.revoke.disconnect import disconnect
 from connected_accounts.web import browser, throttle
 from connected_accounts.web.forms import ConnectForm
 
@@ -34,7 +34,7 @@ class TooOften(Exception):
 
 
 @dataclass(frozen=True)
-class Begun:
+class Started:
     """``url`` is where the browser is to go, with ``browser_secret`` in its cookie; or it is empty
     and ``account`` is connected already."""
 
@@ -43,13 +43,13 @@ class Begun:
     account: ConnectedAccount | None = None
     created: bool = False
 
-    def remember(self, request: HttpRequest, response: HttpResponse) -> None:
+    def bind_browser(self, request: HttpRequest, response: HttpResponse) -> None:
         """Bind the authorization to the browser that gets this answer."""
         if self.url:
             browser.set_browser_secret(request, response, self.browser_secret)
 
 
-def find_service(alias: str) -> Provider:
+def find_provider(alias: str) -> Provider:
     """The provider of an alias. Raises Http404, or ConfigurationError where settings are wrong."""
     try:
         return get_provider(alias)
@@ -95,7 +95,7 @@ def find_owner(request: HttpRequest, key: str) -> Owner | None:
 @sensitive_variables()
 def start_connecting(
     request: HttpRequest,
-    service: Provider,
+    provider: Provider,
     form: ConnectForm,
     *,
     next: str,
@@ -103,7 +103,7 @@ def start_connecting(
     account: ConnectedAccount | None = None,
     owner: str | None = None,
     keep_scopes: bool = True,
-) -> Begun:
+) -> Started:
     """Open an authorization, or connect at once with what was entered; ``form`` is valid.
 
     Raises TooOften, or what ``start_authorization`` and ``connect_directly`` raise.
@@ -111,24 +111,24 @@ def start_connecting(
     if wait := throttle.wait_for(request, throttle.STARTS):
         raise TooOften(wait)
     owner = account.owner_key if account is not None else owner
-    if service.grant_type != "authorization_code":
+    if provider.grant_type != "authorization_code":
         from connected_accounts.connect.direct import connect_directly  # loads requests
 
         connected, created = connect_directly(
             user=request.user,
-            provider=service.alias,
+            provider=provider.alias,
             values=form.values,
             scopes=scopes,
             account=account,
             owner=owner,
             keep_scopes=keep_scopes,
         )
-        return Begun(account=connected, created=created)
+        return Started(account=connected, created=created)
     secret = browser.browser_secret(request) or new_secret()
     url = start_authorization(
         user=request.user,
-        provider=service.alias,
-        redirect_uri=browser.redirect_uri(request, service.alias),
+        provider=provider.alias,
+        redirect_uri=browser.redirect_uri(request, provider.alias),
         browser_secret=secret,
         next=next,
         scopes=scopes,
@@ -137,7 +137,7 @@ def start_connecting(
         owner=owner,
         keep_scopes=keep_scopes,
     )
-    return Begun(url, secret)
+    return Started(url, secret)
 
 
 def end_connection(request: HttpRequest, account: ConnectedAccount) -> Revocation | None:
@@ -152,7 +152,7 @@ def end_connection(request: HttpRequest, account: ConnectedAccount) -> Revocatio
 
 def test_connection(request: HttpRequest, account: ConnectedAccount) -> "CheckResult":
     """Call the provider once with the account's token. Raises TooOften."""
-    if wait := throttle.wait_for(request, throttle.TRIALS):
+    if wait := throttle.wait_for(request, throttle.TESTS):
         raise TooOften(wait)
     from connected_accounts.web.check_results import test_and_explain  # loads requests
 

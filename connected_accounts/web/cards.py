@@ -14,7 +14,7 @@ from django.utils.timezone import is_aware, localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from connected_accounts.connect.authorization import optional_scopes_of
+from connected_accounts.connect.intent import optional_scopes_of
 from connected_accounts.database.statements import read_all
 from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.models import ConnectedAccount, Reason
@@ -25,10 +25,23 @@ from connected_accounts.providers.registry import get_provider
 from connected_accounts.web.marks import Mark, mark_of
 
 _SHOWN: Final = (
-    *("provider", "inputs", "subject", "label", "connected_at", "refreshed_at"),
-    *("scopes_granted", "scopes_requested"),
-    *("status", "reason", "failure_count", "refused_since", "expires_at", "refresh_at"),
+    "provider",
+    "inputs",
+    "subject",
+    "label",
+    "connected_at",
+    "refreshed_at",
+    "scopes_granted",
+    "scopes_requested",
+    "status",
+    "reason",
+    "failure_count",
+    "refused_since",
+    "expires_at",
+    "refresh_at",
 )
+# Stands in an address for every account's key, to cut the address around it: no other part of a
+# URL has these nineteen digits.
 _ANY_PK: Final = 9_000_000_000_000_000_000
 _NOT_OFFERED: Final = gettext_lazy(
     "This site does not use this service any more. You can disconnect it."
@@ -167,15 +180,17 @@ def account_cards(user: Any, now: datetime) -> list[Card]:
     """The cards of a user's accounts: those that need the person first, then by provider, oldest
     first. Two queries."""
     using = router.db_for_read(ConnectedAccount)
-    rows = read_all(ConnectedAccount, {"owner_key": owner_key(user)}, _SHOWN, using=using)
-    rows.sort(key=lambda row: (row.provider, row.connected_at))
-    return sorted(cards_of(rows, now), key=lambda card: not card.needs_you)
+    accounts = read_all(ConnectedAccount, {"owner_key": owner_key(user)}, _SHOWN, using=using)
+    accounts.sort(key=lambda account: (account.provider, account.connected_at))
+    return sorted(cards_of(accounts, now), key=lambda card: not card.needs_you)
 
 
-def cards_of(rows: Iterable[ConnectedAccount], now: datetime) -> list[Card]:
+def cards_of(accounts: Iterable[ConnectedAccount], now: datetime) -> list[Card]:
     """The card of each row, in their order. One query besides."""
-    services, words, away = services_by_alias(), Words(), pauses.aliases_in_outage()
-    return [_card(row, services(row.provider), now, words, away) for row in rows]
+    providers, words, in_outage = providers_by_alias(), Words(), pauses.aliases_in_outage()
+    return [
+        _card(account, providers(account.provider), now, words, in_outage) for account in accounts
+    ]
 
 
 def offers(providers: Iterable[Provider], known: Collection[str]) -> list[Offer]:
@@ -184,12 +199,12 @@ def offers(providers: Iterable[Provider], known: Collection[str]) -> list[Offer]
     return [Offer(p, mark_of(p.alias, p.name), p.alias in known) for p in providers]
 
 
-def account_card(row: ConnectedAccount, now: datetime) -> Card:
+def account_card(account: ConnectedAccount, now: datetime) -> Card:
     """The card of one account. No query."""
-    return _card(row, services_by_alias()(row.provider), now, Words())
+    return _card(account, providers_by_alias()(account.provider), now, Words())
 
 
-def services_by_alias() -> Any:
+def providers_by_alias() -> Any:
     """A look-up of providers by alias that asks settings once for each."""
     known: dict[str, Provider | None] = {}
 
@@ -205,87 +220,91 @@ def services_by_alias() -> Any:
 
 
 def _card(
-    row: ConnectedAccount,
-    service: Provider | None,
+    account: ConnectedAccount,
+    provider: Provider | None,
     now: datetime,
     words: Words,
-    away: Collection[str] = (),
+    in_outage: Collection[str] = (),
 ) -> Card:
-    state, state_words = _state(row, now) if service else ("not_offered", str(_NOT_OFFERED))
-    note = str(_REFUSING) if state == "connected" and _is_refused(row) else ""
-    if row.provider in away and state not in ("needs_you", "not_offered"):
+    state, state_words = _state(account, now) if provider else ("not_offered", str(_NOT_OFFERED))
+    note = str(_REFUSING) if state == "connected" and _is_refused(account) else ""
+    if account.provider in in_outage and state not in ("needs_you", "not_offered"):
         state, state_words, note = "connected", _("Connected"), str(_NOT_ANSWERING)
     return Card(
-        pk=row.pk,
-        provider=row.provider,
-        service=service.name if service else row.provider,
-        mark=mark_of(row.provider, service.name if service else row.provider),
-        label=row.label or row.subject,
+        pk=account.pk,
+        provider=account.provider,
+        service=provider.name if provider else account.provider,
+        mark=mark_of(account.provider, provider.name if provider else account.provider),
+        label=account.label or account.subject,
         state=state,
         state_words=state_words,
-        scopes=tuple(scope_lines(service, row.scopes_granted)),
-        missing=tuple(scope_lines(service, _missing(row))),
-        connected_at=row.connected_at,
-        refreshed_at=row.refreshed_at,
-        can_reconnect=service is not None,
-        manage_url=service.manage_url_for(row.inputs) if service else "",
+        scopes=tuple(scope_lines(provider, account.scopes_granted)),
+        missing=tuple(scope_lines(provider, _missing(account))),
+        connected_at=account.connected_at,
+        refreshed_at=account.refreshed_at,
+        can_reconnect=provider is not None,
+        manage_url=provider.manage_url_for(account.inputs) if provider else "",
         words=words,
         note=note,
     )
 
 
-def is_revocable(row: ConnectedAccount) -> bool:
+def is_revocable(account: ConnectedAccount) -> bool:
     """Whether the grant can be withdrawn from here, as far as settings tell: what a server says of
     itself is not asked for."""
     try:
-        service = get_provider(row.provider)
-        described = bool(service.issuer) or "host" in service.connect_fields
-        return described or bool(service.known_endpoints().revocation_endpoint)
+        provider = get_provider(account.provider)
+        described = bool(provider.issuer) or "host" in provider.connect_fields
+        return described or bool(provider.known_endpoints().revocation_endpoint)
     except ConfigurationError:
         return False
 
 
-def _state(row: ConnectedAccount, now: datetime) -> tuple[str, str]:
-    if row.needs_reconnect:
-        why = Reason(row.reason).label if row.reason in Reason else _("the permission has ended")
+def _state(account: ConnectedAccount, now: datetime) -> tuple[str, str]:
+    if account.needs_reconnect:
+        why = (
+            Reason(account.reason).label
+            if account.reason in Reason
+            else _("the permission has ended")
+        )
         return "needs_you", _("Needs you: %(why)s. Please connect it again.") % {"why": why}
-    expired = row.expires_at is not None and row.expires_at <= now
-    if expired and row.refresh_at is None:
+    expired = account.expires_at is not None and account.expires_at <= now
+    if expired and account.refresh_at is None:
         return "needs_you", _("Needs you: the permission has run out. Please connect it again.")
-    if _is_refused(row):
+    if _is_refused(account):
         return ("needs_you", str(_REFUSING_NOW)) if expired else ("connected", _("Connected"))
-    if row.failure_count:
+    if account.failure_count:
         return "not_answering", str(_NOT_ANSWERING)
     return "connected", _("Connected")
 
 
-def _is_refused(row: ConnectedAccount) -> bool:
-    return bool(row.failure_count) and row.refused_since is not None
+def _is_refused(account: ConnectedAccount) -> bool:
+    return bool(account.failure_count) and account.refused_since is not None
 
 
-def _missing(row: ConnectedAccount) -> list[str]:
+def _missing(account: ConnectedAccount) -> list[str]:
     # Some providers have other names for what they grant: only fewer say that something is missing.
-    if len(row.scopes_granted) >= len(row.scopes_requested):
+    if len(account.scopes_granted) >= len(account.scopes_requested):
         return []
-    return [scope for scope in row.scopes_requested if scope not in row.scopes_granted]
+    return [scope for scope in account.scopes_requested if scope not in account.scopes_granted]
 
 
-def scope_lines(service: Provider | None, scopes: Any) -> list[ScopeLine]:
+def scope_lines(provider: Provider | None, scopes: Any) -> list[ScopeLine]:
     """Permissions in plain words; one that the provider's class does not know stands as it is."""
-    described = service.scope_descriptions if service else {}
+    described = provider.scope_descriptions if provider else {}
     return [ScopeLine(scope, str(described.get(scope, ""))) for scope in scopes]
 
 
 def permissions_asked(
-    service: Provider, extra: list[str], account: ConnectedAccount | None
+    provider: Provider, extra: list[str], account: ConnectedAccount | None
 ) -> dict[str, Any]:
     """What the connect page says of permissions: those that are asked for in any case, and those
     that the person may choose, ticked where the address names them or the account had them."""
-    had = optional_scopes_of(service, account) if account else []
+    chosen_before = optional_scopes_of(provider, account) if account else []
     # What a personal token may do was said where it was made.
-    optional = () if service.grant_type == "personal_token" else service.config.optional_scopes
+    optional = () if provider.grant_type == "personal_token" else provider.config.optional_scopes
     return {
-        "scopes": scope_lines(service, service.scopes),
-        "choices": scope_lines(service, [s for s in optional if s not in service.scopes]),
-        "ticked": [*extra, *had],
+        "scopes": scope_lines(provider, provider.scopes),
+        "choices": scope_lines(provider, [s for s in optional if s not in provider.scopes]),
+        "ticked": [*extra, *chosen_before],
     }

@@ -7,7 +7,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from connected_accounts.models import ConnectedAccount
-from connected_accounts.use.connection_check import Trial, try_connection
+from connected_accounts.use.connection_check import CheckOutcome, check_connection
 
 
 @dataclass(frozen=True)
@@ -19,44 +19,44 @@ class CheckResult:
     text: str | Promise
 
 
-RESULTS: Final[dict[Trial, CheckResult]] = {
-    Trial.WORKS: CheckResult(
+RESULTS: Final[dict[CheckOutcome, CheckResult]] = {
+    CheckOutcome.WORKS: CheckResult(
         "connected", _("The connection works"), _("The service answered, and for this account.")
     ),
-    Trial.NOTHING_TO_ASK: CheckResult(
+    CheckOutcome.NOTHING_TO_ASK: CheckResult(
         "connected",
         _("Nothing speaks against it"),
         _("The service has nothing to try a connection with. The permission has not run out."),
     ),
-    Trial.OTHER_ACCOUNT: CheckResult(
+    CheckOutcome.OTHER_ACCOUNT: CheckResult(
         "needs_you",
         _("The service answered for another account"),
         _("Please connect this account again."),
     ),
-    Trial.RECONNECT: CheckResult(
+    CheckOutcome.RECONNECT: CheckResult(
         "needs_you", _("The permission has ended"), _("Please connect this account again.")
     ),
-    Trial.REFUSED: CheckResult(
+    CheckOutcome.REFUSED: CheckResult(
         "needs_you",
         _("The service did not let this site in"),
         _("It refused this call. If that stays so, connect the account again."),
     ),
-    Trial.UNAVAILABLE: CheckResult(
+    CheckOutcome.UNAVAILABLE: CheckResult(
         "not_answering",
         _("The service is not answering"),
         _("The connection is kept. There is nothing for you to do; it is tried again."),
     ),
-    Trial.NOT_UNDERSTOOD: CheckResult(
+    CheckOutcome.NOT_UNDERSTOOD: CheckResult(
         "not_answering",
         _("The service gave an answer we do not understand"),
         _("The connection is kept. If it happens again, tell the people who run this site."),
     ),
-    Trial.SITE_REFUSED: CheckResult(
+    CheckOutcome.SITE_REFUSED: CheckResult(
         "not_answering",
         _("The service does not accept this site"),
         _("That is for the people who run this site to mend. The connection is kept."),
     ),
-    Trial.SITE_FAULT: CheckResult(
+    CheckOutcome.SITE_FAULT: CheckResult(
         "not_answering",
         _("This site cannot use the connection at the moment"),
         _("That is for the people who run this site to mend. The connection is kept."),
@@ -66,4 +66,4 @@ RESULTS: Final[dict[Trial, CheckResult]] = {
 
 def test_and_explain(account: ConnectedAccount) -> CheckResult:
     """Try the connection, now."""
-    return RESULTS[try_connection(account)]
+    return RESULTS[check_connection(account)]

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 
 from connected_accounts.models import Outcome, Revocation
 from connected_accounts.owners import owner_key
-from connected_accounts.web.cards import services_by_alias
+from connected_accounts.web.cards import providers_by_alias
 
 RECENT: Final = timedelta(days=7)
 
@@ -40,30 +40,33 @@ def revocations_of(owners: Iterable[str], now: datetime) -> list[RevocationLine]
     rows = Revocation.objects.filter(
         stands | Q(finished_at__gt=now - RECENT), owner_key__in=list(owners)
     )
-    services = services_by_alias()
-    return [_line(row, services) for row in rows.defer("token").order_by("-created_at")[:20]]
+    providers = providers_by_alias()
+    return [
+        _line(revocation, providers)
+        for revocation in rows.defer("token").order_by("-created_at")[:20]
+    ]
 
 
-def revocation_line(row: Revocation) -> RevocationLine:
+def revocation_line(revocation: Revocation) -> RevocationLine:
     """What became of one grant. No query."""
-    return _line(row, services_by_alias())
+    return _line(revocation, providers_by_alias())
 
 
-def _line(row: Revocation, services: Any) -> RevocationLine:
-    service = services(row.provider)
+def _line(revocation: Revocation, providers: Any) -> RevocationLine:
+    provider = providers(revocation.provider)
     return RevocationLine(
-        pk=row.pk,
-        service=service.name if service else row.provider,
-        label=row.label or row.subject,
-        outcome=row.outcome,
-        words=_outcome_words(row),
-        by_hand=row.outcome in (Outcome.UNSUPPORTED, Outcome.GIVEN_UP),
-        manage_url=service.manage_url_for(row.inputs) if service else "",
+        pk=revocation.pk,
+        service=provider.name if provider else revocation.provider,
+        label=revocation.label or revocation.subject,
+        outcome=revocation.outcome,
+        words=_outcome_words(revocation),
+        by_hand=revocation.outcome in (Outcome.UNSUPPORTED, Outcome.GIVEN_UP),
+        manage_url=provider.manage_url_for(revocation.inputs) if provider else "",
     )
 
 
-def _outcome_words(row: Revocation) -> str:
-    if row.outcome == Outcome.PENDING and row.attempts:
+def _outcome_words(revocation: Revocation) -> str:
+    if revocation.outcome == Outcome.PENDING and revocation.attempts:
         return _(
             "The permission is being withdrawn at the service. That did not go through yet, and is "
             "tried again; there is nothing for you to do."
@@ -76,14 +79,14 @@ def _outcome_words(row: Revocation) -> str:
             "The service offers no way to withdraw the permission from here. Please remove it in "
             "your settings at the service."
         ),
-        Outcome.GIVEN_UP.value: _given_up_words(row),
-    }.get(row.outcome, row.outcome)
+        Outcome.GIVEN_UP.value: _given_up_words(revocation),
+    }.get(revocation.outcome, revocation.outcome)
 
 
-def _given_up_words(row: Revocation) -> str:
+def _given_up_words(revocation: Revocation) -> str:
     words = _(
         "The permission could not be withdrawn. Please remove it in your settings at the service."
     )
-    if row.next_attempt_at is None:
+    if revocation.next_attempt_at is None:
         return words
     return words + " " + _("It is still tried once a day.")

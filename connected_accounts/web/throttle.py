@@ -26,7 +26,7 @@ logger = logging.getLogger("connected_accounts")
 WINDOW: Final = 60
 STARTS_PER_USER: Final = 30
 FAILED_CALLBACKS_PER_USER: Final = 60
-TRIALS_PER_USER: Final = 10
+TESTS_PER_USER: Final = 10
 USERS_PER_ADDRESS: Final = 10  # behind one address there may be a whole school
 # The request was spent: it was a valid callback, whatever came of it.
 _VALID: Final = ("code_rejected", "settings_changed", "not_permitted")
@@ -42,7 +42,7 @@ class Limit:
 
 STARTS: Final = Limit("start", STARTS_PER_USER)
 FAILED_CALLBACKS: Final = Limit("callback", FAILED_CALLBACKS_PER_USER)
-TRIALS: Final = Limit("trial", TRIALS_PER_USER)
+TESTS: Final = Limit("trial", TESTS_PER_USER)
 
 
 def is_failed_callback(error: Exception) -> bool:

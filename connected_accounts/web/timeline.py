@@ -52,11 +52,11 @@ class Line:
     code: str
 
 
-def timeline(row: ConnectedAccount) -> list[Line]:
+def timeline(account: ConnectedAccount) -> list[Line]:
     """The last events of one account, and refused attempts of its owner there. One query."""
     attempts = (Kind.REFUSED, Kind.CONNECT_FAILED)
-    whose = Q(subject=row.subject) | Q(kind__in=attempts, subject="")
-    found = Event.objects.filter(whose, owner_key=row.owner_key, provider=row.provider)
+    about = Q(subject=account.subject) | Q(kind__in=attempts, subject="")
+    found = Event.objects.filter(about, owner_key=account.owner_key, provider=account.provider)
     return list(_lines(found.order_by("-at", "-pk")[:SHOWN]))
 
 

@@ -377,7 +377,7 @@ def test_testing_says_what_came_back(
     badgr.script("identity", Answer(status=503))
     told = document(front.post(f"/accounts/{account.pk}/test/"))
     assert told["state"] == "not_answering"
-    for _ in range(throttle.TRIALS_PER_USER - 2):
+    for _ in range(throttle.TESTS_PER_USER - 2):
         front.post(f"/accounts/{account.pk}/test/")
     assert problem(front.post(f"/accounts/{account.pk}/test/")) == (429, "too_many")
 

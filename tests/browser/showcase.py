@@ -21,7 +21,7 @@ from connected_accounts.models import ConnectedAccount, ProviderClient, Provider
 from connected_accounts.owners import SITE_OWNER, owner_key
 from connected_accounts.pages.base import failure_page, too_many_page
 from connected_accounts.providers.registry import get_provider
-from connected_accounts.use.connection_check import Trial
+from connected_accounts.use.connection_check import CheckOutcome
 from connected_accounts.web.cards import account_card
 from connected_accounts.web.check_results import RESULTS
 from tests.causes import CAUSES
@@ -90,7 +90,10 @@ def too_many(request: HttpRequest) -> HttpResponse:
 
 def tried(request: HttpRequest, trial: str) -> HttpResponse:
     account = ConnectedAccount.objects.for_user(request.user).earliest("pk")
-    context = {"card": account_card(account, timezone.now()), "result": RESULTS[Trial(trial)]}
+    context = {
+        "card": account_card(account, timezone.now()),
+        "result": RESULTS[CheckOutcome(trial)],
+    }
     return render(request, "connected_accounts/test.html", context)
 
 

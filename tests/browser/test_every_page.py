@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from connected_accounts import urls
-from connected_accounts.use.connection_check import Trial
+from connected_accounts.use.connection_check import CheckOutcome
 from tests.browser.accessibility import find_axe, scrolls_sideways, violations
 from tests.browser.browsing import sign_in
 from tests.browser.screenshots import filled_site
@@ -44,7 +44,7 @@ PAGES = [
     "/showcase/bounce/",
     "/showcase/too-many/",
     *(f"/showcase/failure/{cause}/" for cause in CAUSES),
-    *(f"/showcase/test/{trial.value}/" for trial in Trial),
+    *(f"/showcase/test/{trial.value}/" for trial in CheckOutcome),
 ]
 ACCOUNTS = "/admin/connected_accounts/connectedaccount/"
 ADMIN = "/admin/connected_accounts/"

@@ -32,6 +32,7 @@ MISTAKES: dict[str, list[Any]] = {
     "EVENT_RETENTION_DAYS": ["90", -1],
     "OWNERS": ["nowhere.owners_of", "", ["nowhere.owners_of"]],
     "BACKEND": ["badgr", ""],
+    "SERVICE": ["github", 17],
     "CLIENT_ID": [17, ("client",)],
     "CLIENT_SECRET": [17, ("secret",)],
     "SCOPES": ["r:profile", [1]],

@@ -9,12 +9,11 @@ from pathlib import Path
 from threading import Barrier
 from urllib.parse import urlsplit
 
-import psycopg
 import pytest
 import requests
 
 from example_project.browser import Browser
-from tests.site import POSTGRES, ROOT, Site, running_site
+from tests.site import ROOT, Site, running_site
 
 pytestmark = pytest.mark.postgres
 
@@ -36,10 +35,6 @@ User.objects.create_user("fifty", password="fifty")
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    try:
-        psycopg.connect(POSTGRES, connect_timeout=3).close()
-    except psycopg.OperationalError:
-        pytest.skip("service PostgreSQL is not there")
     with running_site(tmp_path) as running:
         running.environment["REDIRECT_BASE_URL"] = PUBLIC
         yield running

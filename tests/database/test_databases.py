@@ -1,11 +1,8 @@
 """What differs between databases: real PostgreSQL and MariaDB, in a database of the tests' own.
 
-PostgreSQL is the one that ``DATABASE_URL`` names, else the one on this machine; MariaDB is on this
-machine.
+PostgreSQL is the one that ``DATABASE_URL`` names, MariaDB the one that ``MARIADB_URL`` does.
 """
 
-import os
-import socket
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -29,30 +26,17 @@ from connected_accounts.providers.registry import get_provider
 from connected_accounts.refresh.attempts import claim as take
 from connected_accounts.refresh.drain import is_due
 from connected_accounts.sealing import seal_document
+from tests.services import service
 
 WORKERS = 20
-LOCAL = {
-    "postgresql": "postgres://postgres@127.0.0.1:5432/postgres",
-    "mariadb": "mysql://root@127.0.0.1:3306/mysql",
-}
 
 
 def server_settings(vendor: str) -> dict[str, Any]:
     """The settings of the server's own database, or a skip."""
-    found = dict(dj_database_url.parse(LOCAL[vendor]))
-    given = os.environ.get("DATABASE_URL", "")
-    if vendor == "postgresql" and given.startswith("postgres"):
-        found = dict(dj_database_url.parse(given))
     if vendor == "mariadb":
         pymysql.version_info = (2, 2, 8, "final", 0)  # what Django asks mysqlclient for
         pymysql.install_as_MySQLdb()
-    if found["HOST"].startswith("/"):
-        return found
-    try:
-        socket.create_connection((found["HOST"], int(found["PORT"] or 5432)), 5).close()
-    except OSError:
-        pytest.skip(f"service {vendor} does not answer at {found['HOST']}:{found['PORT']}")
-    return found
+    return dict(dj_database_url.parse(service(vendor)))
 
 
 @contextmanager

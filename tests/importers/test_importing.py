@@ -9,11 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from bench import stub
-from tests.site import POSTGRES
+from tests.services import service
 
 ROOT = Path(__file__).resolve().parents[2]
 CASES = ROOT / "tests/importers/movers"
@@ -50,10 +49,7 @@ def test_the_cases_of_a_site_that_moves(path: Path) -> None:
 def test_a_killed_run_is_gone_on_with_by_two_at_once_and_nothing_is_lost_or_twice() -> None:
     for package in PACKAGES:
         pytest.importorskip(package, reason=f"{package} is not installed")
-    try:
-        psycopg.connect(POSTGRES, connect_timeout=3).close()
-    except psycopg.OperationalError:
-        pytest.skip("service PostgreSQL is not there")
+    service("postgresql")
     run = subprocess.run(
         [sys.executable, "-m", "bench.prove_import", "1200", "social-auth"],
         cwd=ROOT,

@@ -143,8 +143,8 @@ def test_it_is_kept_as_long_as_it_allows_within_bounds(control: str, age: int) -
 
 def test_the_cache_has_a_bound() -> None:
     for number in range(discovery.MAX_DOCUMENTS + 10):
-        discovery.kept(str(number), lambda: ({"issuer": "x"}, 3600.0))
-    assert len(discovery._kept) == discovery.MAX_DOCUMENTS
+        discovery.cached_document(str(number), lambda: ({"issuer": "x"}, 3600.0))
+    assert len(discovery._cache) == discovery.MAX_DOCUMENTS
 
 
 def test_checks_ask_nobody(server: Any, settings: Any) -> None:
@@ -222,7 +222,7 @@ def test_an_optional_endpoint_that_cannot_be_used_is_none(
 def test_plain_http_of_metadata_is_for_an_issuer_that_settings_name_so(settings: Any) -> None:
     issuer = "https://login.example"
     told = metadata(issuer, token_endpoint="http://127.0.0.1:9/token")
-    discovery.kept(f"issuer:{issuer}", lambda: (told, 60.0))
+    discovery.cached_document(f"issuer:{issuer}", lambda: (told, 60.0))
     configure(settings, issuer)
     with pytest.raises(UnexpectedResponse):
         get_provider("login").endpoints()

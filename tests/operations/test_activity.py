@@ -14,7 +14,7 @@ from django.utils import timezone
 from connected_accounts.admin.figures import HEIGHT, charts_of, provider_figures
 from connected_accounts.models import ConnectedAccount, Event, Kind
 from connected_accounts.operations import activity as activity_module
-from connected_accounts.operations import kept_figures
+from connected_accounts.operations import cached_figures
 from connected_accounts.operations.activity import (
     CONNECTS,
     DAYS,
@@ -104,7 +104,7 @@ def test_the_events_are_found_by_the_index_on_their_time(noon: datetime) -> None
 def test_they_are_kept_for_a_minute_only_where_they_take_long(
     noon: datetime, monkeypatch: Any, slow: float, queries: int
 ) -> None:
-    monkeypatch.setattr(kept_figures, "SLOW", slow)
+    monkeypatch.setattr(cached_figures, "SLOW", slow)
     first = recent_activity(noon)
     with CaptureQueriesContext(connection) as captured:
         assert recent_activity(noon) == first

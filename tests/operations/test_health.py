@@ -16,8 +16,8 @@ from connected_accounts import signals
 from connected_accounts.contrib import prometheus
 from connected_accounts.exceptions import ProviderUnavailable, ReauthorizationRequired
 from connected_accounts.models import ConnectedAccount
+from connected_accounts.operations import cached_figures
 from connected_accounts.operations import health as health_module
-from connected_accounts.operations import kept_figures
 from connected_accounts.operations.health import health, troubles
 from connected_accounts.provider_state import outages
 from connected_accounts.provider_state.pauses import get_or_create_state
@@ -181,7 +181,7 @@ def test_the_health_check_names_what_needs_an_operator(
 def test_figures_are_kept_for_a_minute_only_where_they_take_long(
     accounts: list[ConnectedAccount], now: datetime, monkeypatch: Any, slow: float, queries: int
 ) -> None:
-    monkeypatch.setattr(kept_figures, "SLOW", slow)
+    monkeypatch.setattr(cached_figures, "SLOW", slow)
     first = health_module.recent_health(now)
     with CaptureQueriesContext(connection) as captured:
         assert health_module.recent_health(now) == first

@@ -6,7 +6,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from django.utils import timezone
 
@@ -26,7 +25,7 @@ from connected_accounts.services import (
 )
 from tests.journeys import query_of
 from tests.sandbox.sandbox_client import SITE, Person, Sandbox
-from tests.site import POSTGRES, running_site
+from tests.site import running_site
 from tests.tasks.test_processes import go
 
 CALLBACK = f"{SITE}/connections/badges/callback/"
@@ -215,10 +214,6 @@ print(start_authorization(
 
 @pytest.mark.postgres
 def test_processes_that_connect_at_once_register_once(tmp_path: Path) -> None:
-    try:
-        psycopg.connect(POSTGRES, connect_timeout=3).close()
-    except psycopg.OperationalError:
-        pytest.skip("service PostgreSQL is not there")
     with running_site(tmp_path) as site:
         printed = go([site.start(START) for _ in range(6)])
         assert len({query_of(url)["client_id"] for url in printed}) == 1

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
-from tests.site import POSTGRES, Site, running_site, wait_for
+from tests.site import Site, running_site, wait_for
 
 pytestmark = pytest.mark.postgres
 
@@ -27,10 +26,6 @@ else:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    try:
-        psycopg.connect(POSTGRES, connect_timeout=3).close()
-    except psycopg.OperationalError:
-        pytest.skip("service PostgreSQL is not there")
     return tmp_path_factory.mktemp("site")
 
 

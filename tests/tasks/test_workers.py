@@ -5,7 +5,6 @@ Each test has a sandbox that counts, and that ends the whole grant when a rotate
 
 import os
 import signal
-import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,20 +14,12 @@ import psycopg
 import pytest
 
 from bench.prove_single_flight import changes, one_account
-from bench.servers import MARIADB, POSTGRES, own_database
+from bench.servers import own_database
 from bench.stage import Sandbox, Site, stage, wait_until
+from tests.services import service
 
 ACCOUNTS, PROCESSES, IN_FLIGHT = 40, 10, 4
-BROKERS = {"redis": "redis://127.0.0.1:6379/11", "rabbitmq": "amqp://guest:guest@127.0.0.1:5672//"}
 Stage = tuple[Site, Sandbox]
-
-
-def is_there(url: str) -> None:
-    parts = urlsplit(url)
-    try:
-        socket.create_connection((parts.hostname or "127.0.0.1", parts.port or 5432), 5).close()
-    except OSError:
-        pytest.skip(f"service {parts.scheme} does not answer at {parts.hostname}:{parts.port}")
 
 
 POSTGRESQL = pytest.param(
@@ -51,12 +42,12 @@ def setting(
 ) -> Iterator[Stage]:
     kind, broker = request.param
     if kind != "sqlite":
-        is_there(POSTGRES if kind == "postgresql" else MARIADB)
-    is_there(BROKERS[broker])
+        service(kind)
+    queue = service(broker)
     folder: Path = tmp_path_factory.mktemp("stage")
     with (
         own_database(kind, folder) as database,
-        stage(folder, database, BROKERS[broker], ACCOUNTS, REFRESH_CONCURRENCY=IN_FLIGHT) as made,
+        stage(folder, database, queue, ACCOUNTS, REFRESH_CONCURRENCY=IN_FLIGHT) as made,
     ):
         yield made
 
@@ -118,7 +109,7 @@ def test_answers_that_come_while_the_database_is_away_are_stored_when_it_is_back
     before = sandbox.state()
     pid = drains_that_wait_for_answers(site, sandbox, "waiting")
     name = urlsplit(site.database).path[1:]
-    with psycopg.connect(POSTGRES, autocommit=True) as server:
+    with psycopg.connect(service("postgresql"), autocommit=True) as server:
         server.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')  # type: ignore[arg-type]
         server.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]

@@ -11,7 +11,7 @@ from connected_accounts.models import ConnectedAccount
 from connected_accounts.oauth2.challenge import means_dead_token
 from connected_accounts.services import get_session
 from connected_accounts.testing import Answer, FakeProvider, connect_account
-from connected_accounts.use.connection_check import Trial, try_connection
+from connected_accounts.use.connection_check import CheckOutcome, check_connection
 
 pytestmark = pytest.mark.django_db
 
@@ -141,7 +141,7 @@ def test_the_test_of_a_connection_finds_out_too_and_says_so(
     without_refresh: ConnectedAccount, badgr: FakeProvider
 ) -> None:
     badgr.script("identity", *[Answer(403, json={})] * 2)
-    assert try_connection(without_refresh) is Trial.RECONNECT
+    assert check_connection(without_refresh) is CheckOutcome.RECONNECT
 
 
 def test_with_a_refresh_token_a_403_there_is_cured_once(
@@ -151,7 +151,7 @@ def test_with_a_refresh_token_a_403_there_is_cured_once(
     assert get_session(account).get("v2/users/self").status_code == 200
     assert refreshes(badgr) == 1
     badgr.script("identity", *[Answer(403, json={})] * 5)
-    assert try_connection(account) is Trial.REFUSED
+    assert check_connection(account) is CheckOutcome.REFUSED
     assert refreshes(badgr) == 1
 
 
@@ -169,6 +169,6 @@ def test_a_403_that_says_why_ends_no_connection(
 ) -> None:
     badgr.script("identity", *[Answer(403, json={}, headers=headers)] * 3)
     assert get_session(without_refresh).get("v2/users/self").status_code == 403
-    assert try_connection(without_refresh) is Trial.REFUSED
+    assert check_connection(without_refresh) is CheckOutcome.REFUSED
     without_refresh.refresh_from_db()
     assert without_refresh.status == "active"

@@ -82,8 +82,8 @@ class Command(BaseCommand):
             raise CommandError(error.message) from None
         for hosts, count in found.hosts.items():
             self.stdout.write(f"{count} tokens would go to {hosts}")
-        if found.untold:
-            self.stdout.write(f"{found.untold} are left: {alias} does not say where it is now.")
+        if found.unknown:
+            self.stdout.write(f"{found.unknown} are left: {alias} does not say where it is now.")
         if not found.hosts:
             self.stdout.write(f"{alias}: nothing waits for a yes.")
             return

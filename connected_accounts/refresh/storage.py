@@ -1,0 +1,155 @@
+"""Getting an answer to disk: a rotated refresh token exists nowhere else until this succeeds."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from django.db import connection
+from django.utils import timezone
+
+from connected_accounts.database.locks import is_lock_timeout
+from connected_accounts.database.transactions import (
+    DATABASE_UNAVAILABLE,
+    RETRY_EVERY,
+    retry_while_unavailable,
+)
+from connected_accounts.exceptions import ProviderUnavailable, Undecryptable
+from connected_accounts.models import ConnectedAccount, Reason
+from connected_accounts.oauth2.token import TokenResponse
+from connected_accounts.providers.base import Endpoints, Provider
+from connected_accounts.providers.registry import get_provider
+from connected_accounts.revoke.disconnect import revoke_orphan
+from connected_accounts.sealing import open_document, seal_document
+from connected_accounts.secret import Sealed, Secret, clears_traceback_locals
+from connected_accounts.tokens.lifetimes import grant_values
+
+logger = logging.getLogger("connected_accounts")
+
+PATIENCE: Final = 20.0  # seconds until the broker is asked to carry the grant
+RESERVE: Final = 10.0  # seconds of the lease that are left to the broker, however many wait
+LAST_PATIENCE: Final = 300.0  # seconds behind the lease, while there is no broker either
+
+# Gives a sealed grant to the broker: (account id, generation, sealed text). Set when the app is
+# ready, so that the services need not know Celery.
+send_to_broker: Callable[[int, int, str], None] | None = None
+
+
+def store_grant(
+    account: ConnectedAccount,
+    values: dict[str, Any],
+    provider: Provider,
+    endpoints: Endpoints,
+    document: Mapping[str, Any],
+    *,
+    lease_ends: float,
+) -> bool:
+    """Store a refreshed grant while the row is ours. False: it is not, and the grant is withdrawn
+    if a disconnect was faster.
+
+    Raises OperationalError where the row is locked for longer than the connection waits.
+
+    When the database stays away the grant goes to the broker, sealed, and ProviderUnavailable
+    (``database_away``) is raised. While neither is there it is kept, and both are tried.
+    """
+
+    def write() -> bool:
+        return account.mark_refreshed(**values) or _explain_lost_update(
+            account, values, provider, endpoints, document
+        )
+
+    ends = min(time.monotonic() + PATIENCE, lease_ends - RESERVE)
+    gives_up = max(time.monotonic(), lease_ends) + LAST_PATIENCE
+    while True:
+        try:
+            return retry_while_unavailable(write, ends)
+        except DATABASE_UNAVAILABLE as error:
+            if is_lock_timeout(error):
+                raise
+        # Outside the except block: the database's error would hold the statement.
+        if _hand_over(account, {**document, "sent_at": values["refreshed_at"].isoformat()}):
+            break
+        if connection.in_atomic_block or time.monotonic() > gives_up:
+            logger.critical(
+                "refreshed grant lost, database and broker away: account=%s", account.pk
+            )
+            break
+        time.sleep(RETRY_EVERY)
+    raise ProviderUnavailable("database_away")
+
+
+def _hand_over(account: ConnectedAccount, document: Mapping[str, Any]) -> bool:
+    """Give the grant to the broker, sealed. False: it did not take it."""
+    if send_to_broker is None:
+        return False
+    sealed = seal_document(dict(document), account.seal_id)
+    try:
+        send_to_broker(account.pk, account.generation, sealed.reveal())
+    except Exception as error:
+        logger.error("broker away: account=%s: %s", account.pk, type(error).__name__)
+        return False
+    return True
+
+
+def _explain_lost_update(
+    account: ConnectedAccount,
+    values: Mapping[str, Any],
+    provider: Provider,
+    endpoints: Endpoints,
+    document: Mapping[str, Any],
+) -> bool:
+    row = (
+        ConnectedAccount.objects.current()
+        .filter(pk=account.pk)
+        .values("seal_id", "generation", "refreshed_at", "lease_holder")
+        .first()
+    )
+    if row is None or row["seal_id"] != account.seal_id:
+        logger.warning("late refresh withdrawn: account=%s", account.pk)
+        revoke_orphan(
+            provider, endpoints, account, document, subject=account.subject, at=timezone.now()
+        )
+        return False
+    # A COMMIT whose answer was lost: the row already holds what we meant to write.
+    return bool(
+        row["generation"] == account.generation and row["refreshed_at"] == values["refreshed_at"]
+    )
+
+
+@clears_traceback_locals
+def store_sealed(account_id: int, generation: int, sealed: str) -> bool:
+    """Store a grant that went through the broker, unless its account got a newer one meanwhile.
+
+    Attempts made since could only replay the spent token; the end they may have come to
+    (``rotation_lost``) is undone. The next generation fences off one that is under way.
+    """
+    accounts = ConnectedAccount.objects.current()
+    account = accounts.filter(pk=account_id, generation__gte=generation).first()
+    if account is None or account.reason not in ("", Reason.ROTATION_LOST):
+        return False
+    try:
+        document = open_document(Sealed(sealed), account.seal_id)
+        sent_at = datetime.fromisoformat(document.pop("sent_at"))
+    except Undecryptable as error:
+        account.mark_undecryptable(error.code, at=timezone.now())
+        return False
+    except (KeyError, ValueError):
+        return False
+    if account.refreshed_at is not None and account.refreshed_at >= sent_at:
+        return False
+    token = TokenResponse(
+        access_token=Secret(document["access_token"]),
+        expires_in=document.get("expires_in"),
+        refresh_token_expires_in=document.get("refresh_token_expires_in"),
+    )
+    values = grant_values(
+        get_provider(account.provider),
+        token,
+        document,
+        seal_id=account.seal_id,
+        sent_at=sent_at,
+        known_end=account.refresh_token_expires_at,
+    )
+    generation = account.generation + 1
+    return bool(account.mark_refreshed(**values, refreshed_at=sent_at, generation=generation))

@@ -1,0 +1,232 @@
+"""A rotated token on its way to disk, when the database goes away or a transaction is open."""
+
+from typing import Any
+
+import pytest
+from django.db import (
+    Error,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    connection,
+    transaction,
+)
+from django.test import Client
+from django.utils import timezone
+
+from connected_accounts import tasks
+from connected_accounts.database import transactions
+from connected_accounts.exceptions import ProviderUnavailable, ReauthorizationRequired
+from connected_accounts.models import ConnectedAccount
+from connected_accounts.models import ConnectedAccount as Account
+from connected_accounts.refresh import storage
+from connected_accounts.services import complete_authorization, refresh
+from connected_accounts.testing import Answer, FakeProvider
+from tests.journeys import connect, start
+
+
+@pytest.fixture
+def account(client_of_ada: Client, badgr: FakeProvider) -> ConnectedAccount:
+    return connect(client_of_ada, badgr)
+
+
+def fail_to_store(
+    monkeypatch: pytest.MonkeyPatch, times: int, error: type[Error] = OperationalError
+) -> None:
+    """Let the database be away for the first ``times`` writes of a refreshed grant."""
+    write, failures = Account.mark_refreshed, iter(range(times))
+
+    def away(self: Account, **values: Any) -> bool:
+        if next(failures, None) is not None:
+            raise error("server closed the connection")
+        return write(self, **values)
+
+    monkeypatch.setattr(Account, "mark_refreshed", away)
+    monkeypatch.setattr(storage, "RETRY_EVERY", 0.01)
+    monkeypatch.setattr(transactions, "RETRY_EVERY", 0.01)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("error", [OperationalError, InterfaceError, InternalError])
+def test_the_store_is_repeated_while_the_database_is_away(
+    account: ConnectedAccount,
+    badgr: FakeProvider,
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[Error],
+) -> None:
+    fail_to_store(monkeypatch, 3, error)
+    refresh(account)
+    assert account.refreshed_at is not None
+    assert len(badgr.sent_to("token")) == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_database_that_stays_away_sends_the_sealed_grant_through_the_broker(
+    account: ConnectedAccount, badgr: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    carried: list[Any] = []
+    monkeypatch.setattr(storage, "PATIENCE", 0.05)
+    monkeypatch.setattr(tasks.store_refresh, "apply_async", lambda args: carried.append(args))
+    fail_to_store(monkeypatch, 10_000)
+    with pytest.raises(ProviderUnavailable) as caught:
+        refresh(account)
+    assert caught.value.code == "database_away"
+    monkeypatch.undo()
+    [(pk, generation, sealed)] = carried
+    newest = badgr.grants[0]
+    assert newest.refresh_token not in sealed
+    assert sealed.startswith("v1.")
+    for _ in range(2):  # a second delivery does no harm
+        tasks.store_refresh.apply((pk, generation, sealed)).get()
+    stored = ConnectedAccount.objects.get()
+    assert stored.open_token()["refresh_token"] == newest.refresh_token
+    assert stored.refreshed_at is not None
+    refresh(stored)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_grant_is_kept_while_neither_database_nor_broker_is_there(
+    account: ConnectedAccount, badgr: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[int] = []
+
+    def away(*args: Any) -> None:
+        tried.append(1)
+        raise OSError("connection refused")
+
+    monkeypatch.setattr(storage, "PATIENCE", 0)
+    monkeypatch.setattr(storage, "send_to_broker", away)
+    fail_to_store(monkeypatch, 5)
+    refresh(account)
+    assert len(tried) == 5
+    assert account.open_token()["refresh_token"] == badgr.grants[0].refresh_token
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_grant_that_nothing_takes_is_given_up_in_the_end_and_says_so(
+    account: ConnectedAccount,
+    badgr: FakeProvider,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(storage, "PATIENCE", 0)
+    monkeypatch.setattr(storage, "LAST_PATIENCE", -3600)
+    monkeypatch.setattr(storage, "send_to_broker", None)
+    fail_to_store(monkeypatch, 10_000)
+    with pytest.raises(ProviderUnavailable) as caught:
+        refresh(account)
+    assert caught.value.code == "database_away"
+    assert "refreshed grant lost" in caplog.text
+    assert badgr.grants[0].refresh_token not in caplog.text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_carried_grant_undoes_the_end_that_a_replay_came_to_meanwhile(
+    account: ConnectedAccount, badgr: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    carried: list[Any] = []
+    monkeypatch.setattr(storage, "PATIENCE", 0.05)
+    monkeypatch.setattr(tasks.store_refresh, "apply_async", lambda args: carried.append(args))
+    fail_to_store(monkeypatch, 10_000)
+    with pytest.raises(ProviderUnavailable):
+        refresh(account)
+    monkeypatch.undo()
+    newest = badgr.grants[0].refresh_token
+    ConnectedAccount.objects.update(lease_until=timezone.now())
+    badgr.script("token", Answer(400, json={"error": "invalid_grant"}))
+    with pytest.raises(ReauthorizationRequired):
+        refresh(account)
+    assert account.reason == "rotation_lost"
+    tasks.store_refresh.apply(carried[0]).get()
+    account.refresh_from_db()
+    assert (account.status, account.reason) == ("active", "")
+    assert ConnectedAccount.objects.get().open_token()["refresh_token"] == newest
+
+
+@pytest.mark.django_db
+def test_a_carried_grant_is_not_stored_over_a_newer_one(account: ConnectedAccount) -> None:
+    sealed = ConnectedAccount.objects.with_token().get().token.reveal()
+    refresh(account)
+    before = ConnectedAccount.objects.values().get()
+    tasks.store_refresh.apply((account.pk, 0, sealed)).get()
+    tasks.store_refresh.apply((account.pk, account.generation, sealed)).get()
+    tasks.store_refresh.apply((account.pk + 1, 0, "made up")).get()
+    assert ConnectedAccount.objects.values().get() == before
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_commit_whose_answer_was_lost_is_found_stored(
+    account: ConnectedAccount, badgr: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, calls = Account.mark_refreshed, iter(range(1))
+
+    def commit_and_lose_the_answer(self: Account, **values: Any) -> bool:
+        holder = self.lease_holder
+        won = write(self, **values)
+        if next(calls, None) is not None:
+            self.lease_holder = holder
+            raise OperationalError("connection lost after COMMIT")
+        return won
+
+    monkeypatch.setattr(Account, "mark_refreshed", commit_and_lose_the_answer)
+    monkeypatch.setattr(storage, "RETRY_EVERY", 0.01)
+    monkeypatch.setattr(transactions, "RETRY_EVERY", 0.01)
+    refresh(account)
+    assert ConnectedAccount.objects.get().open_token()["refresh_token"] == (
+        badgr.grants[0].refresh_token
+    )
+    assert len(badgr.sent_to("token")) == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_refresh_inside_a_sites_transaction_survives_its_rollback(
+    account: ConnectedAccount, badgr: FakeProvider
+) -> None:
+    if connection.vendor == "sqlite":
+        # One writer: there the refresh belongs to the transaction, and works all the same.
+        with transaction.atomic():
+            refresh(account)
+        assert account.refreshed_at is not None
+        return
+
+    def view() -> None:
+        refresh(account)
+        raise RuntimeError("the view fails")
+
+    with pytest.raises(RuntimeError), transaction.atomic():
+        view()
+    account.refresh_from_db()
+    assert account.refreshed_at is not None
+    assert account.open_token()["refresh_token"] == badgr.grants[0].refresh_token
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_authorization_is_not_completed_inside_a_transaction(
+    client_of_ada: Client, ada: Any, badgr: FakeProvider
+) -> None:
+    params = badgr.authorize(start(client_of_ada), subject="ada")
+    secret = client_of_ada.cookies["connected_accounts"].value
+    with pytest.raises(RuntimeError), transaction.atomic():
+        complete_authorization(user=ada, provider="badgr", browser_secret=secret, params=params)
+    assert not badgr.sent_to("token")
+    complete_authorization(user=ada, provider="badgr", browser_secret=secret, params=params)
+
+
+@pytest.mark.django_db
+def test_no_transaction_is_open_while_the_provider_is_asked(
+    account: ConnectedAccount, badgr: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from connected_accounts.refresh import outcomes
+
+    outermost = len(connection.atomic_blocks)
+    seen: list[int] = []
+    ask = outcomes.ask
+
+    def look(attempt: Any) -> Any:
+        seen.append(len(connection.atomic_blocks))
+        return ask(attempt)
+
+    monkeypatch.setattr(outcomes, "ask", look)
+    refresh(account)
+    assert seen == [outermost]
+    assert ConnectedAccount.objects.get().refreshed_at <= timezone.now()
