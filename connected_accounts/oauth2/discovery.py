@@ -101,8 +101,7 @@ def _fetch_all(issuer: str) -> tuple[Mapping[str, Any], float]:
         if document is None:
             continue
         if document.get("issuer") != issuer:
-            code = "wrong_issuer" if document.get("issuer") else "no_issuer"
-            raise UnexpectedResponse(code, status=answer.status, sent=False)
+            raise UnexpectedResponse("wrong_issuer", status=answer.status, sent=False)
         stated = {
             n: v for n, v in with_whole_addresses(document, address).items() if v not in (None, "")
         }
@@ -121,7 +120,7 @@ def with_whole_addresses(document: Mapping[str, Any], address: str) -> dict[str,
     write them without a host."""
     return {
         name: urljoin(address, value)
-        if name.endswith("_endpoint") and isinstance(value, str) and value
+        if name.endswith("_endpoint") and isinstance(value, str) and value.startswith("/")
         else value
         for name, value in document.items()
     }

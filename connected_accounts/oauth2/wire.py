@@ -172,11 +172,11 @@ class _Watched:
         fit = idle < MAX_IDLE and not self._to_be_closed
         return fit and super().is_connected  # type: ignore[misc]
 
-    def putheader(self, header: str, *values: Any) -> None:
+    def putheader(self, *header: Any) -> None:
         # A server closes as it was asked to, though it need not repeat the header (RFC 9112 9.6).
-        if header.lower() == "connection" and "close" in map(str, values):
+        if [str(part).lower() for part in header] == ["connection", "close"]:
             self._to_be_closed = True
-        super().putheader(header, *values)  # type: ignore[misc]
+        super().putheader(*header)  # type: ignore[misc]
 
     def close(self) -> None:
         self._to_be_closed = False

@@ -152,7 +152,6 @@ _UNUSABLE: Final = Failure(
 _UNUSABLE_FOR: Final = (
     "issuer_not_https",
     "manifest_redirect",
-    "no_issuer",
     "manifest_too_large",
     "no_manifest",
     "no_metadata",

@@ -793,7 +793,7 @@ def test_the_issuer_that_a_document_names_is_shown(server: Lying, configure: Any
     said = check("login").said("discovery")
     assert f'Write "issuer": "{server.url}/"' in said
     discovery.clear_cache()
-    nameless = {"authorization_endpoint": "/authorize", "token_endpoint": "token"}
+    nameless = {"authorization_endpoint": "/authorize", "token_endpoint": "/token"}
     server.answers[OPENID] = {"body": json.dumps(nameless)}
     said = check("login").said("discovery")
     assert "names no issuer" in said

@@ -103,16 +103,17 @@ def undiscovered(problem: ProviderError, level: Any, calls: Sequence[Call]) -> F
     said, hint = words.get(problem.code, (f"It cannot be had ({problem.code}).", ""))
     for call in reversed(calls):
         document = parse_json_object(call.answer.body) if call.answer is not None else None
-        if document and problem.code == "wrong_issuer" and document.get("issuer"):
+        if not document or problem.code != "wrong_issuer":
+            continue
+        if document.get("issuer"):
             named = document["issuer"]
             said = f"{call.url} names another issuer: {named}."
             hint = f'Write "issuer": "{named}", if that is the server you mean.'
-            break
-        if document and problem.code == "no_issuer":
+        else:
             said = f"{call.url} names no issuer, so it cannot be used as one."
             whole = with_whole_addresses(document, call.url)
             known = [f'"{n}": "{whole[n]}"' for n in whole if n.endswith("_endpoint")]
             hint = f"Leave issuer out, and write the endpoints: {', '.join(known)}."
-            break
+        break
     found: Finding = level("discovery", said, hint)
     return found
