@@ -40,7 +40,7 @@ def register() -> None:
 
 
 def check_settings(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[checks.CheckMessage]:
-    """E001 to E019, E021, E022, W004: all in ``CONNECTED_ACCOUNTS`` that would fail when used."""
+    """E001 to E019, E021, E022, W004, W012: what in ``CONNECTED_ACCOUNTS`` would fail when used."""
     found = [*conf.problems(), *owners.problems()]
     if not any(problem.id in ("E001", "E005") for problem in found):
         found += registry.problems()

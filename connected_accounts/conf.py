@@ -332,7 +332,7 @@ _RULES: Final = (
 
 
 def _kind_problems(where: str, entry: dict[str, Any]) -> Iterator[Problem]:
-    """Of SERVICE and BACKEND there is one, and it is a name."""
+    """An entry has either SERVICE or BACKEND, and it is a name."""
     if not isinstance(entry["SERVICE"], str):
         yield Problem(
             "E021",

@@ -17,6 +17,7 @@ from connected_accounts.exceptions import (
     ConnectedAccountsError,
     InvalidState,
     ProviderError,
+    WayOn,
 )
 from connected_accounts.models import Event, Kind
 from connected_accounts.owners import SITE_OWNER, owner_key
@@ -59,8 +60,9 @@ def _is_worth_a_trace(error: ConnectedAccountsError) -> bool:
 
 def _leave_trace(error: ConnectedAccountsError, kwargs: dict[str, Any]) -> None:
     alias, status = str(kwargs["provider"])[:64], getattr(error, "status", None)
-    owner = error.owner or kwargs.get("owner") or owner_key(kwargs["user"])
-    owner = SITE_OWNER if error.for_site or kwargs.get("for_site") else owner
+    way = error.way_on or WayOn()
+    owner = way.owner or kwargs.get("owner") or owner_key(kwargs["user"])
+    owner = SITE_OWNER if way.for_site or kwargs.get("for_site") else owner
     error.reference = "".join(secrets.choice(ALPHABET) for _ in range(8))
     logger.warning(
         "connect failed: provider=%s code=%s status=%s reference=%s",

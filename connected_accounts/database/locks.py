@@ -54,10 +54,15 @@ def retried(work: Callable[[], T]) -> T:
         try:
             return work()
         except (OperationalError, IntegrityError) as error:
-            again = isinstance(error, IntegrityError) or _code(error) in NOT_IN_LINE
+            again = isinstance(error, IntegrityError) or is_out_of_line(error)
             if connection.in_atomic_block or not again:
                 raise
     return work()
+
+
+def is_out_of_line(error: Error) -> bool:
+    """Whether the database could not bring the transaction in line with another: it is over."""
+    return _code(error) in NOT_IN_LINE
 
 
 def is_lock_timeout(error: DatabaseError | InterfaceError) -> bool:
@@ -65,7 +70,7 @@ def is_lock_timeout(error: DatabaseError | InterfaceError) -> bool:
     return _code(error) in ("55P03", 1205)
 
 
-def _code(error: DatabaseError | InterfaceError) -> object:
+def _code(error: Error) -> object:
     """PostgreSQL's SQLSTATE, or MySQL's number."""
     cause = error.__cause__
     number = cause.args[0] if cause is not None and cause.args else None

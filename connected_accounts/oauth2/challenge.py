@@ -1,4 +1,4 @@
-"""What a refusal of an API says of the token: its status, and its headers (RFC 6750 3)."""
+"""The reason of a refusal by an API, as far as its headers tell it (RFC 6750 3)."""
 
 import re
 from collections.abc import Mapping

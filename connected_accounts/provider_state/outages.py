@@ -37,7 +37,7 @@ GROWING: Final = (OUTAGE, REFUSING)  # the pauses that grow, and that any answer
 
 
 def refusal(reason: str) -> ProviderError:
-    """What somebody is told who would have to wait for the end of a pause."""
+    """The error for a caller who would have to wait for the end of a pause."""
     if reason in GROWING:
         return ProviderUnavailable("paused", sent=False)
     return ClientRejected(reason, sent=False)
@@ -90,7 +90,7 @@ def _wants_another(state: ProviderState, now: datetime) -> bool:
 
 
 def fit_to_probe(due: Any, state: ProviderState, now: datetime) -> Any:
-    """Of the accounts that are due, those that may be the probe."""
+    """Those of the accounts that are due that may be the probe."""
     others = due.filter(failure_count=0)
     if state.pause_reason == OUTAGE or not (_wants_another(state, now) or others.exists()):
         return due
@@ -110,10 +110,10 @@ def take_probe(state: ProviderState, now: datetime) -> bool:
         if state.pause_reason in GROWING
         else REJECTED_PAUSE
     )
-    mine = ProviderState.objects.filter(
+    unchanged = ProviderState.objects.filter(
         pk=state.pk, pause_reason=state.pause_reason, paused_until=state.paused_until
     )
-    won = mine.update(paused_until=now + wait, failures_in_a_row=F("failures_in_a_row") + 1)
+    won = unchanged.update(paused_until=now + wait, failures_in_a_row=F("failures_in_a_row") + 1)
     return bool(won)
 
 
@@ -131,7 +131,7 @@ def note_failure(
     """Count an account's first failure; a burst of them pauses the provider, for ``reason``.
     Returns whether it is paused now.
 
-    During a pause nothing is counted, but a wait that the provider asks for is kept to.
+    During a pause failures are not counted; a Retry-After still prolongs it.
     """
     rows = ProviderState.objects.filter(provider=alias)
     calm = rows.filter(pause_reason="")
@@ -145,7 +145,7 @@ def note_failure(
 
 
 def suspend(alias: str, *, now: datetime, retry_after: float | None = None) -> None:
-    """Pause a provider of which it is known, without asking for any account, that it is away."""
+    """Pause a provider that is known to be down before any account was tried."""
     calm = ProviderState.objects.filter(provider=alias, pause_reason="")
     _begin_outage(calm, alias, now=now, retry_after=retry_after)
 

@@ -1,5 +1,6 @@
-"""What all workers share about a provider: whose it is, and that it is left alone for a while. A
-provider that refuses the site's own credentials is; one that does not answer is in ``outages``."""
+"""State that all workers share about a provider: whose grants it holds, and whether it is paused. A
+provider that refuses the site's credentials is paused here, one that does not answer in
+``outages``."""
 
 import logging
 from datetime import datetime, timedelta
@@ -10,6 +11,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from connected_accounts import conf, security
+from connected_accounts.database.inserts import insert_in_step
 from connected_accounts.database.statements import read_all
 from connected_accounts.models import Event, Kind, ProviderState
 from connected_accounts.owners import SITE_OWNER
@@ -30,7 +32,10 @@ SERVED_EVERY: Final = timedelta(minutes=1)  # how exactly it is known when a ref
 def get_or_create_state(alias: str) -> ProviderState:
     """The shared row of an alias, made when first needed, and this deployment's from then on."""
     here = conf.site_id()
-    state, _ = ProviderState.objects.get_or_create(provider=alias, defaults={"site_id": here})
+    rows = ProviderState.objects
+    state, _ = insert_in_step(
+        ProviderState, lambda: rows.get_or_create(provider=alias, defaults={"site_id": here})
+    )
     if here and not state.site_id:
         ProviderState.objects.filter(pk=state.pk, site_id="").update(site_id=here)
         state.refresh_from_db()
@@ -98,10 +103,10 @@ def pause(alias: str, code: str, *, now: datetime | None = None) -> None:
 def report(alias: str, code: str, *, now: datetime | None = None) -> None:
     """Tell the admins of rejected credentials, by an Event and a log line; once in a while only."""
     now = now or timezone.now()
-    told = Event.objects.filter(
+    lately = Event.objects.filter(
         kind=Kind.CLIENT_REJECTED, provider=alias, at__gt=now - REJECTED_PAUSE
     )
-    if told.exists():
+    if lately.exists():
         return
     Event.record(Kind.CLIENT_REJECTED, at=now, detail=code, provider=alias, owner=SITE_OWNER)
     logger.error(

@@ -1,4 +1,4 @@
-"""What a provider is: declared values in the words of RFC 6749 and its family, and six hooks.
+"""The base of all providers: declared values in the words of RFC 6749 and its family, and hooks.
 
 State, PKCE checking, redirect URI, TLS, timeouts, redirects, size limits, sealing, retries and
 logging are never a provider's business.
@@ -39,7 +39,7 @@ __all__ = ["Endpoints", "Identity", "Provider"]
 
 @dataclass(frozen=True)
 class Client:
-    """What authenticates the site, or a person's own credentials, at the provider.
+    """The client credentials at the provider: the site's, or a person's own.
 
     ``pk`` is the row it came from; None: settings. ``registered``: the provider gave it to us by
     dynamic registration (RFC 7591).
@@ -67,6 +67,7 @@ class Provider:
     api_base_url: str = ""
     issuer: str = ""
     default_scopes: tuple[str, ...] = ()
+    identity_scopes: tuple[str, ...] = ()  # without these the provider does not say who it is
     scope_parameter: str = "scope"
     scope_separator: str = " "
     granted_scope_separator: str = ""  # in answers, where it differs
@@ -121,8 +122,8 @@ class Provider:
     iss_required: bool = False  # RFC 9207
     identity_source: str = "userinfo"  # or token_response: the token answer itself says who
     userinfo_method: str = "GET"
-    # How userinfo_endpoint is asked whether a token works where it is not asked whose it is, and
-    # what must be true in its answer.
+    # For a userinfo_endpoint that does not identify: the method for testing a token, and the field
+    # of its answer that must be true.
     status_method: str = "GET"
     status_field: str = ""
     reuse_window: int = 0  # seconds in which a spent refresh token may be replayed
@@ -167,7 +168,7 @@ class Provider:
 
     @property
     def scopes(self) -> tuple[str, ...]:
-        """What is asked for: the site's SCOPES, else the backend's default."""
+        """The scopes to ask for: the site's SCOPES, else the backend's default."""
         return self.default_scopes if self.config.scopes is None else self.config.scopes
 
     @property
@@ -176,8 +177,8 @@ class Provider:
         return self.config.refresh_policy or self.default_refresh_policy
 
     def asked_fields(self, *, for_site: bool = False) -> list[ConnectField]:
-        """What is asked before a connection; for the site's own account no client is, since its
-        client is in settings or entered by an admin."""
+        """The fields to ask for before a connection; for the site's own account no client is asked
+        for, since its client is in settings or entered by an admin."""
         names = list(self.connect_fields)
         if self.grant_type == "client_credentials":
             names = [n for n in names if n not in ("client_id", "client_secret")]
@@ -228,7 +229,7 @@ class Provider:
     def scopes_granted(
         self, answered: tuple[str, ...] | None, *, renewable: bool
     ) -> tuple[str, ...] | None:
-        """What an answer's scopes mean, under the names that the site asks for them by.
+        """The scopes that an answer grants, under the names that the site asks for them by.
 
         ``renewable``: a refresh token came. None where the answer does not say."""
         if answered is None:
@@ -247,11 +248,12 @@ class Provider:
         return replace(endpoints, api_base_url=api_base(told, self.api_domains))
 
     def scopes_to_ask(self, wanted: list[str]) -> list[str]:
-        """Of what the site wants, what the provider offers; after ``endpoints``, which may ask."""
+        """The wanted scopes that the provider offers. Called after ``endpoints``, which may ask
+        it."""
         return wanted
 
     def registration(self, redirect_uri: str, scopes: list[str]) -> dict[str, Any]:
-        """What the site says of itself when it registers (RFC 7591 2)."""
+        """The client metadata to register the site with (RFC 7591 2)."""
         metadata: dict[str, Any] = {
             "redirect_uris": [redirect_uri],
             "token_endpoint_auth_method": self.token_endpoint_auth_method,

@@ -12,8 +12,8 @@ from connected_accounts.exceptions import ConfigurationError, UnexpectedResponse
 
 @dataclass(frozen=True)
 class Identity:
-    """Who the account is at the provider. ``subject`` is stable and unique there; ``label`` is what
-    a person recognises; ``other_subjects`` are other spellings of it."""
+    """The identity of the account at the provider. ``subject`` is stable and unique there;
+    ``label`` is what a person recognises; ``other_subjects`` are other spellings of it."""
 
     subject: str
     label: str = ""

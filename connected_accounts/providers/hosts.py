@@ -37,7 +37,7 @@ def at_host(template: str, host: str, hosts: Collection[str]) -> str:
 
 
 def place_field(name: str, address: str, hosts: tuple[str, ...]) -> ConnectField | None:
-    """What is asked of a person for a place in ``address``; None for another name."""
+    """The field that asks a person for a place in ``address``; None for another name."""
     if name == "host":
         kind = "choice" if hosts else "host"
         return ConnectField("host", _("Server"), kind, "", hosts)

@@ -1,4 +1,4 @@
-"""What is asked of a person before a connection: Bime's account, Bits' credentials, a token."""
+"""The inputs of a person before a connection: Bime's account, Bits' credentials, a token."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class ConnectField:
     choices: tuple[str, ...] = ()
 
     def fault(self, value: str) -> Any:
-        """What is wrong with a value, in a person's words; None where nothing is."""
+        """The fault of a value, in a person's words; None if it has none."""
         if not value:
             return _("Please fill this in.")
         # A line break, a NUL or a lone surrogate would end in a header, a log or a database.
@@ -48,8 +48,8 @@ class ConnectField:
 
 
 def checked_inputs(fields: Iterable[ConnectField], inputs: Mapping[str, str]) -> dict[str, str]:
-    """What was entered, each field in order and no other; parts of host names in lower case, as
-    hosts compare. Raises ConfigurationError (``inputs``) otherwise."""
+    """The entered values, which must be exactly those of ``fields``; parts of host names in lower
+    case, as hosts compare. Raises ConfigurationError (``inputs``) otherwise."""
     known = list(fields)
     if set(inputs) != {field.name for field in known}:
         raise ConfigurationError("inputs", "The provider's fields are not those that were given.")

@@ -128,6 +128,7 @@ def _address_problems(provider: Provider, *, is_explained: bool) -> Iterator[Pro
         return
     yield from _unsafe_addresses(provider, known)
     yield from _client_problems(provider, known)
+    yield from _missing_identity_scopes(provider)
 
 
 def _unsafe_addresses(provider: Provider, known: Endpoints) -> Iterator[Problem]:
@@ -146,6 +147,17 @@ def _unsafe_addresses(provider: Provider, known: Endpoints) -> Iterator[Problem]
             "E011",
             f"{_where(provider.config)}['OPTIONS'] has api_base_field without api_domains.",
             "Write the domains that the API's address may be on: the token is sent there.",
+        )
+
+
+def _missing_identity_scopes(provider: Provider) -> Iterator[Problem]:
+    missing = [scope for scope in provider.identity_scopes if scope not in provider.scopes]
+    if missing:
+        yield Problem(
+            "W012",
+            f"{_where(provider.config)}['SCOPES'] lacks {' and '.join(map(repr, missing))}: "
+            f"{provider.name} would not say whose an account is, and nobody can connect.",
+            "Add it, or name another userinfo_endpoint in OPTIONS that needs it not.",
         )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 
 def value_at(document: Any, path: str) -> Any:
-    """What stands at a dotted path such as ``data.0.id``; None where there is no plain value."""
+    """The value at a dotted path such as ``data.0.id``; None where there is no plain value."""
     for step in path.split("."):
         if isinstance(document, list) and step.isdecimal() and int(step) < len(document):
             document = document[int(step)]

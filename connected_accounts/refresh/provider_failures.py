@@ -1,4 +1,4 @@
-"""What one account's failed attempt says of the provider."""
+"""One account's failed attempt, and the trouble of the provider that it may tell of."""
 
 from connected_accounts.exceptions import (
     ProviderUnavailable,

@@ -1,4 +1,4 @@
-"""How a service of the catalogue speaks: its recorded answers, with what is alive filled in.
+"""The recorded answers of a service of the catalogue, with live values filled in.
 
 ``connected_accounts/catalogue/<name>.json`` holds them: ``token`` and ``identity`` are what a
 success looks like, ``dead_grant``, ``dead_code`` and ``wrong_client`` are failures with their

@@ -1,4 +1,4 @@
-"""How a server speaks: plain RFC 6749 here, for every backend without a dialect of its own."""
+"""The dialect of a server: plain RFC 6749 here, for every backend without a dialect of its own."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -47,12 +47,12 @@ class Dialect:
 
     @classmethod
     def usual_behaviour(cls, provider: Provider) -> dict[str, Any]:
-        """How this server issues tokens where a test does not say otherwise."""
+        """The way this server issues tokens where a test does not say otherwise."""
         return {}
 
     @classmethod
     def endpoints_of(cls, provider: Provider, inputs: Mapping[str, str]) -> Endpoints:
-        """Where this server is; for one whose clients ask it for that, no answer is needed here."""
+        """The addresses of this server; one whose clients ask it for them needs none here."""
         return provider.endpoints(inputs)
 
     # Addresses.
@@ -97,7 +97,7 @@ class Dialect:
         return issuer if state is None else {"state": state, **issuer}
 
     def authorization_fault(self, asked: Mapping[str, str]) -> str:
-        """What is wrong with the parameters of an authorization request; empty: nothing."""
+        """The fault of an authorization request's parameters; empty: none."""
         if asked.get("response_type") != "code":
             return "unsupported_response_type" if asked.get("response_type") else "invalid_request"
         wants_pkce = self.provider.code_challenge_method == "S256"
@@ -155,7 +155,7 @@ class Dialect:
         return self.server.client(client, None if public else secret)
 
     def own_grant(self, request: RecordedRequest) -> Grant:
-        """What the client's own credentials are worth (RFC 6749 4.4)."""
+        """The grant for the client's own credentials (RFC 6749 4.4)."""
         client = self.client_of(request)
         if client is None:
             raise Refused("client")
@@ -168,7 +168,7 @@ class Dialect:
         return Answer(401, {"error": "invalid_client"}, headers=challenge)
 
     def check_refresh(self, fields: Mapping[str, Any]) -> None:
-        """What this server compares besides the refresh token. Raises Refused."""
+        """Compare what this server checks besides the refresh token. Raises Refused."""
 
     def unsupported_grant_type(self) -> Answer:
         return Answer(400, {"error": "unsupported_grant_type"})
@@ -232,7 +232,7 @@ class Dialect:
         return Answer(200, self.identity_fields(grant))
 
     def identity_fields(self, grant: Grant) -> dict[str, Any]:
-        """What the userinfo endpoint tells of a person."""
+        """The fields of the userinfo endpoint for a person."""
         return {"sub": grant.subject, "email": grant.label}
 
     def api(self, request: RecordedRequest) -> Answer:

@@ -142,7 +142,8 @@ class FakeProvider:
         scopes: Iterable[str] | None = None,
         deny: bool = False,
     ) -> dict[str, str]:
-        """What comes back to the callback when ``subject`` follows ``url`` and agrees, or not.
+        """The parameters that come back to the callback when ``subject`` follows ``url`` and
+        agrees, or not.
 
         ``scopes`` is what the person grants, by default what was asked for. Raises
         AuthorizationPageError where a server must not send anybody back: wrong address, client or
@@ -267,12 +268,12 @@ class FakeProvider:
 
     @property
     def presentations(self) -> Counter[str]:
-        """How often each refresh token came to the token endpoint."""
+        """The number of times that each refresh token came to the token endpoint."""
         return self._server.presentations
 
     @property
     def reuses(self) -> int:
-        """How many grants were ended by a refresh token that had been rotated out."""
+        """The number of grants that were ended by a refresh token that had been rotated out."""
         return self._server.reuses
 
     @property

@@ -107,7 +107,7 @@ class Sandbox:
         self.base = f"http://127.0.0.1:{self.http.server_address[1]}"
 
     def entry(self) -> dict[str, Any]:
-        """What a site writes into PROVIDERS to reach this sandbox."""
+        """The entry of PROVIDERS that reaches this sandbox."""
         provider = played_provider(self.service)
         declared = {name: getattr(provider, name) for name in ENDPOINT_NAMES}
         at_hosts = {name for name, address in declared.items() if PLACE in address}
@@ -199,9 +199,10 @@ class Sandbox:
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
-                self.wfile.write(content)
+                if self.command != "HEAD":
+                    self.wfile.write(content)
 
-            do_GET = do_POST = do_DELETE = _play
+            do_GET = do_HEAD = do_POST = do_DELETE = _play
 
             def log_message(self, format: str, *args: Any) -> None:
                 """Nothing: addresses hold codes."""

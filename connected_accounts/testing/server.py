@@ -38,7 +38,7 @@ class Refused(Exception):
 
 @dataclass
 class Behaviour:
-    """How the server issues tokens; a test may change it at any moment."""
+    """The way that the server issues tokens; a test may change it at any moment."""
 
     rotates: bool = True
     omit_refresh_token: bool = False
@@ -50,7 +50,7 @@ class Behaviour:
 
 @dataclass
 class Grant:
-    """What a person allowed, and the tokens that stand for it now; None: not, or no longer."""
+    """A person's grant, and the tokens that stand for it now; None: not, or no longer."""
 
     subject: str
     label: str

@@ -1,6 +1,6 @@
 """Talking to the token and revocation endpoints: network only, no database.
 
-Safe to call from a pool thread. What an answer means is decided here, once, for every provider.
+Safe to call from a pool thread. The meaning of an answer is decided here, once, for every provider.
 """
 
 import logging
@@ -108,7 +108,7 @@ def request_token(provider: Provider, endpoints: Endpoints, data: dict[str, str]
         try:
             return _read(provider, payload, refreshed="refresh_token" in data)
         except UnexpectedResponse as error:
-            # Some say with status 200 that it did not work.
+            # Some providers report errors with status 200.
             meant = _failure(provider, answer, payload)
             if error.code == "access_token" and not isinstance(meant, UnexpectedResponse):
                 raise meant from None
@@ -192,6 +192,8 @@ def revoke_token(provider: Provider, endpoints: Endpoints, document: Mapping[str
     """
     if not endpoints.revocation_endpoint:
         return Outcome.UNSUPPORTED
+    if provider.revocation_auth_method == "bearer":
+        return _revoke_by_itself(provider, endpoints, document)
     first = provider.revoke_token_type_hint
     other = "access_token" if first == "refresh_token" else "refresh_token"
     hints = [hint for hint in (first, other) if document.get(hint)]
@@ -200,6 +202,26 @@ def revoke_token(provider: Provider, endpoints: Endpoints, document: Mapping[str
         if outcome is not Outcome.UNSUPPORTED:
             return outcome
     return Outcome.UNSUPPORTED
+
+
+@sensitive_variables()
+def _revoke_by_itself(
+    provider: Provider, endpoints: Endpoints, document: Mapping[str, Any]
+) -> Outcome:
+    """Let an access token end its own grant. One that has run out cannot: then the grant is renewed
+    for it, once. Raises ProviderError."""
+    try:
+        return _revoke_one(provider, endpoints, "access_token", document["access_token"])
+    except ProviderError as error:
+        if error.status != 401:
+            raise
+    if not document.get("refresh_token"):
+        return Outcome.ALREADY_GONE
+    try:
+        token = exchange_refresh_token(provider, endpoints, document, [])
+    except ReauthorizationRequired:
+        return Outcome.ALREADY_GONE
+    return _revoke_one(provider, endpoints, "access_token", token.access_token.reveal())
 
 
 def _revoke_one(provider: Provider, endpoints: Endpoints, hint: str, token: str) -> Outcome:
@@ -259,8 +281,8 @@ def session_for(
 def token_document(
     token: TokenResponse, *, previous: Mapping[str, Any] | None = None, redirect_uri: str = ""
 ) -> dict[str, Any]:
-    """What is sealed and stored of a token answer. A refresh that gives no new refresh token keeps
-    the old one (RFC 6749 6)."""
+    """The document to seal and store for a token answer. A refresh that gives no new refresh token
+    keeps the old one (RFC 6749 6)."""
     before = previous or {}
 
     def text(secret: Secret | None, name: str) -> Any:

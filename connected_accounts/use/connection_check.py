@@ -30,7 +30,7 @@ REFUSALS = ("status_401", "status_403")  # without a reason other than the token
 
 
 class CheckOutcome(StrEnum):
-    """What came of it."""
+    """The outcome of a check."""
 
     WORKS = "works"
     NOTHING_TO_ASK = "nothing_to_ask"  # the token is good as far as this site can know

@@ -94,6 +94,7 @@ def test_a_file_has_only_values_that_a_site_could_write(name: str, settings: Any
         entry["OPTIONS"] = {"hosts": ["badges.example.org"]}
     settings.CONNECTED_ACCOUNTS = {"PROVIDERS": {"one": entry}}
     assert found(checks.WARNING) == []
+    assert set(one.options.get("identity_scopes", ())) <= set(one.options.get("default_scopes", ()))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -194,6 +195,16 @@ def test_a_change_of_settings_takes_effect(settings: Any) -> None:
     assert get_provider("one").name == "GitHub"
     configure(settings, SERVICE="gitlab")
     assert get_provider("one").name == "GitLab"
+
+
+def test_scopes_without_which_nobody_can_connect_are_demanded(settings: Any) -> None:
+    calendar = "https://www.googleapis.com/auth/calendar.readonly"
+    configure(settings, SERVICE="google", SCOPES=[calendar])
+    [warning] = found(checks.WARNING)
+    assert warning.id == "connected_accounts.W012"
+    assert "'openid'" in warning.msg
+    configure(settings, SERVICE="google", SCOPES=["openid", calendar])
+    assert found(checks.WARNING) == []
 
 
 @pytest.mark.parametrize(

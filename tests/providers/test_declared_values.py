@@ -14,7 +14,7 @@ from connected_accounts.exceptions import (
     ReauthorizationRequired,
     UnexpectedResponse,
 )
-from connected_accounts.models import ConnectedAccount
+from connected_accounts.models import ConnectedAccount, Outcome
 from connected_accounts.providers.endpoints import api_base
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.revoke.outbox import revoke_pending
@@ -235,6 +235,17 @@ def test_a_grant_is_withdrawn_in_the_declared_way(server: Any, user: Any, way: A
     assert "token_type_hint" not in sent.fields
     assert not fake.grants[0].is_alive
     assert row is not None
+
+
+def test_a_grant_that_is_gone_needs_no_revoking(server: Any, user: Any) -> None:
+    fake = server({"revoke_token_type_hint": "access_token"} | WAYS[0])
+    account = connect_account(fake, user)
+    fake.withdraw()
+    row = disconnect(account)
+    revoke_pending()
+    assert row is not None
+    row.refresh_from_db()
+    assert row.outcome == Outcome.ALREADY_GONE
 
 
 # --- Errors ---------------------------------------------------------------------------------------

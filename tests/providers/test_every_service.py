@@ -180,6 +180,21 @@ class TestEveryService(Harness):
         else:
             assert (revocation.outcome, fake.requests) == (Outcome.UNSUPPORTED, [])
 
+    def test_a_token_that_has_run_out_ends_its_own_grant_all_the_same(
+        self, account: ConnectedAccount, fake: FakeProvider
+    ) -> None:
+        by_itself = self.found.options.get("revocation_auth_method") == "bearer"
+        fake.expire_access_tokens()
+        revocation = disconnect(account)
+        assert revocation is not None
+        revoke_pending()
+        revocation.refresh_from_db()
+        if by_itself:
+            assert revocation.outcome == Outcome.REVOKED
+            assert [grant.is_alive for grant in fake.grants] == [False]
+        else:
+            assert revocation.outcome in (Outcome.REVOKED, Outcome.UNSUPPORTED)
+
     def test_an_answer_that_names_nobody_connects_nobody(
         self, user: Any, fake: FakeProvider
     ) -> None:

@@ -1,6 +1,7 @@
 """``manage.py sandbox SERVICE``: a service of the catalogue over HTTP, before there is a client."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -168,3 +169,17 @@ def test_the_command_prints_what_to_write_and_serves_it(settings: Any, user: Any
         ran.terminate()
         ran.wait(10)
         ran.stdout and ran.stdout.close()
+
+
+@pytest.mark.parametrize("name", ["github", "google", "strava", "slack", "zendesk"])
+def test_check_provider_looks_at_a_service_as_at_any_other(
+    sandbox_of: Any, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sandbox_of(name)
+    inputs = [("subdomain", "acme")] if name == "zendesk" else []
+    call_command("check_provider", "one", "--json", input=inputs)
+    told = json.loads(capsys.readouterr().out)
+    levels = {finding["check"]: finding["level"] for finding in told["findings"]}
+    assert "error" not in levels.values()
+    assert levels["credentials"] == levels["token_endpoint"] == "ok"
+    assert not any("{" in finding["message"] for finding in told["findings"])

@@ -165,7 +165,7 @@ def _of_public_client(provider: Provider, said: Said) -> Iterator[Finding]:
 
 
 def _of_refresh_token(provider: Provider, said: Said) -> Finding:
-    """What became of a refresh token that is nobody's: so the provider speaks of dead ones."""
+    """The provider speaks of dead refresh tokens as it does of one that is nobody's."""
     if said.kind is Kind.ACCEPTED:
         return error(REFRESH, "The provider gave a token for a refresh token it never issued.")
     if said.kind in (Kind.NONE, Kind.NOT_SENT):

@@ -1,6 +1,6 @@
 """Looking at one provider from here: settings, addresses, client, and what it says of itself.
 
-Changes nothing, here or there. What could not be looked at is a finding too.
+Changes nothing, here or there. A check that could not be made is a finding too.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -48,7 +48,8 @@ CALLS: Final = "calls"
 
 
 def input_fields(provider: Provider) -> list[ConnectField]:
-    """What may be told of one connection: what the addresses need, and no credentials."""
+    """The inputs that may be given for one connection: those that addresses need, and no
+    credentials."""
     return [provider.connect_field(n) for n in provider.connect_fields if n not in CREDENTIALS]
 
 
@@ -118,7 +119,7 @@ def _at_endpoints(
     first = len(calls)
     tried = ["token_endpoint"] * asks_token_endpoint(provider)
     tried += ["revocation_endpoint"] * asks_revocation_endpoint(provider, endpoints)
-    knocks = knock(endpoints, provider.grant_type, leave_out=tried)
+    knocks = knock(endpoints, provider.grant_type, provider.client.client_id, leave_out=tried)
     if refused_everywhere(knocks):
         yield from endpoint_findings(knocks)
         yield error(
@@ -209,9 +210,9 @@ def _discovery(
     names = ("authorization_endpoint", "token_endpoint", "revocation_endpoint")
     other = [n for n in names if metadata.get(n) and metadata[n] != getattr(endpoints, n)]
     if other:
-        said = f"{endpoints.issuer} names another {' and '.join(other)} than is used."
+        text = f"{endpoints.issuer} names another {' and '.join(other)} than is used."
         return metadata, warning(
-            check, said, "Remove these from OPTIONS, or keep what you know better."
+            check, text, "Remove these from OPTIONS, or keep what you know better."
         )
     return metadata, ok(check, f"{endpoints.issuer} names itself and its endpoints.")
 

@@ -1,4 +1,4 @@
-"""What a server says of itself, compared with what this app can do and settings ask for."""
+"""A server's metadata, compared with what this app can do and settings ask for."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final

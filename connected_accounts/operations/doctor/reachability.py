@@ -19,6 +19,7 @@ from connected_accounts.oauth2.transport import Answer
 from connected_accounts.operations.doctor.findings import Finding, error, ok, unchecked, warning
 from connected_accounts.operations.doctor.tries import Call
 from connected_accounts.providers.base import Endpoints
+from connected_accounts.providers.endpoints import with_client_id
 
 METHODS: Final[Mapping[str, str]] = {
     "authorization_endpoint": "GET",
@@ -71,11 +72,17 @@ class Knock:
         return cls(name, call.url, call.method, call.at, call.answer, call.failure)
 
 
-def knock(endpoints: Endpoints, grant_type: str, *, leave_out: Collection[str] = ()) -> list[Knock]:
+def knock(
+    endpoints: Endpoints, grant_type: str, client_id: str = "", *, leave_out: Collection[str] = ()
+) -> list[Knock]:
     """Call each endpoint there is, once, but those that this grant type has no use for, and those
     to ``leave_out``."""
     useless = (*USELESS.get(grant_type, ()), *leave_out)
-    named = [(name, getattr(endpoints, name)) for name in METHODS if name not in useless]
+    named = [
+        (name, with_client_id(getattr(endpoints, name), client_id))
+        for name in METHODS
+        if name not in useless
+    ]
     return [_knock(name, url, public=endpoints.public_only) for name, url in named if url]
 
 
@@ -156,7 +163,8 @@ def _host(url: str) -> str:
 
 
 def clock_finding(knocks: Sequence[Knock]) -> Finding:
-    """How far this machine's clock is from the provider's, by the ``Date`` of an answer."""
+    """The difference between this machine's clock and the provider's, by the ``Date`` of an
+    answer."""
     for one in sorted(knocks, key=lambda one: one.name != "token_endpoint"):
         date = _date_of(one.answer)
         if date is None:

@@ -56,7 +56,7 @@ def watched() -> Iterator[list[Call]]:
 
 
 class Kind(StrEnum):
-    """What the app makes of an answer."""
+    """An answer, as the app reads it."""
 
     CLIENT_REFUSED = "client"
     GRANT_REFUSED = "grant"
@@ -68,7 +68,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Said:
-    """What came back. ``word`` is the answer's own error, or ``status_400`` and the like."""
+    """An answer to a made-up request. ``word`` is the answer's own error, or ``status_400`` and the like."""
 
     kind: Kind
     word: str = ""

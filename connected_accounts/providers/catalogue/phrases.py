@@ -1,4 +1,4 @@
-"""What scopes let a site do, in a person's words: the texts that the catalogue's files choose from.
+"""Scopes in a person's words: the texts that the catalogue's files choose from.
 
 A scope that none of them fits has no text, and is shown under its own name. Another text is added
 here, and translated with the rest.

@@ -62,7 +62,7 @@ def service(name: str) -> Service | None:
 
 
 def read_service(file: Path) -> Service:
-    """What a file says. Raises KeyError, TypeError or ValueError for one that is no service."""
+    """Reads one file. Raises KeyError, TypeError or ValueError for one that is no service."""
     told = tomllib.loads(file.read_text(encoding="utf-8"))
     options = told.pop("options", {})
     words = told.pop("scopes", {})
