@@ -68,7 +68,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Said:
-    """An answer to a made-up request. ``word`` is the answer's own error, or ``status_400`` and the like."""
+    """An answer to a made-up request. ``word`` is its own error, or ``status_400`` and the like."""
 
     kind: Kind
     word: str = ""
