@@ -120,7 +120,7 @@ def stop_unless_connected(
     address = connect_address(alias, scopes, newest, back, key)
     if not address:
         raise PermissionDenied(_("A connected account with these permissions is needed."))
-    if newest and set(scopes) <= set(newest[0].scopes_requested):
+    if newest and set(scopes) <= set(newest[0].scopes_wanted):
         provider = get_provider(alias)
         missing = [scope for scope in scopes if scope not in newest[0].scopes_granted]
         context = {
@@ -182,7 +182,7 @@ def connect_address(
         return ""
     # The scopes asked for before come along: a new grant takes the old one's place.
     optional = get_provider(alias).config.optional_scopes
-    before = set(newest[0].scopes_requested) & set(optional) if newest else set()
+    before = set(newest[0].scopes_wanted) & set(optional) if newest else set()
     wanted = [*scopes, *(scope for scope in optional if scope in before and scope not in scopes)]
     pairs = [("next", back)] if back else []
     pairs += [("scope", scope) for scope in wanted]

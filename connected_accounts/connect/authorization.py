@@ -85,7 +85,7 @@ def _open(intent: Intent, place: Mapping[str, str], now: datetime) -> str:
     provider = intent.provider.bound(inputs=intent.entered)
     endpoints = provider.endpoints()
     provider = _with_first_client(provider, endpoints, place["redirect_uri"])
-    offered_scopes(provider, intent.scopes)  # raises before anything is stored
+    offered = offered_scopes(provider, intent.scopes)  # raises before anything is stored
     own_database_once(provider.alias)
     nonce = state.new_secret()
     verifier = pkce.new_code_verifier() if provider.code_challenge_method else ""
@@ -101,14 +101,13 @@ def _open(intent: Intent, place: Mapping[str, str], now: datetime) -> str:
         "client_id": provider.client.client_id,
         "endpoint_fingerprint": endpoints.authorization_fingerprint(),
         "scopes": intent.scopes,
+        "scopes_requested": offered,
         "inputs": intent.entered,
         "account": None if intent.account is None else intent.account.pk,
         "created_at": now,
         "expires_at": now + timedelta(seconds=float(conf.get("STATE_MAX_AGE"))),
     }
     provider = _store_with_current_client(columns, provider)
-    # The row keeps all scopes that the site wants; those that are not offered are not asked for.
-    offered = offered_scopes(provider, intent.scopes)
     return _authorization_url(
         provider,
         endpoints,

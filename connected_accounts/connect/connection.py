@@ -80,8 +80,9 @@ def _grant_columns(
     return grant_values(provider, token, authorized.document, seal_id=seal_id, sent_at=sent_at) | {
         "seal_id": seal_id,
         "label": authorized.identity.label[:255],
-        "scopes_requested": request.scopes,
-        "scopes_granted": request.scopes if token.scope is None else list(token.scope),
+        "scopes_wanted": request.scopes,
+        "scopes_requested": request.scopes_requested,
+        "scopes_granted": request.scopes_requested if token.scope is None else list(token.scope),
         "connected_at": sent_at,
         "client_id": request.client_id,
         "endpoint_fingerprint": authorized.endpoints.token_fingerprint(),

@@ -46,7 +46,7 @@ class HasConnection(BasePermission):  # type: ignore[misc]  # no types are shipp
             request.connected_account = account
             return True
         refuse_unless_connecting(owner)
-        asked = bool(newest) and set(scopes) <= set(newest[0].scopes_requested)
+        asked = bool(newest) and set(scopes) <= set(newest[0].scopes_wanted)
         granted = newest[0].scopes_granted if newest else []
         self.code = "scopes_missing" if asked else "connection_required"
         address = connect_address(alias, scopes, newest, owner=name)

@@ -94,6 +94,7 @@ class Adoption:
             subject_digest=digest(identity.subject),
             label=identity.label[:255],
             seal_id=seal_id,
+            scopes_wanted=granted,
             scopes_requested=granted,
             scopes_granted=granted,
             connected_at=grant.connected_at or self.now,

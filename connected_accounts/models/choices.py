@@ -21,3 +21,4 @@ class Reason(models.TextChoices):
     ENDPOINTS_CHANGED = "endpoints_changed", _("the address of the service was changed")
     CREDENTIALS_REJECTED = "credentials_rejected", _("the credentials no longer work")
     REFUSED = "refused", _("the service refuses to renew the permission")
+    RESTORED_COPY = "restored_copy", _("what was stored here is an old copy")

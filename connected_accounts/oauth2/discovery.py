@@ -64,6 +64,12 @@ def cached_document(
     return found[1]
 
 
+def known_document(key: str) -> Mapping[str, Any]:
+    """What ``cached_document`` would return without fetching; empty where it would fetch."""
+    found = _cache.get(key)
+    return {} if found is None or found[0] <= time.monotonic() else found[1]
+
+
 def clear_cache() -> None:
     """Empty the cache."""
     with _lock:

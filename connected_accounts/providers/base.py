@@ -252,6 +252,11 @@ class Provider:
         it."""
         return wanted
 
+    def scopes_by_choice(self, wanted: list[str]) -> dict[str, list[str] | None]:
+        """Where it depends on what the person chooses: for each choice what is asked for there, as
+        far as that is known without asking; None: not known yet."""
+        return {}
+
     def registration(self, redirect_uri: str, scopes: list[str]) -> dict[str, Any]:
         """The client metadata to register the site with (RFC 7591 2)."""
         metadata: dict[str, Any] = {

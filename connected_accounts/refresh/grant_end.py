@@ -1,5 +1,6 @@
 """Ending a grant, and finding out whether one that cannot be renewed is still alive."""
 
+from collections.abc import Collection
 from datetime import datetime
 
 from django.db.models import Q
@@ -62,3 +63,10 @@ def lost_an_answer_elsewhere(account: ConnectedAccount) -> bool:
     others = ConnectedAccount.objects.current().at(account.provider).exclude(pk=account.pk)
     lost = Q(reason=Reason.ROTATION_LOST) | Q(attempt_started_at__isnull=False, failure_count__gt=0)
     return bool(others.filter(lost, subject_digest=account.subject_digest).exists())
+
+
+def end_copies(pks: Collection[int]) -> None:
+    """End those of these accounts that the ledger knows for copies, or for what is past: nothing of
+    what they hold may be sent."""
+    for row in ConnectedAccount.objects.current().renewable().copies().filter(pk__in=pks):
+        end_grant(row, Reason.RESTORED_COPY, at=timezone.now())

@@ -25,6 +25,7 @@ from connected_accounts.models import (
 )
 from connected_accounts.models.accounts import ConnectedAccountQuerySet
 from connected_accounts.models.lease import LEASE_RELEASED
+from connected_accounts.models.ledger import LedgerEntry
 from connected_accounts.owners import acted_for, owner_key
 from connected_accounts.providers.base import Endpoints, Provider
 from connected_accounts.revoke.attempts import UNDECRYPTABLE
@@ -46,6 +47,8 @@ def disconnect(account: ConnectedAccount, *, by: Any = None) -> Revocation | Non
     """
     if account._state.adding or account.pk is None:
         return None  # this very object was disconnected before
+    if not ConnectedAccount.objects.current().filter(**account.which()).exists():
+        return None  # it is gone, or is another owner's now; its number may be used again
     account.deleted_by = acted_for(by, account.owner_key)
     retried(account.delete)
     return account.revocation
@@ -69,10 +72,11 @@ def revoke_before_delete(
     now = timezone.now()
     rows = ConnectedAccount.objects.using(using).filter(pk=instance.pk)
     # The write comes first: it locks the row, and fences off a refresh whose answer is on its way.
-    if not rows.update(generation=F("generation") + 1, **LEASE_RELEASED):
+    if not rows.transition(generation=F("generation") + 1, **LEASE_RELEASED):
         return
     token, seal_id = rows.values_list("token", "seal_id").get()
-    if token is not None:
+    copies = LedgerEntry.objects.close({instance.pk: seal_id}, using)
+    if token is not None and instance.pk not in copies:
         instance.revocation = _queue(
             token,
             seal_id,
@@ -159,12 +163,13 @@ def _disconnect_batch(pks: list[int]) -> int:
     now = timezone.now()
     rows = ConnectedAccount.objects.filter(pk__in=pks)
     with transaction.atomic(using=router.db_for_write(ConnectedAccount)):
-        rows.update(generation=F("generation") + 1, **LEASE_RELEASED)
+        rows.transition(generation=F("generation") + 1, **LEASE_RELEASED)
         found = list(rows.current().with_token().select_related("user"))
+        copies = LedgerEntry.objects.close({row.pk: row.seal_id for row in found})
         owed = [
             _owed(row.token, row.seal_id, at=now, **{name: getattr(row, name) for name in _COPIED})
             for row in found
-            if row.token is not None
+            if row.token is not None and row.pk not in copies
         ]
         _store(owed, at=now)
         events = [Event.about(Kind.DISCONNECTED, row, at=now) for row in found]
@@ -189,28 +194,30 @@ def take_replaced(owner: str, provider: str, subject: str) -> ConnectedAccount |
     same = ConnectedAccount.objects.filter(
         owner_key=owner, provider=provider, subject_digest=digest(subject)
     )
-    if not same.update(generation=F("generation") + 1, **LEASE_RELEASED):
+    if not same.transition(generation=F("generation") + 1, **LEASE_RELEASED):
         return None
     old: ConnectedAccount = same.current().with_token().get()
+    old.is_original = old.pk not in LedgerEntry.objects.close({old.pk: old.seal_id})
     return old
 
 
 def queue_replaced(old: ConnectedAccount, *, at: datetime) -> None:
     """Queue a grant for revocation whose account has a new one by now."""
-    if is_sealed(old.token):
+    if is_sealed(old.token) and old.is_original:
         _queue(old.token, old.seal_id, at=at, **{name: getattr(old, name) for name in _COPIED})
 
 
 def revoke_orphan(
     provider: Provider,
-    endpoints: Endpoints,
+    endpoints: Endpoints | str,
     about: AuthorizationRequest | ConnectedAccount,
     document: Mapping[str, Any],
     *,
     subject: str,
     at: datetime,
 ) -> None:
-    """Queue a grant for revocation that was given to us but is stored nowhere.
+    """Queue a grant for revocation that was given to us but is stored nowhere. ``endpoints`` are
+    those it came from, or their token fingerprint.
 
     Not where an account with this subject exists, if the provider withdraws everything that a
     person allowed the site at once: that account must go on working. It becomes a matter of who
@@ -221,6 +228,7 @@ def revoke_orphan(
     if provider.revokes_whole_authorization and subject and same.current().exists():
         return
     seal_id = uuid.uuid4()
+    made_at = endpoints if isinstance(endpoints, str) else endpoints.token_fingerprint()
     _queue(
         seal_document(dict(document), seal_id),
         seal_id,
@@ -229,6 +237,6 @@ def revoke_orphan(
         owner_key=owner_key(begun_by) if begun_by is not None else about.owner_key,
         subject=subject,
         client_id=about.client_id,
-        endpoint_fingerprint=endpoints.token_fingerprint(),
+        endpoint_fingerprint=made_at,
         inputs=about.inputs,
     )

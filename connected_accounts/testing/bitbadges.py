@@ -149,8 +149,8 @@ class BitBadgesDialect(Dialect):
         if grant is None:
             return Answer(200, {"signedIn": False})
         address = OMITTED if self.is_first else grant.subject
-        scopes = [{"scopeName": scope} for scope in grant.scopes]
-        fields = {"signedIn": True, "scopes": scopes, "bitbadgesAddress": address}
+        scopes = [{"scopeName": scope, "scopeId": scope} for scope in grant.scopes]
+        fields = {"signedIn": True, "scopes": scopes, "message": "", "bitbadgesAddress": address}
         return Answer(200, without_omitted(fields))
 
     def bearer_refusal(self) -> Answer:

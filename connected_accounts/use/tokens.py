@@ -17,6 +17,7 @@ from connected_accounts.exceptions import (
 )
 from connected_accounts.models import ConnectedAccount, Reason
 from connected_accounts.models.accounts import owner_state
+from connected_accounts.models.ledger import PRESENT
 from connected_accounts.oauth2.session import ProviderSession
 from connected_accounts.provider_state import pauses
 from connected_accounts.providers.registry import get_provider
@@ -30,6 +31,9 @@ MARGIN: Final = timedelta(seconds=60)
 YOUNG: Final = timedelta(minutes=1)  # a token that was just renewed is not what is wrong
 CURED_FOR: Final = timedelta(hours=1)  # as its life, where that is longer or not told
 USED: Final = (
+    "owner_key",
+    "subject_digest",
+    "revision",
     "provider",
     "status",
     "reason",
@@ -156,12 +160,19 @@ def _open(stored: ConnectedAccount) -> dict[str, Any]:
 def _read(account: ConnectedAccount, fingerprint: str | None = None) -> ConnectedAccount:
     # Runs at every use of a token, so it reads only the columns that it needs.
     stored: ConnectedAccount | None = read_one(
-        ConnectedAccount, account.pk, USED, true_unless=owner_state()
+        ConnectedAccount,
+        account.pk,
+        USED,
+        true_unless=owner_state(),
+        agreeing={"is_original": PRESENT},
     )
-    if stored is None:
+    if stored is None or not account.is_same_as(stored):
         raise ReauthorizationRequired("disconnected")
     if stored.needs_reconnect:
         raise ReauthorizationRequired(stored.reason)
+    if not stored.is_original:
+        end_grant(_all_columns(stored), Reason.RESTORED_COPY, at=timezone.now())
+        raise ReauthorizationRequired(Reason.RESTORED_COPY)
     if fingerprint is not None and stored.endpoint_fingerprint != fingerprint:
         end_grant(_all_columns(stored), Reason.ENDPOINTS_CHANGED, at=timezone.now())
         raise ReauthorizationRequired(Reason.ENDPOINTS_CHANGED)

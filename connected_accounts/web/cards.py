@@ -25,6 +25,7 @@ from connected_accounts.providers.registry import get_provider
 from connected_accounts.web.marks import Mark, mark_of
 
 _SHOWN: Final = (
+    "user",
     "provider",
     "inputs",
     "subject",
@@ -181,6 +182,8 @@ def account_cards(user: Any, now: datetime) -> list[Card]:
     first. Two queries."""
     using = router.db_for_read(ConnectedAccount)
     accounts = read_all(ConnectedAccount, {"owner_key": owner_key(user)}, _SHOWN, using=using)
+    # As in for_user: a row in which SQL has written another user is nobody's.
+    accounts = [account for account in accounts if account.user_id in (None, user.pk)]
     accounts.sort(key=lambda account: (account.provider, account.connected_at))
     return sorted(cards_of(accounts, now), key=lambda card: not card.needs_you)
 
@@ -235,7 +238,7 @@ def _card(
         provider=account.provider,
         service=provider.name if provider else account.provider,
         mark=mark_of(account.provider, provider.name if provider else account.provider),
-        label=account.label or account.subject,
+        label=account.display_name,
         state=state,
         state_words=state_words,
         scopes=tuple(scope_lines(provider, account.scopes_granted)),
@@ -295,16 +298,29 @@ def scope_lines(provider: Provider | None, scopes: Any) -> list[ScopeLine]:
     return [ScopeLine(scope, str(described.get(scope, ""))) for scope in scopes]
 
 
+def _place(provider: Provider, name: str, scopes: list[str] | None) -> dict[str, Any]:
+    """One choice and what is asked for there. Where that is not known yet: all that may be, each
+    sentence once."""
+    lines = scope_lines(provider, provider.scopes if scopes is None else scopes)
+    if scopes is None:
+        lines = list({line.words or line.scope: line for line in lines}.values())
+    return {"name": name, "scopes": lines, "known": scopes is not None}
+
+
 def permissions_asked(
     provider: Provider, extra: list[str], account: ConnectedAccount | None
 ) -> dict[str, Any]:
     """The permissions on the connect page: those that are asked for in any case, and those that the
     person may choose, ticked where the address names them or the account had them."""
     chosen_before = optional_scopes_of(provider, account) if account else []
+    by_choice = provider.scopes_by_choice(list(provider.scopes))
+    if account is not None:
+        by_choice = {c: s for c, s in by_choice.items() if c in account.inputs.values()}
     # What a personal token may do was said where it was made.
     optional = () if provider.grant_type == "personal_token" else provider.config.optional_scopes
     return {
-        "scopes": scope_lines(provider, provider.scopes),
+        "scopes": [] if by_choice else scope_lines(provider, provider.scopes),
+        "places": [_place(provider, *item) for item in by_choice.items()],
         "choices": scope_lines(provider, [s for s in optional if s not in provider.scopes]),
         "ticked": [*extra, *chosen_before],
     }

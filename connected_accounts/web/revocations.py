@@ -57,7 +57,7 @@ def _line(revocation: Revocation, providers: Any) -> RevocationLine:
     return RevocationLine(
         pk=revocation.pk,
         service=provider.name if provider else revocation.provider,
-        label=revocation.label or revocation.subject,
+        label=revocation.display_name,
         outcome=revocation.outcome,
         words=_outcome_words(revocation),
         by_hand=revocation.outcome in (Outcome.UNSUPPORTED, Outcome.GIVEN_UP),

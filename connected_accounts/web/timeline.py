@@ -37,6 +37,7 @@ _WORDS: Final[dict[str, str | Promise]] = {
     Kind.GIVEN_UP: gettext_lazy("The permission could not be withdrawn at the service."),
     Kind.REFUSED: gettext_lazy("An attempt to connect was refused."),
     Kind.CONNECT_FAILED: gettext_lazy("An attempt to connect failed."),
+    Kind.MOVED: gettext_lazy("Given to another owner."),
 }
 
 

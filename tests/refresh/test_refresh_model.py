@@ -315,7 +315,7 @@ class RefreshModel(RuleBasedStateMachine):
         # That takes its time, so that no two attempts at an account begin in one microsecond.
         self.clock += timedelta(seconds=61, microseconds=1)
         rows = ConnectedAccount.objects.filter(**where).exclude(lease_until=None)
-        rows.update(lease_until=PAST)
+        rows.transition(lease_until=PAST)
 
 
 @pytest.mark.django_db
