@@ -23,7 +23,6 @@ from connected_accounts.sealing import encryption_keys, key_id
 
 REFRESH: Final = "connected_accounts.refresh_due_accounts"
 USUAL_LIFE: Final = 3600.0  # seconds that access tokens live, as far as settings can know
-LAST_MINUTE: Final = 60.0  # seconds before its end in which a token is not counted on
 
 
 def register() -> None:
@@ -71,27 +70,37 @@ def check_interval(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[che
     """W005: a token of an hour's life would end before beat looks for it."""
     gaps = [_longest_gap(schedule) for schedule in _refresh_schedules() or ()]
     known = [gap for gap in gaps if gap is not None]
-    share = conf.get("REFRESH_AT")
-    if not known or not isinstance(share, float) or not 0 < share < 1:  # E003 says so
+    site = conf.get("REFRESH_AT")
+    if not known or not isinstance(site, float) or not 0 < site < 1:  # E003 says so
         return []
-    ahead = [provider.alias for provider in registry.get_providers() if _is_ahead(provider)]
-    margin = USUAL_LIFE * (1 - min(share * (1 + conf.JITTER), 1)) - LAST_MINUTE
-    if not ahead or min(known) <= margin:
-        return []
+    ahead = [provider for provider in registry.get_providers() if _is_ahead(provider)]
+    shares = {p.refresh_at: [q.alias for q in ahead if q.refresh_at == p.refresh_at] for p in ahead}
     return [
-        checks.Warning(
-            f"Beat looks for due refreshes every {min(known):.0f} s at most, and with REFRESH_AT = "
-            f"{share} a token that lives for an hour is due {max(margin, 0):.0f} s before its last "
-            f"minute: it can expire first ({', '.join(ahead)}).",
-            hint=f"Schedule {REFRESH} each minute, or lower REFRESH_AT, or set REFRESH_POLICY to "
-            '"on_use" where tokens need not be fresh ahead.',
-            id="connected_accounts.W005",
-        )
+        _seldom(min(known), share, margin, aliases)
+        for share, aliases in shares.items()
+        if min(known) > (margin := _margin_of(share))
     ]
 
 
+def _margin_of(share: float) -> float:
+    """From when a token that lives for an hour is due until its last minute, in seconds."""
+    return USUAL_LIFE * (1 - min(share * (1 + conf.JITTER), 1)) - conf.LAST_MINUTE
+
+
+def _seldom(gap: float, share: float, margin: float, aliases: list[str]) -> checks.Warning:
+    return checks.Warning(
+        f"Beat looks for due refreshes every {gap:.0f} s at most, and with REFRESH_AT = {share} a "
+        f"token that lives for an hour is due {max(margin, 0):.0f} s before its last minute: it "
+        f"can expire first ({', '.join(aliases)}).",
+        hint=f"Schedule {REFRESH} each minute, or lower REFRESH_AT, or set REFRESH_POLICY to "
+        '"on_use" where tokens need not be fresh ahead.',
+        id="connected_accounts.W005",
+    )
+
+
 def _is_ahead(provider: Any) -> bool:
-    return bool(provider.refresh_policy == "ahead" and provider.grant_type != "personal_token")
+    renewed = provider.refresh_policy == "ahead" and provider.grant_type != "personal_token"
+    return bool(renewed and not provider.refresh_margin)  # else it may not be earlier
 
 
 def _refresh_schedules() -> list[Any] | None:

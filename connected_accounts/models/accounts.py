@@ -177,8 +177,8 @@ class ConnectedAccountQuerySet(GuardedQuerySet["ConnectedAccount"]):
         """Create the account of an owner, or put a new grant into it; return it and whether it is
         new. The new generation makes a refresh in flight come too late."""
         values = {
-            **values,
             **AFTER_SUCCESS,
+            **values,
             "subject": subject,
             "status": Status.ACTIVE,
             "refreshed_at": None,
@@ -303,6 +303,8 @@ class ConnectedAccount(GuardedModel):
     expires_at = models.DateTimeField(_("expires at"), null=True, blank=True)
     refresh_token_expires_at = models.DateTimeField(null=True, blank=True)
     refresh_at = models.DateTimeField(_("next refresh"), null=True, blank=True)
+    # False: there is nothing to refresh with; it ends with its access token.
+    is_renewable = models.BooleanField(_("can be renewed"), default=True)
     refreshed_at = models.DateTimeField(_("last refreshed"), null=True, blank=True)
     connected_at = models.DateTimeField(_("connected at"))
     failure_count = models.PositiveIntegerField(_("failures in a row"), default=0)
@@ -346,6 +348,8 @@ class ConnectedAccount(GuardedModel):
         )
         indexes = (
             models.Index(fields=["provider", "refresh_at"], name="connected_accounts_due"),
+            # Who else has the same account of the provider.
+            models.Index(fields=["provider", "subject_digest"], name="connected_accounts_subject"),
             # For the figures of connections_status and the admin, counted in the index alone.
             models.Index(
                 fields=["provider", "status", "failure_count"], name="connected_accounts_health"
@@ -453,8 +457,11 @@ class ConnectedAccount(GuardedModel):
         return self._advance(values, self.fence(), known=False)
 
     def mark_not_renewable(self) -> bool:
-        """Note that there is nothing to refresh with; the access token is good to its end."""
-        return self._transition(refresh_at=None, attempt_started_at=None)
+        """Note that there is nothing to refresh with; the access token is good to its end, and the
+        account is looked at then."""
+        return self._transition(
+            refresh_at=self.expires_at, is_renewable=False, attempt_started_at=None
+        )
 
     def release(self, *, attempt_started_at: datetime | None, **values: Any) -> bool:
         """Give the lease back without an attempt having been made."""

@@ -36,9 +36,19 @@ class About(Protocol):
     def display_name(self) -> str: ...
 
 
-class Outcome(models.TextChoices):
-    """The fate of a revocation."""
+class Cause(models.TextChoices):
+    """Why a grant is to be withdrawn."""
 
+    DISCONNECTED = "disconnected", _("the account was disconnected")
+    REPLACED = "replaced", _("a newer grant took its place")
+    UNUSED = "unused", _("no account was made with it")
+
+
+class Outcome(models.TextChoices):
+    """The fate of a revocation. ``HELD``: it waits until its account is disconnected, since at
+    some providers all grants of a person are one."""
+
+    HELD = "held", _("is kept until the account is disconnected")
     PENDING = "pending", _("is being withdrawn")
     REVOKED = "revoked", _("withdrawn")
     ALREADY_GONE = "already_gone", _("was gone already")
@@ -70,6 +80,11 @@ class Revocation(models.Model):
     created_at = models.DateTimeField(_("created at"))
     attempts = models.PositiveIntegerField(_("attempts"), default=0)
     next_attempt_at = models.DateTimeField(_("next attempt"), null=True)
+    cause = models.CharField(
+        _("cause"), max_length=32, choices=Cause.choices, default=Cause.DISCONNECTED
+    )
+    # While it is HELD: the account, by its key, at whose disconnect it is to be withdrawn.
+    held_for = models.BigIntegerField(null=True, db_index=True, editable=False)
     outcome = models.CharField(
         _("outcome"), max_length=32, choices=Outcome.choices, default=Outcome.PENDING
     )
@@ -106,7 +121,7 @@ class Kind(models.TextChoices):
     CLIENT_REGISTERED = "client_registered", _("registered as a client")
     CLIENT_REJECTED = "client_rejected", _("the site's credentials were rejected")
     DISCONNECTED = "disconnected", _("disconnected")
-    REVOKED = "revoked", _("permission withdrawn at the service")
+    REVOKED = "revoked", _("asked the service to withdraw the permission")
     GIVEN_UP = "given_up", _("permission could not be withdrawn")
     REFUSED = "refused", _("an authorization was refused")
     CONNECT_FAILED = "connect_failed", _("an attempt to connect failed")

@@ -4,7 +4,6 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from typing import Any, Final
 
 from django.db import DatabaseError, InterfaceError, connection
@@ -28,7 +27,6 @@ from connected_accounts.refresh.attempts import (
     INACTIVE_AGAIN_IN,
     LEASE_TOO_OLD,
     OWNER_INACTIVE,
-    REPLAY_PAUSE,
     Attempt,
     RefreshResult,
     ask,
@@ -36,13 +34,14 @@ from connected_accounts.refresh.attempts import (
 )
 from connected_accounts.refresh.grant_end import end_grant, lost_an_answer_elsewhere
 from connected_accounts.refresh.interruptions import to_the_end
-from connected_accounts.refresh.refusals import is_refusal, settle_after_the_end, stays
+from connected_accounts.refresh.refusals import is_refusal, retry_time, settle_after_the_end, stays
 from connected_accounts.refresh.storage import store_grant
 from connected_accounts.revoke.disconnect import revoke_orphan
 from connected_accounts.secret import Secret
 from connected_accounts.tokens.endpoint import token_document
 from connected_accounts.tokens.identity import identity_of, with_claims
-from connected_accounts.tokens.lifetimes import backoff, grant_values
+from connected_accounts.tokens.lifetimes import grant_values
+from connected_accounts.tokens.scopes import granted_scopes, missing_scopes
 
 logger = logging.getLogger("connected_accounts")
 
@@ -167,7 +166,10 @@ def _grant(attempt: Attempt, token: TokenResponse) -> _Grant:
         known_end=account.refresh_token_expires_at,
     )
     values["refreshed_at"] = attempt.sent_at
-    values["scopes_granted"] = account.scopes_granted if token.scope is None else list(token.scope)
+    renewable = bool(document.get("refresh_token"))
+    values["scopes_granted"] = granted_scopes(
+        provider, account.scopes_granted, token.scope, renewable=renewable
+    )
     return _Grant(values, document, _other_identity(attempt, token))
 
 
@@ -176,7 +178,8 @@ def _announce_refresh(attempt: Attempt, grant: _Grant, known: set[str]) -> None:
     account, scopes = attempt.account, grant.values["scopes_granted"]
     if attempt.had_ended:
         Event.record(Kind.RECONNECTED, account, at=attempt.sent_at, detail="taken_again")
-    if set(scopes) != known:
+    provider = attempt.provider
+    if missing_scopes(provider, scopes, known) or missing_scopes(provider, known, scopes):
         Event.record(Kind.SCOPES_CHANGED, account, at=attempt.sent_at, detail=" ".join(scopes))
     after_commit(lambda: signals.account_refreshed.send_robust(ConnectedAccount, account=account))
 
@@ -270,25 +273,18 @@ def _settle_reauthorization(
         reason = Reason.REVOKED
     if not end_grant(account, reason, at=attempt.sent_at):
         return ProviderUnavailable("overtaken")
-    return ReauthorizationRequired(reason)
+    return ReauthorizationRequired(account.reason)
 
 
 def _settle_failure(attempt: Attempt, error: ConnectedAccountsError) -> ConnectedAccountsError:
     account = attempt.account
     # Behind an unknown answer the token may be spent; the next attempt is then a replay.
     unknown = attempt.replay or (isinstance(error, ProviderError) and error.sent)
-    retry_after = error.retry_after if isinstance(error, ProviderError) else None
     closed = isinstance(error, Undecryptable)
     refused = is_refusal(error) or isinstance(error, ClientRejected)
     code = "undecryptable" if closed else error.code
     already_noted = account.last_error == code if closed else account.failure_count > 0
-    wait = backoff(account.failure_count + 1, retry_after)
-    if retry_after is None and attempt.may_replay(error):
-        wait = timedelta(seconds=REPLAY_PAUSE)
-    retry_at = attempt.sent_at + wait
-    if unknown and not attempt.provider.replay_lost_answer:
-        # Nothing is sent again: the grant ends when its access token does.
-        retry_at = max(account.expires_at or retry_at, retry_at)
+    retry_at = retry_time(attempt, error, unknown=unknown)
     if not account.mark_failed(
         code,
         retry_at=retry_at,

@@ -4,16 +4,18 @@ Servers say that a grant is dead in many words, and some in none. Where a 4xx is
 word for it, only time tells.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from connected_accounts.exceptions import (
     ConnectedAccountsError,
+    ProviderError,
     ReauthorizationRequired,
     UnexpectedResponse,
 )
 from connected_accounts.provider_state import pauses
-from connected_accounts.refresh.attempts import Attempt
+from connected_accounts.refresh.attempts import REPLAY_PAUSE, Attempt
+from connected_accounts.tokens.lifetimes import backoff
 
 # How long, and how many times in a row, one account is refused until its grant is taken for dead:
 # while the provider serves others, and where nobody's success tells that it does.
@@ -54,3 +56,21 @@ def settle_after_the_end(
         refresh_at=None if over else attempt.sent_at + TRIED_AGAIN_IN,
     )
     return ReauthorizationRequired(account.reason)
+
+
+def retry_time(attempt: Attempt, error: ConnectedAccountsError, *, unknown: bool) -> datetime:
+    """When an account is tried again after a failure; ``unknown``: its refresh token may be
+    spent."""
+    account = attempt.account
+    retry_after = error.retry_after if isinstance(error, ProviderError) else None
+    wait = backoff(account.failure_count + 1, retry_after)
+    if retry_after is None and attempt.may_replay(error):
+        wait = timedelta(seconds=REPLAY_PAUSE)
+    soonest, ends_at = attempt.sent_at + wait, account.expires_at
+    if unknown and not attempt.provider.replay_lost_answer:
+        # Nothing is sent again: the grant ends when its access token does.
+        return max(ends_at or soonest, soonest)
+    if is_refusal(error) and retry_after is None and ends_at and ends_at > attempt.sent_at:
+        # It may be one that refuses early: at the token's end it would be taken.
+        return min(soonest, ends_at)
+    return soonest

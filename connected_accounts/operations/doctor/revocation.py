@@ -18,7 +18,7 @@ REVOCATION: Final = "revocation"
 
 
 def _names_no_client(provider: Provider) -> bool:
-    return provider.revocation_auth_method in ("none", "bare")
+    return provider.revocation_auth_method == "bare"
 
 
 def asks_revocation_endpoint(provider: Provider, endpoints: Endpoints) -> bool:
