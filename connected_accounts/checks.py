@@ -16,6 +16,7 @@ from django.urls import NoReverseMatch, reverse
 
 from connected_accounts import conf, owners
 from connected_accounts.conf import is_loopback_literal
+from connected_accounts.database import connections as own_connections
 from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.operations.keys_in_use import SEALED, count_by_key, missing_keys
 from connected_accounts.providers import registry
@@ -40,8 +41,8 @@ def register() -> None:
 
 
 def check_settings(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[checks.CheckMessage]:
-    """E001 to E019, W004: everything in ``CONNECTED_ACCOUNTS`` that would fail when used."""
-    found = [*conf.problems(), *owners.problems()]
+    """E001 to E019, E021, W004: everything in ``CONNECTED_ACCOUNTS`` that would fail when used."""
+    found = [*conf.problems(), *owners.problems(), *own_connections.problems()]
     if not any(problem.id in ("E001", "E005") for problem in found):
         found += registry.problems()
     return [

@@ -24,6 +24,7 @@ DEFAULTS: dict[str, Any] = {
     "REVOKE_GIVE_UP_AFTER": 2592000,
     "EVENT_RETENTION_DAYS": 90,
     "OWNERS": None,
+    "PREPARE_CONNECTION": None,
 }
 PROVIDER_DEFAULTS: dict[str, Any] = {
     "BACKEND": "",

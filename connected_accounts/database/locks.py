@@ -1,50 +1,13 @@
-"""Rows that other transactions have locked or changed: not waiting for ever, and trying again."""
+"""Rows that other transactions have locked or changed: telling what happened, and trying again."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from typing import Final, TypeVar
 
-from django.db import (
-    DatabaseError,
-    Error,
-    IntegrityError,
-    InterfaceError,
-    OperationalError,
-    connection,
-)
+from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError, connection
 
 TRIES: Final = 5
 NOT_IN_LINE: Final = ("40001", "40P01", 1213)  # serialization failure, deadlock; MySQL's deadlock
 T = TypeVar("T")
-
-
-@contextmanager
-def short_lock_waits(seconds: int) -> Iterator[None]:
-    """On this thread's connection, give up waiting for a lock after ``seconds``: OperationalError.
-
-    The connection may be a pooled one: what was set is set back. SQLite has its own ``timeout``.
-    """
-    before = None
-    if connection.vendor == "postgresql":
-        _execute(f"SET lock_timeout = '{int(seconds)}s'")
-    elif connection.vendor == "mysql":
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT @@innodb_lock_wait_timeout")
-            [before] = cursor.fetchone()
-        _execute(f"SET innodb_lock_wait_timeout = {int(seconds)}")
-    try:
-        yield
-    finally:
-        with suppress(Error):  # a connection that is gone has nothing set
-            if connection.vendor == "postgresql":
-                _execute("RESET lock_timeout")
-            elif before is not None:
-                _execute(f"SET innodb_lock_wait_timeout = {int(before)}")
-
-
-def _execute(statement: str) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(statement)
 
 
 def retried(work: Callable[[], T]) -> T:
@@ -54,7 +17,7 @@ def retried(work: Callable[[], T]) -> T:
         try:
             return work()
         except (OperationalError, IntegrityError) as error:
-            again = isinstance(error, IntegrityError) or _code(error) in NOT_IN_LINE
+            again = isinstance(error, IntegrityError) or not _codes(error).isdisjoint(NOT_IN_LINE)
             if connection.in_atomic_block or not again:
                 raise
     return work()
@@ -62,11 +25,10 @@ def retried(work: Callable[[], T]) -> T:
 
 def is_lock_timeout(error: DatabaseError | InterfaceError) -> bool:
     """Whether a lock was waited for in vain: PostgreSQL's 55P03, MySQL's 1205."""
-    return _code(error) in ("55P03", 1205)
+    return not _codes(error).isdisjoint(("55P03", 1205))
 
 
-def _code(error: DatabaseError | InterfaceError) -> object:
-    """PostgreSQL's SQLSTATE, or MySQL's number."""
+def _codes(error: DatabaseError | InterfaceError) -> set[object]:
+    """PostgreSQL's SQLSTATE, or MySQL's number. (A driver of MySQL may know a SQLSTATE, too.)"""
     cause = error.__cause__
-    number = cause.args[0] if cause is not None and cause.args else None
-    return getattr(cause, "sqlstate", None) or number
+    return {getattr(cause, "sqlstate", None), *(cause.args[:1] if cause else ())}

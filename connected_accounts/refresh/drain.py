@@ -18,7 +18,8 @@ from django.db import Error, OperationalError, connection, transaction
 from django.utils import timezone
 
 from connected_accounts import conf
-from connected_accounts.database.locks import is_lock_timeout, short_lock_waits
+from connected_accounts.database.connections import short_lock_waits
+from connected_accounts.database.locks import is_lock_timeout
 from connected_accounts.exceptions import (
     ClientRejected,
     ConfigurationError,

@@ -1,10 +1,12 @@
 """Ending a grant, and finding out whether one that cannot be renewed is still alive."""
 
 from datetime import datetime
+from functools import partial
 
 from django.utils import timezone
 
 from connected_accounts import security, signals
+from connected_accounts.database.transactions import after_commit
 from connected_accounts.exceptions import ConnectedAccountsError, ProviderError
 from connected_accounts.models import ConnectedAccount, Event, Kind, Reason
 from connected_accounts.oauth2.token import read_token_response
@@ -48,5 +50,11 @@ def end_grant(account: ConnectedAccount, reason: Reason, *, at: datetime) -> boo
         account=account.pk,
         reason=reason.value,
     )
-    signals.reconnect_required.send_robust(ConnectedAccount, account=account, reason=reason.value)
+    send = partial(
+        signals.reconnect_required.send_robust,
+        ConnectedAccount,
+        account=account,
+        reason=reason.value,
+    )
+    after_commit(send)
     return True

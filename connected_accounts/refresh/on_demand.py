@@ -1,8 +1,9 @@
 """Refresh one account on demand: by our own request, or by waiting for whoever is at it."""
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from typing import Final, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.db import router
@@ -10,7 +11,7 @@ from django.utils import timezone
 
 from connected_accounts import conf
 from connected_accounts.database.locks import retried
-from connected_accounts.database.transactions import outside_transaction
+from connected_accounts.database.transactions import is_done_apart, outside_transaction
 from connected_accounts.exceptions import (
     ClientRejected,
     ConfigurationError,
@@ -27,6 +28,7 @@ from connected_accounts.secret import clears_traceback_locals
 
 POLL: Final = 0.1  # seconds between looks at a row that somebody else refreshes
 PATIENCE_FOR_OTHERS: Final = 10.0  # seconds over HTTP_DEADLINE
+T = TypeVar("T")
 
 
 @clears_traceback_locals
@@ -35,13 +37,46 @@ def refresh(account: ConnectedAccount) -> None:
 
     While another process refreshes the same account, waits for it instead and takes its result.
     Raises exactly ReauthorizationRequired, ProviderUnavailable, ClientRejected, UnexpectedResponse
-    or Undecryptable.
+    or Undecryptable; and inside a transaction ConfigurationError, where a connection of our own
+    cannot see what the site's does.
     """
     try:
-        outside_transaction(lambda: renew(look(account.pk)))
+        with_row_apart(look(account.pk), renew)
     finally:
         with suppress(ConnectedAccount.DoesNotExist):
             account.refresh_from_db(using=router.db_for_write(ConnectedAccount))
+
+
+def with_row_apart(seen: ConnectedAccount, work: Callable[[ConnectedAccount], T]) -> T:
+    """Do ``work`` outside of the site's transaction, with the row that was seen on the site's
+    connection, as it is where the work is done.
+
+    Raises ConfigurationError (``unseen_row``) where it is not there although the site sees it.
+    """
+    if not is_done_apart():
+        return work(seen)
+    try:
+        return outside_transaction(lambda: work(_seen_here_too(seen)))
+    except ConfigurationError as error:
+        if error.code == "unseen_row":
+            look(seen.pk)  # disconnected meanwhile, it says so
+        raise
+
+
+def _seen_here_too(seen: ConnectedAccount) -> ConnectedAccount:
+    """The row on another connection than ``seen`` was read on. It is in the same table, where its
+    number is its own; a reconnect meanwhile gives it another ``seal_id`` and counts it up."""
+    row: ConnectedAccount | None = ConnectedAccount.objects.current().filter(pk=seen.pk).first()
+    same = row is not None and row.seal_id == seen.seal_id
+    if row is None or not (same or row.generation > seen.generation):
+        raise ConfigurationError(
+            "unseen_row",
+            "A token is refreshed on a connection of its own, because a transaction is open here; "
+            "that connection does not see the account. Where row-level security hides it, let "
+            "CONNECTED_ACCOUNTS['PREPARE_CONNECTION'] prepare it as the site's is; an account "
+            "that was made or changed in this very transaction can be used after its commit.",
+        )
+    return row
 
 
 def look(pk: int) -> ConnectedAccount:

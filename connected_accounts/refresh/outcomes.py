@@ -1,15 +1,17 @@
 """What came of an attempt to refresh an account, written down behind the fence."""
 
 import logging
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
-from django.db import DatabaseError, InterfaceError, connection
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
 from connected_accounts import signals
 from connected_accounts.clients.credentials import note_refused, retire
+from connected_accounts.database.locks import is_lock_timeout
 from connected_accounts.database.transactions import after_commit
 from connected_accounts.exceptions import (
     ClientRejected,
@@ -273,14 +275,23 @@ def _settle_failure(attempt: Attempt, error: ConnectedAccountsError) -> Connecte
         kind = Kind.UNDECRYPTABLE if closed else Kind.REFRESH_FAILED
         Event.record(kind, account, at=attempt.sent_at, detail=error.code)
     logger.info("refresh failed: account=%s code=%s", account.pk, code)
-    signals.refresh_failed.send_robust(ConnectedAccount, account=account, error=error)
+    after_commit(
+        lambda: signals.refresh_failed.send_robust(ConnectedAccount, account=account, error=error)
+    )
     return error
 
 
 def refresh_claimed(attempt: Attempt) -> ConnectedAccountsError | None:
-    """Take one claimed account through to its outcome, and return the error, if it is one."""
+    """Take one claimed account through to its outcome, and return the error, if it is one. Where
+    its row is locked, that is waited for while the lease lasts."""
     blocked = prepare(attempt)
-    return settle(attempt, blocked if blocked is not None else ask(attempt))
+    outcome = blocked if blocked is not None else ask(attempt)
+    while True:
+        try:
+            return settle(attempt, outcome)
+        except OperationalError as error:
+            if not is_lock_timeout(error) or time.monotonic() > attempt.lease_ends:
+                raise
 
 
 def note_provider_failure(attempt: Attempt) -> bool:

@@ -48,10 +48,12 @@ def store_grant(
     """Store a refreshed grant while the row is ours. False: it is not, and the grant is withdrawn
     if a disconnect was faster.
 
-    Raises OperationalError where the row is locked for longer than the connection waits.
+    Raises OperationalError where the row is locked for longer than the connection waits, as long as
+    it can be tried again within the lease.
 
-    When the database stays away the grant goes to the broker, sealed, and ProviderUnavailable
-    (``database_away``) is raised. While neither is there it is kept, and both are tried.
+    When the database stays away, or the row locked, the grant goes to the broker, sealed, and
+    ProviderUnavailable (``database_away``) is raised. While neither is there it is kept, and both
+    are tried.
     """
 
     def write() -> bool:
@@ -65,7 +67,7 @@ def store_grant(
         try:
             return retry_while_unavailable(write, ends)
         except DATABASE_UNAVAILABLE as error:
-            if is_lock_timeout(error):
+            if is_lock_timeout(error) and time.monotonic() < lease_ends - RESERVE:
                 raise
         # Outside the except block: the database's error would hold the statement.
         if _hand_over(account, {**document, "sent_at": values["refreshed_at"].isoformat()}):

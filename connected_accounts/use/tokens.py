@@ -8,7 +8,6 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from connected_accounts.database.statements import read_one
-from connected_accounts.database.transactions import outside_transaction
 from connected_accounts.exceptions import (
     ConnectedAccountsError,
     ProviderUnavailable,
@@ -22,7 +21,7 @@ from connected_accounts.provider_state import outages
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.refresh.attempts import OWNER_INACTIVE
 from connected_accounts.refresh.ending import end_grant, end_if_dead
-from connected_accounts.refresh.on_demand import renew
+from connected_accounts.refresh.on_demand import renew, with_row_apart
 from connected_accounts.secret import Secret, clears_traceback_locals
 from connected_accounts.tokens.endpoint import session_for
 
@@ -38,6 +37,7 @@ USED: Final = (
     "last_error",
     "token",
     "seal_id",
+    "generation",
     "endpoint_fingerprint",  # compared with where a session sends it
 )
 
@@ -86,7 +86,7 @@ def current_token(account: ConnectedAccount, *, fingerprint: str | None = None) 
         return _access_token(stored)
     try:
         # What was read above is the site's view of things; this is done apart from it.
-        return outside_transaction(lambda: _renewed(stored, fingerprint))
+        return with_row_apart(stored, lambda seen: _renewed(seen, fingerprint))
     except ConnectedAccountsError:
         if stored.expires_at is None or stored.expires_at > timezone.now():
             return _access_token(stored)
@@ -104,10 +104,10 @@ def renewed_token(
     if token != failed:
         return token
     try:
-        return outside_transaction(lambda: _renewed(stored, fingerprint))
+        return with_row_apart(stored, lambda seen: _renewed(seen, fingerprint))
     except ReauthorizationRequired as error:
         if error.code == "no_refresh_token":
-            outside_transaction(lambda: end_if_dead(_read(account, fingerprint)))
+            with_row_apart(stored, lambda seen: end_if_dead(_read(seen, fingerprint)))
             _read(account)  # raises with the reason, if it has ended
         raise
 
