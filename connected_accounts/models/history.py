@@ -10,6 +10,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from connected_accounts.database.statements import insert_one
+from connected_accounts.models.managers import PrimaryManager
 from connected_accounts.sealing import SealedTextField
 
 
@@ -61,9 +62,10 @@ class Revocation(models.Model):
     finished_at = models.DateTimeField(_("finished at"), null=True)
     last_error = models.CharField(_("last error"), max_length=64, blank=True)
 
-    objects = RevocationQuerySet.as_manager()
+    objects = PrimaryManager.from_queryset(RevocationQuerySet)()
 
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("revocation")
         verbose_name_plural = _("revocations")
         indexes = (
@@ -102,7 +104,10 @@ class Event(models.Model):
     label = models.CharField(_("label"), max_length=255, blank=True)
     detail = models.CharField(_("detail"), max_length=255, blank=True)
 
+    objects = PrimaryManager["Event"]()
+
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("event")
         verbose_name_plural = _("events")
         ordering = ("-at", "-pk")

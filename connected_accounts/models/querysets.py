@@ -15,6 +15,7 @@ from connected_accounts.database.functions import DatabaseNow, digest
 from connected_accounts.database.statements import update_all, update_one
 from connected_accounts.models.choices import Reason, Status
 from connected_accounts.models.lease import AFTER_SUCCESS, LEASE_IS_FREE
+from connected_accounts.models.managers import PrimaryManager
 from connected_accounts.owners import owner_key, owners_of
 
 if TYPE_CHECKING:
@@ -178,11 +179,11 @@ class ConnectedAccountQuerySet(models.QuerySet["ConnectedAccount"]):
 
 if TYPE_CHECKING:
     # What from_queryset makes, in words that every type checker reads.
-    class _FromQuerySet(ConnectedAccountQuerySet, models.Manager["ConnectedAccount"]):  # type: ignore[misc]
+    class _FromQuerySet(ConnectedAccountQuerySet, PrimaryManager["ConnectedAccount"]):  # type: ignore[misc]
         pass
 
 else:
-    _FromQuerySet = models.Manager.from_queryset(ConnectedAccountQuerySet)
+    _FromQuerySet = PrimaryManager.from_queryset(ConnectedAccountQuerySet)
 
 
 class TokenlessManager(_FromQuerySet):

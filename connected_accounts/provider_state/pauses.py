@@ -5,7 +5,7 @@ import logging
 from datetime import datetime, timedelta
 from typing import Final
 
-from django.db import connection, router
+from django.db import connection
 from django.utils import timezone
 
 from connected_accounts import conf, security
@@ -60,8 +60,7 @@ def pause_of(alias: str, now: datetime) -> str:
 
 def aliases_in_outage() -> set[str]:
     """The aliases that nobody gets an answer from at the moment. One query, of a few rows."""
-    using = router.db_for_read(ProviderState)
-    rows = read_all(ProviderState, {"pause_reason": OUTAGE}, ["provider"], using=using)
+    rows = read_all(ProviderState, {"pause_reason": OUTAGE}, ["provider"])
     return {row.provider for row in rows}
 
 
