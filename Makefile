@@ -11,7 +11,7 @@ python := $(VENV)/bin/python
 install = @echo "Installing the extras $(extras) into $(VENV) …" && \
 	$(python) -m pip install --quiet --disable-pip-version-check --editable '.[$(extras)]'
 
-.PHONY: help demo test prove lint types check wheel quickstart docs screenshots bench clean
+.PHONY: help demo test prove lint types check wheel quickstart docs screenshots bench findings clean
 .DELETE_ON_ERROR:
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo "make prove   single flight, kills, outages, copies, deploys and scale, with real processes"
 	@echo "make lint    ruff, mypy, import contracts, missing migrations"
 	@echo "make bench   measurements beside the peers, on PostgreSQL (BENCH_ARGS='--scale 0.1' is passed on)"
+	@echo "make findings  others' libraries and servers, seen doing what nobody would guess; needs npm"
 	@echo "make types   a typed site checked against the wheel: mypy --strict and pyright"
 	@echo "make wheel   the wheel in an empty project, on SQLite, PostgreSQL and MariaDB"
 	@echo "make quickstart  docs/quickstart.md followed word for word, with the wheel in an empty folder"
@@ -72,6 +73,12 @@ docs: $(VENV)/docs.stamp
 # The peers get an environment of their own, with the versions that bench/requirements.txt pins.
 bench: $(BENCH_VENV)/bench.stamp
 	$(BENCH_VENV)/bin/python -m bench $(BENCH_ARGS)
+
+# Each installs others' packages in a folder of its own. All run, and a change in any is an error.
+findings:
+	@failed=; for script in findings/*.sh; do \
+		echo "== $$script"; PYTHON="$(PYTHON)" "$$script" || failed="$$failed $$script"; \
+	done; test -z "$$failed" || { echo "Not as recorded, or not run:$$failed"; exit 1; }
 
 screenshots: $(VENV)/test.stamp
 	$(python) -m tests.browser.screenshots

@@ -73,6 +73,7 @@ def main() -> None:
         "celery.concurrency.solo",
         "connected_accounts.use.tokens",
         "connected_accounts.refresh.drain",
+        "connected_accounts.revoke.disconnect",
         "connected_accounts.revoke.outbox",
         "connected_accounts.tasks",
         "bench.deeds",

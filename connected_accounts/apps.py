@@ -16,14 +16,14 @@ class ConnectedAccountsConfig(AppConfig):
 
         from connected_accounts import checks
         from connected_accounts.models import ConnectedAccount
-        from connected_accounts.refresh import storing
-        from connected_accounts.revoke.outbox import revoke_before_delete
+        from connected_accounts.refresh import storage
+        from connected_accounts.revoke.disconnect import revoke_before_delete
 
         checks.register()
         # At DEBUG it logs codes, client secrets and tokens, whoever uses it. A filter holds where a
         # site's logging sets levels.
         logging.getLogger("requests_oauthlib.oauth2_session").addFilter(_no_debug)
-        storing.send_to_broker = _carry_grant
+        storage.send_to_broker = _carry_grant
         # The one signal of Django's that we receive: whatever deletes an account, be it a user's
         # deletion or the admin's, its grant must be withdrawn at the provider too.
         pre_delete.connect(

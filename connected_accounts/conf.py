@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
@@ -248,50 +248,88 @@ def provider_problems(alias: Any, entry: Any) -> Iterator[Problem]:
     yield from _entry_problems(where, PROVIDER_DEFAULTS | entry)
 
 
+class _Rule(NamedTuple):
+    """A key of an entry, the test that its value must pass, and the Problem if it does not."""
+
+    key: str
+    passes: Callable[[Any], bool]
+    id: str
+    fault: str  # formatted with ``value`` and ``type``
+    hint: str
+
+
+def _is_text_or_none(value: Any) -> bool:
+    return isinstance(value, str | None)  # None: what the environment lacks
+
+
+def _is_list_of_scopes(value: Any) -> bool:
+    texts = isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
+    return texts and all(value)
+
+
+def _is_rate(value: Any) -> bool:
+    return not isinstance(value, bool) and isinstance(value, int | float) and value > 0
+
+
+_SCOPES_FAULT = (
+    "E010",
+    "is not a list of scopes.",
+    'Write a list, one scope each: ["r:profile", "r:backpack"].',
+)
+_RULES: Final = (
+    _Rule(
+        "BACKEND",
+        lambda value: isinstance(value, str) and "." in value,
+        "E008",
+        "is not a dotted path.",
+        'Write for example "connected_accounts.providers.badgr.Badgr".',
+    ),
+    *(
+        _Rule(
+            key,
+            _is_text_or_none,
+            "E014",
+            "is {type}, not a text.",
+            "Write it as the provider gave it, as a text.",
+        )
+        for key in ("CLIENT_ID", "CLIENT_SECRET")
+    ),
+    _Rule("SCOPES", lambda v: v is None or _is_list_of_scopes(v), *_SCOPES_FAULT),
+    _Rule("OPTIONAL_SCOPES", _is_list_of_scopes, *_SCOPES_FAULT),
+    _Rule(
+        "OPTIONS",
+        lambda value: isinstance(value, dict),
+        "E011",
+        "is not a dict.",
+        "Write a dict, or leave it out.",
+    ),
+    _Rule(
+        "EXCLUSIVE",
+        lambda value: isinstance(value, bool),
+        "E014",
+        "is not a bool.",
+        "Write True or False.",
+    ),
+    _Rule(
+        "REFRESH_POLICY",
+        lambda value: value in (None, "ahead", "on_use"),
+        "E014",
+        "is {value!r}.",
+        'Write "ahead" (refresh before expiry) or "on_use" (when a token is asked for).',
+    ),
+    _Rule(
+        "MAX_REQUESTS_PER_SECOND",
+        lambda value: value is None or _is_rate(value),
+        "E014",
+        "is not a positive number.",
+        "Write a number above 0, or None for no limit.",
+    ),
+)
+
+
 def _entry_problems(where: str, entry: dict[str, Any]) -> Iterator[Problem]:
-    if not isinstance(entry["BACKEND"], str) or "." not in entry["BACKEND"]:
-        yield Problem(
-            "E008",
-            f"{where}['BACKEND'] is not a dotted path.",
-            'Write for example "connected_accounts.providers.badgr.Badgr".',
-        )
-    for key in ("CLIENT_ID", "CLIENT_SECRET"):
-        if not isinstance(entry[key], str | None):  # None: what the environment lacks
-            yield Problem(
-                "E014",
-                f"{where}[{key!r}] is {type(entry[key]).__name__}, not a text.",
-                "Write it as the provider gave it, as a text.",
-            )
-    for key in ("SCOPES", "OPTIONAL_SCOPES"):
-        scopes = entry[key]
-        if scopes is None and key == "SCOPES":
-            continue
-        if not isinstance(scopes, list | tuple) or not all(
-            isinstance(s, str) and s for s in scopes
-        ):
-            yield Problem(
-                "E010",
-                f"{where}[{key!r}] is not a list of scopes.",
-                'Write a list, one scope each: ["r:profile", "r:backpack"].',
-            )
-    if not isinstance(entry["OPTIONS"], dict):
-        yield Problem(
-            "E011", f"{where}['OPTIONS'] is not a dict.", "Write a dict, or leave it out."
-        )
-    if not isinstance(entry["EXCLUSIVE"], bool):
-        yield Problem("E014", f"{where}['EXCLUSIVE'] is not a bool.", "Write True or False.")
-    if entry["REFRESH_POLICY"] not in (None, "ahead", "on_use"):
-        yield Problem(
-            "E014",
-            f"{where}['REFRESH_POLICY'] is {entry['REFRESH_POLICY']!r}.",
-            'Write "ahead" (refresh before expiry) or "on_use" (when a token is asked for).',
-        )
-    rate = entry["MAX_REQUESTS_PER_SECOND"]
-    if rate is not None and (
-        isinstance(rate, bool) or not isinstance(rate, int | float) or rate <= 0
-    ):
-        yield Problem(
-            "E014",
-            f"{where}['MAX_REQUESTS_PER_SECOND'] is not a positive number.",
-            "Write a number above 0, or None for no limit.",
-        )
+    for rule in _RULES:
+        value = entry[rule.key]
+        if not rule.passes(value):
+            fault = rule.fault.format(value=value, type=type(value).__name__)
+            yield Problem(rule.id, f"{where}[{rule.key!r}] {fault}", rule.hint)

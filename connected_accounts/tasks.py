@@ -147,7 +147,7 @@ def purge() -> None:
 def store_refresh(self: Any, account_id: int, generation: int, sealed: str) -> None:
     """Store a sealed grant that could not be stored when it came; tried again until it can."""
     from connected_accounts.database.transactions import DATABASE_UNAVAILABLE
-    from connected_accounts.refresh.storing import store_sealed
+    from connected_accounts.refresh.storage import store_sealed
 
     try:
         store_sealed(account_id, generation, sealed)

@@ -99,13 +99,13 @@ def live_through(fake: FakeProvider, now: datetime, *, minutes: int = 60, drains
     seen.statuses_changed = rows.exclude(status="active").count()
 
     fake.available()
-    work = attempts._ask_as
+    work = attempts._ask_once
 
     def timed(attempt: Any) -> Any:
         seen.sent.append(time.monotonic())
         return work(attempt)
 
-    attempts._ask_as = timed
+    attempts._ask_once = timed
     began = time.monotonic()
     try:
         # Refreshed accounts have a refreshed_at; two hours are enough for the longest backoff.
@@ -116,7 +116,7 @@ def live_through(fake: FakeProvider, now: datetime, *, minutes: int = 60, drains
             if not seen.left:
                 break
     finally:
-        attempts._ask_as = work
+        attempts._ask_once = work
     seen.sent.sort()
     seen.seconds_to_refresh_all = time.monotonic() - began
     seen.statuses_changed += rows.exclude(status="active").count()

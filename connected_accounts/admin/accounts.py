@@ -26,7 +26,7 @@ from connected_accounts.admin.records import ReadOnlyAdmin
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.owners import CONNECT_THE_SITE, SITE_OWNER, owner_key
 from connected_accounts.providers.inputs import CREDENTIALS
-from connected_accounts.revoke.outbox import disconnect
+from connected_accounts.revoke.disconnect import disconnect
 
 MAX_FOUND: Final = 1000  # twice: by user, and by label or subject
 

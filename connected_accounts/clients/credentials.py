@@ -5,10 +5,12 @@ A newer pair takes the place of an older one at once for new connections. For th
 made with the same client id the older one stays as a fall-back, until it is removed.
 """
 
+import math
+import time
 import uuid
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
@@ -17,6 +19,7 @@ from django.views.decorators.debug import sensitive_variables
 from connected_accounts import security
 from connected_accounts.database.statements import read_all
 from connected_accounts.exceptions import (
+    ClientRejected,
     ConfigurationError,
     Undecryptable,
     UnexpectedResponse,
@@ -32,6 +35,7 @@ from connected_accounts.security import SecurityEvent
 CLIENT_PURPOSE: Final = "connected_accounts.client_secret"
 
 KnownClients = Callable[[str, str], list[Client]]
+T = TypeVar("T")
 
 
 def seal_client_secret(secret: Secret, seal_id: uuid.UUID) -> Sealed:
@@ -140,6 +144,33 @@ def known_clients(provider: Provider, client_ids: Iterable[str]) -> KnownClients
 def clients_of(provider: Provider, client_id: str, owner: str) -> list[Client]:
     """The pairs for one client id and owner, newest first. Raises Undecryptable."""
     return known_clients(provider, [client_id])(client_id, owner)
+
+
+def with_any_client(
+    provider: Provider,
+    clients: Sequence[Client],
+    call: Callable[[Provider], T],
+    *,
+    on_refused: Callable[[Client], None] | None = None,
+    ends: float = math.inf,
+) -> T:
+    """``call`` with the provider bound to the first of ``clients`` that is not refused. A refused
+    client has spent nothing, so that an older pair of the same client may do.
+
+    ``on_refused`` is called with each that was. No further one is tried once ``time.monotonic()``
+    is past ``ends``. Raises the last ClientRejected, with the code ``no_client`` if there is none.
+    """
+    error = ClientRejected("no_client", sent=False)
+    for client in clients:
+        try:
+            return call(provider.bound(client=client))
+        except ClientRejected as refused:
+            error = refused
+        if on_refused is not None:
+            on_refused(client)
+        if time.monotonic() > ends:
+            break
+    raise error
 
 
 def note_refused(pks: Iterable[int | None], at: datetime) -> None:

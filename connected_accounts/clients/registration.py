@@ -79,10 +79,7 @@ def _register(
     metadata = provider.registration(redirect_uri, scopes)
     request = requests.Request("POST", endpoints.registration_endpoint, json=metadata)
     answer = transport.fetch(request, public=endpoints.public_only)
-    if answer.status == 429 or answer.status >= 500:
-        raise ProviderUnavailable(
-            f"status_{answer.status}", status=answer.status, retry_after=answer.retry_after()
-        )
+    answer.raise_if_unavailable()
     if 400 <= answer.status < 500:
         # Its reasons are prose at some hosts, so they are not repeated.
         logger.error(

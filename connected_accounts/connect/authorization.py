@@ -14,20 +14,14 @@ from connected_accounts.clients.credentials import (
     registered_scopes,
     with_client_in_use,
 )
+from connected_accounts.connect.intent import Intent, check_intent
 from connected_accounts.database.functions import digest
 from connected_accounts.database.statements import insert_one
-from connected_accounts.exceptions import (
-    ConfigurationError,
-    InvalidState,
-    UnexpectedResponse,
-)
+from connected_accounts.exceptions import UnexpectedResponse
 from connected_accounts.models import AuthorizationRequest, ConnectedAccount, ProviderClient
 from connected_accounts.oauth2 import pkce, state
-from connected_accounts.owners import SITE_OWNER, key_to_connect_for
 from connected_accounts.provider_state.pauses import own_database_once
 from connected_accounts.providers.base import Endpoints, Provider
-from connected_accounts.providers.inputs import checked_inputs
-from connected_accounts.providers.registry import get_provider
 from connected_accounts.sealing import seal
 from connected_accounts.secret import clears_traceback_locals
 
@@ -66,61 +60,81 @@ def start_authorization(
     """
     if not browser_secret:
         raise ValueError("browser_secret is empty: nothing would bind the flow to a browser.")
-    service = get_provider(provider)
-    if service.grant_type != "authorization_code":
-        raise ConfigurationError("grant_type", "This provider has no page to send anybody to.")
-    now = now or timezone.now()
-    wanted = requested_scopes(service, scopes, account if keep_scopes else None)
-    key = SITE_OWNER if for_site else key_to_connect_for(user, owner)
-    if account is not None and (account.owner_key, account.provider) != (key, provider):
-        raise InvalidState("other_user")
-    inputs = checked_inputs(service.asked_fields(for_site=key == SITE_OWNER), inputs or {})
-    service = service.bound(inputs=inputs)
-    endpoints = service.endpoints()
-    service = _with_first_client(service, endpoints, redirect_uri)
-    # What the provider does not offer is not asked for; the row keeps all that the site wanted.
-    offered = offered_scopes(service, wanted)
-    own_database_once(provider)
+    intent = check_intent(
+        user=user,
+        alias=provider,
+        with_code=True,
+        entered=inputs or {},
+        scopes=scopes,
+        account=account,
+        owner=owner,
+        keep_scopes=keep_scopes,
+        for_site=for_site,
+    )
+    place = {"redirect_uri": redirect_uri, "next": next, "browser_digest": digest(browser_secret)}
+    return _open(intent, place, now or timezone.now())
+
+
+def _open(intent: Intent, place: Mapping[str, str], now: datetime) -> str:
+    """Store the request and return the URL. ``place`` are the columns that say where the person is
+    and goes."""
+    provider = intent.provider.bound(inputs=intent.entered)
+    endpoints = provider.endpoints()
+    provider = _with_first_client(provider, endpoints, place["redirect_uri"])
+    offered_scopes(provider, intent.scopes)  # raises before anything is stored
+    own_database_once(provider.alias)
     nonce = state.new_secret()
-    nonce_digest = digest(nonce)
-    verifier = pkce.new_code_verifier() if service.code_challenge_method else ""
+    verifier = pkce.new_code_verifier() if provider.code_challenge_method else ""
     # OpenID Connect Core 3.1.2.1
-    oidc_nonce = state.new_secret() if "openid" in wanted and endpoints.issuer else ""
+    wants_id_token = "openid" in intent.scopes and endpoints.issuer
+    oidc_nonce = state.new_secret() if wants_id_token else ""
     columns = {
-        "nonce_digest": nonce_digest,
-        "code_verifier": seal(verifier, purpose=VERIFIER_PURPOSE, bound_to=nonce_digest),
-        "user": user.pk if user is not None else None,
-        "owner_key": key,
-        "provider": provider,
-        "client_id": service.client.client_id,
+        **place,
+        **_secret_columns(nonce, verifier, oidc_nonce),
+        "user": None if intent.user is None else intent.user.pk,
+        "owner_key": intent.owner_key,
+        "provider": provider.alias,
+        "client_id": provider.client.client_id,
         "endpoint_fingerprint": endpoints.authorization_fingerprint(),
-        "redirect_uri": redirect_uri,
-        "next": next,
-        "scopes": wanted,
-        "inputs": inputs,
-        "browser_digest": digest(browser_secret),
-        "account": account.pk if account is not None else None,
+        "scopes": intent.scopes,
+        "inputs": intent.entered,
+        "account": None if intent.account is None else intent.account.pk,
         "created_at": now,
         "expires_at": now + timedelta(seconds=float(conf.get("STATE_MAX_AGE"))),
-        "oidc_nonce": oidc_nonce,
     }
-    # The pair in settings holds where nobody entered another; one statement sees to that, too.
-    entered = (ProviderClient, entered_here(service)) if service.config.client_id else None
-    if not insert_one(AuthorizationRequest, columns, unless=entered):
-        service = with_client_in_use(service)
-        offered = offered_scopes(service, wanted)
-        columns["client_id"] = service.client.client_id
-        insert_one(AuthorizationRequest, columns)
+    provider = _store_with_current_client(columns, provider)
+    # The row keeps all scopes that the site wants; those that are not offered are not asked for.
+    offered = offered_scopes(provider, intent.scopes)
     return _authorization_url(
-        service,
+        provider,
         endpoints,
-        account,
-        scope=service.scope_separator.join(offered),
-        redirect_uri=redirect_uri,
+        intent.account,
+        scope=provider.scope_separator.join(offered),
+        redirect_uri=place["redirect_uri"],
         state=state.sign(nonce),
         nonce=oidc_nonce,
         code_verifier=verifier,
     )
+
+
+def _secret_columns(nonce: str, verifier: str, oidc_nonce: str) -> dict[str, Any]:
+    nonce_digest = digest(nonce)
+    return {
+        "nonce_digest": nonce_digest,
+        "code_verifier": seal(verifier, purpose=VERIFIER_PURPOSE, bound_to=nonce_digest),
+        "oidc_nonce": oidc_nonce,
+    }
+
+
+def _store_with_current_client(columns: dict[str, Any], provider: Provider) -> Provider:
+    """Store the request and return the provider with the client that it names: that of settings
+    unless an admin entered one. The INSERT checks that, so there is no race."""
+    entered = (ProviderClient, entered_here(provider)) if provider.config.client_id else None
+    if insert_one(AuthorizationRequest, columns, unless=entered):
+        return provider
+    provider = with_client_in_use(provider)
+    insert_one(AuthorizationRequest, columns | {"client_id": provider.client.client_id})
+    return provider
 
 
 def _with_first_client(provider: Provider, endpoints: Endpoints, redirect_uri: str) -> Provider:
@@ -137,29 +151,6 @@ def _with_first_client(provider: Provider, endpoints: Endpoints, redirect_uri: s
     if provider.known_endpoints().registration_endpoint:
         raise UnexpectedResponse("no_registration", sent=False)  # it has no place to register
     return with_client_in_use(provider)
-
-
-def requested_scopes(
-    provider: Provider, extra: Iterable[str] = (), account: ConnectedAccount | None = None
-) -> list[str]:
-    """What to ask for: SCOPES, what was asked for besides, and the optional scopes that an account
-    had which is to be connected again with all of them. Raises ConfigurationError
-    (``unknown_scope``) for any other."""
-    optional = set(provider.config.optional_scopes)
-    extra = list(extra)
-    if not set(extra) <= optional | set(provider.scopes):
-        raise ConfigurationError(
-            "unknown_scope",
-            "A scope was asked for that stands neither in SCOPES nor in OPTIONAL_SCOPES.",
-        )
-    had = optional_scopes_of(provider, account) if account else []
-    return list(dict.fromkeys([*provider.scopes, *had, *extra]))
-
-
-def optional_scopes_of(provider: Provider, account: ConnectedAccount) -> list[str]:
-    """Those of OPTIONAL_SCOPES that were asked for when the account was last connected."""
-    optional = provider.config.optional_scopes
-    return [scope for scope in account.scopes_requested if scope in optional]
 
 
 def offered_scopes(provider: Provider, wanted: list[str]) -> list[str]:

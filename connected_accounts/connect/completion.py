@@ -10,11 +10,10 @@ from django.db import IntegrityError
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
-from connected_accounts import security
-from connected_accounts.clients.credentials import clients_of, note_refused, retire
+from connected_accounts.clients.credentials import clients_of, note_refused, retire, with_any_client
 from connected_accounts.connect.authorization import VERIFIER_PURPOSE, offered_scopes
 from connected_accounts.connect.callback_params import check_issuer, read_params, refusal_of
-from connected_accounts.connect.connection import store_connection
+from connected_accounts.connect.connection import Authorized, store_connection
 from connected_accounts.connect.refusals import logs_refusals, record_refusal
 from connected_accounts.database.functions import digest
 from connected_accounts.database.statements import read_all
@@ -26,7 +25,8 @@ from connected_accounts.exceptions import (
     ReauthorizationRequired,
     Undecryptable,
 )
-from connected_accounts.models import AuthorizationRequest, ConnectedAccount, Event, Kind
+from connected_accounts.models import AuthorizationRequest, ConnectedAccount
+from connected_accounts.models.history import record_undecryptable
 from connected_accounts.oauth2 import state
 from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.owners import (
@@ -40,10 +40,9 @@ from connected_accounts.owners import (
 from connected_accounts.provider_state.pauses import report
 from connected_accounts.providers.base import Client, Endpoints, Provider
 from connected_accounts.providers.registry import get_provider
-from connected_accounts.revoke.outbox import revoke_orphan
+from connected_accounts.revoke.disconnect import revoke_orphan
 from connected_accounts.sealing import unseal
 from connected_accounts.secret import clears_traceback_locals
-from connected_accounts.security import SecurityEvent
 from connected_accounts.tokens.endpoint import exchange_code, token_document
 from connected_accounts.tokens.identity import identify, with_claims
 
@@ -127,7 +126,8 @@ def _exchange_and_store(
         identity = identify(provider, endpoints, token)
         subject = identity.subject
         _refuse_unless_permitted(request, sent_at, again=True)  # the provider took its time
-        return store_connection(provider, endpoints, request, token, document, identity, sent_at)
+        authorized = Authorized(endpoints, token, document, identity, sent_at)
+        return store_connection(provider, request, authorized)
     except Exception as error:
         # Nobody will ever use this grant: it must not stay alive at the provider.
         revoke_orphan(provider, endpoints, request, document, subject=subject, at=sent_at)
@@ -147,24 +147,27 @@ def _exchange_with_any_client(
 ) -> tuple[Provider, TokenResponse]:
     """Exchange with the newest pair, or with an older one of the same client where the provider
     refuses that: a refused client has spent no code."""
+    if not clients:
+        raise InvalidState("settings_changed")  # no pair with that client id is left
     refused: list[int | None] = []
-    for client in clients:
-        bound = provider.bound(client=client)
-        try:
-            token = _exchange(bound, endpoints, request, code)
-        except ClientRejected:
-            refused.append(client.pk)
-            if client.registered:
-                retire(client.pk, sent_at)  # the next try registers anew
-            if client is clients[-1]:
-                note_refused(refused, sent_at)
-                raise
-        else:
-            if refused:
-                note_refused(refused, sent_at)
-                report(provider.alias, "client_rejected", now=sent_at)
-            return bound, token
-    raise InvalidState("settings_changed")  # no pair with that client id is left
+
+    def note(client: Client) -> None:
+        refused.append(client.pk)
+        if client.registered:
+            retire(client.pk, sent_at)  # the next try registers anew
+
+    def exchange(bound: Provider) -> tuple[Provider, TokenResponse]:
+        return bound, _exchange(bound, endpoints, request, code)
+
+    try:
+        bound, token = with_any_client(provider, clients, exchange, on_refused=note)
+    except ClientRejected:
+        note_refused(refused, sent_at)
+        raise
+    if refused:
+        note_refused(refused, sent_at)
+        report(provider.alias, "client_rejected", now=sent_at)
+    return bound, token
 
 
 @sensitive_variables()
@@ -251,11 +254,9 @@ def _exchange(
             request.code_verifier, purpose=VERIFIER_PURPOSE, bound_to=request.nonce_digest
         )
     except Undecryptable as error:
-        security.log(SecurityEvent.UNDECRYPTABLE, provider=provider.alias, reason=error.code)
-        Event.record(
-            Kind.UNDECRYPTABLE,
+        record_undecryptable(
+            error.code,
             at=timezone.now(),
-            detail=error.code,
             provider=request.provider,
             owner=request.owner_key,
         )

@@ -1,7 +1,7 @@
 """Storing what an authorization brought: a new account, or a new grant for one that is there."""
 
 import uuid
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -17,19 +17,27 @@ from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.owners import acted_for, owner_key
 from connected_accounts.provider_state.pauses import get_or_create_state, lock_state_row
 from connected_accounts.providers.base import Client, Endpoints, Identity, Provider
-from connected_accounts.revoke.outbox import queue_replaced
+from connected_accounts.revoke.disconnect import queue_replaced
 from connected_accounts.security import SecurityEvent
 from connected_accounts.tokens.lifetimes import grant_values
 
 
+@dataclass(frozen=True)
+class Authorized:
+    """A grant that the provider gave at ``sent_at``, and the identity that it is for. ``document``
+    is what is sealed of it."""
+
+    endpoints: Endpoints
+    token: TokenResponse
+    document: dict[str, Any] = field(repr=False)
+    identity: Identity
+    sent_at: datetime
+
+
 def store_connection(
     provider: Provider,
-    endpoints: Endpoints,
     request: AuthorizationRequest,
-    token: TokenResponse,
-    document: dict[str, Any],
-    identity: Identity,
-    sent_at: datetime,
+    authorized: Authorized,
     *,
     own_client: Client | None = None,
 ) -> tuple[ConnectedAccount, bool]:
@@ -40,26 +48,16 @@ def store_connection(
     Raises AuthorizationDenied (``other_account``, ``account_in_use``) where the identity may not be
     stored for this owner; nothing is changed then.
     """
-    identity = _as_known(request, identity)
-    seal_id = uuid.uuid4()
-    values = grant_values(provider, token, document, seal_id=seal_id, sent_at=sent_at) | {
-        "seal_id": seal_id,
-        "label": identity.label[:255],
-        "scopes_requested": request.scopes,
-        "scopes_granted": request.scopes if token.scope is None else list(token.scope),
-        "connected_at": sent_at,
-        "client_id": request.client_id,
-        "endpoint_fingerprint": endpoints.token_fingerprint(),
-        "inputs": request.inputs,
-    }
+    authorized = replace(authorized, identity=_as_known(request, authorized.identity))
+    values = _grant_columns(provider, request, authorized)
     try:
         account, created = retried(
-            lambda: _write(provider, request, identity, values, sent_at, own_client)
+            lambda: _write(provider, request, authorized, values, own_client)
         )
     except AuthorizationDenied as refused:
         Event.record(
             Kind.REFUSED,
-            at=sent_at,
+            at=authorized.sent_at,
             detail=refused.code,
             provider=request.provider,
             owner=request.owner_key,
@@ -75,28 +73,44 @@ def store_connection(
     return account, created
 
 
+def _grant_columns(
+    provider: Provider, request: AuthorizationRequest, authorized: Authorized
+) -> dict[str, Any]:
+    token, sent_at, seal_id = authorized.token, authorized.sent_at, uuid.uuid4()
+    return grant_values(provider, token, authorized.document, seal_id=seal_id, sent_at=sent_at) | {
+        "seal_id": seal_id,
+        "label": authorized.identity.label[:255],
+        "scopes_requested": request.scopes,
+        "scopes_granted": request.scopes if token.scope is None else list(token.scope),
+        "connected_at": sent_at,
+        "client_id": request.client_id,
+        "endpoint_fingerprint": authorized.endpoints.token_fingerprint(),
+        "inputs": request.inputs,
+    }
+
+
 def _write(
     provider: Provider,
     request: AuthorizationRequest,
-    identity: Identity,
+    authorized: Authorized,
     values: dict[str, Any],
-    at: datetime,
     own_client: Client | None,
 ) -> tuple[ConnectedAccount, bool]:
+    subject, at = authorized.identity.subject, authorized.sent_at
     if provider.config.exclusive:
         get_or_create_state(provider.alias)
     # durable: a host's transaction around this one could roll back a grant whose code is spent.
     with transaction.atomic(durable=True):
         if provider.config.exclusive:
             lock_state_row(provider.alias)
-        _refuse_identity(provider, request, identity)
+        _refuse_identity(provider, request, subject)
         if not provider.revokes_whole_authorization:
-            queue_replaced(request.owner_key, request.provider, identity.subject, at=at)
+            queue_replaced(request.owner_key, request.provider, subject, at=at)
         account, created = ConnectedAccount.objects.mark_connected(
             user=request.user if request.owner_key == owner_key(request.user) else None,
             owner=request.owner_key,
             provider=request.provider,
-            subject=identity.subject,
+            subject=subject,
             values=values,
         )
         if own_client is not None:
@@ -113,9 +127,9 @@ def _as_known(request: AuthorizationRequest, identity: Identity) -> Identity:
     return identity
 
 
-def _refuse_identity(provider: Provider, request: AuthorizationRequest, identity: Identity) -> None:
+def _refuse_identity(provider: Provider, request: AuthorizationRequest, subject: str) -> None:
     """Raise AuthorizationDenied where this identity may not be stored for this owner."""
-    subject_digest = digest(identity.subject)
+    subject_digest = digest(subject)
     if request.account is not None and request.account.subject_digest != subject_digest:
         raise AuthorizationDenied("other_account")
     if not provider.config.exclusive:

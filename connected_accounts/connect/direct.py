@@ -11,13 +11,12 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from connected_accounts.clients.credentials import with_client_in_use
-from connected_accounts.connect.authorization import requested_scopes
-from connected_accounts.connect.connection import store_connection
+from connected_accounts.connect.connection import Authorized, store_connection
+from connected_accounts.connect.intent import Intent, check_intent
 from connected_accounts.connect.refusals import logs_refusals
 from connected_accounts.database.transactions import in_sites_transaction
 from connected_accounts.exceptions import (
     ClientRejected,
-    ConfigurationError,
     ConnectedAccountsError,
     InvalidState,
     ReauthorizationRequired,
@@ -25,11 +24,10 @@ from connected_accounts.exceptions import (
 )
 from connected_accounts.models import AuthorizationRequest, ConnectedAccount
 from connected_accounts.oauth2.token import TokenResponse, read_token_response
-from connected_accounts.owners import key_to_connect_for, may_still_connect
-from connected_accounts.provider_state.pauses import get_or_create_state
+from connected_accounts.owners import may_still_connect
+from connected_accounts.provider_state.pauses import own_database_once
 from connected_accounts.providers.base import Client, Endpoints, Provider
-from connected_accounts.providers.inputs import CREDENTIALS, checked_inputs
-from connected_accounts.providers.registry import get_provider
+from connected_accounts.providers.inputs import CREDENTIALS
 from connected_accounts.secret import Secret
 
 REJECTED = (401, 403)
@@ -61,43 +59,49 @@ def connect_directly(
     """
     if in_sites_transaction():
         raise RuntimeError("connect_directly must not run inside a transaction.")
-    key = key_to_connect_for(user, owner)
-    if account is not None and (account.owner_key, account.provider) != (key, provider):
-        raise InvalidState("other_user")
-    service = get_provider(provider)
-    if service.grant_type == "authorization_code":
-        raise ConfigurationError("grant_type", "This provider is connected by authorization code.")
-    wanted = requested_scopes(service, scopes, account if keep_scopes else None)
-    texts = {name: _text(value) for name, value in values.items()}
-    texts = checked_inputs(service.asked_fields(for_site=user is None), texts)
-    inputs = {name: text for name, text in texts.items() if name not in CREDENTIALS}
-    service = _with_credentials(service.bound(inputs=inputs), texts, for_site=user is None)
-    endpoints = service.endpoints()
-    get_or_create_state(provider)  # from the first connection on, the database is this deployment's
-    sent_at = now or timezone.now()
+    intent = check_intent(
+        user=user,
+        alias=provider,
+        with_code=False,
+        entered={name: _text(value) for name, value in values.items()},
+        scopes=scopes,
+        account=account,
+        owner=owner,
+        keep_scopes=keep_scopes,
+    )
+    return _connect(intent, now or timezone.now())
+
+
+@sensitive_variables()
+def _connect(intent: Intent, sent_at: datetime) -> tuple[ConnectedAccount, bool]:
     from connected_accounts.tokens.endpoint import token_document  # loads requests
     from connected_accounts.tokens.identity import identify
 
-    row = AuthorizationRequest(
-        user=user,
-        owner_key=key,
-        provider=provider,
-        client_id=service.client.client_id,
-        scopes=wanted,
-        inputs=inputs,
-        account=account,
-    )
+    inputs = {name: text for name, text in intent.entered.items() if name not in CREDENTIALS}
+    provider = _with_credentials(intent.provider.bound(inputs=inputs), intent)
+    endpoints = provider.endpoints()
+    own_database_once(provider.alias)
     try:
-        token = _token(service, endpoints, texts, wanted)
-        identity = identify(service, endpoints, token)
+        token = _token(provider, endpoints, intent)
+        identity = identify(provider, endpoints, token)
     except ConnectedAccountsError as error:
         raise _as_credentials_error(error) from None
-    if user is not None and not may_still_connect(user, key):
+    if intent.user is not None and not may_still_connect(intent.user, intent.owner_key):
         raise InvalidState("not_permitted")  # the provider took its time
-    own = service.client if service.client.owned else None
-    document = token_document(token)
+    request = AuthorizationRequest(
+        user=intent.user,
+        owner_key=intent.owner_key,
+        provider=provider.alias,
+        client_id=provider.client.client_id,
+        scopes=intent.scopes,
+        inputs=inputs,
+        account=intent.account,
+    )
     return store_connection(
-        service, endpoints, row, token, document, identity, sent_at, own_client=own
+        provider,
+        request,
+        Authorized(endpoints, token, token_document(token), identity, sent_at),
+        own_client=provider.client if provider.client.owned else None,
     )
 
 
@@ -105,27 +109,26 @@ def _text(value: Any) -> str:
     return value.reveal() if isinstance(value, Secret) else str(value)
 
 
-def _with_credentials(service: Provider, texts: Mapping[str, str], *, for_site: bool) -> Provider:
-    if service.grant_type == "personal_token":
-        return service.bound(client=Client("", Secret("")))
-    if for_site:
-        return with_client_in_use(service)
-    own = Client(texts["client_id"], Secret(texts["client_secret"]), owned=True)
-    return service.bound(client=own)
+def _with_credentials(provider: Provider, intent: Intent) -> Provider:
+    if provider.grant_type == "personal_token":
+        return provider.bound(client=Client("", Secret("")))
+    if intent.user is None:
+        return with_client_in_use(provider)
+    secret = Secret(intent.entered["client_secret"])
+    return provider.bound(client=Client(intent.entered["client_id"], secret, owned=True))
 
 
-def _token(
-    service: Provider, endpoints: Endpoints, texts: Mapping[str, str], scopes: list[str]
-) -> TokenResponse:
-    if service.grant_type == "personal_token":
-        return read_token_response({"access_token": texts["personal_token"]})
+def _token(provider: Provider, endpoints: Endpoints, intent: Intent) -> TokenResponse:
+    if provider.grant_type == "personal_token":
+        return read_token_response({"access_token": intent.entered["personal_token"]})
     from connected_accounts.tokens.endpoint import exchange_client_credentials  # loads requests
 
-    return exchange_client_credentials(service, endpoints, scopes)
+    return exchange_client_credentials(provider, endpoints, intent.scopes)
 
 
 def _as_credentials_error(error: ConnectedAccountsError) -> ConnectedAccountsError:
-    """What a failure says of what was entered."""
+    """ClientRejected (``credentials``) where the provider does not accept what was entered; else
+    the failure itself."""
     refused = isinstance(error, ClientRejected | ReauthorizationRequired)
     status = getattr(error, "status", None)
     if refused or (isinstance(error, UnexpectedResponse) and status in REJECTED):

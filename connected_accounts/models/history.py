@@ -9,6 +9,7 @@ from typing import Protocol, Self
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from connected_accounts import security
 from connected_accounts.database.statements import insert_one
 from connected_accounts.models.managers import PrimaryManager
 from connected_accounts.sealing import SealedTextField
@@ -151,3 +152,16 @@ class Event(models.Model):
             "label": about.label if about else "",
         }
         insert_one(cls, values, using=using)
+
+
+def record_undecryptable(
+    code: str, about: About | None = None, *, at: datetime, provider: str = "", owner: str = ""
+) -> None:
+    """Say that a sealed value does not open, both in the security log and in an event."""
+    security.log(
+        security.SecurityEvent.UNDECRYPTABLE,
+        provider=about.provider if about else provider,
+        owner=about.owner_key if about else owner,
+        reason=code,
+    )
+    Event.record(Kind.UNDECRYPTABLE, about, at=at, detail=code, provider=provider, owner=owner)

@@ -16,7 +16,6 @@ import requests
 from connected_accounts.conf import is_safe_url
 from connected_accounts.exceptions import (
     ConfigurationError,
-    ProviderUnavailable,
     UnexpectedResponse,
 )
 from connected_accounts.oauth2 import transport
@@ -87,8 +86,7 @@ def _fetch(base: str, place: str, listed: Collection[str], public: bool) -> tran
     url = base + place
     for _ in range(MAX_HOPS + 1):
         answer = transport.fetch(requests.Request("GET", url), public=public)
-        if answer.status == 429 or answer.status >= 500:
-            raise ProviderUnavailable(f"status_{answer.status}", status=answer.status, sent=False)
+        answer.raise_if_unavailable(sent=False)
         if answer.status not in REDIRECTS:
             return answer
         try:
@@ -180,7 +178,8 @@ def _text(value: Any) -> str:
     scheme, _, rest = value.strip().rpartition("://") if "?" not in value else ("", "", "")
     if not rest:
         return value.strip()
-    return f"{scheme}://" * bool(scheme) + re.sub("//+", "/", rest)
+    rest = re.sub("//+", "/", rest)
+    return f"{scheme}://{rest}" if scheme else rest
 
 
 def _https(url: str) -> str:

@@ -96,7 +96,7 @@ def _fetch_all(issuer: str) -> tuple[Mapping[str, Any], float]:
     age, trouble = MAX_AGE, False
     for address in _addresses(issuer):
         answer = transport.fetch(requests.Request("GET", address))
-        trouble = trouble or answer.status == 429 or answer.status >= 500
+        trouble = trouble or answer.is_unavailable
         document = parse_json_object(answer.body) if answer.status == 200 else None
         if document is None:
             continue

@@ -11,11 +11,7 @@ from requests_oauthlib import OAuth2Session
 from urllib3.util import parse_url
 
 from connected_accounts import conf, security
-from connected_accounts.exceptions import (
-    ConfigurationError,
-    ProviderUnavailable,
-    UnexpectedResponse,
-)
+from connected_accounts.exceptions import ConfigurationError, UnexpectedResponse
 from connected_accounts.oauth2 import transport
 from connected_accounts.oauth2.token import parse_json
 from connected_accounts.oauth2.wire import public_only as only_public
@@ -225,10 +221,7 @@ class ProviderSession(OAuth2Session):
         else:
             request.headers["Authorization"] = f"Bearer {self._access_token().reveal()}"
         answer = transport.fetch(request, public=self._public_only)
-        if answer.status == 429 or answer.status >= 500:
-            raise ProviderUnavailable(
-                f"status_{answer.status}", status=answer.status, retry_after=answer.retry_after()
-            )
+        answer.raise_if_unavailable()
         if not 200 <= answer.status < 300:
             raise UnexpectedResponse(f"status_{answer.status}", status=answer.status)
         return parse_json(answer.body)

@@ -49,6 +49,11 @@ def _after(moment: datetime, seconds: int | None) -> datetime | None:
     return None if seconds is None else moment + timedelta(seconds=seconds)
 
 
+def is_unavailable(status: int) -> bool:
+    """Whether a status says that the server serves nobody just now: 429 (RFC 6585 4) or 5xx."""
+    return status == 429 or status >= 500
+
+
 def parse_json(body: bytes) -> Any:
     """Decode a JSON body, whatever it is labelled. Raises UnexpectedResponse (``not_json``).
 

@@ -24,6 +24,7 @@ from connected_accounts.exceptions import (
     ProviderUnavailable,
     UnexpectedResponse,
 )
+from connected_accounts.oauth2.token import is_unavailable
 from connected_accounts.oauth2.wire import (
     Call,
     HTTPPool,
@@ -42,11 +43,25 @@ USER_AGENT: Final = "django-connected-accounts"
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back, unjudged. ``body`` is hidden from repr: it may hold tokens."""
+    """The response, unjudged. ``body`` is hidden from repr: it may hold tokens."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
+
+    @property
+    def is_unavailable(self) -> bool:
+        return is_unavailable(self.status)
+
+    def raise_if_unavailable(self, *, sent: bool = True) -> None:
+        """Raise ProviderUnavailable (``status_503`` or the like) for a 429 or 5xx."""
+        if self.is_unavailable:
+            raise ProviderUnavailable(
+                f"status_{self.status}",
+                status=self.status,
+                retry_after=self.retry_after(),
+                sent=sent,
+            )
 
     def retry_after(self, now: datetime | None = None) -> float | None:
         """Seconds to wait by the ``Retry-After`` header (RFC 9110 10.2.3), from 1 to 3600."""

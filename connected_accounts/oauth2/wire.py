@@ -33,14 +33,15 @@ class PrivateAddress(OSError):
 def public_only(wanted: bool) -> Iterator[None]:
     """Refuse, in this thread, connections to any but public addresses, if ``wanted``.
 
-    Looked at is the address that the connection was made to, so that a name which leads elsewhere
-    the second time it is looked up gains nothing. Nothing has been sent by then.
+    The peer's address of the open connection is checked, not the name, so that a second DNS answer
+    gains nothing. Nothing has been sent by then.
     """
+    before = getattr(current, "public_only", False)
     current.public_only = wanted
     try:
         yield
     finally:
-        current.public_only = False
+        current.public_only = before
 
 
 def _check_peer(sock: socket.socket) -> None:
@@ -90,11 +91,7 @@ class Call:
 
 
 class Watchdog:
-    """A thread that cuts the sockets of calls that are past their deadline.
-
-    requests' and urllib3's time-outs are per read: a server that drips a byte a second, headers
-    included, would hold a worker for ever.
-    """
+    """A thread that cuts the sockets of calls that are past their deadline."""
 
     def __init__(self) -> None:
         self._calls: set[Call] = set()
@@ -128,8 +125,8 @@ class Watchdog:
 
 
 class _NoMangledHeaders(logging.Filter):
-    """Keeps urllib3 from logging, as a warning, what it could not read of an answer to us: where
-    the line between headers and body is missing, that is the body."""
+    """urllib3 logs headers that it cannot parse. If the blank line is missing, that is the body,
+    so it is kept out of the log."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         kind = record.exc_info[0] if isinstance(record.exc_info, tuple) else None

@@ -8,9 +8,11 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
 from typing import Any, Final
 
 from connected_accounts import security
+from connected_accounts.database.batches import in_batches
 from connected_accounts.exceptions import ConnectedAccountsError
 from connected_accounts.models import ConnectedAccount, Outcome, Reason, Revocation, Status
 from connected_accounts.providers.base import Provider
@@ -32,7 +34,7 @@ class Moved:
 def moved(alias: str) -> Moved:
     """What ``confirm_endpoints`` would confirm. Changes nothing and sends no token."""
     found = Moved()
-    for _, _, hosts, _ in _elsewhere(alias, found):
+    for _, _, hosts, _ in _rows_with_other_hosts(alias, found):
         found.hosts[hosts] += 1
     return found
 
@@ -41,7 +43,7 @@ def confirm_endpoints(alias: str, *, hosts: set[str], now: datetime) -> int:
     """Let the tokens of a provider go to ``hosts``, each an entry of ``Moved.hosts``; return how
     many rows were changed. Accounts that had ended for it are refreshed next."""
     changed = 0
-    for row, before, new, after in _elsewhere(alias, Moved()):
+    for row, before, new, after in _rows_with_other_hosts(alias, Moved()):
         if new not in hosts:
             continue  # it came up after the operator was asked
         same: Any = type(row)._default_manager.filter(pk=row.pk)
@@ -53,8 +55,8 @@ def confirm_endpoints(alias: str, *, hosts: set[str], now: datetime) -> int:
     return changed
 
 
-def _elsewhere(
-    alias: str, told: Moved
+def _rows_with_other_hosts(
+    alias: str, moved_rows: Moved
 ) -> Iterator[tuple[ConnectedAccount | Revocation, str, str, str]]:
     """Every row whose hosts are not those of today: it, its fingerprint, the hosts, theirs."""
     provider = get_provider(alias)
@@ -64,22 +66,17 @@ def _elsewhere(
     known: dict[str, tuple[str, str] | None] = {}
     rows: tuple[Any, ...] = (accounts, owed)
     for queryset in rows:
-        for row in _in_batches(queryset.only("endpoint_fingerprint", "inputs").order_by("pk")):
+        for row in chain.from_iterable(
+            in_batches(queryset.only("endpoint_fingerprint", "inputs"), BATCH)
+        ):
             key = repr(sorted(row.inputs.items()))
             if key not in known:
                 known[key] = _today(provider, row.inputs)
             today = known[key]
             if today is None:
-                told.unknown += 1
+                moved_rows.unknown += 1
             elif row.endpoint_fingerprint != today[1]:
                 yield row, row.endpoint_fingerprint, *today
-
-
-def _in_batches(rows: Any) -> Iterator[Any]:
-    last = 0
-    while batch := list(rows.filter(pk__gt=last)[:BATCH]):
-        yield from batch
-        last = batch[-1].pk
 
 
 def _today(provider: Provider, inputs: dict[str, str]) -> tuple[str, str] | None:

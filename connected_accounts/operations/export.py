@@ -27,8 +27,20 @@ PARTS: Final[dict[str, type[models.Model]]] = {
 DONE_BY_SOMEBODY: Final = (Kind.CONNECTED, Kind.RECONNECTED, Kind.DISCONNECTED)
 # Says nothing about the person: digests, and what workers agree on.
 INTERNAL: Final = frozenset(
-    {"seal_id", "generation", "lease_holder", "lease_until", "nonce_digest", "browser_digest"}
-    | {"oidc_nonce", "subject_digest", "endpoint_fingerprint", "owner_key", "user", "account"}
+    {
+        "account",
+        "browser_digest",
+        "endpoint_fingerprint",
+        "generation",
+        "lease_holder",
+        "lease_until",
+        "nonce_digest",
+        "oidc_nonce",
+        "owner_key",
+        "seal_id",
+        "subject_digest",
+        "user",
+    }
 )
 
 

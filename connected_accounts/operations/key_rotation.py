@@ -8,10 +8,12 @@ already is not read again: an interrupted run goes on where it stopped.
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any, Final, cast
 
 from django.db import connections, models, router, transaction
 
+from connected_accounts.database.batches import in_batches
 from connected_accounts.database.locks import retried
 from connected_accounts.exceptions import Undecryptable
 from connected_accounts.operations.keys_in_use import SEALED, count_by_key, sealed_rows
@@ -44,16 +46,10 @@ def rekey(*, dry_run: bool = False) -> Iterator[Rekeyed]:
     figures.to_do = sum(figures.by_key.values()) - figures.by_key[newest]
     yield figures
     for model, column in SEALED:
-        last = 0
-        while rows := _batch(model, column, newest, last):
-            last = rows[-1][0]
+        old = sealed_rows(model, column).exclude(sealed_by=newest).values_list("pk", column)
+        for rows in in_batches(old, BATCH, pk_of=itemgetter(0)):
             _rekey_batch(model, column, rows, figures, dry_run)
             yield figures
-
-
-def _batch(model: type[models.Model], column: str, newest: str, after: int) -> list[Any]:
-    old = sealed_rows(model, column).filter(pk__gt=after).exclude(sealed_by=newest).order_by("pk")
-    return list(old.values_list("pk", column)[:BATCH])
 
 
 def _rekey_batch(

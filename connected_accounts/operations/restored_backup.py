@@ -1,17 +1,16 @@
 """After a backup was restored: what was refreshed since is lost, and its tokens are spent."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
 from django.db.models import Q
 
-from connected_accounts import security, signals
+from connected_accounts.database.batches import in_batches
 from connected_accounts.exceptions import Undecryptable
-from connected_accounts.models import ConnectedAccount, Event, Kind, Reason
-from connected_accounts.models.querysets import ConnectedAccountQuerySet
-from connected_accounts.security import SecurityEvent
+from connected_accounts.models import ConnectedAccount, Reason
+from connected_accounts.refresh.grant_end import end_grant
 from connected_accounts.use.tokens import MARGIN
 
 logger = logging.getLogger("connected_accounts")
@@ -36,31 +35,14 @@ def end_lost_rotations(
     spent = Q(refresh_at__lte=until) | Q(expires_at__lte=until + MARGIN)
     spent |= Q(lease_holder__isnull=False)
     ended = 0
-    for account in _in_batches(accounts if every else accounts.filter(spent)):
-        if not _may_be_spent(account) or not account.mark_reconnect_required(Reason.ROTATION_LOST):
-            continue
-        ended += 1
-        Event.record(Kind.RECONNECT_REQUIRED, account, at=now, detail=Reason.ROTATION_LOST)
-        security.log(
-            SecurityEvent.RECONNECT_REQUIRED,
-            provider=account.provider,
-            owner=account.owner_key,
-            account=account.pk,
-            reason=Reason.ROTATION_LOST.value,
-        )
-        signals.reconnect_required.send_robust(
-            ConnectedAccount, account=account, reason=Reason.ROTATION_LOST.value
-        )
+    affected = accounts if every else accounts.filter(spent)
+    for batch in in_batches(affected.with_token(), BATCH):
+        for account in batch:
+            if _may_be_spent(account) and end_grant(account, Reason.ROTATION_LOST, at=now):
+                ended += 1
     if ended:
         logger.warning("restored backup: ended=%d reason=%s", ended, Reason.ROTATION_LOST.value)
     return ended, accounts.mark_unresolved(since=until)
-
-
-def _in_batches(accounts: ConnectedAccountQuerySet) -> Iterator[ConnectedAccount]:
-    last = 0
-    while batch := list(accounts.with_token().filter(pk__gt=last).order_by("pk")[:BATCH]):
-        yield from batch
-        last = batch[-1].pk
 
 
 def _may_be_spent(account: ConnectedAccount) -> bool:

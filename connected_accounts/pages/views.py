@@ -15,7 +15,7 @@ from django.views.decorators.debug import sensitive_post_parameters, sensitive_v
 
 from connected_accounts import services
 from connected_accounts.clients.credentials import connectable
-from connected_accounts.connect.authorization import requested_scopes
+from connected_accounts.connect.intent import requested_scopes
 from connected_accounts.exceptions import (
     ClientRejected,
     ConfigurationError,

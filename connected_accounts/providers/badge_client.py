@@ -20,10 +20,10 @@ DESCRIPTION: Final[Mapping[str, str]] = {
 def client_description(options: Mapping[str, Any], redirect_uri: str) -> dict[str, str]:
     """Both specifications want every field, and all addresses on the redirect URI's host."""
     site = urljoin(redirect_uri, "/")
-    told = {name: options[name] or site for name in ADDRESSES}
+    description = {name: options[name] or site for name in ADDRESSES}
     # A host may fetch it while it answers (badgr-server does, PNG or SVG; seen).
     logo = urljoin(site, static("connected_accounts/client.svg"))
-    return told | {
+    return description | {
         "logo_uri": options["logo_uri"] or logo,
         "client_name": options["client_name"] or urlsplit(site).hostname or "",
         "software_id": options["software_id"],

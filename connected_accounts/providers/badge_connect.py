@@ -19,10 +19,9 @@ from connected_accounts.exceptions import (
 from connected_accounts.oauth2.token import seconds
 from connected_accounts.providers.badge_client import DESCRIPTION, client_description
 from connected_accounts.providers.badge_hosts import base_of, host_faults, is_its_own, is_local
-from connected_accounts.providers.base import ENDPOINT_NAMES, Endpoints, Identity, Provider
-from connected_accounts.providers.endpoints import as_origin
+from connected_accounts.providers.base import Endpoints, Identity, Provider
+from connected_accounts.providers.endpoints import ENDPOINT_NAMES, as_origin
 from connected_accounts.providers.inputs import ConnectField
-from connected_accounts.providers.options import wrongly_typed
 
 if TYPE_CHECKING:
     from connected_accounts.oauth2.session import ProviderSession
@@ -79,13 +78,9 @@ class BadgeConnect(Provider):
 
     @classmethod
     def problems(cls, config: ProviderConfig) -> Iterator[Problem]:
-        if not wrongly_typed(cls, config, frozenset()):
-            faults = list(host_faults({**cls.own_options, **config.options}))
-            where = f"CONNECTED_ACCOUNTS['PROVIDERS'][{config.alias!r}]['OPTIONS']"
-            yield from (Problem("E017", f"{where}{text}", hint) for text, hint in faults)
-            if faults:
-                return
-        yield from super().problems(config)
+        where = f"CONNECTED_ACCOUNTS['PROVIDERS'][{config.alias!r}]['OPTIONS']"
+        for text, hint in host_faults({**cls.own_options, **config.options}):
+            yield Problem("E017", f"{where}{text}", hint)
 
     def connect_field(self, name: str) -> ConnectField:
         if name != "host":
@@ -97,13 +92,15 @@ class BadgeConnect(Provider):
         return tuple(self.options["hosts"])
 
     def known_endpoints(self) -> Endpoints:
+        if any(host_faults(self.options)):
+            raise ConfigurationError("inputs", "OPTIONS['hosts'] does not name usable hosts.")
         base = base_of(next(filter(is_local, self.hosts), self.hosts[0]))
         named = {n: self.config.options[n] for n in ENDPOINT_NAMES if n in self.config.options}
         return Endpoints(**{"token_endpoint": base, "registration_endpoint": base} | named)
 
     def resolve_endpoints(self, inputs: Mapping[str, str]) -> Endpoints:
-        told = self._description(inputs.get("host", ""))
-        named = {name: told.get(name, "") for name in ENDPOINT_NAMES}
+        description = self._description(inputs.get("host", ""))
+        named = {name: description.get(name, "") for name in ENDPOINT_NAMES}
         return Endpoints(**named, public_only=not is_local(inputs["host"]))
 
     def _description(self, host: str) -> Mapping[str, Any]:
@@ -127,8 +124,8 @@ class BadgeConnect(Provider):
         return asked
 
     def registration(self, redirect_uri: str, scopes: list[str]) -> dict[str, Any]:
-        told = client_description(self.options, redirect_uri)
-        return super().registration(redirect_uri, scopes) | told
+        description = client_description(self.options, redirect_uri)
+        return super().registration(redirect_uri, scopes) | description
 
     def classify_error(self, status: int, payload: Mapping[str, Any]) -> ConnectedAccountsError:
         if status == 429:  # badgr-server tells the wait in the body (seen)
@@ -143,9 +140,10 @@ class BadgeConnect(Provider):
             listed = document.get("results")  # where badgr-server has it (seen), without an id
             listed = listed[0] if isinstance(listed, list) and listed else None
             document = document.get("profile") or listed or document
-        told = document if isinstance(document, dict) else {}
+        profile = document if isinstance(document, dict) else {}
         address, name, email = (
-            told[key] if isinstance(told.get(key), str) else "" for key in ("id", "name", "email")
+            profile[key] if isinstance(profile.get(key), str) else ""
+            for key in ("id", "name", "email")
         )
         if not (address or email):
             raise UnexpectedResponse("no_identity")

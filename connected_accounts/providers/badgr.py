@@ -80,7 +80,6 @@ class Badgr(Provider):
                 f"region is one of {', '.join(REGIONS)}; brand is badgr or parchment; for a server "
                 "of your own write ui_base and api_base.",
             )
-        yield from super().problems(config)
 
     def resolve_endpoints(self, inputs: Mapping[str, str]) -> Endpoints:
         ui_host, api_host = hosts(self.options["brand"], self.options["region"])

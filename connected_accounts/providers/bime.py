@@ -88,7 +88,6 @@ class Bime(Provider):
                 "no {account}.",
                 'Write where an account is, such as "https://{account}.bime.io".',
             )
-        yield from super().problems(config)
 
     def connect_field(self, name: str) -> ConnectField:
         if name == "account":

@@ -85,7 +85,6 @@ class BitBadges(Provider):
 
     @classmethod
     def problems(cls, config: ProviderConfig) -> Iterator[Problem]:
-        yield from super().problems(config)
         if config.options.get("dialect", "siwbb") not in ("siwbb", "oauth"):
             yield Problem(
                 "E011",

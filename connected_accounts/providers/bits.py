@@ -77,7 +77,6 @@ class Bits(Provider):
 
     @classmethod
     def problems(cls, config: ProviderConfig) -> Iterator[Problem]:
-        yield from super().problems(config)
         if SESSION in config.optional_scopes:
             yield Problem(
                 "E011",

@@ -6,7 +6,8 @@ from urllib.parse import urlsplit
 
 from connected_accounts.conf import Problem, ProviderConfig, is_safe_url
 from connected_accounts.exceptions import ProviderError, UnexpectedResponse
-from connected_accounts.providers.base import ENDPOINT_NAMES, Endpoints, Identity, Provider
+from connected_accounts.providers.base import Endpoints, Identity, Provider
+from connected_accounts.providers.endpoints import ENDPOINT_NAMES
 
 if TYPE_CHECKING:
     from connected_accounts.oauth2.session import ProviderSession
@@ -39,7 +40,7 @@ class OAuth2(Provider):
         where = f"CONNECTED_ACCOUNTS['PROVIDERS'][{config.alias!r}]['OPTIONS']"
         options = config.options
         issuer = options.get("issuer")
-        # An unknown grant type is told by another check.
+        # Another check reports an unknown grant type.
         needed = NEEDED.get(str(options.get("grant_type", cls.grant_type)), ())
         if not issuer and not all(map(options.get, needed)):
             yield Problem(
@@ -59,7 +60,6 @@ class OAuth2(Provider):
                 f"{where} does not say where to ask whose an account is: nobody can connect.",
                 'Write userinfo_endpoint, or "identity_source": "token_response".',
             )
-        yield from super().problems(config)
 
     @classmethod
     def _asks_userinfo(cls, options: Mapping[str, Any]) -> bool:
@@ -77,14 +77,14 @@ class OAuth2(Provider):
         needed = NEEDED[self.grant_type]
         enough = all(getattr(declared, name) for name in needed)
         try:
-            told = server_metadata(declared.issuer)
+            metadata = server_metadata(declared.issuer)
         except ProviderError:
             if not enough:
                 raise
             return declared
-        self._take_over(told)
+        self._adopt_metadata(metadata)
         found: dict[str, Any] = {
-            name: getattr(declared, name) or _endpoint(told.get(name), declared.issuer)
+            name: getattr(declared, name) or _endpoint(metadata.get(name), declared.issuer)
             for name in ENDPOINT_NAMES
             # A site registers itself only where its settings say so.
             if name != "registration_endpoint"
@@ -96,20 +96,22 @@ class OAuth2(Provider):
         found["registration_endpoint"] = declared.registration_endpoint
         return Endpoints(**found, discovered=not enough)
 
-    def _take_over(self, told: Mapping[str, Any]) -> None:
+    def _adopt_metadata(self, metadata: Mapping[str, Any]) -> None:
         """Fill in what settings leave open from what the server says of itself (RFC 8414 2)."""
         options = self.config.options
-        methods = told.get("token_endpoint_auth_methods_supported")
+        methods = metadata.get("token_endpoint_auth_methods_supported")
         if "token_endpoint_auth_method" not in options:
             known = ["client_secret_basic", "client_secret_post", "none"]
             offered = [m for m in known if m in methods] if isinstance(methods, list) else known
             public = not self.client.client_secret.reveal()
             self.token_endpoint_auth_method = "none" if public else (offered or known)[0]
-        challenges = told.get("code_challenge_methods_supported")
+        challenges = metadata.get("code_challenge_methods_supported")
         if "code_challenge_method" not in options and isinstance(challenges, list):
             self.code_challenge_method = "S256" if "S256" in challenges else ""
         if "iss_required" not in options:
-            self.iss_required = told.get("authorization_response_iss_parameter_supported") is True
+            self.iss_required = (
+                metadata.get("authorization_response_iss_parameter_supported") is True
+            )
 
     def fetch_identity(self, session: "ProviderSession | None", token: "TokenResponse") -> Identity:
         document: Any = token.claims
@@ -129,8 +131,8 @@ class OAuth2(Provider):
             return token.claims
         document = session.fetch("GET", endpoint)
         claimed = token.claims.get("sub")
-        told = document.get("sub") if isinstance(document, dict) else None
-        if claimed is not None and told is not None and told != claimed:
+        answered = document.get("sub") if isinstance(document, dict) else None
+        if claimed is not None and answered is not None and answered != claimed:
             # OpenID Connect Core 5.3.2: another person's answer must not be used.
             raise UnexpectedResponse("userinfo_sub")
         return document

@@ -1,14 +1,12 @@
 """The checks of a provider's entry in settings: names, types, choices and addresses of OPTIONS."""
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from connected_accounts.conf import Problem, ProviderConfig, is_safe_url
 from connected_accounts.exceptions import ConfigurationError
-from connected_accounts.providers.endpoints import ENDPOINT_NAMES, as_origin
-
-if TYPE_CHECKING:
-    from connected_accounts.providers.base import Provider
+from connected_accounts.providers.base import DECLARED, Provider
+from connected_accounts.providers.endpoints import ENDPOINT_NAMES, Endpoints, as_origin
 
 # Parameters of the authorization request that are ours alone (RFC 6749 4.1.1, RFC 7636, OIDC).
 RESERVED_PARAMS: Final = frozenset(
@@ -21,8 +19,12 @@ RESERVED_PARAMS: Final = frozenset(
         "scope",
         "nonce",
         "iss",
+        "code_challenge",
+        "code_challenge_method",
+        "request",
+        "request_uri",
+        "client_secret",
     }
-    | {"code_challenge", "code_challenge_method", "request", "request_uri", "client_secret"}
 )
 CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "grant_type": ("authorization_code", "client_credentials", "personal_token"),
@@ -40,78 +42,111 @@ CHOICES: Final[dict[str, tuple[str, ...]]] = {
 }
 
 
-def option_problems(
-    backend: "type[Provider]", config: ProviderConfig, declared: frozenset[str]
-) -> Iterator[Problem]:
-    """Every fault that shows without making the provider; its values are looked at after that."""
-    where = f"CONNECTED_ACCOUNTS['PROVIDERS'][{config.alias!r}]"
-    for key in sorted(set(config.options) - declared - set(backend.own_options), key=str):
-        own = ", ".join([*backend.own_options, "or a declared value of the provider"])
+def problems(backend: type[Provider], config: ProviderConfig) -> Iterator[Problem]:
+    """Every fault of one entry in settings that shows without the network: names and types in
+    OPTIONS; then, if the types are right, what the backend itself finds, and the values, whoever
+    declared them."""
+    yield from _unknown_options(backend, config)
+    wrong_types = list(_wrong_types(backend, config))
+    yield from wrong_types
+    if wrong_types:
+        return
+    found_by_backend = list(backend.problems(config))
+    yield from found_by_backend
+    provider = backend(config)
+    yield from _wrong_choices(provider)
+    yield from _reserved_params(provider)
+    yield from _address_problems(provider, is_explained=bool(found_by_backend))
+
+
+def _where(config: ProviderConfig) -> str:
+    return f"CONNECTED_ACCOUNTS['PROVIDERS'][{config.alias!r}]"
+
+
+def _unknown_options(backend: type[Provider], config: ProviderConfig) -> Iterator[Problem]:
+    own = ", ".join([*backend.own_options, "or a declared value of the provider"])
+    for key in sorted(set(config.options) - DECLARED - set(backend.own_options), key=str):
         yield Problem(
-            "E011", f"{where}['OPTIONS'] has an unknown key {key!r}.", f"Known are: {own}."
-        )
-    for name in wrongly_typed(backend, config, declared):
-        expected = type(typed_options(backend, declared)[name]).__name__
-        yield Problem(
-            "E011", f"{where}['OPTIONS'][{name!r}] has the wrong type.", f"Write a {expected}."
+            "E011",
+            f"{_where(config)}['OPTIONS'] has an unknown key {key!r}.",
+            f"Known are: {own}.",
         )
 
 
-def wrongly_typed(
-    backend: "type[Provider]", config: ProviderConfig, declared: frozenset[str]
-) -> list[str]:
-    return [
-        name
-        for name, default in typed_options(backend, declared).items()
-        if name in config.options and not _is_like(default, config.options[name])
-    ]
+def _wrong_types(backend: type[Provider], config: ProviderConfig) -> Iterator[Problem]:
+    for name, default in typed_options(backend).items():
+        if name in config.options and not _is_like(default, config.options[name]):
+            yield Problem(
+                "E011",
+                f"{_where(config)}['OPTIONS'][{name!r}] has the wrong type.",
+                f"Write a {type(default).__name__}.",
+            )
 
 
-def typed_options(backend: "type[Provider]", declared: frozenset[str]) -> dict[str, Any]:
-    return {name: getattr(backend, name) for name in declared} | {
+def typed_options(backend: type[Provider]) -> dict[str, Any]:
+    """The options whose default shows the type, with that default."""
+    return {name: getattr(backend, name) for name in DECLARED} | {
         name: default for name, default in backend.own_options.items() if default is not None
     }
 
 
-def value_problems(provider: "Provider") -> Iterator[Problem]:
-    """Faults of the values, whoever declared them."""
-    where = f"CONNECTED_ACCOUNTS['PROVIDERS'][{provider.alias!r}]"
+def _wrong_choices(provider: Provider) -> Iterator[Problem]:
     for name, allowed in CHOICES.items():
         if getattr(provider, name) not in allowed:
             yield Problem(
                 "E011",
-                f"{where}['OPTIONS'][{name!r}] is {getattr(provider, name)!r}.",
+                f"{_where(provider.config)}['OPTIONS'][{name!r}] is {getattr(provider, name)!r}.",
                 f"Write one of: {', '.join(map(repr, allowed))}.",
             )
+
+
+def _reserved_params(provider: Provider) -> Iterator[Problem]:
     params = {*provider.authorization_params, *provider.reconnect_params}
     for name in sorted(RESERVED_PARAMS & params):
         yield Problem(
             "E013",
-            f"{where}: authorization_params may not set {name!r}.",
+            f"{_where(provider.config)}: authorization_params may not set {name!r}.",
             "Remove it: this parameter is made by the flow itself.",
         )
+
+
+def _address_problems(provider: Provider, *, is_explained: bool) -> Iterator[Problem]:
+    """``is_explained``: the backend has said what is wrong, if its addresses cannot be told."""
     try:
         known = provider.known_endpoints()
     except ConfigurationError:
-        yield Problem(
-            "E012",
-            f"{where}: an address holds a name in braces that nobody is asked for.",
-            "Known are those of connect_fields: " + (", ".join(provider.connect_fields) or "none"),
-        )
+        if not is_explained:
+            yield Problem(
+                "E012",
+                f"{_where(provider.config)}: an address holds a name in braces that nobody is "
+                "asked for.",
+                "Known are those of connect_fields: "
+                + (", ".join(provider.connect_fields) or "none"),
+            )
         return
+    yield from _unsafe_addresses(provider, known)
+    yield from _client_problems(provider, known)
+
+
+def _unsafe_addresses(provider: Provider, known: Endpoints) -> Iterator[Problem]:
     named = [(name, getattr(known, name)) for name in ENDPOINT_NAMES]
     hosts = [("api_hosts", as_origin(host)) for host in provider.api_hosts]
     for name, url in [*named, *hosts]:
         if url and not is_safe_url(url):
             yield Problem(
                 "E012",
-                f"{where}: {name} is {url!r}, which is neither https nor a loopback address.",
+                f"{_where(provider.config)}: {name} is {url!r}, which is neither https nor a "
+                "loopback address.",
                 "Write an https URL; plain http is for http://127.0.0.1 or http://[::1] only.",
             )
+
+
+def _client_problems(provider: Provider, known: Endpoints) -> Iterator[Problem]:
+    where = f"{_where(provider.config)}['CLIENT_ID']"
     if ":" in provider.config.client_id and provider.splits_client_at_colon:
         yield Problem(
             "E018",
-            f"{where}['CLIENT_ID'] holds a colon, which this provider's way of Basic cannot send.",
+            f"{where} holds a colon, which this provider's way of Basic cannot send.",
             'Set OPTIONS["basic_auth_encoding"] to "form", if the provider decodes it.',
         )
     # E009 was an error for the same; it is retired, since an admin may enter the client.
@@ -119,7 +154,7 @@ def value_problems(provider: "Provider") -> Iterator[Problem]:
     if needs_client and provider.grant_type == "authorization_code":
         yield Problem(
             "W004",
-            f"{where}['CLIENT_ID'] is empty.",
+            f"{where} is empty.",
             "Write the client id that the provider gave the site; often an environment variable "
             "is missing. Nobody can connect until it stands there, or an admin has entered it "
             "under “Provider clients”.",

@@ -9,6 +9,7 @@ from django.utils.module_loading import import_string
 from connected_accounts import conf
 from connected_accounts.conf import Problem, ProviderConfig
 from connected_accounts.exceptions import ConfigurationError
+from connected_accounts.providers import options
 from connected_accounts.providers.base import Provider
 
 __all__ = ["get_provider", "get_providers"]
@@ -27,7 +28,7 @@ def get_provider(alias: str) -> Provider:
     found, problem = _import_backend(config)
     if found is None:
         raise _as_error(problem)
-    for problem in found.problems(config):
+    for problem in options.problems(found, config):
         if problem.id.startswith("E"):
             raise _as_error(problem)
     if entry is not None:
@@ -63,7 +64,7 @@ def problems() -> Iterator[Problem]:
             if backend is None:
                 yield problem
             else:
-                yield from backend.problems(config)
+                yield from options.problems(backend, config)
 
 
 def _import_backend(config: ProviderConfig) -> tuple[type[Provider] | None, Problem]:

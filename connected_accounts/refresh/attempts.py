@@ -4,7 +4,6 @@ The one path to the token endpoint's refresh grant. ``claim`` and ``settle`` tal
 ``ask`` to the network, and never both: no transaction and no lock is open during a call.
 """
 
-import logging
 import time
 import uuid
 from collections.abc import Collection
@@ -13,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from connected_accounts import conf
-from connected_accounts.clients.credentials import KnownClients, known_clients
+from connected_accounts.clients.credentials import KnownClients, known_clients, with_any_client
 from connected_accounts.exceptions import (
     ClientRejected,
     ConnectedAccountsError,
@@ -26,9 +25,8 @@ from connected_accounts.exceptions import (
 from connected_accounts.models import ConnectedAccount, Reason
 from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.providers.base import Client, Endpoints, Provider
+from connected_accounts.providers.hooks import call_hook
 from connected_accounts.tokens.endpoint import exchange_client_credentials, exchange_refresh_token
-
-logger = logging.getLogger("connected_accounts")
 
 LEASE_MARGIN: Final = 30.0  # seconds to store in, after the deadline of the call
 
@@ -40,7 +38,7 @@ REPLAY_PAUSE: Final = 1.0  # seconds until a lost answer is asked for again, in 
 RefreshResult = TokenResponse | ConnectedAccountsError
 
 
-@dataclass
+@dataclass(eq=False)  # an attempt is itself
 class Attempt:
     """A claimed account and what is needed to refresh it. ``replay``: an earlier attempt's answer
     is unknown, so the refresh token may have been spent already. ``clients`` may serve it, the
@@ -110,16 +108,13 @@ def prepare(attempt: Attempt) -> ConnectedAccountsError | None:
     scopes = account.scopes_granted if isinstance(account.scopes_granted, list) else []
     account.scopes_granted = [scope for scope in scopes if isinstance(scope, str)]
     try:
-        attempt.provider = attempt.provider.bound(inputs=account.inputs)
-        attempt.endpoints = attempt.provider.endpoints()
+        # A backend's hook, and inputs of a shape that it may not expect.
+        call_hook("refresh", lambda: _find_endpoints(attempt))
     except ProviderError as error:
         error.sent = False  # its metadata cannot be had at the moment
         return error
     except ConnectedAccountsError as error:
         return UnexpectedResponse(error.code, sent=False)
-    except Exception as error:  # a backend's hook, or inputs of a shape that it did not expect
-        logger.error("refresh hook failed: %s", type(error).__name__)
-        return UnexpectedResponse("hook_failed", sent=False)
     if account.endpoint_fingerprint != attempt.endpoints.token_fingerprint():
         return ReauthorizationRequired(Reason.ENDPOINTS_CHANGED)
     try:
@@ -127,12 +122,21 @@ def prepare(attempt: Attempt) -> ConnectedAccountsError | None:
         attempt.document = account.open_token()
     except Undecryptable as error:
         return error
-    if attempt.provider.grant_type == "personal_token":
+    return _nothing_to_ask_with(attempt)
+
+
+def _find_endpoints(attempt: Attempt) -> None:
+    attempt.provider = attempt.provider.bound(inputs=attempt.account.inputs)
+    attempt.endpoints = attempt.provider.endpoints()
+
+
+def _nothing_to_ask_with(attempt: Attempt) -> ReauthorizationRequired | None:
+    grant_type = attempt.provider.grant_type
+    if grant_type == "personal_token":
         return ReauthorizationRequired("no_refresh_token")
     if not attempt.clients:
         return ReauthorizationRequired(Reason.CREDENTIALS_REJECTED)
-    asks_again = attempt.provider.grant_type == "client_credentials"
-    if not asks_again and not attempt.document.get("refresh_token"):
+    if grant_type != "client_credentials" and not attempt.document.get("refresh_token"):
         return ReauthorizationRequired("no_refresh_token")
     return None
 
@@ -145,36 +149,48 @@ def ask(attempt: Attempt) -> RefreshResult:
     time.sleep(max(attempt.not_before - time.monotonic(), 0))
     if time.monotonic() > attempt.send_before:
         return ProviderUnavailable(LEASE_TOO_OLD, sent=False)
-    outcome: RefreshResult = ClientRejected("no_client", sent=False)
-    for client in attempt.clients:
-        attempt.provider = attempt.provider.bound(client=client)
-        outcome = _ask_as(attempt)
-        # Refused before anything was spent: an older pair of the same client may do.
-        if not isinstance(outcome, ClientRejected):
-            break
-        attempt.refused.append(client)
-        if time.monotonic() > attempt.send_before:
-            break
+    outcome = _ask_with_any_client(attempt)
     lost = isinstance(outcome, ProviderError) and outcome.sent
-    # Under a rate limit a second request would have no place of its own.
+    # Under a rate limit a second request would have no slot of its own.
     free = attempt.provider.config.max_requests_per_second is None
     if lost and free and attempt.in_reuse_window and time.monotonic() <= attempt.send_before:
         attempt.replay = True
-        outcome = _ask_as(attempt)
+        outcome = _ask_once(attempt)
     return outcome
 
 
-def _ask_as(attempt: Attempt) -> RefreshResult:
-    provider, endpoints, account = attempt.provider, attempt.endpoints, attempt.account
+def _ask_with_any_client(attempt: Attempt) -> RefreshResult:
+    def ask_as(bound: Provider) -> RefreshResult:
+        attempt.provider = bound
+        outcome = _ask_once(attempt)
+        if isinstance(outcome, ClientRejected):
+            raise outcome
+        return outcome
+
+    try:
+        return with_any_client(
+            attempt.provider,
+            attempt.clients,
+            ask_as,
+            on_refused=attempt.refused.append,
+            ends=attempt.send_before,
+        )
+    except ClientRejected as error:
+        return error.with_traceback(None)  # whose frames hold the tokens
+
+
+def _ask_once(attempt: Attempt) -> RefreshResult:
     moment = time.monotonic()
     attempt.sent_at += timedelta(seconds=moment - attempt.counted_from)
     attempt.asked, attempt.counted_from = True, moment
     try:
-        if provider.grant_type == "client_credentials":
-            return exchange_client_credentials(provider, endpoints, account.scopes_requested)
-        return exchange_refresh_token(provider, endpoints, attempt.document, account.scopes_granted)
+        return call_hook("refresh", lambda: _exchange(attempt))
     except ConnectedAccountsError as error:
         return error.with_traceback(None)  # whose frames hold the tokens
-    except Exception as error:  # a backend's hook; its message may hold anything
-        logger.error("refresh hook failed: %s", type(error).__name__)
-        return UnexpectedResponse("hook_failed")
+
+
+def _exchange(attempt: Attempt) -> TokenResponse:
+    provider, endpoints, account = attempt.provider, attempt.endpoints, attempt.account
+    if provider.grant_type == "client_credentials":
+        return exchange_client_credentials(provider, endpoints, account.scopes_requested)
+    return exchange_refresh_token(provider, endpoints, attempt.document, account.scopes_granted)

@@ -75,7 +75,7 @@ def drain(
     *,
     now: datetime | None = None,
     seconds: float = MAX_SECONDS,
-    stop: Callable[[], bool] = bool,  # False
+    stop: Callable[[], bool] = lambda: False,
 ) -> Drained:
     """Refresh what is due at one provider until nothing is, ``seconds`` are up, or ``stop`` says
     so: then what is in flight is finished, and nothing more is taken.
@@ -225,10 +225,10 @@ class _Drain:
         if not answers:
             answers, self.locked = self.locked, []
         left = settle_together(answers)
-        self.drained.refreshed += len(answers) - len(left)
-        settled = {id(attempt) for attempt, _ in answers} - {id(attempt) for attempt, _ in left}
+        stored = {attempt for attempt, _ in answers} - {attempt for attempt, _ in left}
+        self.drained.refreshed += len(stored)
         for attempt, outcome in answers:
-            if id(attempt) in settled:
+            if attempt in stored:
                 self.provider_was_asked = True
                 self.learn_from(attempt, outcome, None)
         for attempt, outcome in left:
@@ -256,8 +256,10 @@ class _Drain:
                 self.locked.append((attempt, outcome))
                 return
             error = UnexpectedResponse("not_settled")  # its lease runs out
-        self.drained.refreshed += error is None
-        self.drained.failed += error is not None
+        if error is None:
+            self.drained.refreshed += 1
+        else:
+            self.drained.failed += 1
         self.learn_from(attempt, outcome, error)
 
     def learn_from(

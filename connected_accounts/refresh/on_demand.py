@@ -106,9 +106,10 @@ def renew(before: ConnectedAccount) -> None:
     paused = pauses.pause_of(before.provider, began)
     ends = time.monotonic() + float(conf.get("HTTP_DEADLINE")) + PATIENCE_FOR_OTHERS
     while not _is_newer(look(before.pk), before):
-        refused = "" if paused else pauses.pause_of(before.provider, began)
-        if refused:  # while we waited: one request with wrong credentials is enough
-            raise outages.refusal(refused)
+        if not paused:
+            reason = pauses.pause_of(before.provider, began)
+            if reason:  # paused while we waited: one request with wrong credentials is enough
+                raise outages.refusal(reason)
         attempts = retried(lambda: claim([before.pk], provider, now=timezone.now()))
         if attempts:
             _renew_claimed(attempts[0], before)

@@ -36,9 +36,9 @@ from connected_accounts.refresh.attempts import (
     ask,
     prepare,
 )
-from connected_accounts.refresh.ending import end_grant
-from connected_accounts.refresh.storing import store_grant
-from connected_accounts.revoke.outbox import revoke_orphan
+from connected_accounts.refresh.grant_end import end_grant
+from connected_accounts.refresh.storage import store_grant
+from connected_accounts.revoke.disconnect import revoke_orphan
 from connected_accounts.secret import Secret
 from connected_accounts.tokens.endpoint import token_document
 from connected_accounts.tokens.identity import identity_of, with_claims
@@ -193,8 +193,8 @@ def settle_together(answers: Answers) -> Answers:
         return answers
     for attempt, grant, known in grants:
         _announce_refresh(attempt, grant, known)
-    settled = {id(attempt) for attempt, _, _ in grants}
-    return [answer for answer in answers if id(answer[0]) not in settled]
+    settled = {attempt for attempt, _, _ in grants}
+    return [answer for answer in answers if answer[0] not in settled]
 
 
 def _with_claims(attempt: Attempt, token: TokenResponse) -> TokenResponse:

@@ -6,7 +6,6 @@
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -14,8 +13,8 @@ from typing import Any, Final
 from django.db.models import F
 from django.views.decorators.debug import sensitive_variables
 
-from connected_accounts import conf, security
-from connected_accounts.clients.credentials import clients_of, orphaned_clients
+from connected_accounts import conf
+from connected_accounts.clients.credentials import clients_of, orphaned_clients, with_any_client
 from connected_accounts.exceptions import (
     ClientRejected,
     ConfigurationError,
@@ -25,8 +24,10 @@ from connected_accounts.exceptions import (
     Undecryptable,
 )
 from connected_accounts.models import Event, Kind, Outcome, Revocation
+from connected_accounts.models.history import record_undecryptable
 from connected_accounts.provider_state import pauses
-from connected_accounts.providers.base import Endpoints, Provider
+from connected_accounts.providers.base import Client, Endpoints, Provider
+from connected_accounts.providers.hooks import call_hook
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.sealing import open_document
 from connected_accounts.tokens.lifetimes import backoff
@@ -40,8 +41,8 @@ UNDECRYPTABLE: Final = "undecryptable"
 
 @dataclass(frozen=True)
 class RevocationResult:
-    """What came of an attempt; ``pending``: nothing yet. ``troubled``: the provider does not answer
-    or refuses the site, so that its other grants need not be tried at the moment."""
+    """The result of an attempt; ``pending``: nothing yet. ``troubled``: the provider does not
+    answer or refuses the site, so that its other grants need not be tried at the moment."""
 
     outcome: Outcome
     error: str = ""
@@ -52,9 +53,10 @@ class RevocationResult:
 
 @dataclass(frozen=True)
 class RevocationCall:
-    """What is to be called, in ``wait`` seconds."""
+    """The call to make, in ``delay`` seconds."""
 
-    candidates: Sequence[Provider]  # by each client that may serve, the first before the others
+    provider: Provider
+    clients: Sequence[Client]  # that may serve, the first before the others
     endpoints: Endpoints
     document: Mapping[str, Any] = field(repr=False)
     delay: float = 0.0
@@ -72,7 +74,7 @@ def claim(revocation: Revocation, now: datetime) -> bool:
 
 
 def plan(revocation: Revocation, delay: float = 0.0) -> RevocationCall | RevocationResult:
-    """What to call, in ``wait`` seconds; or the result, where nothing can be called."""
+    """The call to make, in ``delay`` seconds; or the result, where none can be made."""
     try:
         provider = get_provider(revocation.provider)
         if not pauses.is_this_deployments(pauses.get_or_create_state(revocation.provider)):
@@ -88,26 +90,24 @@ def plan(revocation: Revocation, delay: float = 0.0) -> RevocationCall | Revocat
         document = open_document(revocation.token, revocation.seal_id)
     except ConnectedAccountsError as failure:
         return _result_of(failure)
-    candidates = [provider.bound(client=client) for client in clients] or [provider]
-    return RevocationCall(candidates, endpoints, document, delay)
+    return RevocationCall(provider, clients or [provider.client], endpoints, document, delay)
 
 
 @sensitive_variables()
 def ask(call: RevocationCall) -> RevocationResult:
-    """Ask the provider, once. Returns what came of it, and raises nothing."""
+    """Ask the provider, once. Returns the result, and raises nothing."""
     from connected_accounts.tokens.endpoint import revoke_token  # loads requests
+
+    def revoke(provider: Provider) -> Outcome:
+        return call_hook(
+            "revocation", lambda: revoke_token(provider, call.endpoints, call.document)
+        )
 
     time.sleep(call.delay)
     try:
-        for provider in call.candidates[:-1]:
-            with suppress(ClientRejected):  # an older pair of the same client may do
-                return RevocationResult(revoke_token(provider, call.endpoints, call.document))
-        return RevocationResult(revoke_token(call.candidates[-1], call.endpoints, call.document))
+        return RevocationResult(with_any_client(call.provider, call.clients, revoke))
     except ConnectedAccountsError as failure:
         return _result_of(failure)
-    except Exception as failure:  # a backend's hook; its message may hold anything
-        logger.error("revocation hook failed: %s", type(failure).__name__)
-        return RevocationResult(Outcome.PENDING, "hook_failed")
 
 
 def _result_of(failure: ConnectedAccountsError) -> RevocationResult:
@@ -122,37 +122,16 @@ def _result_of(failure: ConnectedAccountsError) -> RevocationResult:
 
 
 def settle(revocation: Revocation, result: RevocationResult, now: datetime) -> None:
-    """Write down what came of an attempt, and an event where it settles something."""
-    outcome = result.outcome
-    if outcome is Outcome.PENDING and (
-        revocation.outcome == Outcome.GIVEN_UP or is_overdue(revocation, now)
-    ):
-        outcome = Outcome.GIVEN_UP
-    values: dict[str, Any] = {"outcome": outcome, "last_error": result.error[:64]}
-    if outcome is Outcome.PENDING:
-        values["next_attempt_at"] = now + backoff(revocation.attempts, result.retry_after)
-    elif outcome is Outcome.GIVEN_UP:
-        # The remainder: it keeps its token, and is tried once a day until it is purged.
-        values |= {
-            "next_attempt_at": now + REMAINDER_EVERY,
-            "finished_at": revocation.finished_at or now,
-        }
-    else:
-        # Nothing is kept that is of no more use.
-        values |= {"next_attempt_at": None, "finished_at": now, "token": None}
-    mine = Revocation.objects.filter(
+    """Store the result of an attempt, and record an event where it settles something."""
+    values = _next_values(revocation, result, now)
+    ours = Revocation.objects.filter(
         pk=revocation.pk, attempts=revocation.attempts, outcome=revocation.outcome
     )
-    if not mine.update(**values):
+    if not ours.update(**values):
         return
     if result.error == UNDECRYPTABLE != revocation.last_error:
-        security.log(
-            security.SecurityEvent.UNDECRYPTABLE,
-            provider=revocation.provider,
-            owner=revocation.owner_key,
-            reason=result.detail,
-        )
-        Event.record(Kind.UNDECRYPTABLE, revocation, at=now, detail=result.detail)
+        record_undecryptable(result.detail, revocation, at=now)
+    outcome: Outcome = values["outcome"]
     if outcome == revocation.outcome:
         return
     orphaned_clients().filter(provider=revocation.provider, owner_key=revocation.owner_key).delete()
@@ -160,6 +139,23 @@ def settle(revocation: Revocation, result: RevocationResult, now: datetime) -> N
     detail = result.error if outcome is Outcome.GIVEN_UP else outcome.value
     Event.record(kind, revocation, at=now, detail=detail)
     logger.info("revocation settled: provider=%s outcome=%s", revocation.provider, outcome.value)
+
+
+def _next_values(revocation: Revocation, result: RevocationResult, now: datetime) -> dict[str, Any]:
+    """The columns of the row after an attempt."""
+    outcome = result.outcome
+    given_up = revocation.outcome == Outcome.GIVEN_UP or is_overdue(revocation, now)
+    if outcome is Outcome.PENDING and given_up:
+        outcome = Outcome.GIVEN_UP
+    values: dict[str, Any] = {"outcome": outcome, "last_error": result.error[:64]}
+    if outcome is Outcome.PENDING:
+        return values | {"next_attempt_at": now + backoff(revocation.attempts, result.retry_after)}
+    if outcome is Outcome.GIVEN_UP:
+        # The remainder: it keeps its token, and is tried once a day until it is purged.
+        ended = revocation.finished_at or now
+        return values | {"next_attempt_at": now + REMAINDER_EVERY, "finished_at": ended}
+    # Finished: the token is not needed any more.
+    return values | {"next_attempt_at": None, "finished_at": now, "token": None}
 
 
 def is_overdue(revocation: Revocation, now: datetime) -> bool:

@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from connected_accounts.operations.export import export as export
     from connected_accounts.refresh.on_demand import arefresh as arefresh
     from connected_accounts.refresh.on_demand import refresh as refresh
-    from connected_accounts.revoke.outbox import adisconnect as adisconnect
-    from connected_accounts.revoke.outbox import disconnect as disconnect
-    from connected_accounts.revoke.outbox import disconnect_all as disconnect_all
+    from connected_accounts.revoke.disconnect import adisconnect as adisconnect
+    from connected_accounts.revoke.disconnect import disconnect as disconnect
+    from connected_accounts.revoke.disconnect import disconnect_all as disconnect_all
     from connected_accounts.use.tokens import aget_access_token as aget_access_token
     from connected_accounts.use.tokens import get_access_token as get_access_token
     from connected_accounts.use.tokens import get_session as get_session
 
 _HOMES = {
     "Completed": "connect.completion",
-    "adisconnect": "revoke.outbox",
+    "adisconnect": "revoke.disconnect",
     "aget_access_token": "use.tokens",
     "arefresh": "refresh.on_demand",
     "complete_authorization": "connect.completion",
-    "disconnect": "revoke.outbox",
-    "disconnect_all": "revoke.outbox",
+    "disconnect": "revoke.disconnect",
+    "disconnect_all": "revoke.disconnect",
     "export": "operations.export",
     "get_access_token": "use.tokens",
     "get_session": "use.tokens",

@@ -1,6 +1,6 @@
 """Whose a fresh token is: by its id_token, by the token answer, or by asking the provider."""
 
-import logging
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 
@@ -11,9 +11,8 @@ from connected_accounts.oauth2.id_token import read_id_token
 from connected_accounts.oauth2.session import ProviderSession
 from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.providers.base import Endpoints, Identity, Provider
+from connected_accounts.providers.hooks import call_hook
 from connected_accounts.tokens.endpoint import session_for
-
-logger = logging.getLogger("connected_accounts")
 
 
 def with_claims(
@@ -54,17 +53,20 @@ def identity_of(
 
     Raises ProviderError.
     """
-    try:
-        identity = provider.fetch_identity(session, token)  # type: ignore[arg-type]
-    except ProviderError:
-        raise
-    except requests.RequestException:
-        failure: ProviderError = ProviderUnavailable("connection_lost")
-    except Exception as error:  # its message may hold anything
-        logger.error("identity hook failed: %s", type(error).__name__)
-        failure = UnexpectedResponse("no_identity")
-    else:
-        if identity.subject:
-            return identity
-        failure = UnexpectedResponse("no_identity")
-    raise failure
+    identity = call_hook(
+        "identity",
+        lambda: _fetch_identity(provider, session, token),
+        code="no_identity",
+        expected=ProviderError,
+    )
+    if not identity.subject:
+        raise UnexpectedResponse("no_identity")
+    return identity
+
+
+def _fetch_identity(
+    provider: Provider, session: ProviderSession | None, token: TokenResponse
+) -> Identity:
+    with suppress(requests.RequestException):
+        return provider.fetch_identity(session, token)  # type: ignore[arg-type]
+    raise ProviderUnavailable("connection_lost")

@@ -15,12 +15,12 @@ from connected_accounts.exceptions import (
     Undecryptable,
 )
 from connected_accounts.models import ConnectedAccount, Reason
-from connected_accounts.models.querysets import owner_state
+from connected_accounts.models.accounts import owner_state
 from connected_accounts.oauth2.session import ProviderSession
 from connected_accounts.provider_state import outages
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.refresh.attempts import OWNER_INACTIVE
-from connected_accounts.refresh.ending import end_grant, end_if_dead
+from connected_accounts.refresh.grant_end import end_grant, end_if_dead
 from connected_accounts.refresh.on_demand import renew, with_row_apart
 from connected_accounts.secret import Secret, clears_traceback_locals
 from connected_accounts.tokens.endpoint import session_for

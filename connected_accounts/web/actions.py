@@ -17,7 +17,7 @@ from connected_accounts.oauth2.state import new_secret
 from connected_accounts.owners import Owner, owner_for, owners_of
 from connected_accounts.providers.base import Provider
 from connected_accounts.providers.registry import get_provider
-from connected_accounts.revoke.outbox import disconnect
+from connected_accounts.revoke.disconnect import disconnect
 from connected_accounts.web import browser, throttle
 from connected_accounts.web.forms import ConnectForm
 

@@ -13,7 +13,7 @@ from django.utils.timezone import is_aware, localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from connected_accounts.connect.authorization import optional_scopes_of
+from connected_accounts.connect.intent import optional_scopes_of
 from connected_accounts.database.statements import read_all
 from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.models import ConnectedAccount, Reason
@@ -24,10 +24,22 @@ from connected_accounts.providers.registry import get_provider
 from connected_accounts.web.marks import Mark, mark_of
 
 _SHOWN: Final = (
-    *("provider", "inputs", "subject", "label", "connected_at", "refreshed_at"),
-    *("scopes_granted", "scopes_requested"),
-    *("status", "reason", "failure_count", "expires_at", "refresh_at"),
+    "provider",
+    "inputs",
+    "subject",
+    "label",
+    "connected_at",
+    "refreshed_at",
+    "scopes_granted",
+    "scopes_requested",
+    "status",
+    "reason",
+    "failure_count",
+    "expires_at",
+    "refresh_at",
 )
+# Stands in an address for every account's key, to cut the address around it: no other part of a
+# URL has these nineteen digits.
 _ANY_PK: Final = 9_000_000_000_000_000_000
 _NOT_OFFERED: Final = gettext_lazy(
     "This site does not use this service any more. You can disconnect it."

@@ -196,7 +196,7 @@ def failure_for(error: ConnectedAccountsError) -> Failure:
     if isinstance(error, InvalidState):
         return _STATES.get(error.code, _MALFORMED)
     if isinstance(error, AuthorizationDenied):
-        return _DENIED[error.code]
+        return _DENIED.get(error.code, _MALFORMED)
     if isinstance(error, ConfigurationError):
         return _CONFIGURATIONS.get(error.code, _CONFIGURATION)
     if isinstance(error, ProviderUnavailable):

@@ -13,7 +13,7 @@ from django.utils import timezone
 from connected_accounts.database.connections import short_lock_waits
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.refresh import drain as drain_module
-from connected_accounts.refresh import storing
+from connected_accounts.refresh import storage
 from connected_accounts.refresh.drain import drain
 from connected_accounts.services import get_access_token
 from connected_accounts.testing import FakeProvider, connect_account
@@ -119,8 +119,8 @@ def test_an_answer_whose_row_stays_locked_past_the_lease_goes_to_the_broker(
     accounts: list[ConnectedAccount], badgr: FakeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     carried: list[tuple[int, int, str]] = []
-    monkeypatch.setattr(storing, "send_to_broker", lambda *sent: carried.append(sent))
-    monkeypatch.setattr(storing, "RESERVE", 1e6)  # as if the lease were over
+    monkeypatch.setattr(storage, "send_to_broker", lambda *sent: carried.append(sent))
+    monkeypatch.setattr(storage, "RESERVE", 1e6)  # as if the lease were over
     first, stack = accounts[0], ExitStack()
     ask = drain_module.ask
 
@@ -135,7 +135,7 @@ def test_an_answer_whose_row_stays_locked_past_the_lease_goes_to_the_broker(
         assert vars(drain("badgr")) == {"refreshed": 11, "failed": 1}
     [(pk, generation, sealed)] = carried
     assert pk == first.pk
-    assert storing.store_sealed(pk, generation, sealed)
+    assert storage.store_sealed(pk, generation, sealed)
     assert badgr._server.by_refresh_token(stored(first)["refresh_token"]) is not None
 
 

@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -63,7 +64,7 @@ def make_accounts(django_user_model: Any, badgr: FakeProvider) -> Callable[[int]
 
 
 @pytest.fixture
-def pgbouncer(tmp_path: Path) -> Iterator[int]:
+def pgbouncer() -> Iterator[int]:
     """The port of one that shares three sessions of the test's server between transactions."""
     program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
     if program is None:
@@ -74,13 +75,12 @@ def pgbouncer(tmp_path: Path) -> Iterator[int]:
     server = {"host": known["HOST"], "port": known["PORT"] or 5432}
     server |= {"user": known["USER"], "password": known["PASSWORD"]}
     told = " ".join(f"{name}={value}" for name, value in server.items() if value)
-    config = tmp_path / "pgbouncer.ini"
-    config.write_text(CONFIG.format(server=told, port=port, folder=tmp_path))
+    folder = Path(tempfile.mkdtemp())  # pytest's own cannot be entered by others
+    config = folder / "pgbouncer.ini"
+    config.write_text(CONFIG.format(server=told, port=port, folder=folder))
     command = [program, str(config)]
     if os.getuid() == 0:  # which it refuses to be run by
-        shutil.chown(tmp_path, "nobody")
-        for parent in [tmp_path, *tmp_path.parents][:3]:
-            parent.chmod(parent.stat().st_mode | 0o011)
+        shutil.chown(folder, "nobody")
         command[1:1] = ["-u", "nobody"]
     running = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
@@ -93,6 +93,7 @@ def pgbouncer(tmp_path: Path) -> Iterator[int]:
     finally:
         running.terminate()
         running.wait(10)
+        shutil.rmtree(folder)
 
 
 class OtherClients:

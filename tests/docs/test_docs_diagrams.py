@@ -12,7 +12,7 @@ import pytest
 from django.utils import timezone
 
 from connected_accounts.models import ConnectedAccount, Outcome, Revocation, Status
-from connected_accounts.models.querysets import ConnectedAccountQuerySet
+from connected_accounts.models.accounts import ConnectedAccountQuerySet
 from connected_accounts.revoke.attempts import RevocationResult, settle
 from connected_accounts.services import disconnect
 from tests.docs.doc_pages import DOCS, PAGES

@@ -2,9 +2,9 @@
 
 import pytest
 
-from connected_accounts.operations import kept_figures
+from connected_accounts.operations import cached_figures
 
 
 @pytest.fixture(autouse=True)
 def figures_counted_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kept_figures, "SLOW", 60.0)
+    monkeypatch.setattr(cached_figures, "SLOW", 60.0)

@@ -134,16 +134,15 @@ def test_a_refresh_between_reading_and_writing_is_not_undone(
     accounts: list[ConnectedAccount], badgr: FakeProvider, settings: Any
 ) -> None:
     settings.FIELD_ENCRYPTION_KEY = [NEW_KEY, *settings.FIELD_ENCRYPTION_KEY]
-    batch = key_rotation._batch
+    write = key_rotation._rekey_batch
 
-    def read_and_refresh(model: Any, *arguments: Any) -> Any:
-        rows = batch(model, *arguments)
-        if model is ConnectedAccount and rows:
+    def refresh_and_write(model: Any, *arguments: Any) -> None:
+        if model is ConnectedAccount:
             refresh(accounts[0])
-        return rows
+        write(model, *arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(key_rotation, "_batch", read_and_refresh)
+        patch.setattr(key_rotation, "_rekey_batch", refresh_and_write)
         *_, figures = rekey()
     assert figures.busy == 1
     newest = {grant.refresh_token for grant in badgr.grants}

@@ -48,15 +48,14 @@ def refresh_over_and_over(
 
 
 def test_a_rotation_undoes_no_refresh(accounts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    stored, batch = threading.Semaphore(0), key_rotation._batch
+    stored, write = threading.Semaphore(0), key_rotation._rekey_batch
 
-    def read_and_let_others_store(*arguments: Any) -> Any:
-        rows = batch(*arguments)
+    def let_others_store_first(model: Any, column: str, rows: list[Any], *arguments: Any) -> None:
         for _ in range(len(rows) // 2):
             assert stored.acquire(timeout=30)
-        return rows
+        write(model, column, rows, *arguments)
 
-    monkeypatch.setattr(key_rotation, "_batch", read_and_let_others_store)
+    monkeypatch.setattr(key_rotation, "_rekey_batch", let_others_store_first)
     rows = []
     for number in range(12):
         seal_id = uuid.uuid4()

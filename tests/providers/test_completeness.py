@@ -34,7 +34,16 @@ from tests.providers.harness import (
     texts_of_record,
 )
 
-NOT_BACKENDS = {"badge_client", "badge_hosts", "base", "endpoints", "inputs", "options", "registry"}
+NOT_BACKENDS = {
+    "badge_client",
+    "badge_hosts",
+    "base",
+    "endpoints",
+    "hooks",
+    "inputs",
+    "options",
+    "registry",
+}
 BACKENDS = sorted(
     module.name
     for module in pkgutil.iter_modules(connected_accounts.providers.__path__)

@@ -133,14 +133,14 @@ def test_under_a_rate_limit_sends_are_apart_though_answers_are_slow(
     provider_settings("badgr", MAX_REQUESTS_PER_SECOND=20)
     make_due(24)
     sent: list[float] = []
-    send = attempts._ask_as
+    send = attempts._ask_once
 
     def slow(attempt: Any) -> Any:
         sent.append(time.monotonic())
         time.sleep(0.3 if len(sent) % 8 else 0.01)
         return send(attempt)
 
-    monkeypatch.setattr(attempts, "_ask_as", slow)
+    monkeypatch.setattr(attempts, "_ask_once", slow)
     assert drain.drain("badgr", now=now).refreshed == 24
     for start in sent:
         in_a_second = sum(start <= moment < start + 1 for moment in sent)

@@ -84,5 +84,5 @@ def test_a_user_model_without_the_field_counts_as_active(
 ) -> None:
     from django.contrib.auth.models import Group
 
-    monkeypatch.setattr("connected_accounts.models.querysets.get_user_model", lambda: Group)
+    monkeypatch.setattr("connected_accounts.models.accounts.get_user_model", lambda: Group)
     assert get_access_token(account)

@@ -22,7 +22,7 @@ from connected_accounts.models import ConnectedAccount
 from connected_accounts.operations.keys_in_use import SEALED
 from connected_accounts.provider_state.pauses import resume
 from connected_accounts.providers.registry import get_provider
-from connected_accounts.refresh.storing import _hand_over
+from connected_accounts.refresh.storage import _hand_over
 from connected_accounts.services import disconnect, get_access_token, get_session, refresh
 from connected_accounts.testing import (
     CANARY,

@@ -159,7 +159,7 @@ def test_what_cannot_be_opened_wherever_it_is_needed(
     assert said() == [("undecryptable", "badgr", owner(ada), None, "key_missing")]
     finish(client_of_ada, params)
     assert said() == [
-        ("undecryptable", "badgr", "", None, "key_missing"),
+        ("undecryptable", "badgr", owner(ada), None, "key_missing"),
         ("refused", "badgr", owner(ada), None, "settings_changed"),
     ]
 

@@ -169,8 +169,48 @@ print([m for m in ("celery", "requests", "requests_oauthlib", "urllib3") if m in
 # --- Manners ------------------------------------------------------------------------------------
 
 
-def test_no_file_has_more_than_330_lines() -> None:
-    assert [where(p) for p in SOURCES if len(p.read_text().splitlines()) > 330] == []
+FUNCTIONS = [
+    (where(path), node)
+    for path in SOURCES
+    for node in ast.walk(ast.parse(path.read_text()))
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+]
+
+
+def test_every_function_fits_a_screen() -> None:
+    lengths = {
+        f"{file}:{node.name}": (node.end_lineno or 0) - node.lineno + 1 for file, node in FUNCTIONS
+    }
+    assert {name: lines for name, lines in lengths.items() if lines > 45} == {}
+
+
+def demanded(arguments: ast.arguments) -> int:
+    """How many parameters a caller must think of: all but keywords that have a default."""
+    positional = [*arguments.posonlyargs, *arguments.args]
+    own = [argument for argument in positional if argument.arg not in ("self", "cls")]
+    return len(own) + sum(default is None for default in arguments.kw_defaults)
+
+
+def test_no_function_wants_more_than_eight_parameters() -> None:
+    counts = {f"{file}:{node.name}": demanded(node.args) for file, node in FUNCTIONS}
+    assert {name: count for name, count in counts.items() if count > 8} == {}
+
+
+def test_the_doors_of_the_package_are_few() -> None:
+    doors = [path.name for path in PACKAGE.iterdir() if path.is_file()]
+    assert len(doors) <= 16, sorted(doors)
+
+
+def test_no_wing_has_more_than_sixteen_modules() -> None:
+    wings = {where(path.parent) for path in OURS if path.parent != PACKAGE}
+    sizes = {wing: len([*(ROOT / wing).glob("*.py")]) for wing in wings}
+    assert {wing: size for wing, size in sizes.items() if size > 16} == {}
+
+
+def test_no_module_is_named_by_a_gerund() -> None:
+    # ``testing`` is what Django calls it, and sealing is what is done there.
+    parts = {path.stem for path in OURS} | {path.parent.name for path in OURS}
+    assert sorted(part for part in parts if part.endswith("ing")) == ["sealing", "testing"]
 
 
 def test_every_module_says_what_it_owns() -> None:
@@ -220,7 +260,7 @@ def test_only_the_marks_of_the_account_write_its_status() -> None:
         "mark_refreshed",
     ]
     assert sorted(name.partition(":")[2] for name in found) == marks
-    assert {name.partition(":")[0] for name in found} == {"accounts.py", "querysets.py"}
+    assert {name.partition(":")[0] for name in found} == {"accounts.py"}
 
 
 def test_only_one_module_reads_the_settings_of_the_app() -> None:

@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from connected_accounts.management.arguments import moment
 from connected_accounts.models import ConnectedAccount
-from connected_accounts.revoke.outbox import disconnect_all
+from connected_accounts.revoke.disconnect import disconnect_all
 
 
 class Command(BaseCommand):

@@ -65,9 +65,15 @@ def diagnose(
         yield _undiscovered(problem, error)
         yield from _not_looked_at(LATER[1:], "The addresses are not known.")
         return
-    told, finding = _discovery(provider, endpoints)
+    yield from _findings_at_endpoints(provider, endpoints, redirect_uri, request_token)
+
+
+def _findings_at_endpoints(
+    provider: Provider, endpoints: Endpoints, redirect_uri: str, request_token: bool
+) -> Iterator[Finding]:
+    metadata, finding = _discovery(provider, endpoints)
     yield finding
-    yield _pkce(provider, told)
+    yield _pkce(provider, metadata)
     knocks = knock(endpoints, provider.grant_type)
     yield from endpoint_findings(knocks)
     yield tls_finding(knocks)
@@ -128,17 +134,17 @@ def _discovery(provider: Provider, endpoints: Endpoints) -> tuple[Mapping[str, A
             return {}, ok(check, f"{provider.inputs.get('host', 'The host')} names its endpoints.")
         return {}, unchecked(check, "No issuer is known: the endpoints are declared.")
     try:
-        told = server_metadata(endpoints.issuer)
+        metadata = server_metadata(endpoints.issuer)
     except ProviderError as problem:
         return {}, _undiscovered(problem, warning)
     names = ("authorization_endpoint", "token_endpoint", "revocation_endpoint")
-    other = [n for n in names if told.get(n) and told[n] != getattr(endpoints, n)]
+    other = [n for n in names if metadata.get(n) and metadata[n] != getattr(endpoints, n)]
     if other:
         said = f"{endpoints.issuer} names another {' and '.join(other)} than is used."
-        return told, warning(
+        return metadata, warning(
             check, said, "Remove these from OPTIONS, or keep what you know better."
         )
-    return told, ok(check, f"{endpoints.issuer} names itself and its endpoints.")
+    return metadata, ok(check, f"{endpoints.issuer} names itself and its endpoints.")
 
 
 def _undiscovered(problem: ProviderError, level: Any) -> Finding:
@@ -151,11 +157,11 @@ def _undiscovered(problem: ProviderError, level: Any) -> Finding:
     return found
 
 
-def _pkce(provider: Provider, told: Mapping[str, Any]) -> Finding:
+def _pkce(provider: Provider, metadata: Mapping[str, Any]) -> Finding:
     check, method = "pkce", provider.code_challenge_method
     if provider.grant_type != "authorization_code":
         return ok(check, "Needs none: there is no authorization code.")
-    offered = told.get("code_challenge_methods_supported")
+    offered = metadata.get("code_challenge_methods_supported")
     if not isinstance(offered, list):
         sent = "S256 is sent" if method else "No challenge is sent, as the provider is declared"
         return unchecked(check, f"{sent}; the provider does not say whether it checks one.")

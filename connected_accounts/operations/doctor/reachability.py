@@ -143,10 +143,10 @@ def _host(url: str) -> str:
 def clock_finding(knocks: Sequence[Knock]) -> Finding:
     """How far this machine's clock is from the provider's, by the ``Date`` of an answer."""
     for one in sorted(knocks, key=lambda one: one.name != "token_endpoint"):
-        told = _date_of(one.answer)
-        if told is None:
+        date = _date_of(one.answer)
+        if date is None:
             continue
-        skew = (one.at - told).total_seconds()
+        skew = (one.at - date).total_seconds()
         said = f"This machine's clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'}"
         said = f"{said} {_host(one.url)}'s."
         if abs(skew) <= MAY_SKEW:
@@ -160,7 +160,7 @@ def _date_of(answer: Answer | None) -> datetime | None:
     if answer is None or "Age" in answer.headers:  # out of a cache, and so from earlier
         return None
     try:
-        told = parsedate_to_datetime(answer.headers.get("Date", ""))
+        date = parsedate_to_datetime(answer.headers.get("Date", ""))
     except (TypeError, ValueError, OverflowError):
         return None
-    return told if told.tzinfo else told.replace(tzinfo=UTC)
+    return date if date.tzinfo else date.replace(tzinfo=UTC)

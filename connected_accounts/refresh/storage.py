@@ -20,7 +20,7 @@ from connected_accounts.models import ConnectedAccount, Reason
 from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.providers.base import Endpoints, Provider
 from connected_accounts.providers.registry import get_provider
-from connected_accounts.revoke.outbox import revoke_orphan
+from connected_accounts.revoke.disconnect import revoke_orphan
 from connected_accounts.sealing import open_document, seal_document
 from connected_accounts.secret import Sealed, Secret, clears_traceback_locals
 from connected_accounts.tokens.lifetimes import grant_values

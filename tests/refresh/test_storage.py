@@ -19,7 +19,7 @@ from connected_accounts.database import transactions
 from connected_accounts.exceptions import ProviderUnavailable, ReauthorizationRequired
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.models import ConnectedAccount as Account
-from connected_accounts.refresh import storing
+from connected_accounts.refresh import storage
 from connected_accounts.services import complete_authorization, refresh
 from connected_accounts.testing import Answer, FakeProvider
 from tests.journeys import connect, start
@@ -42,7 +42,7 @@ def fail_to_store(
         return write(self, **values)
 
     monkeypatch.setattr(Account, "mark_refreshed", away)
-    monkeypatch.setattr(storing, "RETRY_EVERY", 0.01)
+    monkeypatch.setattr(storage, "RETRY_EVERY", 0.01)
     monkeypatch.setattr(transactions, "RETRY_EVERY", 0.01)
 
 
@@ -65,7 +65,7 @@ def test_a_database_that_stays_away_sends_the_sealed_grant_through_the_broker(
     account: ConnectedAccount, badgr: FakeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     carried: list[Any] = []
-    monkeypatch.setattr(storing, "PATIENCE", 0.05)
+    monkeypatch.setattr(storage, "PATIENCE", 0.05)
     monkeypatch.setattr(tasks.store_refresh, "apply_async", lambda args: carried.append(args))
     fail_to_store(monkeypatch, 10_000)
     with pytest.raises(ProviderUnavailable) as caught:
@@ -94,8 +94,8 @@ def test_a_grant_is_kept_while_neither_database_nor_broker_is_there(
         tried.append(1)
         raise OSError("connection refused")
 
-    monkeypatch.setattr(storing, "PATIENCE", 0)
-    monkeypatch.setattr(storing, "send_to_broker", away)
+    monkeypatch.setattr(storage, "PATIENCE", 0)
+    monkeypatch.setattr(storage, "send_to_broker", away)
     fail_to_store(monkeypatch, 5)
     refresh(account)
     assert len(tried) == 5
@@ -109,9 +109,9 @@ def test_a_grant_that_nothing_takes_is_given_up_in_the_end_and_says_so(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(storing, "PATIENCE", 0)
-    monkeypatch.setattr(storing, "LAST_PATIENCE", -3600)
-    monkeypatch.setattr(storing, "send_to_broker", None)
+    monkeypatch.setattr(storage, "PATIENCE", 0)
+    monkeypatch.setattr(storage, "LAST_PATIENCE", -3600)
+    monkeypatch.setattr(storage, "send_to_broker", None)
     fail_to_store(monkeypatch, 10_000)
     with pytest.raises(ProviderUnavailable) as caught:
         refresh(account)
@@ -125,7 +125,7 @@ def test_a_carried_grant_undoes_the_end_that_a_replay_came_to_meanwhile(
     account: ConnectedAccount, badgr: FakeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     carried: list[Any] = []
-    monkeypatch.setattr(storing, "PATIENCE", 0.05)
+    monkeypatch.setattr(storage, "PATIENCE", 0.05)
     monkeypatch.setattr(tasks.store_refresh, "apply_async", lambda args: carried.append(args))
     fail_to_store(monkeypatch, 10_000)
     with pytest.raises(ProviderUnavailable):
@@ -169,7 +169,7 @@ def test_a_commit_whose_answer_was_lost_is_found_stored(
         return won
 
     monkeypatch.setattr(Account, "mark_refreshed", commit_and_lose_the_answer)
-    monkeypatch.setattr(storing, "RETRY_EVERY", 0.01)
+    monkeypatch.setattr(storage, "RETRY_EVERY", 0.01)
     monkeypatch.setattr(transactions, "RETRY_EVERY", 0.01)
     refresh(account)
     assert ConnectedAccount.objects.get().open_token()["refresh_token"] == (

@@ -1,0 +1,219 @@
+"""Disconnect: the account goes at once, and its grant into the outbox, to be withdrawn there."""
+
+import uuid
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from functools import partial
+from typing import Any, Final
+
+from asgiref.sync import sync_to_async
+from django.db import router, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from connected_accounts import security, signals
+from connected_accounts.database.functions import digest
+from connected_accounts.database.locks import retried
+from connected_accounts.models import (
+    AuthorizationRequest,
+    ConnectedAccount,
+    Event,
+    Kind,
+    Outcome,
+    Revocation,
+)
+from connected_accounts.models.accounts import ConnectedAccountQuerySet
+from connected_accounts.models.lease import LEASE_RELEASED
+from connected_accounts.owners import acted_for, owner_key
+from connected_accounts.providers.base import Endpoints, Provider
+from connected_accounts.revoke.attempts import UNDECRYPTABLE
+from connected_accounts.sealing import is_sealed, seal_document
+from connected_accounts.secret import Secret
+from connected_accounts.security import SecurityEvent
+
+BATCH: Final = 500
+
+
+def disconnect(account: ConnectedAccount, *, by: Any = None) -> Revocation | None:
+    """Delete the account; its grant is queued for revocation in the same transaction.
+
+    Calls nobody: ``revoke_pending_tokens`` does. Returns what is owed to the provider, or None
+    where there is nothing (no token was stored, or the account was gone already). ``by`` is the
+    user who does it, to be noted where that is not the owner; whether they may is for the caller
+    to know.
+    """
+    if account._state.adding or account.pk is None:
+        return None  # this very object was disconnected before
+    account.deleted_by = acted_for(by, account.owner_key)
+    retried(account.delete)
+    return account.revocation
+
+
+async def adisconnect(account: ConnectedAccount, *, by: Any = None) -> Revocation | None:
+    """``disconnect`` for asynchronous code."""
+    return await sync_to_async(disconnect)(account, by=by)
+
+
+def revoke_before_delete(
+    sender: type[ConnectedAccount],
+    instance: ConnectedAccount,
+    using: str,
+    origin: Any = None,
+    **kwargs: Any,
+) -> None:
+    """Receiver of ``pre_delete``: copy the sealed token, unopened, into the outbox."""
+    if getattr(origin, "is_queued_for_revocation", False):
+        return  # by disconnect_all, in this transaction
+    now = timezone.now()
+    rows = ConnectedAccount.objects.using(using).filter(pk=instance.pk)
+    # The write comes first: it locks the row, and fences off a refresh whose answer is on its way.
+    if not rows.update(generation=F("generation") + 1, **LEASE_RELEASED):
+        return
+    token, seal_id = rows.values_list("token", "seal_id").get()
+    if token is not None:
+        instance.revocation = _queue(
+            token,
+            seal_id,
+            using=using,
+            at=now,
+            **{name: getattr(instance, name) for name in _COPIED},
+        )
+    Event.record(Kind.DISCONNECTED, instance, at=now, using=using, detail=instance.deleted_by)
+    _announce_after_commit(instance, using)
+
+
+def _announce_after_commit(account: ConnectedAccount, using: str) -> None:
+    tell = partial(
+        security.log,
+        SecurityEvent.DISCONNECTED,
+        provider=account.provider,
+        owner=account.owner_key,
+        account=account.pk,
+    )
+    transaction.on_commit(tell, using=using)
+    send = partial(
+        signals.account_disconnected.send_robust,
+        ConnectedAccount,
+        provider=account.provider,
+        subject=account.subject,
+        user=account.user if account.user_id else None,
+        owner=account.owner_key,
+    )
+    transaction.on_commit(send, using=using)
+
+
+_COPIED: Final = (
+    "provider",
+    "owner_key",
+    "subject",
+    "label",
+    "client_id",
+    "endpoint_fingerprint",
+    "inputs",
+)
+
+
+def _owed(token: Secret, seal_id: uuid.UUID, *, at: datetime, **copied: Any) -> Revocation:
+    """A row of the outbox, not stored yet."""
+    if is_sealed(token):
+        state: dict[str, Any] = {"token": token, "next_attempt_at": at}
+    else:
+        # Damaged beyond opening with any key: nothing could ever be sent.
+        state = {
+            "outcome": Outcome.GIVEN_UP,
+            "last_error": UNDECRYPTABLE,
+            "finished_at": at,
+        }
+    return Revocation(seal_id=seal_id, created_at=at, **state, **copied)
+
+
+def _queue(
+    token: Secret, seal_id: uuid.UUID, *, at: datetime, using: str | None = None, **copied: Any
+) -> Revocation:
+    row = _owed(token, seal_id, at=at, **copied)
+    row.save(using=using, force_insert=True)
+    if row.outcome == Outcome.GIVEN_UP:
+        Event.record(Kind.GIVEN_UP, row, at=at, detail=row.last_error, using=using)
+    return row
+
+
+def disconnect_all(accounts: ConnectedAccountQuerySet) -> Iterator[int]:
+    """Disconnect many accounts, batch by batch; yields how many are done after each batch."""
+    done = 0
+    while pks := list(accounts.order_by("pk").values_list("pk", flat=True)[:BATCH]):
+        done += retried(partial(_disconnect_batch, pks))
+        yield done
+
+
+def _disconnect_batch(pks: list[int]) -> int:
+    now = timezone.now()
+    rows = ConnectedAccount.objects.filter(pk__in=pks)
+    with transaction.atomic(using=router.db_for_write(ConnectedAccount)):
+        rows.update(generation=F("generation") + 1, **LEASE_RELEASED)
+        found = list(rows.current().with_token().select_related("user"))
+        owed = [
+            _owed(row.token, row.seal_id, at=now, **{name: getattr(row, name) for name in _COPIED})
+            for row in found
+            if row.token is not None
+        ]
+        Revocation.objects.bulk_create(owed)
+        events = [Event.about(Kind.DISCONNECTED, row, at=now) for row in found]
+        damaged = [row for row in owed if row.outcome == Outcome.GIVEN_UP]
+        events += [
+            Event.about(Kind.GIVEN_UP, row, at=now, detail=row.last_error) for row in damaged
+        ]
+        Event.objects.bulk_create(events)
+        going = rows.current()
+        going.is_queued_for_revocation = True
+        going.delete()
+        for row in found:
+            _announce_after_commit(row, router.db_for_write(ConnectedAccount))
+    return len(pks)
+
+
+def queue_replaced(owner: str, provider: str, subject: str, *, at: datetime) -> None:
+    """Before a new grant takes the place of an old one: queue the old one for revocation.
+
+    To be called where the provider ends nothing but the token that is revoked; inside the
+    transaction that stores the new grant.
+    """
+    same = ConnectedAccount.objects.filter(
+        owner_key=owner, provider=provider, subject_digest=digest(subject)
+    )
+    if same.update(generation=F("generation") + 1, **LEASE_RELEASED):
+        old = same.current().with_token().get()
+        if is_sealed(old.token):
+            _queue(old.token, old.seal_id, at=at, **{name: getattr(old, name) for name in _COPIED})
+
+
+def revoke_orphan(
+    provider: Provider,
+    endpoints: Endpoints,
+    about: AuthorizationRequest | ConnectedAccount,
+    document: Mapping[str, Any],
+    *,
+    subject: str,
+    at: datetime,
+) -> None:
+    """Queue a grant for revocation that was given to us but is stored nowhere.
+
+    Not where an account with this subject exists, if the provider withdraws everything that a
+    person allowed the site at once: that account must go on working. It becomes a matter of who
+    began the authorization, not of their team: it may be an account of their own.
+    """
+    begun_by = about.user if isinstance(about, AuthorizationRequest) else None
+    same = ConnectedAccount.objects.at(provider.alias).filter(subject_digest=digest(subject))
+    if provider.revokes_whole_authorization and subject and same.current().exists():
+        return
+    seal_id = uuid.uuid4()
+    _queue(
+        seal_document(dict(document), seal_id),
+        seal_id,
+        at=at,
+        provider=provider.alias,
+        owner_key=owner_key(begun_by) if begun_by is not None else about.owner_key,
+        subject=subject,
+        client_id=about.client_id,
+        endpoint_fingerprint=endpoints.token_fingerprint(),
+        inputs=about.inputs,
+    )
