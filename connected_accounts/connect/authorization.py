@@ -19,8 +19,8 @@ from connected_accounts.database.functions import digest
 from connected_accounts.database.statements import insert_one
 from connected_accounts.exceptions import UnexpectedResponse
 from connected_accounts.models import AuthorizationRequest, ConnectedAccount, ProviderClient
+from connected_accounts.models.deployment import adopt_database_once
 from connected_accounts.oauth2 import pkce, state
-from connected_accounts.provider_state.pauses import own_database_once
 from connected_accounts.providers.base import Endpoints, Provider
 from connected_accounts.sealing import seal
 from connected_accounts.secret import clears_traceback_locals
@@ -82,7 +82,7 @@ def _open(intent: Intent, place: Mapping[str, str], now: datetime) -> str:
     endpoints = provider.endpoints()
     provider = _with_first_client(provider, endpoints, place["redirect_uri"])
     offered_scopes(provider, intent.scopes)  # raises before anything is stored
-    own_database_once(provider.alias)
+    adopt_database_once()
     nonce = state.new_secret()
     verifier = pkce.new_code_verifier() if provider.code_challenge_method else ""
     # OpenID Connect Core 3.1.2.1

@@ -23,9 +23,9 @@ from connected_accounts.exceptions import (
     UnexpectedResponse,
 )
 from connected_accounts.models import AuthorizationRequest, ConnectedAccount
+from connected_accounts.models.deployment import adopt_database_once
 from connected_accounts.oauth2.token import TokenResponse, read_token_response
 from connected_accounts.owners import may_still_connect
-from connected_accounts.provider_state.pauses import own_database_once
 from connected_accounts.providers.base import Client, Endpoints, Provider
 from connected_accounts.providers.inputs import CREDENTIALS
 from connected_accounts.secret import Secret
@@ -80,7 +80,7 @@ def _connect(intent: Intent, sent_at: datetime) -> tuple[ConnectedAccount, bool]
     inputs = {name: text for name, text in intent.entered.items() if name not in CREDENTIALS}
     provider = _with_credentials(intent.provider.bound(inputs=inputs), intent)
     endpoints = provider.endpoints()
-    own_database_once(provider.alias)
+    adopt_database_once()
     try:
         token = _token(provider, endpoints, intent)
         identity = identify(provider, endpoints, token)

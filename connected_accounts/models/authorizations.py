@@ -62,7 +62,6 @@ class ProviderState(models.Model):
     next_request_at = models.DateTimeField(null=True, editable=False)
     # One process at a time registers the site as a client (RFC 7591).
     registering_until = models.DateTimeField(null=True, editable=False)
-    site_id = models.CharField(_("site"), max_length=255, blank=True)
 
     objects = PrimaryManager["ProviderState"]()
 

@@ -22,6 +22,7 @@ from connected_accounts.exceptions import (
     ConnectedAccountsError,
 )
 from connected_accounts.models import ConnectedAccount
+from connected_accounts.models.deployment import sites
 from connected_accounts.owners import owner_for
 from connected_accounts.pages.base import Page, failure_page, too_many_page
 from connected_accounts.provider_state.pauses import report
@@ -52,6 +53,7 @@ class ListView(Page):
         context = {
             "cards": cards,
             "needing": [card for card in cards if card.needs_you],
+            "paused_here": bool(cards) and sites().differ,
             "offers": offers(connectable(get_providers()), {card.provider for card in cards}),
             "revocations": open_revocations(request.user, timezone.now()),
         }

@@ -29,6 +29,7 @@ from connected_accounts.exceptions import (
     UnexpectedResponse,
 )
 from connected_accounts.models import ConnectedAccount, ProviderState
+from connected_accounts.models.deployment import adopt_database
 from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.provider_state import outages, pauses
 from connected_accounts.provider_state.rate_limit import reserve_slots
@@ -61,12 +62,11 @@ def is_due(alias: str, now: datetime) -> bool:
     # beginning and not the index, however far away the first row that is due may be.
     if not due.values_list("pk", flat=True)[:1]:
         return False
-    state = pauses.get_or_create_state(alias)
-    if not pauses.is_this_deployments(state):
-        logger.warning(
-            "not refreshed: provider=%s is another site's; see manage.py confirm_site", alias
-        )
+    names = adopt_database()
+    if names.differ:
+        logger.error("not refreshed: provider=%s: %s; see manage.py confirm_site", alias, names)
         return False
+    state = pauses.get_or_create_state(alias)
     return not pauses.is_paused(state, now)
 
 

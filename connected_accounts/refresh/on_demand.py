@@ -19,6 +19,7 @@ from connected_accounts.exceptions import (
     ReauthorizationRequired,
 )
 from connected_accounts.models import ConnectedAccount
+from connected_accounts.models.deployment import adopt_database
 from connected_accounts.provider_state import outages, pauses
 from connected_accounts.provider_state.rate_limit import wait_for_slot
 from connected_accounts.providers.registry import get_provider
@@ -100,7 +101,7 @@ def renew(before: ConnectedAccount) -> None:
     except ConfigurationError as error:
         raise ClientRejected(error.code, error.message, sent=False) from None
     state = pauses.get_or_create_state(before.provider)
-    if not pauses.is_this_deployments(state):
+    if adopt_database().differ:
         raise ProviderUnavailable("other_site", sent=False)
     began = timezone.now()
     paused = pauses.pause_of(before.provider, began)
