@@ -16,6 +16,7 @@ from connected_accounts.clients.credentials import (
 )
 from connected_accounts.connect.intent import Intent, check_intent
 from connected_accounts.database.functions import digest
+from connected_accounts.database.locks import statements_retried
 from connected_accounts.database.statements import insert_one
 from connected_accounts.exceptions import UnexpectedResponse
 from connected_accounts.models import AuthorizationRequest, ConnectedAccount, ProviderClient
@@ -30,6 +31,7 @@ logger = logging.getLogger("connected_accounts")
 VERIFIER_PURPOSE: Final = "connected_accounts.code_verifier"
 
 
+@statements_retried()
 @clears_traceback_locals
 def start_authorization(
     *,

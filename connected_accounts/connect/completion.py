@@ -16,6 +16,7 @@ from connected_accounts.connect.callback_params import check_issuer, read_params
 from connected_accounts.connect.connection import Authorized, store_connection
 from connected_accounts.connect.refusals import logs_refusals, record_refusal
 from connected_accounts.database.functions import digest
+from connected_accounts.database.locks import statements_retried
 from connected_accounts.database.statements import read_all
 from connected_accounts.database.transactions import in_sites_transaction
 from connected_accounts.exceptions import (
@@ -56,6 +57,7 @@ class Completed:
     next: str
 
 
+@statements_retried()
 @logs_refusals
 @clears_traceback_locals
 @sensitive_variables()

@@ -14,6 +14,7 @@ from django.db import Error, connection, router, transaction
 from django.utils.module_loading import import_string
 
 from connected_accounts import conf
+from connected_accounts.database.locks import statements_retried
 from connected_accounts.exceptions import ConfigurationError
 
 Prepare = Callable[[Any], object]
@@ -150,6 +151,7 @@ class Bound:
         if self.prepare is not None:
             self.prepare(connection)
         with (
+            statements_retried(),
             connection.execute_wrapper(_BeforeEachStatement(self._set)),
             short_lock_waits(lock_wait),
         ):

@@ -1,26 +1,58 @@
 """Rows that other transactions have locked or changed: telling what happened, and trying again."""
 
-from collections.abc import Callable
-from typing import Final, TypeVar
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar
 
 from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError, connection
 
-TRIES: Final = 5
-NOT_IN_LINE: Final = ("40001", "40P01", 1213)  # serialization failure, deadlock; MySQL's deadlock
+TRIES: Final = 8
+PAUSE: Final = 0.01  # seconds before the second try, more before each later one
+# Serialization failure, deadlock; MySQL's deadlock, MariaDB's row that changed since it was read;
+# SQLite's one writer is another.
+NOT_IN_LINE: Final = ("40001", "40P01", 1213, 1020, "SQLITE_BUSY", "SQLITE_BUSY_SNAPSHOT")
 T = TypeVar("T")
 
 
 def retried(work: Callable[[], T]) -> T:
     """Run a transaction, and again where the database could not bring it in line with another, as
     it may at REPEATABLE READ: a row that changed, or one that is there and was not seen."""
-    for _ in range(TRIES):
+    return _repeated(work, lambda error: isinstance(error, IntegrityError) or _is_conflict(error))
+
+
+@contextmanager
+def statements_retried() -> Iterator[None]:
+    """On this thread's connection, run a statement again that is a transaction by itself and that
+    the database could not bring in line with another: it has changed nothing."""
+    if _retry in connection.execute_wrappers:
+        yield
+    else:
+        with connection.execute_wrapper(_retry):
+            yield
+
+
+def _retry(execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
+    if many or context["connection"].in_atomic_block:
+        return execute(sql, params, many, context)
+    return _repeated(lambda: execute(sql, params, many, context), _is_conflict)
+
+
+def _repeated(work: Callable[[], T], again: Callable[[DatabaseError], bool]) -> T:
+    for number in range(TRIES):
         try:
             return work()
-        except (OperationalError, IntegrityError) as error:
-            again = isinstance(error, IntegrityError) or not _codes(error).isdisjoint(NOT_IN_LINE)
-            if connection.in_atomic_block or not again:
+        except DatabaseError as error:
+            if connection.in_atomic_block or not again(error):
                 raise
+        # Of several that are in each other's way, not all at the same moment again.
+        time.sleep(random.uniform(0, PAUSE * 2**number))  # noqa: S311  # no secret
     return work()
+
+
+def _is_conflict(error: DatabaseError) -> bool:
+    return isinstance(error, OperationalError) and not _codes(error).isdisjoint(NOT_IN_LINE)
 
 
 def is_lock_timeout(error: DatabaseError | InterfaceError) -> bool:
@@ -29,6 +61,8 @@ def is_lock_timeout(error: DatabaseError | InterfaceError) -> bool:
 
 
 def _codes(error: DatabaseError | InterfaceError) -> set[object]:
-    """PostgreSQL's SQLSTATE, or MySQL's number. (A driver of MySQL may know a SQLSTATE, too.)"""
+    """PostgreSQL's SQLSTATE, MySQL's number, or SQLite's name. (A driver of MySQL may know a
+    SQLSTATE, too.)"""
     cause = error.__cause__
-    return {getattr(cause, "sqlstate", None), *(cause.args[:1] if cause else ())}
+    names = (getattr(cause, name, None) for name in ("sqlstate", "sqlite_errorname"))
+    return {*names, *(cause.args[:1] if cause else ())}

@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from connected_accounts import conf
 from connected_accounts.database.connections import short_lock_waits
-from connected_accounts.database.locks import is_lock_timeout
+from connected_accounts.database.locks import is_lock_timeout, retried, statements_retried
 from connected_accounts.exceptions import (
     ClientRejected,
     ConfigurationError,
@@ -70,6 +70,7 @@ def is_due(alias: str, now: datetime) -> bool:
     return not pauses.is_paused(state, now)
 
 
+@statements_retried()
 def drain(
     alias: str,
     *,
@@ -177,7 +178,7 @@ class _Drain:
         """Claim as many accounts as there are places to send from, and start them."""
         try:
             slots = reserve_slots(self.provider, wanted)
-            attempts = self.claim(len(slots)) if slots else []
+            attempts = retried(lambda: self.claim(len(slots))) if slots else []
         except Error as error:
             _forgive(error)
             self.claiming = False  # what is in flight is finished; beat starts the next drain

@@ -10,7 +10,7 @@ from django.db import router
 from django.utils import timezone
 
 from connected_accounts import conf
-from connected_accounts.database.locks import retried
+from connected_accounts.database.locks import retried, statements_retried
 from connected_accounts.database.transactions import is_done_apart, outside_transaction
 from connected_accounts.exceptions import (
     ClientRejected,
@@ -32,6 +32,7 @@ PATIENCE_FOR_OTHERS: Final = 10.0  # seconds over HTTP_DEADLINE
 T = TypeVar("T")
 
 
+@statements_retried()
 @clears_traceback_locals
 def refresh(account: ConnectedAccount) -> None:
     """Refresh now, whatever ``refresh_at``, backoff and pause say, and update ``account`` in place.

@@ -9,7 +9,7 @@ from typing import Any, Final
 from django.db import connection
 from django.utils import timezone
 
-from connected_accounts.database.locks import is_lock_timeout
+from connected_accounts.database.locks import is_lock_timeout, statements_retried
 from connected_accounts.database.transactions import (
     DATABASE_UNAVAILABLE,
     RETRY_EVERY,
@@ -119,6 +119,7 @@ def _explain_lost_update(
     )
 
 
+@statements_retried()
 @clears_traceback_locals
 def store_sealed(account_id: int, generation: int, sealed: str) -> bool:
     """Store a grant that went through the broker, unless its account got a newer one meanwhile.

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from connected_accounts import security, signals
 from connected_accounts.database.functions import digest
-from connected_accounts.database.locks import retried
+from connected_accounts.database.locks import retried, statements_retried
 from connected_accounts.models import (
     AuthorizationRequest,
     ConnectedAccount,
@@ -34,6 +34,7 @@ from connected_accounts.security import SecurityEvent
 BATCH: Final = 500
 
 
+@statements_retried()
 def disconnect(account: ConnectedAccount, *, by: Any = None) -> Revocation | None:
     """Delete the account; its grant is queued for revocation in the same transaction.
 

@@ -7,6 +7,7 @@ from asgiref.sync import sync_to_async
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
+from connected_accounts.database.locks import statements_retried
 from connected_accounts.database.statements import read_one
 from connected_accounts.exceptions import (
     ConnectedAccountsError,
@@ -76,6 +77,7 @@ def get_session(account: ConnectedAccount) -> ProviderSession:
     )
 
 
+@statements_retried()
 @clears_traceback_locals
 @sensitive_variables()
 def current_token(account: ConnectedAccount, *, fingerprint: str | None = None) -> Secret:
@@ -93,6 +95,7 @@ def current_token(account: ConnectedAccount, *, fingerprint: str | None = None) 
         raise
 
 
+@statements_retried()
 @clears_traceback_locals
 @sensitive_variables()
 def renewed_token(
