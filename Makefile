@@ -44,6 +44,7 @@ test: $(VENV)/test.stamp
 prove: $(VENV)/test.stamp
 	$(python) -m bench.prove_single_flight
 	$(python) -m bench.prove_kill
+	$(python) -m bench.prove_limits
 	$(python) -m bench.prove_outages
 	$(python) -m bench.prove_copies
 	$(python) -m bench.prove_deploy

@@ -21,4 +21,8 @@ if "BENCH_MAX_REQUESTS_PER_SECOND" in env:
         env["BENCH_MAX_REQUESTS_PER_SECOND"]
     )
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+# What a site may set for all of its tasks and workers.
+for name in ("TASK_TIME_LIMIT", "TASK_SOFT_TIME_LIMIT", "WORKER_SOFT_SHUTDOWN_TIMEOUT"):
+    if f"BENCH_{name}" in env:
+        globals()[f"CELERY_{name}"] = float(env[f"BENCH_{name}"])
 LOGGING["handlers"] = {"console": {"class": "logging.StreamHandler", "stream": sys.stderr}}

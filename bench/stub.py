@@ -5,7 +5,8 @@
 A refresh token is ``r.<account>.<round>.`` and padding; the answer to it holds the access and the
 refresh token of the next round. So a row's token tells afterwards, by itself, whether exactly this
 account was refreshed, and how often. A code ``c.<account>`` begins round 0; the access token tells
-``/api/v1/user`` whose it is.
+``/api/v1/user`` whose it is. ``/rounds`` tells the newest round of each account that was refreshed,
+and how often a spent refresh token came; with ``--single-use`` that one is refused.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import ClassVar
 from urllib.parse import unquote_plus
 from urllib.request import urlopen
 
@@ -58,7 +60,10 @@ class Line(asyncio.Protocol):
     """One connection: requests in, answers out, each after the latency."""
 
     latency = 0.0
+    single_use = False
     served = 0
+    rounds: ClassVar[dict[str, int]] = {}
+    reused = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -83,23 +88,39 @@ class Line(asyncio.Protocol):
         target = head.split(" ", 2)[1]
         if target == "/served":
             return self.send({"served": Line.served})
+        if target == "/rounds":
+            return self.send({"rounds": Line.rounds, "reused": Line.reused})
+        if target == "/forget":
+            Line.rounds, Line.reused, Line.served = {}, 0, 0
+            return self.send({})
         Line.served += 1
         answer = answer_to(target, head, body)
+        status = "200 OK"
+        if "grant_type=refresh_token" in body and not self.spend(str(answer["refresh_token"])):
+            answer, status = {"error": "invalid_grant"}, "400 Bad Request"
         if not Line.latency:
-            return self.send(answer)
-        asyncio.get_running_loop().call_later(Line.latency, self.send, answer)
+            return self.send(answer, status)
+        asyncio.get_running_loop().call_later(Line.latency, self.send, answer, status)
         return None
 
-    def send(self, document: dict[str, object]) -> None:
+    def spend(self, next_token: str) -> bool:
+        """Note that a refresh token came; False where it was spent and may not come again."""
+        _, account, round_, _ = next_token.split(".", 3)
+        spent = int(round_) <= Line.rounds.get(account, 0)
+        Line.reused += spent
+        Line.rounds[account] = max(int(round_), Line.rounds.get(account, 0))
+        return not (spent and Line.single_use)
+
+    def send(self, document: dict[str, object], status: str = "200 OK") -> None:
         content = json.dumps(document).encode()
         head = (
-            f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(content)}"
+            f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(content)}"
         )
         self.transport.write(head.encode() + b"\r\n\r\n" + content)
 
 
-async def serve(latency: float) -> None:
-    Line.latency = latency
+async def serve(latency: float, *, single_use: bool = False) -> None:
+    Line.latency, Line.single_use = latency, single_use
     loop = asyncio.get_running_loop()
     server = await loop.create_server(Line, "127.0.0.1", 0, backlog=1024)
     print(server.sockets[0].getsockname()[1], flush=True)
@@ -117,11 +138,21 @@ class Running:
         with urlopen(f"{self.url}/served", timeout=10) as told:
             return int(json.load(told)["served"])
 
+    def rounds(self) -> tuple[dict[str, int], int]:
+        """The newest round of each account, and how many spent tokens came."""
+        with urlopen(f"{self.url}/rounds", timeout=10) as told:
+            answer = json.load(told)
+        return answer["rounds"], answer["reused"]
+
+    def forget(self) -> None:
+        """Begin anew, with no refresh token spent."""
+        urlopen(f"{self.url}/forget", timeout=10).close()
+
 
 @contextmanager
-def running(latency: float = 0.0) -> Iterator[Running]:
+def running(latency: float = 0.0, *options: str) -> Iterator[Running]:
     """Start a stub in another process, and end it."""
-    command = [sys.executable, "-m", "bench.stub", "--latency", str(latency)]
+    command = [sys.executable, "-m", "bench.stub", "--latency", str(latency), *options]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin is not None
     assert process.stdout is not None
@@ -136,4 +167,6 @@ def running(latency: float = 0.0) -> Iterator[Running]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--latency", type=float, default=0.0, help="seconds before each answer")
-    asyncio.run(serve(parser.parse_args().latency))
+    parser.add_argument("--single-use", action="store_true", help="refuse a spent refresh token")
+    told = parser.parse_args()
+    asyncio.run(serve(told.latency, single_use=told.single_use))

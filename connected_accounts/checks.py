@@ -44,7 +44,7 @@ def register() -> None:
 
 
 def check_settings(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[checks.CheckMessage]:
-    """E001 to E019, E021, W004: everything in ``CONNECTED_ACCOUNTS`` that would fail when used."""
+    """E001 to E019, E021 to E023, W004, W012: what in settings would fail when used."""
     found = [*conf.problems(), *owners.problems(), *own_connections.problems()]
     if not any(problem.id in ("E001", "E005") for problem in found):
         found += registry.problems()
@@ -213,7 +213,7 @@ def check_loopback(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[che
 def check_site(
     app_configs: Sequence[Any] | None, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> list[checks.CheckMessage]:
-    """W012 (``--database``): the database is another deployment's, so nothing is refreshed."""
+    """W013 (``--database``): the database is another deployment's, so nothing is refreshed."""
     used = router.db_for_write(Deployment)
     if used not in (databases or ()):
         return []
@@ -227,7 +227,7 @@ def check_site(
             f"Nothing is refreshed: {names}.",
             hint="If this site moved, or its SITE_ID or REDIRECT_BASE_URL was changed, run "
             "manage.py confirm_site. On a copy of the database all is well.",
-            id="connected_accounts.W012",
+            id="connected_accounts.W013",
         )
     ]
 

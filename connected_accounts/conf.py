@@ -28,6 +28,7 @@ DEFAULTS: dict[str, Any] = {
 }
 PROVIDER_DEFAULTS: dict[str, Any] = {
     "BACKEND": "",
+    "SERVICE": "",
     "CLIENT_ID": "",
     "CLIENT_SECRET": "",
     "SCOPES": None,
@@ -38,6 +39,7 @@ PROVIDER_DEFAULTS: dict[str, Any] = {
     "MAX_REQUESTS_PER_SECOND": None,
 }
 MAX_SITE_ID: Final = 255
+MAX_HOST_NAME: Final = 253
 JITTER: Final = 0.1  # share of the time to a refresh, either way
 _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?", re.ASCII)
 _ALIAS = re.compile(r"[-a-zA-Z0-9_]{1,64}")
@@ -69,6 +71,7 @@ class ProviderConfig:
     exclusive: bool
     refresh_policy: str | None
     max_requests_per_second: float | None
+    service: str = ""  # of the catalogue, where it stands in place of a backend
 
 
 def is_safe_url(url: str) -> bool:
@@ -97,6 +100,14 @@ def is_loopback_literal(host: str) -> bool:
 def is_dns_label(text: str) -> bool:
     """Whether ``text`` may be one label of a host name (RFC 1123 2.1), in ASCII."""
     return _LABEL.fullmatch(text) is not None
+
+
+def is_host_name(text: str) -> bool:
+    """Whether ``text`` is a host's full name in the public DNS, in ASCII and without a port: no IP
+    address, and no name of this network alone."""
+    labels = text.split(".")
+    named = len(labels) > 1 and len(text) <= MAX_HOST_NAME and not labels[-1].isdigit()
+    return named and all(map(is_dns_label, labels))
 
 
 def _is_base_url(value: Any) -> bool:
@@ -165,6 +176,7 @@ def provider_config(alias: str) -> ProviderConfig:
         exclusive=entry["EXCLUSIVE"],
         refresh_policy=entry["REFRESH_POLICY"],
         max_requests_per_second=entry["MAX_REQUESTS_PER_SECOND"],
+        service=entry["SERVICE"],
     )
 
 
@@ -245,7 +257,7 @@ def provider_problems(alias: Any, entry: Any) -> Iterator[Problem]:
             "Use letters, digits, hyphens and underscores: it stands in URLs.",
         )
     if not isinstance(entry, dict):
-        yield Problem("E006", f"{where} is not a dict.", "Write a dict with at least BACKEND.")
+        yield Problem("E006", f"{where} is not a dict.", "Write a dict with SERVICE or BACKEND.")
         return
     for key in sorted(set(entry) - set(PROVIDER_DEFAULTS), key=str):
         yield Problem(
@@ -285,13 +297,6 @@ _SCOPES_FAULT = (
     'Write a list, one scope each: ["r:profile", "r:backpack"].',
 )
 _RULES: Final = (
-    _Rule(
-        "BACKEND",
-        lambda value: isinstance(value, str) and "." in value,
-        "E008",
-        "is not a dotted path.",
-        'Write for example "connected_accounts.providers.badgr.Badgr".',
-    ),
     *(
         _Rule(
             key,
@@ -335,7 +340,33 @@ _RULES: Final = (
 )
 
 
+def _kind_problems(where: str, entry: dict[str, Any]) -> Iterator[Problem]:
+    """An entry has either SERVICE or BACKEND, and it is a name."""
+    if not isinstance(entry["SERVICE"], str):
+        yield Problem(
+            "E021",
+            f"{where}['SERVICE'] is {type(entry['SERVICE']).__name__}, not a text.",
+            'Write the name of a service of the catalogue, such as "github".',
+        )
+    elif entry["SERVICE"] and entry["BACKEND"]:
+        yield Problem(
+            "E021",
+            f"{where} has both SERVICE and BACKEND.",
+            "Remove one: a service of the catalogue brings its backend along.",
+        )
+    elif not entry["SERVICE"] and (
+        not isinstance(entry["BACKEND"], str) or "." not in entry["BACKEND"]
+    ):
+        yield Problem(
+            "E008",
+            f"{where}['BACKEND'] is not a dotted path.",
+            'Write for example "connected_accounts.providers.badgr.Badgr", or in its place '
+            '"SERVICE", the name of a service of the catalogue.',
+        )
+
+
 def _entry_problems(where: str, entry: dict[str, Any]) -> Iterator[Problem]:
+    yield from _kind_problems(where, entry)
     for rule in _RULES:
         value = entry[rule.key]
         if not rule.passes(value):

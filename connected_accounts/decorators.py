@@ -182,10 +182,13 @@ def connect_address(
         return ""
     # The scopes asked for before come along: a new grant takes the old one's place.
     optional = get_provider(alias).config.optional_scopes
-    kept = set(newest[0].scopes_requested) & set(optional) if newest else set()
-    asked = [*scopes, *(scope for scope in optional if scope in kept and scope not in scopes)]
-    pairs = [("next", back)] * bool(back) + [("scope", scope) for scope in asked]
-    query = urlencode([*pairs, ("owner", owner)] if owner else pairs)
+    before = set(newest[0].scopes_requested) & set(optional) if newest else set()
+    wanted = [*scopes, *(scope for scope in optional if scope in before and scope not in scopes)]
+    pairs = [("next", back)] if back else []
+    pairs += [("scope", scope) for scope in wanted]
+    if owner:
+        pairs.append(("owner", owner))
+    query = urlencode(pairs)
     return f"{address}?{query}" if query else address
 
 

@@ -4,6 +4,8 @@ Each carries a short machine-readable ``code`` and a sentence of our own. None e
 token, a secret or a provider's text: those end in logs, mails and error trackers.
 """
 
+from dataclasses import dataclass
+
 __all__ = [
     "AuthorizationDenied",
     "ClientRejected",
@@ -18,16 +20,27 @@ __all__ = [
 ]
 
 
+@dataclass(frozen=True)
+class WayOn:
+    """The purpose of a failed authorization, so that a page can offer to begin again.
+
+    ``next`` is where the person was going, ``scopes`` what was asked for, ``reconnect`` the key of
+    the account to be connected again. ``owner`` is the key of the owner it was for, unless that is
+    the person or the site. ``only_these_scopes``: no optional scope besides those in ``scopes``.
+    """
+
+    next: str = ""
+    scopes: tuple[str, ...] = ()
+    only_these_scopes: bool = True
+    reconnect: int | None = None
+    for_site: bool = False
+    owner: str = ""
+
+
 class ConnectedAccountsError(Exception):
     """Something went wrong with a connected account."""
 
-    # Set where an authorization failed after its request was found: where the person was going, the
-    # account to be connected again and what was asked for, so that the page can offer to try again.
-    next: str = ""
-    scopes: tuple[str, ...] = ()
-    reconnect: int | None = None
-    for_site: bool = False
-    owner: str = ""  # the key of whom it was for, where that is neither the person nor the site
+    way_on: WayOn | None = None  # set where an authorization failed after its request was found
 
     def __init__(self, code: str = "", message: str = "") -> None:
         code = str(code)  # a member of an enumeration would print its name

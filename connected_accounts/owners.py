@@ -1,4 +1,4 @@
-"""Who may act for whom: the accounts of a team, and what each of its people may do with them.
+"""Owners of accounts: users, the site, teams; and what each user may do for them.
 
 The site answers that in one function, ``CONNECTED_ACCOUNTS["OWNERS"]``, which is asked anew each
 time. Whatever goes wrong there, nobody gets anything of anybody else's.
@@ -103,7 +103,7 @@ def key_to_connect_for(user: Any, owner: str | None) -> str:
 
 
 def acted_for(user: Any, key: str) -> str:
-    """What an event says of who did it: the user's key, where the owner is somebody else."""
+    """The key of the user who acted, for an event; empty where that is the owner."""
     by = "" if user is None or user.pk is None else owner_key(user)
     return "" if by == key else by
 
@@ -139,7 +139,7 @@ def _refuse_malformed(owner: Any, known: dict[str, Owner]) -> None:
 
 
 def problems() -> Iterator[Problem]:
-    """What is wrong with the setting, for the system checks."""
+    """The faults of the setting, for the system checks."""
     path = conf.get("OWNERS")
     if path is None:
         return

@@ -19,8 +19,11 @@ BEAT_SCHEDULE: Final[dict[str, dict[str, Any]]] = {
         "schedule": 60.0,
         "options": {"expires": 60},
     },
+    # No rarer: where each deploy begins with a new schedule file, as in a container, an entry first
+    # runs one interval later, and one of a day might never.
     "connected_accounts.purge": {
         "task": "connected_accounts.purge",
-        "schedule": 86400.0,
+        "schedule": 600.0,
+        "options": {"expires": 600},
     },
 }

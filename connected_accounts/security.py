@@ -39,7 +39,7 @@ _LEVELS: Final = {
 
 
 def level_of(event: SecurityEvent) -> int:
-    """What the event is logged as: a warning, unless it is said otherwise."""
+    """The level that the event is logged at: a warning, unless ``_LEVELS`` says otherwise."""
     return _LEVELS.get(event, logging.WARNING)
 
 
@@ -60,8 +60,8 @@ def log(
         "reason": str(reason),
         "address": address,
     }
-    said = "".join(f" {name}={_word(v)}" for name, v in fields.items() if v not in ("", None))
-    logger.log(level_of(event), "%s%s", event.value, said, extra={"event": event.value, **fields})
+    words = "".join(f" {name}={_word(v)}" for name, v in fields.items() if v not in ("", None))
+    logger.log(level_of(event), "%s%s", event.value, words, extra={"event": event.value, **fields})
 
 
 def _word(value: Any) -> str:

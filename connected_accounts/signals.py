@@ -1,4 +1,4 @@
-"""What the app tells the site. Sender: ``ConnectedAccount``; sent after commit, robustly.
+"""The signals to the site. Sender: ``ConnectedAccount``; sent after commit, robustly.
 
 ``account_connected(account, created)`` · ``account_refreshed(account)`` ·
 ``refresh_failed(account, error)`` · ``reconnect_required(account, reason)`` ·

@@ -1,15 +1,20 @@
 """The Celery tasks. Arguments are ids, results are ignored; every task may run twice, late, or
 beside itself. Each does its whole work in process under ``.apply()``."""
 
+import _thread
 import logging
 import mmap
+import signal
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final
 
-from celery import shared_task
-from celery.signals import worker_init, worker_shutting_down
+from celery import bootsteps, shared_task
+from celery.signals import worker_init, worker_ready
 from django.db import transaction
 from django.utils import timezone
+from kombu.utils.compat import detect_environment
 
 from connected_accounts import conf
 from connected_accounts.exceptions import ConfigurationError, ConnectedAccountsError
@@ -35,21 +40,46 @@ NO_PATIENCE: Final = {
     "socket_connect_timeout": 2,  # Redis
     "socket_timeout": 2,
 }
-TASK_OPTIONS: Final[dict[str, Any]] = {"ignore_result": True, "serializer": "json"}
+# Longer than any task takes, for each ends by itself: a site's limits for all tasks (``None`` and 0
+# would let them in) must not cut a drain whose answers are not stored yet.
+SOFT_TIME_LIMIT: Final = 3600  # seconds
+TIME_LIMIT: Final = 3900  # after the soft one, what was answered is stored
+TASK_OPTIONS: Final[dict[str, Any]] = {
+    "ignore_result": True,
+    "serializer": "json",
+    "soft_time_limit": SOFT_TIME_LIMIT,
+    "time_limit": TIME_LIMIT,
+}
 
 
 class _Stop:
     """Whether this worker was told to stop: one byte that it shares with the processes of its pool,
-    which are forked from it. It is told, and the drains run in them."""
+    which are forked from it. It is told, and the drains run in them.
 
+    Celery's own ``worker_shutting_down`` comes when the wait of ``worker_soft_shutdown_timeout`` is
+    over, and not at all after ``celery control shutdown``. So the signals themselves are heard, and
+    the closing of the worker.
+    """
+
+    SIGNALS: Final = ("SIGTERM", "SIGQUIT", "SIGINT")
     byte = mmap.mmap(-1, 1)
 
     @classmethod
-    def begin(cls, **kwargs: Any) -> None:
+    def begin(cls, sender: Any = None, **kwargs: Any) -> None:
         cls.byte = mmap.mmap(-1, 1)  # not that of whoever started us
+        sender.app.steps["worker"].add(_Closing)
 
     @classmethod
-    def note(cls, **kwargs: Any) -> None:
+    def hear_signals(cls, **kwargs: Any) -> None:
+        """When Celery has its own handlers; again where its consumer began anew."""
+        for number in (getattr(signal, name) for name in cls.SIGNALS if hasattr(signal, name)):
+            handler = signal.getsignal(number)
+            if callable(handler) and not isinstance(handler, _Heard):
+                with suppress(ValueError):  # a worker in a thread gets no signals
+                    signal.signal(number, _Heard(handler))
+
+    @classmethod
+    def note(cls) -> None:
         cls.byte[0] = 1
 
     @classmethod
@@ -57,8 +87,32 @@ class _Stop:
         return cls.byte[0] == 1
 
 
+class _Closing(bootsteps.StartStopStep):
+    """A part of the worker that notes when it closes."""
+
+    def close(self, parent: Any) -> None:
+        _Stop.note()
+
+
+class _Heard:
+    """A signal's handler that notes it, and then does what was done before.
+
+    Under gevent and eventlet in a green thread of its own: a signal comes amid any of them, and
+    Celery's handler, which waits for the tasks, would wait for itself if that were a drain's.
+    """
+
+    def __init__(self, handler: Callable[..., Any]) -> None:
+        self.handler = handler
+
+    def __call__(self, *args: Any) -> Any:
+        _Stop.note()
+        if detect_environment() == "default":
+            return self.handler(*args)
+        return _thread.start_new_thread(self.handler, args)  # the module's is a green one then
+
+
 worker_init.connect(_Stop.begin)
-worker_shutting_down.connect(_Stop.note)
+worker_ready.connect(_Stop.hear_signals)
 
 
 @shared_task(bind=True, name="connected_accounts.refresh_due_accounts", **TASK_OPTIONS)

@@ -1,6 +1,6 @@
 """Connections as staff see them: their health, and two actions. No token, not even sealed.
 
-What only an open page needs is imported by the page: Django loads this module in every process.
+A page imports what it alone needs: Django loads this module in every process.
 """
 
 from typing import Any, ClassVar, Final

@@ -1,4 +1,4 @@
-"""What staff do to accounts that are there: each asks first."""
+"""The actions of staff on existing accounts; each asks first."""
 
 from typing import Any, Final
 

@@ -1,4 +1,4 @@
-"""What stands above the admin's list of accounts: each provider's figures, and a small chart of the
+"""The figures above the admin's list of accounts: each provider's health, and a small chart of the
 last days for connects, failures and disconnects."""
 
 from collections.abc import Sequence
@@ -49,8 +49,8 @@ class Figures:
 
 
 def provider_figures(now: datetime) -> list[Figures]:
-    """Those of every alias that settings or the database know. Each part is kept for a minute where
-    it took long to count."""
+    """The figures of every alias that settings or the database know. A part that took long to count
+    is kept for a minute."""
     charts = {row.provider: charts_of(row) for row in recent_activity(now)}
     return [
         Figures(
@@ -88,12 +88,12 @@ def _chart(kind: str, figures: Sequence[int], days: Sequence[date]) -> Chart:
 
 
 def _words(figures: Sequence[int], days: Sequence[date]) -> str:
-    told = [
+    parts = [
         f"{date_format(day, 'MONTH_DAY_FORMAT')}: {figure}"
         for day, figure in zip(days, figures, strict=True)
         if figure
     ]
-    return "; ".join(told) or _("none")
+    return "; ".join(parts) or _("none")
 
 
 def _duration(seconds: int, now: datetime) -> str:

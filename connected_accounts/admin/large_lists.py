@@ -25,8 +25,8 @@ MAX_USERS: Final = 200  # whose name or address a search term may begin
 
 
 class BoundedPaginator(AnyPaginator):
-    """Counts no further than ``COUNT_UP_TO``: an exact count reads every row of the table. Who
-    looks for a row behind that searches or filters."""
+    """Counts no further than ``COUNT_UP_TO``: an exact count reads every row of the table. To reach
+    rows beyond, search or filter."""
 
     @cached_property
     def count(self) -> int:
@@ -49,8 +49,8 @@ class ProviderFilter(admin.SimpleListFilter):
 
 
 class ExpiringFilter(admin.SimpleListFilter):
-    """Access tokens that run out soon. What is kept fresh comes here and goes again; what stays has
-    something the matter with it."""
+    """Access tokens that run out soon. Accounts that are kept fresh come here and go again; one
+    that stays has something the matter with it."""
 
     title = _("expiring within")
     parameter_name = "expiring"
@@ -73,7 +73,7 @@ class ExpiringFilter(admin.SimpleListFilter):
 
 
 class OwnerFilter(admin.SimpleListFilter):
-    """Whose: the site's own accounts, those of its users, or those of its teams and the like."""
+    """The kind of owner: the site itself, its users, or its teams and the like."""
 
     title = _("owner")
     parameter_name = "owner"
@@ -93,8 +93,8 @@ class OwnerFilter(admin.SimpleListFilter):
 
 
 def users_named(term: str) -> list[Any]:
-    """Those whose name, or with an @ in it whose address, begins with a search term. A name has an
-    index; an address has none in Django's own table, so all of them are read."""
+    """The users whose name begins with a search term, or whose address does if there is an @ in it.
+    A name has an index; an address has none in Django's own table, so all of them are read."""
     kind = get_user_model()
     lookup = f"{kind.USERNAME_FIELD}__startswith"
     found = list(kind._default_manager.filter(**{lookup: term}).only("pk")[:MAX_USERS])

@@ -1,4 +1,4 @@
-"""What the flows wrote down, for staff to look at: revocations, events, the state of providers."""
+"""The records that the flows write, for staff to look at: revocations, events, provider states."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -16,7 +16,7 @@ MAX_ITEMS: Final = 100
 
 @dataclass(frozen=True)
 class Connecting:
-    """What is sent to connect, or to connect again."""
+    """The body of a request to connect, or to connect again."""
 
     next: str = ""
     scopes: tuple[str, ...] = ()

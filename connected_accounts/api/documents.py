@@ -1,4 +1,4 @@
-"""What the JSON API tells: plain values, from the same cards and lines that the pages show."""
+"""The documents of the JSON API: plain values, from the cards and lines that the pages show."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -88,7 +88,7 @@ def _scopes(lines: Iterable[ScopeLine]) -> list[Document]:
 
 
 def revocation(line: RevocationLine, *, by_hand: bool = False) -> Document:
-    """What became of a grant. ``by_hand``: the person is to withdraw it at ``manage_url``."""
+    """The fate of a grant. ``by_hand``: the person is to withdraw it at ``manage_url``."""
     return {
         "id": line.pk,
         "service": line.service,
@@ -101,7 +101,7 @@ def revocation(line: RevocationLine, *, by_hand: bool = False) -> Document:
 
 
 def event(line: Line) -> Document:
-    """What happened to an account."""
+    """One event of an account."""
     document = asdict(line)
     del document["code"]  # for staff
     document["text"] = document.pop("words")

@@ -1,4 +1,4 @@
-"""What the JSON API says when something is wrong: one document for every error (RFC 9457).
+"""The JSON API's errors: one document for each (RFC 9457).
 
 ``code`` is for programs and stays; ``title`` and ``detail`` are for people, and translated.
 """

@@ -92,7 +92,7 @@ class Endpoint(View):
 
 
 class AccountsEndpoint(Endpoint):
-    """What is connected: the user's own, and that of teams."""
+    """The connected accounts: the user's own, and those of teams."""
 
     def get(self, request: HttpRequest) -> HttpResponse:
         owners = owners_of(request.user)  # once: it may give another answer the next time
@@ -116,7 +116,7 @@ class AccountEndpoint(Endpoint):
 
 
 class HistoryEndpoint(Endpoint):
-    """What happened to one account."""
+    """The events of one account."""
 
     def get(self, request: HttpRequest, pk: str) -> HttpResponse:
         lines = timeline(actions.find_account(request, number(pk)))
@@ -133,7 +133,7 @@ class TestEndpoint(Endpoint):
 
 
 class RevocationsEndpoint(Endpoint):
-    """What became of the grants of accounts that were disconnected lately."""
+    """The revocations of accounts that were disconnected lately."""
 
     def get(self, request: HttpRequest) -> HttpResponse:
         lines = revocations_of(owners_of(request.user), timezone.now())
@@ -141,7 +141,7 @@ class RevocationsEndpoint(Endpoint):
 
 
 class ProvidersEndpoint(Endpoint):
-    """What can be connected, and for whom besides oneself."""
+    """The providers that can be connected, and the teams to connect them for."""
 
     def get(self, request: HttpRequest) -> HttpResponse:
         own = ConnectedAccount.objects.for_user(request.user)
@@ -185,16 +185,13 @@ def start_connecting(
     owner = actions.find_owner(request, sent.owner)
     form = ConnectForm(provider, sent.inputs, known=account.inputs if account else None)
     refuse_wrong_inputs(form, sent)
-    started = actions.start_connecting(
-        request,
-        provider,
-        form,
+    wishes = actions.Wishes(
         next=browser.safe_next(request, sent.next),
         scopes=sent.scopes,
-        account=account,
-        owner=owner.key if owner else None,
+        owner=owner.key if owner else "",
         keep_scopes=sent.keep_scopes,
     )
+    started = actions.start_connecting(request, provider, form, wishes, account)
     account_or_none = account_document(request, started.account) if started.account else None
     document = {"authorization_url": started.url or None, "account": account_or_none}
     response = JsonResponse(document, status=201 if started.created else 200)

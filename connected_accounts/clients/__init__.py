@@ -1,1 +1,1 @@
-"""Which client credentials serve a connection: from settings, admin, registration or a person."""
+"""The client credentials of a connection: from settings, admin, registration or a person."""

@@ -1,5 +1,4 @@
-"""Which client credentials to use: those in settings, entered by an admin, registered, or a
-person's own.
+"""The client credentials to use: in settings, entered by an admin, registered, or a person's own.
 
 A newer pair takes the place of an older one at once for new connections. For the accounts that were
 made with the same client id the older one stays as a fall-back, until it is removed.
@@ -17,6 +16,7 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from connected_accounts import security
+from connected_accounts.database.inserts import insert_in_step
 from connected_accounts.database.statements import read_all
 from connected_accounts.exceptions import (
     ClientRejected,
@@ -188,8 +188,8 @@ def retire(pk: int | None, at: datetime) -> None:
 
 
 def connectable(providers: Iterable[Provider]) -> list[Provider]:
-    """Those that somebody can connect now: that have a client, or need none beforehand. At most one
-    query."""
+    """The providers that can be connected now: they have a client, or need none beforehand. At most
+    one query."""
     found = list(providers)
     missing = [p.alias for p in found if not _has_client(p)]
     rows = ProviderClient.objects.entered().filter(retired_at__isnull=True, provider__in=missing)
@@ -204,8 +204,8 @@ def _has_client(provider: Provider) -> bool:
 
 
 def registered_scopes(client: Client, wanted: list[str]) -> list[str]:
-    """Of what is wanted, what the host registered the site for: it may grant less than was asked
-    (RFC 7591 3.2.1). Raises UnexpectedResponse (``no_scope_offered``) where that is nothing."""
+    """The wanted scopes that the host registered the site for: it may register fewer than were
+    asked (RFC 7591 3.2.1). Raises UnexpectedResponse (``no_scope_offered``) where none is left."""
     left = [scope for scope in wanted if client.scopes is None or scope in client.scopes]
     if wanted and not left:
         raise UnexpectedResponse("no_scope_offered", sent=False)
@@ -213,8 +213,8 @@ def registered_scopes(client: Client, wanted: list[str]) -> list[str]:
 
 
 def dependents_of(row: ProviderClient) -> int:
-    """How many accounts still need this pair: all that were made with its client id; where a newer
-    pair with the same id is in use, and accepted, those that have not had a token since."""
+    """The number of accounts that still need this pair: all that were made with its client id; if a
+    newer pair with the same id is in use and accepted, those that have not had a token since."""
     newer = ProviderClient.objects.filter(
         provider=row.provider,
         owner_key=row.owner_key,
@@ -227,8 +227,8 @@ def dependents_of(row: ProviderClient) -> int:
 
 
 def dependents(provider: str, client_id: str, *, since: datetime | None = None) -> int:
-    """How many accounts of the site and its users were made with this client id; with ``since``,
-    only those that have not got a token since."""
+    """The number of accounts of the site and its users that were made with this client id; with
+    ``since``, only those that have not had a token since."""
     made = ConnectedAccount.objects.at(provider).filter(client_id=client_id)
     if since is not None:
         made = made.filter(
@@ -255,9 +255,8 @@ def store_own_client(
         provider=provider, owner_key=owner, client_id=client.client_id
     )
     if not same.update(**values):
-        return ProviderClient.objects.create(
-            provider=provider, owner_key=owner, client_id=client.client_id, **values
-        )
+        values |= {"provider": provider, "owner_key": owner, "client_id": client.client_id}
+        return insert_in_step(ProviderClient, lambda: ProviderClient.objects.create(**values))
     return same.latest("pk")
 
 

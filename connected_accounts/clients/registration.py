@@ -5,6 +5,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 import requests
@@ -15,6 +16,7 @@ from django.views.decorators.debug import sensitive_variables
 from connected_accounts import conf, security
 from connected_accounts.clients.credentials import client_in_use, open_client, seal_client_secret
 from connected_accounts.database.functions import DatabaseNow
+from connected_accounts.database.inserts import insert_in_step
 from connected_accounts.database.transactions import outside_transaction
 from connected_accounts.exceptions import ClientRejected, ProviderUnavailable, UnexpectedResponse
 from connected_accounts.models import Event, Kind, ProviderClient, ProviderState
@@ -42,33 +44,36 @@ def registered_client(provider: Provider, endpoints: Endpoints, *, redirect_uri:
     """
     may_ask = dict.fromkeys([*provider.scopes, *provider.config.optional_scopes])
     scopes = provider.scopes_to_ask(list(may_ask))
-
-    def look() -> Client | None:
-        return client_in_use(provider, redirect_uri=redirect_uri, scopes=scopes)
-
-    def in_turn() -> Client:
-        state = get_or_create_state(provider.alias)
-        lease = float(conf.get("HTTP_DEADLINE")) + MARGIN
-        ends = time.monotonic() + lease
-        rows = ProviderState.objects.filter(pk=state.pk)
-        free = Q(registering_until__isnull=True) | Q(registering_until__lt=DatabaseNow())
-        while (client := look()) is None:
-            began = time.monotonic()
-            until = DatabaseNow() + timedelta(seconds=lease)
-            if rows.filter(free).update(registering_until=until):
-                try:
-                    # Somebody may have finished between our look and our turn.
-                    return look() or _register(provider, endpoints, redirect_uri, scopes)
-                finally:
-                    if time.monotonic() - began < lease:  # else it is another's turn by now
-                        rows.update(registering_until=None)
-            if began > ends:
-                raise ProviderUnavailable("busy", sent=False)
-            time.sleep(POLL)
-        return client
-
+    known = client_in_use(provider, redirect_uri=redirect_uri, scopes=scopes)
     # A registration must not be undone with the transaction of a site's view.
-    return look() or outside_transaction(in_turn)
+    return known or outside_transaction(
+        lambda: _register_in_turn(provider, endpoints, redirect_uri, scopes)
+    )
+
+
+def _register_in_turn(
+    provider: Provider, endpoints: Endpoints, redirect_uri: str, scopes: list[str]
+) -> Client:
+    state = get_or_create_state(provider.alias)
+    lease = float(conf.get("HTTP_DEADLINE")) + MARGIN
+    ends = time.monotonic() + lease
+    rows = ProviderState.objects.filter(pk=state.pk)
+    free = Q(registering_until__isnull=True) | Q(registering_until__lt=DatabaseNow())
+    look = partial(client_in_use, provider, redirect_uri=redirect_uri, scopes=scopes)
+    while (client := look()) is None:
+        began = time.monotonic()
+        until = DatabaseNow() + timedelta(seconds=lease)
+        if rows.filter(free).update(registering_until=until):
+            try:
+                # Somebody may have finished between our look and our turn.
+                return look() or _register(provider, endpoints, redirect_uri, scopes)
+            finally:
+                if time.monotonic() - began < lease:  # else it is another's turn by now
+                    rows.update(registering_until=None)
+        if began > ends:
+            raise ProviderUnavailable("busy", sent=False)
+        time.sleep(POLL)
+    return client
 
 
 @sensitive_variables()
@@ -89,18 +94,21 @@ def _register(
             answer.status,
         )
         raise ClientRejected("registration_refused", status=answer.status)
-    told = parse_json_object(answer.body) if 200 <= answer.status < 300 else None
-    client_id, secret = (told or {}).get("client_id"), (told or {}).get("client_secret")
+    document = parse_json_object(answer.body) if 200 <= answer.status < 300 else None
+    client_id, secret = (document or {}).get("client_id"), (document or {}).get("client_secret")
     secret = "" if secret is None else secret
     public = provider.token_endpoint_auth_method == "none"  # noqa: S105  # a method
     if (
-        told is None
+        document is None
         or not (_is_usable(client_id, MAX_CLIENT_ID) and client_id)
         or not (_is_usable(secret, MAX_SECRET) and (secret or public))
     ):
         raise UnexpectedResponse("registration", status=answer.status)
-    kept = _kept(told) | {"redirect_uris": [redirect_uri], "requested_scope": " ".join(scopes)}
-    return open_client(_store(provider, client_id, Secret(secret), kept, now))
+    metadata = _metadata_to_keep(document) | {
+        "redirect_uris": [redirect_uri],
+        "requested_scope": " ".join(scopes),
+    }
+    return open_client(_store(provider, client_id, Secret(secret), metadata, now))
 
 
 def _is_usable(value: Any, limit: int) -> bool:
@@ -113,32 +121,34 @@ def _is_usable(value: Any, limit: int) -> bool:
     )
 
 
-def _kept(told: Mapping[str, Any]) -> dict[str, Any]:
-    """Of the answer what is of use later. The rest is the site's own words again, or a secret."""
-    kept: dict[str, Any] = {}
-    scope = read_scope(told.get("scope"), " ")
+def _metadata_to_keep(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of the answer that is of use later. The rest repeats the site's own words, or is a
+    secret."""
+    metadata: dict[str, Any] = {}
+    scope = read_scope(document.get("scope"), " ")
     if scope:
-        kept["scope"] = " ".join(scope)
+        metadata["scope"] = " ".join(scope)
     for name in ("client_id_issued_at", "client_secret_expires_at"):
-        moment = seconds_since_1970(told.get(name))
-        kept[name] = 0 if moment is None else int(moment.timestamp())
-    return kept
+        moment = seconds_since_1970(document.get(name))
+        metadata[name] = 0 if moment is None else int(moment.timestamp())
+    return metadata
 
 
 def _store(
     provider: Provider, client_id: str, secret: Secret, metadata: dict[str, Any], now: datetime
 ) -> ProviderClient:
     seal_id = uuid.uuid4()
-    row = ProviderClient.objects.create(
-        provider=provider.alias,
-        host=provider.inputs.get("host", ""),
-        client_id=client_id,
-        client_secret=seal_client_secret(secret, seal_id),
-        seal_id=seal_id,
-        metadata=metadata,
-        secret_expires_at=seconds_since_1970(metadata["client_secret_expires_at"]),
-        created_at=now,
-    )
+    values = {
+        "provider": provider.alias,
+        "host": provider.inputs.get("host", ""),
+        "client_id": client_id,
+        "client_secret": seal_client_secret(secret, seal_id),
+        "seal_id": seal_id,
+        "metadata": metadata,
+        "secret_expires_at": seconds_since_1970(metadata["client_secret_expires_at"]),
+        "created_at": now,
+    }
+    row = insert_in_step(ProviderClient, lambda: ProviderClient.objects.create(**values))
     Event.record(
         Kind.CLIENT_REGISTERED, at=now, detail=row.host, provider=row.provider, owner=row.owner_key
     )

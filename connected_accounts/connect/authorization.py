@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -16,6 +17,7 @@ from connected_accounts.clients.credentials import (
 )
 from connected_accounts.connect.intent import Intent, check_intent
 from connected_accounts.database.functions import digest
+from connected_accounts.database.inserts import insert_in_step
 from connected_accounts.database.locks import statements_retried
 from connected_accounts.database.statements import insert_one
 from connected_accounts.exceptions import UnexpectedResponse
@@ -132,11 +134,16 @@ def _store_with_current_client(columns: dict[str, Any], provider: Provider) -> P
     """Store the request and return the provider with the client that it names: that of settings
     unless an admin entered one. The INSERT checks that, so there is no race."""
     entered = (ProviderClient, entered_here(provider)) if provider.config.client_id else None
-    if insert_one(AuthorizationRequest, columns, unless=entered):
+    if _insert(columns, unless=entered):
         return provider
     provider = with_client_in_use(provider)
-    insert_one(AuthorizationRequest, columns | {"client_id": provider.client.client_id})
+    _insert(columns | {"client_id": provider.client.client_id})
     return provider
+
+
+def _insert(columns: dict[str, Any], *, unless: Any = None) -> bool:
+    insert = partial(insert_one, AuthorizationRequest, columns, unless=unless)
+    return insert_in_step(AuthorizationRequest, insert)
 
 
 def _with_first_client(provider: Provider, endpoints: Endpoints, redirect_uri: str) -> Provider:
@@ -156,8 +163,8 @@ def _with_first_client(provider: Provider, endpoints: Endpoints, redirect_uri: s
 
 
 def offered_scopes(provider: Provider, wanted: list[str]) -> list[str]:
-    """Of what the site wants, what the provider offers it; after its endpoints are known. Raises
-    UnexpectedResponse (``no_scope_offered``) where that is nothing."""
+    """The wanted scopes that the provider offers; its endpoints must be known. Raises
+    UnexpectedResponse (``no_scope_offered``) where none is left."""
     return registered_scopes(provider.client, provider.scopes_to_ask(wanted))
 
 
@@ -177,8 +184,9 @@ def _authorization_url(
             str(k): str(v).replace("{label}", account_name)
             for k, v in provider.reconnect_params.items()
         }
-    params |= {"response_type": "code", "client_id": provider.client.client_id}
-    params |= {name: value for name, value in offered.items() if value}
+    params |= {"response_type": "code", provider.client_id_parameter: provider.client.client_id}
+    named = {"scope": provider.scope_parameter}
+    params |= {named.get(name, name): value for name, value in offered.items() if value}
     if code_verifier:
         params["code_challenge"] = pkce.code_challenge(code_verifier)
         params["code_challenge_method"] = "S256"

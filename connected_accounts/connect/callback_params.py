@@ -43,7 +43,8 @@ def check_issuer(provider: Provider, iss: str | None) -> None:
 
 
 def refusal_of(error: str) -> Exception:
-    """What an error response means (RFC 6749 4.1.2.1). The provider's own words are not kept."""
+    """The error that an error response means (RFC 6749 4.1.2.1). The provider's own words are not
+    kept."""
     # The second is the word of draft-ietf-oauth-v2-05, which some servers still speak.
     if error in ("access_denied", "user_denied"):
         return AuthorizationDenied("access_denied")

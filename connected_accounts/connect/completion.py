@@ -25,6 +25,7 @@ from connected_accounts.exceptions import (
     InvalidState,
     ReauthorizationRequired,
     Undecryptable,
+    WayOn,
 )
 from connected_accounts.models import AuthorizationRequest, ConnectedAccount
 from connected_accounts.models.history import record_undecryptable
@@ -41,6 +42,7 @@ from connected_accounts.owners import (
 from connected_accounts.provider_state.pauses import report
 from connected_accounts.providers.base import Client, Endpoints, Provider
 from connected_accounts.providers.registry import get_provider
+from connected_accounts.refresh.interruptions import signals_held
 from connected_accounts.revoke.disconnect import revoke_orphan
 from connected_accounts.sealing import unseal
 from connected_accounts.secret import clears_traceback_locals
@@ -98,11 +100,12 @@ def _complete(
         _refuse_unless_permitted(request, now)
         account, created = _exchange_and_store(provider, request, response)
     except ConnectedAccountsError as error:
-        _add_way_on(error, request)
+        error.way_on = _way_on(request)
         raise
     return Completed(account, created, request.next)
 
 
+@signals_held()
 @sensitive_variables()
 def _exchange_and_store(
     provider: Provider, request: AuthorizationRequest, response: Mapping[str, str]
@@ -133,9 +136,15 @@ def _exchange_and_store(
     except Exception as error:
         # Nobody will ever use this grant: it must not stay alive at the provider.
         revoke_orphan(provider, endpoints, request, document, subject=subject, at=sent_at)
-        if isinstance(error, IntegrityError | ObjectDoesNotExist):
-            raise InvalidState("unknown") from None  # the user was deleted meanwhile
+        gone = isinstance(error, IntegrityError) and _is_gone(request.user)
+        if gone or isinstance(error, ObjectDoesNotExist):
+            raise InvalidState("unknown") from None
         raise
+
+
+def _is_gone(user: Any) -> bool:
+    """Whether the user was deleted meanwhile."""
+    return user is not None and read_again(user) is None
 
 
 @sensitive_variables()
@@ -202,18 +211,20 @@ def _consume(
         record_refusal(request, cause, at=now)
     error = InvalidState(cause)
     if request is not None and cause == "expired":
-        _add_way_on(error, request)
+        error.way_on = _way_on(request)
     raise error
 
 
-def _add_way_on(error: ConnectedAccountsError, request: AuthorizationRequest) -> None:
-    """Note with an error what the person needs to begin again."""
-    error.next, error.reconnect = request.next, request.account_id
-    error.scopes, error.for_site = tuple(request.scopes), request.owner_key == SITE_OWNER
-    if not error.for_site and request.owner_key != owner_key(
-        request.user if request.user_id else None
-    ):
-        error.owner = request.owner_key
+def _way_on(request: AuthorizationRequest) -> WayOn:
+    for_site = request.owner_key == SITE_OWNER
+    own_key = owner_key(request.user if request.user_id else None)
+    return WayOn(
+        next=request.next,
+        scopes=tuple(request.scopes),
+        reconnect=request.account_id,
+        for_site=for_site,
+        owner="" if for_site or request.owner_key == own_key else request.owner_key,
+    )
 
 
 def _refuse_unless_permitted(

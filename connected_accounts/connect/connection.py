@@ -17,7 +17,7 @@ from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.owners import acted_for, owner_key
 from connected_accounts.provider_state.pauses import get_or_create_state, lock_state_row
 from connected_accounts.providers.base import Client, Endpoints, Identity, Provider
-from connected_accounts.revoke.disconnect import queue_replaced
+from connected_accounts.revoke.disconnect import queue_replaced, take_replaced
 from connected_accounts.security import SecurityEvent
 from connected_accounts.tokens.lifetimes import grant_values
 
@@ -104,8 +104,9 @@ def _write(
         if provider.config.exclusive:
             lock_state_row(provider.alias)
         _refuse_identity(provider, request, subject)
+        old = None
         if not provider.revokes_whole_authorization:
-            queue_replaced(request.owner_key, request.provider, subject, at=at)
+            old = take_replaced(request.owner_key, request.provider, subject)
         account, created = ConnectedAccount.objects.mark_connected(
             user=request.user if request.owner_key == owner_key(request.user) else None,
             owner=request.owner_key,
@@ -115,6 +116,9 @@ def _write(
         )
         if own_client is not None:
             store_own_client(own_client, provider=request.provider, owner=request.owner_key, at=at)
+        # The grant is stored; what follows stands or falls by itself.
+        if old is not None:
+            queue_replaced(old, at=at)
         kind = Kind.CONNECTED if created else Kind.RECONNECTED
         Event.record(kind, account, at=at, detail=acted_for(request.user, request.owner_key))
     return account, created

@@ -1,4 +1,4 @@
-"""Who wants to connect what, checked before anything is sent: the same for both ways to connect."""
+"""The intent to connect, checked before anything is sent: the same for both ways to connect."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -74,6 +74,6 @@ def requested_scopes(
 
 
 def optional_scopes_of(provider: Provider, account: ConnectedAccount) -> list[str]:
-    """Those of OPTIONAL_SCOPES that were asked for when the account was last connected."""
+    """The optional scopes that were asked for when the account was last connected."""
     optional = provider.config.optional_scopes
     return [scope for scope in account.scopes_requested if scope in optional]

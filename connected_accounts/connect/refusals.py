@@ -1,4 +1,4 @@
-"""Telling of refused authorizations: one security event each, and an Event for the owner."""
+"""Refused authorizations: one security event each, and an Event for the owner."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -13,7 +13,7 @@ from connected_accounts.models import AuthorizationRequest, Event, Kind
 from connected_accounts.owners import owner_key
 from connected_accounts.security import SecurityEvent
 
-EVENTS_A_MINUTE: Final = 60  # for each owner: who keeps trying fills no table
+EVENTS_A_MINUTE: Final = 60  # per owner, so that retries cannot fill the table
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -29,7 +29,7 @@ def logs_refusals(complete: Callable[P, T]) -> Callable[P, T]:
         try:
             return complete(*args, **kwargs)
         except (InvalidState, AuthorizationDenied, ClientRejected) as error:
-            # Of the site's own credentials another event tells.
+            # Rejected site credentials have their own event.
             ours = isinstance(error, ClientRejected) and error.code != "credentials"
             if error.code != "access_denied" and not ours:
                 _log_refusal(error.code, kwargs)

@@ -1,1 +1,1 @@
-"""What works with another package; each needs an extra, and nothing else needs them."""
+"""Integrations with other packages; each needs an extra, and nothing else needs them."""

@@ -1,7 +1,7 @@
 """For asynchronous clients: ``httpx.AsyncClient(auth=ConnectedAccountAuth(account))``.
 
-Needs the extra ``httpx``. What holds for ``get_session`` holds here: the token of the moment, to
-the provider's own hosts only, and one renewal after a 401.
+Needs the extra ``httpx``. As with ``get_session``, the token is that of the moment, goes to the
+provider's own hosts only, and is renewed once after a 401.
 """
 
 from collections.abc import AsyncGenerator, Generator

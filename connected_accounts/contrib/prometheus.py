@@ -46,19 +46,19 @@ def register(registry: CollectorRegistry = REGISTRY) -> None:
         registry=registry,
     )
 
-    def refreshed(account: Any, **told: Any) -> None:
+    def refreshed(account: Any, **kwargs: Any) -> None:
         refreshes.labels(account.provider, "refreshed").inc()
 
-    def failed(account: Any, error: Any, **told: Any) -> None:
+    def failed(account: Any, error: Any, **kwargs: Any) -> None:
         refreshes.labels(account.provider, error.code or type(error).__name__).inc()
 
-    def connected(account: Any, **told: Any) -> None:
+    def connected(account: Any, **kwargs: Any) -> None:
         changes.labels(account.provider, "connected").inc()
 
-    def ended(account: Any, **told: Any) -> None:
+    def ended(account: Any, **kwargs: Any) -> None:
         changes.labels(account.provider, "reconnect_required").inc()
 
-    def disconnected(provider: str, **told: Any) -> None:
+    def disconnected(provider: str, **kwargs: Any) -> None:
         changes.labels(provider, "disconnected").inc()
 
     for signal, receiver in (
@@ -72,7 +72,7 @@ def register(registry: CollectorRegistry = REGISTRY) -> None:
 
 
 class HealthCollector(Collector):
-    """What ``connections_status`` shows, as gauges with the label ``provider``."""
+    """The figures of ``connections_status``, as gauges with the label ``provider``."""
 
     def describe(self) -> Iterable[Any]:
         return []  # else registering would ask the database

@@ -1,1 +1,1 @@
-"""What the flows ask of a database beside the ORM: locks, transactions, written-out SQL."""
+"""The database beside the ORM: locks, transactions, batches, written-out SQL."""

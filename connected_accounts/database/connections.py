@@ -1,5 +1,5 @@
-"""What is set on a connection for a while, and a connection of our own that is set up as the site's
-is: its tables, its tenant, its row-level security.
+"""Settings that hold on a connection for a while, and a connection of our own that is set up as
+the site's is: its tables, its tenant, its row-level security.
 
 On PostgreSQL it is set within each transaction: a session's settings are forgotten when the
 connection is opened anew, and seen by other clients behind a pooler that shares sessions.
@@ -116,7 +116,7 @@ def _set_locally(one: Any, values: dict[str, str]) -> None:
 
 
 class _Tables(NamedTuple):
-    """Which tables a connection means by ours."""
+    """The tables that a connection means by ours."""
 
     alias: str
     database: str
@@ -135,7 +135,7 @@ def _tables(one: Any) -> _Tables:
 
 
 class Bound:
-    """What the site has bound to its connection, taken in its thread to be given to another one."""
+    """All that the site has bound to its connection, taken in its thread for another one."""
 
     def __init__(self) -> None:
         hook = conf.get("PREPARE_CONNECTION")
@@ -182,7 +182,7 @@ def _leave_pool(one: Any) -> None:
 
 
 def problems() -> Iterator[conf.Problem]:
-    """What is wrong with ``PREPARE_CONNECTION``, for the system checks."""
+    """The faults of ``PREPARE_CONNECTION``, for the system checks."""
     path = conf.get("PREPARE_CONNECTION")
     if path is None:
         return
@@ -192,7 +192,7 @@ def problems() -> Iterator[conf.Problem]:
         hook = None
     if not callable(hook):
         yield conf.Problem(
-            "E021",
+            "E023",
             f"CONNECTED_ACCOUNTS['PREPARE_CONNECTION'] {path!r} is not a function that can be "
             "imported.",
             'Write its dotted path, such as "yoursite.tenants.prepare_connection".',

@@ -1,4 +1,4 @@
-"""What must come out alike on every database: its own clock, and a digest for unique columns."""
+"""Functions with one result on every database: its own clock, and a digest for unique columns."""
 
 import hashlib
 from typing import Any

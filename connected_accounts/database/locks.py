@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
-from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError, connection
+from django.db import DatabaseError, Error, IntegrityError, InterfaceError, connection
 
 TRIES: Final = 8
 PAUSE: Final = 0.01  # seconds before the second try, more before each later one
@@ -19,7 +19,7 @@ T = TypeVar("T")
 def retried(work: Callable[[], T]) -> T:
     """Run a transaction, and again where the database could not bring it in line with another, as
     it may at REPEATABLE READ: a row that changed, or one that is there and was not seen."""
-    return _repeated(work, lambda error: isinstance(error, IntegrityError) or _is_conflict(error))
+    return _repeated(work, lambda error: isinstance(error, IntegrityError) or is_out_of_line(error))
 
 
 @contextmanager
@@ -36,7 +36,7 @@ def statements_retried() -> Iterator[None]:
 def _retry(execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
     if many or context["connection"].in_atomic_block:
         return execute(sql, params, many, context)
-    return _repeated(lambda: execute(sql, params, many, context), _is_conflict)
+    return _repeated(lambda: execute(sql, params, many, context), is_out_of_line)
 
 
 def _repeated(work: Callable[[], T], again: Callable[[DatabaseError], bool]) -> T:
@@ -51,8 +51,9 @@ def _repeated(work: Callable[[], T], again: Callable[[DatabaseError], bool]) -> 
     return work()
 
 
-def _is_conflict(error: DatabaseError) -> bool:
-    return isinstance(error, OperationalError) and not _codes(error).isdisjoint(NOT_IN_LINE)
+def is_out_of_line(error: Error) -> bool:
+    """Whether the database could not bring the transaction in line with another: it is over."""
+    return not _codes(error).isdisjoint(NOT_IN_LINE)
 
 
 def is_lock_timeout(error: DatabaseError | InterfaceError) -> bool:
@@ -60,7 +61,7 @@ def is_lock_timeout(error: DatabaseError | InterfaceError) -> bool:
     return not _codes(error).isdisjoint(("55P03", 1205))
 
 
-def _codes(error: DatabaseError | InterfaceError) -> set[object]:
+def _codes(error: Error) -> set[object]:
     """PostgreSQL's SQLSTATE, MySQL's number, or SQLite's name. (A driver of MySQL may know a
     SQLSTATE, too.)"""
     cause = error.__cause__

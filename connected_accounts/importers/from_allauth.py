@@ -1,7 +1,7 @@
 """django-allauth: ``SocialToken`` with its ``SocialAccount`` and ``SocialApp`` (65.21 was read).
 
-A token is kept only with ``SOCIALACCOUNT_STORE_TOKENS``. Of an OAuth 2.0 provider ``token_secret``
-is the refresh token; of one that speaks OAuth 1.0 it is not, and it must not be mapped to a
+A token is kept only with ``SOCIALACCOUNT_STORE_TOKENS``. ``token_secret`` of an OAuth 2.0 provider
+is the refresh token; for one that speaks OAuth 1.0 it is not, and it must not be mapped to a
 provider here. What was granted is not kept.
 """
 

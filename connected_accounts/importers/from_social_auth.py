@@ -1,5 +1,5 @@
 """social-auth-app-django: ``UserSocialAuth``, whose ``extra_data`` holds the token answer (8.0 with
-social-auth-core 7.0 was read). What is in there depends on the backend and on the site's settings.
+social-auth-core 7.0 was read). Its content depends on the backend and on the site's settings.
 """
 
 from collections.abc import Mapping

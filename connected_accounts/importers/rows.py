@@ -75,7 +75,7 @@ class Source:
         raise NotImplementedError
 
     def payload(self, row: Any) -> dict[str, Any]:
-        """What the row itself, without related ones, holds of the token answer."""
+        """The token answer as the row itself holds it, without related rows."""
         raise NotImplementedError
 
     def empty(self, row: Any) -> None:
@@ -100,7 +100,8 @@ class Source:
 
 
 def label_of(*documents: Any) -> str:
-    """What a person recognises in what was kept of their profile; empty where nothing is."""
+    """A label that the person recognises, from the profile that was kept; empty if there is
+    none."""
     for document in documents:
         for name in LABELS:
             told = document.get(name) if isinstance(document, Mapping) else None

@@ -1,4 +1,4 @@
-"""What several commands take as an argument."""
+"""Arguments that several commands share."""
 
 from argparse import ArgumentTypeError
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""What is stored: accounts, started authorizations, and the history that outlives both."""
+"""The tables: accounts, started authorizations, clients, and the history that outlives them."""
 
 from connected_accounts.models.accounts import ConnectedAccount
 from connected_accounts.models.authorizations import (

@@ -7,18 +7,20 @@ whether it won.
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.exceptions import FieldDoesNotExist
-from django.db import IntegrityError, models, router, transaction
+from django.db import IntegrityError, models, router
 from django.db.models import F
 from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy as _
 
 from connected_accounts import security
 from connected_accounts.database.functions import DatabaseNow, digest
+from connected_accounts.database.inserts import insert_in_step
 from connected_accounts.database.statements import update_all, update_one
 from connected_accounts.exceptions import Undecryptable
 from connected_accounts.models.choices import Reason, Status
@@ -30,7 +32,7 @@ from connected_accounts.sealing import SealedTextField, open_document
 
 
 def owner_state() -> dict[str, str]:
-    """Where to read ``owner_is_active``; empty for a user model that knows no such thing."""
+    """The column to read ``owner_is_active`` from; empty for a user model without it."""
     try:
         get_user_model()._meta.get_field("is_active")
     except FieldDoesNotExist:
@@ -57,7 +59,7 @@ class ConnectedAccountQuerySet(models.QuerySet["ConnectedAccount"]):
         return self.filter(owner_key__in=list(owners_of(user)))
 
     def usable_by(self, user: Any) -> Self:
-        """Of those, the ones whose tokens the user may have used."""
+        """The visible accounts whose tokens the user may have used."""
         usable = [owner.key for owner in owners_of(user).values() if owner.may_use]
         return self.filter(owner_key__in=usable)
 
@@ -127,10 +129,9 @@ class ConnectedAccountQuerySet(models.QuerySet["ConnectedAccount"]):
         same = self.filter(**one)
         if update_one(self.model, values, one, increment="generation"):
             return same.current().get(), False
+        create = partial(self.create, user=user, owner_key=owner, provider=provider, **values)
         try:
-            with transaction.atomic():
-                row = self.create(user=user, owner_key=owner, provider=provider, **values)
-            return row, True
+            return insert_in_step(self.model, create), True
         except IntegrityError:
             # Another tab of the same person was faster; at REPEATABLE READ its row is not seen.
             if not update_one(self.model, values, one, increment="generation"):
@@ -143,16 +144,14 @@ class ConnectedAccountQuerySet(models.QuerySet["ConnectedAccount"]):
         for row in rows:
             row.pk, row._state.adding = None, True  # a try before this one may have been undone
         try:
-            with transaction.atomic(using=router.db_for_write(self.model)):
-                return list(self.bulk_create(rows))
+            return list(insert_in_step(self.model, lambda: self.bulk_create(rows)))
         except IntegrityError:
             return [row for row in rows if self._insert_if_new(row)]
 
     def _insert_if_new(self, row: "ConnectedAccount") -> bool:
         row.pk, row._state.adding = None, True
         try:
-            with transaction.atomic(using=router.db_for_write(self.model)):
-                row.save(force_insert=True)
+            insert_in_step(self.model, partial(row.save, force_insert=True))
         except IntegrityError:
             return False
         return True
@@ -171,7 +170,8 @@ class ConnectedAccountQuerySet(models.QuerySet["ConnectedAccount"]):
         return won
 
     def mark_endpoints_confirmed(self, before: str, after: str, *, now: datetime) -> int:
-        """Let tokens go to other hosts, as an operator said. What had ended for it is due again."""
+        """Let tokens go to other hosts, as an operator confirmed. Accounts that had ended for it
+        are due again."""
         known = self.filter(endpoint_fingerprint=before)
         ended = known.filter(reason=Reason.ENDPOINTS_CHANGED).update(
             endpoint_fingerprint=after,
@@ -299,11 +299,11 @@ class ConnectedAccount(models.Model):
     # Transitions.
 
     def fence(self) -> dict[str, Any]:
-        """What a row must still be to be written: it holds only while nobody took it from us."""
+        """The conditions under which we may still write this row: nobody has taken it from us."""
         return {"id": self.pk, "generation": self.generation, "lease_holder": self.lease_holder}
 
     def take_over(self, values: Mapping[str, Any]) -> None:
-        """Be what was just stored."""
+        """Set on the instance what was just stored."""
         for name, value in values.items():
             setattr(self, name, value)
 

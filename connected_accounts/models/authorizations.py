@@ -1,4 +1,4 @@
-"""What a started authorization and a provider alias need to be stored."""
+"""Started authorizations, and what is stored for each provider alias: its state and its clients."""
 
 import uuid
 from typing import Self
@@ -53,7 +53,7 @@ class AuthorizationRequest(models.Model):
 
 
 class ProviderState(models.Model):
-    """What all workers share about one provider alias."""
+    """The state that all workers share about one provider alias."""
 
     provider = models.CharField(_("provider"), max_length=64, unique=True)
     paused_until = models.DateTimeField(_("paused until"), null=True, blank=True)
@@ -76,7 +76,7 @@ class ProviderState(models.Model):
 
 class ProviderClientQuerySet(models.QuerySet["ProviderClient"]):
     def entered(self) -> Self:
-        """Those that an admin entered for the site."""
+        """The clients that an admin entered for the site."""
         return self.filter(owner_key=SITE_OWNER, host="", metadata={})
 
     def in_use(self, provider: str, *, host: str = "") -> Self:

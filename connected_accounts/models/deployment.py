@@ -1,4 +1,4 @@
-"""Whose database this is: one deployment adopts it, and no other refreshes what it holds."""
+"""The owner of the database: one deployment adopts it, and no other refreshes what it holds."""
 
 import logging
 from typing import Any, ClassVar, NamedTuple

@@ -1,4 +1,4 @@
-"""What outlives an account: revocations still owed to a provider, and the events people read.
+"""Rows that outlive an account: revocations still owed to a provider, and the events people read.
 
 Both keep copies of what they are about, because the account and even its owner may be gone.
 """
@@ -10,13 +10,14 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from connected_accounts import security
+from connected_accounts.database.inserts import insert_apart
 from connected_accounts.database.statements import insert_one
 from connected_accounts.models.managers import PrimaryManager
 from connected_accounts.sealing import SealedTextField
 
 
 class About(Protocol):
-    """What an event copies: an account or a revocation."""
+    """The fields that an event copies, of an account or a revocation."""
 
     provider: str
     owner_key: str
@@ -25,7 +26,7 @@ class About(Protocol):
 
 
 class Outcome(models.TextChoices):
-    """What became of a revocation."""
+    """The fate of a revocation."""
 
     PENDING = "pending", _("is being withdrawn")
     REVOKED = "revoked", _("withdrawn")
@@ -36,7 +37,8 @@ class Outcome(models.TextChoices):
 
 class RevocationQuerySet(models.QuerySet["Revocation"]):
     def due(self, now: datetime) -> Self:
-        """Those to be tried: what is pending, and once a day the remainder that was given up."""
+        """The revocations to be tried: those pending, and once a day the remainder that was given
+        up."""
         return self.filter(
             outcome__in=(Outcome.PENDING, Outcome.GIVEN_UP), next_attempt_at__lte=now
         )
@@ -78,7 +80,7 @@ class Revocation(models.Model):
 
 
 class Kind(models.TextChoices):
-    """What an event tells of."""
+    """The kind of an event."""
 
     CONNECTED = "connected", _("connected")
     RECONNECTED = "reconnected", _("connected again")
@@ -95,7 +97,8 @@ class Kind(models.TextChoices):
 
 
 class Event(models.Model):
-    """What happened, to which account, when and why. Own copies; no secret; kept for a while."""
+    """One event of an account, with its time and reason. Own copies; no secret; kept for a
+    while."""
 
     at = models.DateTimeField(_("at"), db_index=True)
     kind = models.CharField(_("kind"), max_length=32, choices=Kind.choices)
@@ -141,7 +144,8 @@ class Event(models.Model):
         owner: str = "",
         using: str | None = None,
     ) -> None:
-        """Write one event, copying what it is about."""
+        """Write one event, copying what it is about. It never fails what it tells of: an event that
+        cannot be stored is told of in the log."""
         values = {
             "kind": kind,
             "at": at,
@@ -151,7 +155,8 @@ class Event(models.Model):
             "subject": about.subject if about else "",
             "label": about.label if about else "",
         }
-        insert_one(cls, values, using=using)
+        told = f"event kind={kind} provider={values['provider']}"
+        insert_apart(cls, lambda: insert_one(cls, values, using=using), told, using=using)
 
 
 def record_undecryptable(

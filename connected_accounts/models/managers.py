@@ -1,4 +1,4 @@
-"""Which database the app's rows are read from."""
+"""The database that the app's rows are read from."""
 
 from typing import Any, TypeVar
 

@@ -1,5 +1,5 @@
-"""What a Badge Connect host says of itself: Open Badges 2.1's manifest, and the service description
-of Open Badges 3.0.
+"""A Badge Connect host's description of itself: the manifest of Open Badges 2.1, and the service
+description of Open Badges 3.0.
 
 Owns finding and reading the two documents, and refusing what leads elsewhere: every address on the
 way and every address named must be on a host that the site lists.
@@ -113,8 +113,8 @@ def _is_listed(url: str, base: str, listed: Collection[str]) -> bool:
 
 
 def _read_v2p1(document: Mapping[str, Any], base: str) -> dict[str, Any] | None:
-    """Of several entries the first that says ``v2p1``, else the first of all (badgr-server 3.14.1
-    says ``v1p0``, and has one)."""
+    """Reads the first entry that says ``v2p1``, else the first of all (badgr-server 3.14.1 has one,
+    and says ``v1p0``)."""
     entries = document.get("badgeConnectAPI")
     entries = [e for e in entries if isinstance(e, dict)] if isinstance(entries, list) else []
     if not entries:

@@ -1,4 +1,4 @@
-"""What an authorization server says of itself: RFC 8414 and OpenID Connect Discovery 1.0.
+"""An authorization server's metadata: RFC 8414 and OpenID Connect Discovery 1.0.
 
 Fetched when first needed, kept for as long as the answer allows (from a minute to a day), and never
 for an issuer other than the one that was asked for.
@@ -32,9 +32,10 @@ _lock = threading.Lock()
 def server_metadata(issuer: str) -> Mapping[str, Any]:
     """The merged metadata of ``issuer``, each document of which must name that issuer exactly.
 
-    Asked are the OpenID Connect form, and RFC 8414's with its path inserted and appended; the
-    first that has a value gives it. Raises ProviderUnavailable where none answers for now, and
-    UnexpectedResponse where none is there or one names another issuer (RFC 8414 3.3).
+    Fetches OpenID Connect's URL and RFC 8414's two, with the issuer's path inserted and appended.
+    For each field the first document that has it wins. Raises ProviderUnavailable where none
+    answers for now, and UnexpectedResponse where none is there or one names another issuer (RFC
+    8414 3.3).
     """
     return cached_document(f"issuer:{issuer}", lambda: _fetch_all(issuer))
 
@@ -70,7 +71,7 @@ def clear_cache() -> None:
 
 
 def age_of(headers: Mapping[str, str]) -> float:
-    """How long an answer may be kept, in seconds, by its ``Cache-Control``."""
+    """The seconds that an answer may be kept, by its ``Cache-Control``."""
     control = headers.get("Cache-Control", "").lower()
     if "no-store" in control or "no-cache" in control:
         return MIN_AGE

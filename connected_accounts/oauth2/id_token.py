@@ -1,7 +1,7 @@
 """Reading an id_token that came over TLS from the token endpoint (OpenID Connect Core 3.1.3.7).
 
-Its signature is not checked: that section allows it for a token received directly. What it claims
-is: who issued it, for whom, until when, and in answer to which request.
+Its signature is not checked: that section allows it for a token received directly. Its claims are
+checked: issuer, audience, expiry, and the nonce of the request.
 """
 
 import base64

@@ -21,22 +21,28 @@ def build_request(
     client_id: str,
     client_secret: Secret,
     headers: Mapping[str, str],
+    client_id_parameter: str = "client_id",
+    method: str = "POST",
+    bearer: Secret | None = None,
 ) -> requests.Request:
-    """A POST with exactly one way of client authentication (RFC 6749 2.3) and nothing in its URL.
+    """A request with exactly one way of authentication (RFC 6749 2.3) and nothing in its URL.
 
     ``auth_method`` ``none`` names the client in the body without a secret, or not at all where the
-    data are a bare ``token`` (a revocation without client authentication).
+    data are a bare ``token`` (a revocation without client authentication). ``bearer``, of the
+    method of that name, is the token that may end itself.
     """
     body: dict[str, str] = dict(data)
     sent_headers = dict(headers)
     if auth_method == "client_secret_basic":
         sent_headers["Authorization"] = basic_auth(client_id, client_secret, basic_auth_encoding)
     elif auth_method == "client_secret_post":
-        body |= {"client_id": client_id, "client_secret": client_secret.reveal()}
+        body |= {client_id_parameter: client_id, "client_secret": client_secret.reveal()}
+    elif auth_method == "bearer":
+        sent_headers["Authorization"] = f"Bearer {bearer.reveal() if bearer else ''}"
     elif "grant_type" in body:
-        body["client_id"] = client_id
+        body[client_id_parameter] = client_id
     content: dict[str, Any] = {"json": body} if body_format == "json" else {"data": body}
-    return requests.Request("POST", url, headers=sent_headers, **content)
+    return requests.Request(method, url, headers=sent_headers, **(content if body else {}))
 
 
 def basic_auth(client_id: str, client_secret: Secret, encoding: str) -> str:

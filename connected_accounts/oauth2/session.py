@@ -1,5 +1,6 @@
 """The session that calls a provider's API with an access token, and only that provider's."""
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
@@ -25,6 +26,8 @@ Origin = tuple[str, str, int]
 BAD_URL = "This is not a URL that can be called."
 # RFC 9110 9.2.1: sent twice they do no harm.
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+# Of a challenge: error="invalid_token" (RFC 6750 3).
+_REASON = re.compile(r'\berror="?(\w+)')
 _PORTS = {"https": 443, "http": 80}
 
 
@@ -62,6 +65,8 @@ class ProviderSession(OAuth2Session):
         renew: Callable[[Secret], Secret] | None = None,
         headers: Mapping[str, str] | None = None,
         bearer_method: str = "header",
+        access_token_header: str = "",
+        requires_challenge: bool = False,
         public_only: bool = False,
         provider: str = "",
     ) -> None:
@@ -72,6 +77,8 @@ class ProviderSession(OAuth2Session):
         self._access_token = access_token
         self._renew = renew
         self._in_query = bearer_method == "query"
+        self._own_header = access_token_header
+        self._requires_challenge = requires_challenge
         self._public_only = public_only
         self.headers.update({"User-Agent": transport.USER_AGENT, **(headers or {})})
         # Neither .netrc, which would replace the bearer, nor cookies, which would mix up threads.
@@ -126,7 +133,7 @@ class ProviderSession(OAuth2Session):
         replayable = request.body is None or isinstance(request.body, bytes | str)
         # A 401 behind a redirect was seen, and acted on, at its own hop.
         seen = bool(response.history)
-        if response.status_code != 401 or not replayable or seen:
+        if not self._refuses_token(response) or not replayable or seen:
             return response
         renewed = self.renewed(token)
         if renewed is None:
@@ -141,7 +148,7 @@ class ProviderSession(OAuth2Session):
         care than a header: the token in the query, or hosts that people name.
         """
         self._check(url)
-        if self._in_query or self._public_only:
+        if self._in_query or self._own_header or self._public_only:
             raise ConfigurationError("other_client", "Call this provider with get_session.")
         return self._access_token()
 
@@ -150,13 +157,28 @@ class ProviderSession(OAuth2Session):
         renewed = None if self._renew is None else self._renew(failed)
         return None if renewed is None or renewed.reveal() == failed.reveal() else renewed
 
+    def _credentials(self, token: Secret) -> tuple[str, str]:
+        """The header that carries the token."""
+        if self._own_header:
+            return self._own_header, token.reveal()
+        return "Authorization", f"Bearer {token.reveal()}"
+
+    def _refuses_token(self, response: requests.Response) -> bool:
+        """Whether it is the token that is refused: a 401 whose challenge gives another reason is
+        not cured by another token (RFC 6750 3.1)."""
+        challenge = response.headers.get("WWW-Authenticate", "")
+        if response.status_code != 401 or (self._requires_challenge and not challenge):
+            return False
+        reason = _REASON.search(challenge)
+        return reason is None or reason[1] == "invalid_token"
+
     def _send_with(
         self, request: requests.PreparedRequest, token: Secret, kwargs: dict[str, Any]
     ) -> requests.Response:
         with only_public(self._public_only):
             if self._in_query:
                 return self._send_in_query(request, token, kwargs)
-            request.headers["Authorization"] = f"Bearer {token.reveal()}"
+            request.headers.update([self._credentials(token)])
             return self._transmit(request, kwargs)
 
     def _transmit(
@@ -219,7 +241,7 @@ class ProviderSession(OAuth2Session):
         if self._in_query:
             request.url = _with_token(url, self._access_token())
         else:
-            request.headers["Authorization"] = f"Bearer {self._access_token().reveal()}"
+            request.headers.update([self._credentials(self._access_token())])
         answer = transport.fetch(request, public=self._public_only)
         answer.raise_if_unavailable()
         if not 200 <= answer.status < 300:

@@ -1,6 +1,6 @@
 """The signed ``state`` parameter (RFC 6749 10.12): an opaque nonce and a signature, nothing else.
 
-What the authorization is about lives in its row, which the nonce finds. The signature only keeps
+Everything about the authorization lives in its row, which the nonce finds. The signature only keeps
 made-up values from reaching the database.
 """
 

@@ -35,6 +35,7 @@ class TokenResponse:
     refresh_token_expires_in: int | None = None
     scope: tuple[str, ...] | None = None
     id_token: Secret | None = field(default=None, repr=False)
+    api_base: str = ""  # of this grant's own API, where the provider tells it so
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     claims: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
@@ -104,11 +105,13 @@ def read_token_response(
     *,
     scope_separator: str = " ",
     token_types: Collection[str] = ("bearer",),
+    refresh_token_expires_in_field: str = "refresh_token_expires_in",  # noqa: S107  # a field
 ) -> TokenResponse:
     """Check a token answer in RFC 6749's words. Raises UnexpectedResponse, which never quotes it.
 
     ``expires_in`` may be a number or a decimal string. A missing or unreadable one is None: not
-    known, which is not the same as expired. A missing ``token_type`` is a bearer.
+    known, which is not the same as expired; nor is 0, which says that there is no end. A missing
+    ``token_type`` is a bearer.
     """
     token_type = payload.get("token_type")
     if token_type is not None and str(token_type).lower() not in token_types:
@@ -120,7 +123,7 @@ def read_token_response(
         access_token=access_token,
         refresh_token=_token(payload.get("refresh_token")),
         expires_in=seconds(payload.get("expires_in")),
-        refresh_token_expires_in=seconds(payload.get("refresh_token_expires_in")),
+        refresh_token_expires_in=seconds(payload.get(refresh_token_expires_in_field)),
         scope=read_scope(payload.get("scope"), scope_separator),
         id_token=_token(payload.get("id_token")),
         raw=payload,
@@ -137,7 +140,8 @@ def _token(value: Any) -> Secret | None:
 
 
 def seconds(value: Any) -> int | None:
-    """A life in whole seconds, from 0 to ten years; None where the value is no such thing."""
+    """A life in whole seconds, from 1 to ten years; None where the value is no such thing, or says
+    that there is no end: nobody gives a token that has expired already."""
     if isinstance(value, str):
         try:
             value = float(value)
@@ -147,7 +151,7 @@ def seconds(value: Any) -> int | None:
         return None
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    return int(min(max(value, 0), MAX_LIFE))
+    return int(min(max(value, 1), MAX_LIFE)) if value > 0 else None
 
 
 def read_scope(value: Any, separator: str) -> tuple[str, ...] | None:

@@ -1,5 +1,5 @@
-"""What happened at each provider in the last days, from the events: connects, failures and
-disconnects, a figure for each day."""
+"""Each provider's last days, counted from the events: connects, failures and disconnects, a figure
+for each day."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class Activity:
 
 
 def recent_activity(now: datetime) -> list[Activity]:
-    """``activity``, or what it was within the last minute where finding out took a while."""
+    """``activity``, cached for a minute if it took a while."""
     return cached_if_slow(CACHE_KEY, lambda: activity(now))
 
 

@@ -1,5 +1,4 @@
-"""Figures for people that took long to find are kept for a while: nobody should wait for the same
-count twice."""
+"""A short cache for figures that took long to find: nobody should wait for the same count twice."""
 
 import time
 from collections.abc import Callable
@@ -15,7 +14,7 @@ Found = TypeVar("Found")
 
 
 def cached_if_slow(key: str, find: Callable[[], Found]) -> Found:
-    """What ``find`` returns, or what it returned within the last minute where that took a while.
+    """The value of ``find``; if finding it took a while, the value is used again for a minute.
     Without a cache it is always fresh."""
     with suppress(Exception):  # the cache's own trouble is no reason to show nothing
         known: Found | None = cache.get(key)

@@ -24,15 +24,16 @@ BATCH: Final = 500
 
 @dataclass
 class Moved:
-    """How many rows wait for a yes, by the hosts that they would go to; and how many of them
-    cannot be told, since their provider does not say now where it is."""
+    """The number of rows that wait for a yes, by the hosts that they would go to; ``unknown`` of
+    them cannot be assigned, because their provider does not say now where it is."""
 
     hosts: Counter[str] = field(default_factory=Counter)
     unknown: int = 0
 
 
 def moved(alias: str) -> Moved:
-    """What ``confirm_endpoints`` would confirm. Changes nothing and sends no token."""
+    """The rows that ``confirm_endpoints`` would confirm, counted. Changes nothing and sends no
+    token."""
     found = Moved()
     for _, _, hosts, _ in _rows_with_other_hosts(alias, found):
         found.hosts[hosts] += 1

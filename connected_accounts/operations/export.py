@@ -1,4 +1,4 @@
-"""What is stored about one person, for the person to have."""
+"""An export of all that is stored about one person, for that person."""
 
 from typing import Any, Final
 
@@ -47,7 +47,7 @@ INTERNAL: Final = frozenset(
 def export(user: Any) -> dict[str, list[dict[str, Any]]]:
     """All that is stored about a user, as plain values for ``DjangoJSONEncoder``.
 
-    What they began or did for the site or a team is among it; the accounts of those are not theirs.
+    It includes what they began or did for the site or a team; the accounts of those are not theirs.
     Sealed values are left out: they are keys to accounts, and say nothing about the person.
     """
     key = owner_key(user)

@@ -21,8 +21,8 @@ MAX_OVERDUE: Final = 900  # seconds that a due refresh may wait before somebody 
 
 @dataclass(frozen=True)
 class KeyState:
-    """How many values a key has sealed. ``state``: ``newest``, ``old``, or ``missing`` from the
-    setting."""
+    """The number of values that a key has sealed. ``state``: ``newest``, ``old``, or ``missing``
+    from the setting."""
 
     values: int
     state: str
@@ -65,8 +65,8 @@ class Health:
 
 
 def recent_health(now: datetime) -> list[Health]:
-    """``health``, or what it was within the last minute where finding out took a while: counting a
-    million rows must not be the price of looking at a list."""
+    """``health``, cached for a minute if it took a while: counting a million rows must not be the
+    price of looking at a list."""
     return cached_if_slow(CACHE_KEY, lambda: health(now))
 
 
@@ -136,7 +136,7 @@ def _due(aliases: Collection[str], now: datetime, max_overdue: int) -> dict[str,
 
 
 def troubles(rows: Collection[Health], *, max_overdue: int = MAX_OVERDUE) -> list[str]:
-    """What an operator should look at, in words."""
+    """The troubles that an operator should look at, in words."""
     names = sites()
     found = [f"Nothing is refreshed: {names}; see manage.py confirm_site."] if names.differ else []
     for row in rows:

@@ -1,8 +1,8 @@
 """Sealing what is stored with the newest key, beside live refreshes.
 
 A value is written only where the column still holds what was read (compare and swap on the
-ciphertext), so that a refresh that was faster is never undone. What is sealed with the newest key
-already is not read again: an interrupted run goes on where it stopped.
+ciphertext), so that a refresh that was faster is never undone. Values that the newest key has
+sealed already are not read again: an interrupted run goes on where it stopped.
 """
 
 from collections import Counter
@@ -24,7 +24,8 @@ BATCH: Final = 500
 
 @dataclass
 class Rekeyed:
-    """What a run found: values by the key that sealed them before it, and what became of them.
+    """The figures of a run: values by the key that sealed them before it, and how many were
+    resealed.
 
     ``to_do`` were not sealed with the newest key, and ``seen`` of them have been looked at.
     ``busy`` are those that changed at the same moment; the next run gets them. ``unreadable`` are

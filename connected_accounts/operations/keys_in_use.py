@@ -32,7 +32,8 @@ def sealed_rows(model: type[models.Model], column: str, using: str | None = None
 
 
 def count_by_key(using: str | None = None) -> Counter[str]:
-    """How many values each key has sealed, by its id; ``damaged`` are those that carry none."""
+    """The number of values that each key has sealed, by its id; ``damaged`` are those that carry
+    none."""
     counts: Counter[str] = Counter()
     for model, column in SEALED:
         rows = sealed_rows(model, column, using)
@@ -42,6 +43,6 @@ def count_by_key(using: str | None = None) -> Counter[str]:
 
 
 def missing_keys(counts: Counter[str]) -> Counter[str]:
-    """Those of ``counts`` that no key of the setting opens."""
+    """The part of ``counts`` that no key of the setting opens."""
     known = set(map(key_id, encryption_keys()))
     return Counter({name: count for name, count in counts.items() if name not in known})

@@ -1,4 +1,4 @@
-"""After a backup was restored: what was refreshed since is lost, and its tokens are spent."""
+"""After a backup was restored: accounts that were refreshed since then have spent tokens."""
 
 import logging
 from collections.abc import Iterable
@@ -24,9 +24,10 @@ def end_lost_rotations(
     """End each grant whose refresh token may have been spent since the backup was made, as
     ``rotation_lost``; return how many ended, and how many are left.
 
-    The lost database was last in use at ``until``: what came due before that has been refreshed, or
-    was about to be. ``every``: whatever has a refresh token. Of what is left it is noted that the
-    refresh token may be spent all the same, by hand or after a 401, so that a refusal is explained.
+    The lost database was last in use at ``until``: an account that came due before that has been
+    refreshed, or was about to be. ``every``: all accounts with a refresh token. The accounts that
+    are left are marked, since their refresh token may be spent all the same, by hand or after a
+    401: so a refusal is explained.
     """
     accounts = ConnectedAccount.objects.current().active()
     if chosen := list(providers):

@@ -1,4 +1,4 @@
-"""How long things are kept that have served."""
+"""Retention: deleting rows that have served."""
 
 from datetime import datetime, timedelta
 from typing import Any, Final

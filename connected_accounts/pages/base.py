@@ -1,7 +1,8 @@
-"""What all pages have in common: who may see them, our headers, and what is said of a failure."""
+"""The base of all pages: sign-in, our headers, and the page for a failure."""
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from django.contrib.auth.decorators import login_not_required
@@ -16,10 +17,7 @@ from django.views import View
 from django.views.decorators.csrf import csrf_protect
 
 from connected_accounts.database.locks import statements_retried
-from connected_accounts.exceptions import (
-    ConfigurationError,
-    ConnectedAccountsError,
-)
+from connected_accounts.exceptions import ConfigurationError, ConnectedAccountsError, WayOn
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.providers.base import Provider
 from connected_accounts.secret import forget_locals
@@ -59,9 +57,8 @@ class Page(View):
             forget_locals(error)
             raise
         if self.carries_code:
-            browser.scrub_request(
-                request
-            )  # what logs the answer, or mails it to admins, is given it too
+            # Whoever logs or mails the response gets the request as well.
+            browser.scrub_request(request)
         return browser.set_security_headers(response, carries_code=self.carries_code)
 
     def answer(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -74,7 +71,7 @@ class Page(View):
             return failure_page(request, None, error)
 
     def way_back(self, request: HttpRequest) -> str:
-        """Where to return to after signing in. A form's answers are asked for again."""
+        """The address to return to after signing in. A form's answers are asked for again."""
         return request.get_full_path()
 
 
@@ -83,63 +80,74 @@ def failure_page(
 ) -> HttpResponse:
     """Say what happened in a person's words, and offer the way on."""
     failure = failure_for(error)
-    again = error.next if error.for_site and error.next else way_on(request, provider, error)
+    way = error.way_on or WayOn()
+    begin_again = begin_again_address(request, provider, way)
     another = error.code == "other_account"
+    as_new = begin_again_address(request, provider, replace(way, reconnect=None))
     context = {
         "provider": provider,
         "mark": mark_of(provider.alias, provider.name) if provider else None,
         "failure": failure,
-        "try_again": again,
-        "as_new": way_on(request, provider, error, as_new=True) if another else "",
+        "try_again": way.next if way.for_site and way.next else begin_again,
+        "as_new": as_new if another else "",
     }
     return render(request, "connected_accounts/failure.html", context, status=failure.status)
 
 
-def way_on(
-    request: HttpRequest,
-    provider: Provider | None,
-    error: ConnectedAccountsError | None = None,
-    *,
-    as_new: bool = False,
-) -> str:
-    """The page on which to begin again, going where the person was going, for whom and with the
-    permissions that were chosen: as the failed authorization was to, or else as this request says.
-    ``as_new``: to connect another account, where one was to be connected again."""
+def begin_again_address(request: HttpRequest, provider: Provider | None, way: WayOn) -> str:
+    """The page on which to begin again, going where the person was going, for the same owner and
+    with the permissions that were chosen: as this request says, or else as the failed authorization
+    did."""
     if provider is None:
         return browser.list_page()
-    again = None if error is None or as_new else error.reconnect
-    after, scopes, whole = (error.next, list(error.scopes), True) if error else ("", [], True)
-    owner = error.owner if error else ""
-    match = request.resolver_match
-    if match is not None and match.url_name != "callback":  # whose parameters are the provider's
-        scopes, whole = browser.asked_scopes(request)
-        after = after or browser.next_page(request)
-        owner = owner or browser.owner_named(request)
-    if again is not None:
-        address, owner = browser.page_of("reconnect", again), ""
+    way = _as_this_request_says(request, way)
+    if way.reconnect is not None:
+        address = browser.page_of("reconnect", way.reconnect)
     else:
         address = browser.page_of("connect", provider.alias)
     if not address:
-        return after or "/"  # the site has no such pages; its own is where the person came from
+        return way.next or "/"  # the site has no such pages; its own is where the person came from
+    query = urlencode(_query(provider, way))
+    return f"{address}?{query}" if query else address
+
+
+def _as_this_request_says(request: HttpRequest, way: WayOn) -> WayOn:
+    match = request.resolver_match
+    if match is None or match.url_name == "callback":  # whose parameters are the provider's
+        return way
+    scopes, only_these = browser.asked_scopes(request)
+    return replace(
+        way,
+        next=way.next or browser.next_page(request),
+        scopes=tuple(scopes),
+        only_these_scopes=only_these,
+        owner=way.owner or browser.owner_named(request),
+    )
+
+
+def _query(provider: Provider, way: WayOn) -> list[tuple[str, str]]:
     optional = provider.config.optional_scopes
-    named = [""] * (whole and again is not None and bool(optional))
-    named += [scope for scope in scopes if scope in optional]
-    query = [("next", after)] * bool(after) + [("scope", scope) for scope in named]
-    query += [("owner", owner)] * bool(owner)
-    return f"{address}?{urlencode(query)}" if query else address
+    query = []
+    if way.next:
+        query.append(("next", way.next))
+    if way.reconnect is not None and way.only_these_scopes and optional:
+        query.append(("scope", ""))  # the account's other optional scopes are not wanted
+    query += [("scope", scope) for scope in way.scopes if scope in optional]
+    if way.owner and way.reconnect is None:
+        query.append(("owner", way.owner))
+    return query
 
 
 def too_many_page(
     request: HttpRequest, provider: Provider, wait: int, account: ConnectedAccount | None = None
 ) -> HttpResponse:
     """Say when to go on, to the person and to the program that may be one."""
-    error = ConnectedAccountsError()
-    error.reconnect = account.pk if account else None
+    way = WayOn(reconnect=account.pk if account else None)
     context = {
         "provider": provider,
         "mark": mark_of(provider.alias, provider.name),
         "failure": TOO_MANY,
-        "try_again": way_on(request, provider, error),
+        "try_again": begin_again_address(request, provider, way),
     }
     response = render(request, "connected_accounts/failure.html", context, status=TOO_MANY.status)
     response.headers["Retry-After"] = str(wait)

@@ -1,6 +1,7 @@
 """The pages. Each works without JavaScript, and none shows or logs a secret."""
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 from django.contrib import messages
@@ -20,8 +21,9 @@ from connected_accounts.exceptions import (
     ClientRejected,
     ConfigurationError,
     ConnectedAccountsError,
+    WayOn,
 )
-from connected_accounts.models import ConnectedAccount
+from connected_accounts.models import ConnectedAccount, Outcome
 from connected_accounts.models.deployment import sites
 from connected_accounts.owners import owner_for
 from connected_accounts.pages.base import Page, failure_page, too_many_page
@@ -39,14 +41,14 @@ from connected_accounts.web.cards import (
 )
 from connected_accounts.web.forms import NOT_ACCEPTED, ConnectForm
 from connected_accounts.web.marks import mark_of
-from connected_accounts.web.revocations import open_revocations
+from connected_accounts.web.revocations import open_revocations, revocation_line
 from connected_accounts.web.timeline import timeline
 
 logger = logging.getLogger("connected_accounts")
 
 
 class ListView(Page):
-    """What is connected, and what can be."""
+    """The connected accounts, and the providers that can be connected."""
 
     def get(self, request: HttpRequest) -> HttpResponse:
         cards = account_cards(request.user, timezone.now())
@@ -61,7 +63,7 @@ class ListView(Page):
 
 
 class DoneView(Page):
-    """Where a window of its own ends, for the optional script to close it."""
+    """The last page of a separate window, for the optional script to close it."""
 
     def get(self, request: HttpRequest) -> HttpResponse:
         return render(request, "connected_accounts/done.html")
@@ -92,9 +94,9 @@ class ConnectView(Page):
         account: ConnectedAccount | None = None,
         form: ConnectForm | None = None,
     ) -> HttpResponse:
-        whose = account.owner_key if account else browser.owner_named(request)
-        owner = actions.find_owner(request, whose)
-        extra, whole = browser.asked_scopes(request)
+        key = account.owner_key if account else browser.owner_named(request)
+        owner = actions.find_owner(request, key)
+        extra, only_these = browser.asked_scopes(request)
         try:
             requested_scopes(provider, extra)
             if not connectable([provider]):
@@ -108,7 +110,7 @@ class ConnectView(Page):
             "form": form or connect_form(provider, None, account),
             "next": browser.next_page(request),
             "owner": owner if owner and owner.name else None,
-            **permissions_asked(provider, extra, None if whole else account),
+            **permissions_asked(provider, extra, None if only_these else account),
         }
         return render(request, "connected_accounts/connect.html", context)
 
@@ -119,22 +121,19 @@ class ConnectView(Page):
         owner = "" if account else browser.owner_named(request)
         actions.find_owner(request, owner)
         form = connect_form(provider, request.POST, account)
+        valid = form.is_valid()
         # A button elsewhere knows nothing of fields: they are asked for here.
-        if form.asked and not (form.was_sent and form.is_valid()):
+        if form.asked and not (form.was_sent and valid):
             return self.ask(request, provider, account, form if form.was_sent else None)
-        form.is_valid()
-        scopes, whole = browser.asked_scopes(request)
+        scopes, only_these = browser.asked_scopes(request)
+        wishes = actions.Wishes(
+            next=browser.next_page(request),
+            scopes=scopes,
+            owner=owner,
+            keep_scopes=not only_these,
+        )
         try:
-            started = actions.start_connecting(
-                request,
-                provider,
-                form,
-                next=browser.next_page(request),
-                scopes=scopes,
-                account=account,
-                owner=owner or None,
-                keep_scopes=not whole,
-            )
+            started = actions.start_connecting(request, provider, form, wishes, account)
         except actions.TooOften as too:
             return too_many_page(request, provider, too.seconds, account)
         except ConnectedAccountsError as error:
@@ -142,6 +141,12 @@ class ConnectView(Page):
                 form.add_error(None, NOT_ACCEPTED)
                 return self.ask(request, provider, account, form)
             return self.failed(request, provider, account, error)
+        return self.leave(request, provider, started)
+
+    def leave(
+        self, request: HttpRequest, provider: Provider, started: actions.Started
+    ) -> HttpResponse:
+        """Send the browser to the provider, or on, where the account is connected already."""
         if not started.url:
             announce_connected(request, provider, started.created)
         target = started.url or browser.next_page(request) or browser.list_page()
@@ -157,7 +162,7 @@ class ConnectView(Page):
         error: ConnectedAccountsError,
     ) -> HttpResponse:
         if account is not None:
-            error.reconnect = account.pk
+            error.way_on = replace(error.way_on or WayOn(), reconnect=account.pk)
         return failure_page(request, provider, error)
 
 
@@ -174,7 +179,7 @@ class ReconnectView(ConnectView):
 
 
 class CallbackView(Page):
-    """Where the provider sends the person back to."""
+    """The callback: the provider sends the person back to it."""
 
     decorators = (csrf_exempt,)  # takes no POST: 405, not a CSRF page
     carries_code = True
@@ -231,15 +236,17 @@ class DisconnectView(Page):
     def post(self, request: HttpRequest, pk: int) -> HttpResponse:
         account = actions.find_account(request, pk, "disconnect")
         name = account_card(account, timezone.now()).service
-        actions.end_connection(request, account)
+        owed = actions.end_connection(request, account)
         messages.success(
             request, _("%(service)s is disconnected.") % {"service": name}, fail_silently=True
         )
+        if owed is not None and owed.outcome == Outcome.GIVEN_UP:
+            messages.warning(request, revocation_line(owed).words, fail_silently=True)
         return browser.SeeOther(browser.next_page(request) or browser.list_page())
 
 
 class HistoryView(Page):
-    """What happened to one account."""
+    """The events of one account."""
 
     def get(self, request: HttpRequest, pk: int) -> HttpResponse:
         account = actions.find_account(request, pk)

@@ -1,1 +1,1 @@
-"""What all workers share about a provider: pauses, outages and the rate limit."""
+"""The state that all workers share about a provider: pauses, outages and the rate limit."""

@@ -28,7 +28,7 @@ BURST: Final = 10
 
 
 def refusal(reason: str) -> ProviderError:
-    """What somebody is told who would have to wait for the end of a pause."""
+    """The error for a caller who would have to wait for the end of a pause."""
     if reason == OUTAGE:
         return ProviderUnavailable("paused", sent=False)
     return ClientRejected(reason, sent=False)
@@ -56,10 +56,10 @@ def take_probe(state: ProviderState, now: datetime) -> bool:
         if state.pause_reason == OUTAGE
         else REJECTED_PAUSE
     )
-    mine = ProviderState.objects.filter(
+    unchanged = ProviderState.objects.filter(
         pk=state.pk, pause_reason=state.pause_reason, paused_until=state.paused_until
     )
-    won = mine.update(paused_until=now + wait, failures_in_a_row=F("failures_in_a_row") + 1)
+    won = unchanged.update(paused_until=now + wait, failures_in_a_row=F("failures_in_a_row") + 1)
     return bool(won)
 
 
@@ -74,7 +74,7 @@ def note_failure(alias: str, *, now: datetime, retry_after: float | None) -> boo
     """Count an account's first failure; a burst of them pauses the provider. Returns whether it is
     paused now.
 
-    During a pause nothing is counted, but a wait that the provider asks for is kept to.
+    During a pause failures are not counted; a Retry-After still prolongs it.
     """
     rows = ProviderState.objects.filter(provider=alias)
     calm = rows.filter(pause_reason="")
@@ -88,7 +88,7 @@ def note_failure(alias: str, *, now: datetime, retry_after: float | None) -> boo
 
 
 def suspend(alias: str, *, now: datetime, retry_after: float | None = None) -> None:
-    """Pause a provider of which it is known, without asking for any account, that it is away."""
+    """Pause a provider that is known to be down before any account was tried."""
     calm = ProviderState.objects.filter(provider=alias, pause_reason="")
     _begin_outage(calm, alias, now=now, retry_after=retry_after)
 

@@ -1,5 +1,5 @@
-"""What all workers share about a provider: that it is left alone for a while. A
-provider that refuses the site's own credentials is; one that does not answer is in ``outages``."""
+"""State that all workers share about a provider: whether it is paused. A provider that refuses the
+site's credentials is paused here, one that does not answer in ``outages``."""
 
 import logging
 from datetime import datetime, timedelta
@@ -8,6 +8,7 @@ from typing import Final
 from django.utils import timezone
 
 from connected_accounts import security
+from connected_accounts.database.inserts import insert_in_step
 from connected_accounts.database.locks import retried
 from connected_accounts.database.statements import read_all
 from connected_accounts.models import Event, Kind, ProviderState
@@ -22,7 +23,10 @@ OUTAGE: Final = "outage"  # the pause_reason of a provider that does not answer
 
 def get_or_create_state(alias: str) -> ProviderState:
     """The shared row of an alias, made when first needed."""
-    state, _ = retried(lambda: ProviderState.objects.get_or_create(provider=alias))
+    rows = ProviderState.objects
+    state, _ = retried(
+        lambda: insert_in_step(ProviderState, lambda: rows.get_or_create(provider=alias))
+    )
     return state
 
 
@@ -60,10 +64,10 @@ def pause(alias: str, code: str, *, now: datetime | None = None) -> None:
 def report(alias: str, code: str, *, now: datetime | None = None) -> None:
     """Tell the admins of rejected credentials, by an Event and a log line; once in a while only."""
     now = now or timezone.now()
-    told = Event.objects.filter(
+    lately = Event.objects.filter(
         kind=Kind.CLIENT_REJECTED, provider=alias, at__gt=now - REJECTED_PAUSE
     )
-    if told.exists():
+    if lately.exists():
         return
     Event.record(Kind.CLIENT_REJECTED, at=now, detail=code, provider=alias, owner=SITE_OWNER)
     logger.error(

@@ -1,4 +1,4 @@
-"""``MAX_REQUESTS_PER_SECOND``: places in one queue that all workers share, in the database."""
+"""``MAX_REQUESTS_PER_SECOND``: slots in one queue that all workers share, in the database."""
 
 import time
 from datetime import datetime, timedelta
@@ -11,18 +11,18 @@ from connected_accounts.models import ProviderState
 from connected_accounts.provider_state.pauses import get_or_create_state
 from connected_accounts.providers.base import Provider
 
-AHEAD: Final = timedelta(seconds=1)  # how far ahead places are given out
+AHEAD: Final = timedelta(seconds=1)  # how far ahead slots are given out
 TRIES: Final = 5
-PATIENCE: Final = 10.0  # seconds that a single request waits for its place
+PATIENCE: Final = 10.0  # seconds that a single request waits for its slot
 POLL: Final = 0.1
 
 
 def reserve_slots(
     provider: Provider, want: int, *, now: datetime | None = None, ahead: timedelta = AHEAD
 ) -> list[float]:
-    """Take up to ``want`` places; for each, how many seconds from now its request may be sent.
+    """Take up to ``want`` slots; for each, how many seconds from now its request may be sent.
 
-    An empty list: all of the time ``ahead`` is taken. Without a limit all places are at once.
+    An empty list: all of the time ``ahead`` is taken. Without a limit all slots are at once.
     """
     rate = provider.config.max_requests_per_second
     if rate is None:
@@ -44,7 +44,7 @@ def reserve_slots(
 def wait_for_slot(provider: Provider) -> float:
     """For a single request that somebody waits for: in how many seconds it may be sent.
 
-    It may take a place further ahead than drains do, so that they cannot take them all from it.
+    It may take a slot further ahead than drains do, so that they cannot take them all from it.
     Raises ProviderUnavailable (``rate_limited``) where even that is not enough.
     """
     ends = time.monotonic() + PATIENCE

@@ -1,4 +1,4 @@
-"""What a site says of itself when it registers at a Badge Connect host."""
+"""The site's description of itself for registering at a Badge Connect host."""
 
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version

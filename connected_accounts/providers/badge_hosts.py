@@ -31,7 +31,7 @@ def is_its_own(address: str, host: str, api_base_url: str, hosts: Collection[str
 
 
 def host_faults(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What is wrong with the options, and what to write instead."""
+    """The faults of the options, each with what to write instead."""
     hosts = options["hosts"]
     sound = all(
         len(h) <= MAX_HOST and h.isprintable() and is_safe_url(base_of(h)) and "?" not in h

@@ -1,4 +1,4 @@
-"""What a provider is: declared values in the words of RFC 6749 and its family, and six hooks.
+"""The base of all providers: declared values in the words of RFC 6749 and its family, and hooks.
 
 State, PKCE checking, redirect URI, TLS, timeouts, redirects, size limits, sealing, retries and
 logging are never a provider's business.
@@ -19,8 +19,15 @@ from connected_accounts.exceptions import (
     UnexpectedResponse,
 )
 from connected_accounts.oauth2.token import is_unavailable
-from connected_accounts.providers.endpoints import ENDPOINT_NAMES, Endpoints, Identity, fill
+from connected_accounts.providers.endpoints import (
+    ENDPOINT_NAMES,
+    Endpoints,
+    Identity,
+    api_base,
+    fill,
+)
 from connected_accounts.providers.inputs import ConnectField, field_named
+from connected_accounts.providers.paths import value_at
 from connected_accounts.secret import Secret
 
 if TYPE_CHECKING:
@@ -32,7 +39,7 @@ __all__ = ["Endpoints", "Identity", "Provider"]
 
 @dataclass(frozen=True)
 class Client:
-    """What authenticates the site, or a person's own credentials, at the provider.
+    """The client credentials at the provider: the site's, or a person's own.
 
     ``pk`` is the row it came from; None: settings. ``registered``: the provider gave it to us by
     dynamic registration (RFC 7591).
@@ -60,9 +67,17 @@ class Provider:
     api_base_url: str = ""
     issuer: str = ""
     default_scopes: tuple[str, ...] = ()
+    identity_scopes: tuple[str, ...] = ()  # without these the provider does not say who it is
+    scope_parameter: str = "scope"
     scope_separator: str = " "
     granted_scope_separator: str = ""  # in answers, where it differs
     scope_descriptions: Mapping[str, Any] = {}
+    # What answers call a scope that was asked for under another name; what else a scope allows;
+    # what answers never name, and is granted where a refresh token came.
+    scope_aliases: Mapping[str, str] = {}
+    scope_includes: Mapping[str, Any] = {}
+    unnamed_scopes: tuple[str, ...] = ()
+    client_id_parameter: str = "client_id"
     # client_secret_post, client_secret_basic or none
     token_endpoint_auth_method: str = "client_secret_post"
     # form: as RFC 6749 2.3.1 says; raw: for servers that do not decode
@@ -72,10 +87,24 @@ class Provider:
     code_request_fields: tuple[str, ...] = ()  # scope, sent with the code besides
     refresh_request_fields: tuple[str, ...] = ()  # of redirect_uri, scope
     token_request_inputs: tuple[str, ...] = ()  # of what was asked: sent with each token request
+    token_request_params: Mapping[str, str] = {}  # sent with each token request besides
+    refresh_request_params: Mapping[str, str] = {}  # and with a refresh
+    # Seconds that an access token lives where the answer does not tell; 0: for ever.
+    default_expires_in: int = 0
+    refresh_token_expires_in_field: str = "refresh_token_expires_in"
+    # Seconds before an access token's end from which on a refresh is taken; 0: at any time.
+    refresh_margin: int = 0
+    # Where a token answer names the address of the API, and the domains that it may be on: the
+    # bearer goes there.
+    api_base_field: str = ""
+    api_domains: tuple[str, ...] = ()
+    revocation_method: str = "POST"  # or DELETE
     revocation_request_format: str = "form"  # or json, which sends the token alone
-    revocation_auth_method: str = ""  # empty: as at the token endpoint
+    revocation_token_parameter: str = "token"  # or empty: the token goes as bearer only
+    revocation_auth_method: str = ""  # empty: as at the token endpoint; or bearer
     # Which token ends the grant when revoked, and the hint sent with it (RFC 7009 2.1)
     revoke_token_type_hint: str = "refresh_token"
+    error_path: str = "error"  # where an answer holds its error code, such as errors.0.code
     dead_grant_errors: tuple[str, ...] = ("invalid_grant",)  # the person must connect again
     client_errors: tuple[str, ...] = ("invalid_client", "unauthorized_client")
     token_types: tuple[str, ...] = ("bearer",)  # that are a bearer, in lower case
@@ -89,12 +118,17 @@ class Provider:
     connect_fields: tuple[str, ...] = ()  # what is asked of the person before
     iss_required: bool = False  # RFC 9207
     identity_source: str = "userinfo"  # or token_response: the token answer itself says who
-    # How userinfo_endpoint is asked whether a token works where it is not asked whose it is, and
-    # what must be true in its answer.
+    userinfo_method: str = "GET"
+    # For a userinfo_endpoint that does not identify: the method for testing a token, and the field
+    # of its answer that must be true.
     status_method: str = "GET"
     status_field: str = ""
     reuse_window: int = 0  # seconds in which a spent refresh token may be replayed
     api_hosts: tuple[str, ...] = ()  # further origins that may be sent the bearer
+    access_token_header: str = ""  # that takes the token alone, in place of Authorization
+    headers: Mapping[str, str] = {}  # of every call; "{client_id}" is filled in
+    # A 401 of the API without WWW-Authenticate is about something else than the token.
+    requires_challenge: bool = False
     bearer_method: str = "header"  # or query (RFC 6750 2.3), for a server that takes nothing else
     default_refresh_policy: str = "ahead"  # where settings have no REFRESH_POLICY; or on_use
     docs_url: str = ""
@@ -126,7 +160,7 @@ class Provider:
 
     @property
     def scopes(self) -> tuple[str, ...]:
-        """What is asked for: the site's SCOPES, else the backend's default."""
+        """The scopes to ask for: the site's SCOPES, else the backend's default."""
         return self.default_scopes if self.config.scopes is None else self.config.scopes
 
     @property
@@ -135,8 +169,8 @@ class Provider:
         return self.config.refresh_policy or self.default_refresh_policy
 
     def asked_fields(self, *, for_site: bool = False) -> list[ConnectField]:
-        """What is asked before a connection; for the site's own account no client is, since its
-        client is in settings or entered by an admin."""
+        """The fields to ask for before a connection; for the site's own account no client is asked
+        for, since its client is in settings or entered by an admin."""
         names = list(self.connect_fields)
         if self.grant_type == "client_credentials":
             names = [n for n in names if n not in ("client_id", "client_secret")]
@@ -163,11 +197,15 @@ class Provider:
         """The addresses for one connection; those named in OPTIONS win."""
         inputs = self.inputs if inputs is None else inputs
         named: dict[str, Any] = {
-            name: fill(self.config.options[name], inputs)
+            name: self.filled(self.config.options[name], inputs)
             for name in ENDPOINT_NAMES
             if name in self.options
         }
         return replace(self.resolve_endpoints(inputs), **named)
+
+    def filled(self, template: str, inputs: Mapping[str, str]) -> str:
+        """An address with what was entered in its places. Raises ConfigurationError."""
+        return fill(template, inputs)
 
     def known_endpoints(self) -> Endpoints:
         """The addresses as far as settings tell them: for the checks, which call nobody."""
@@ -176,16 +214,38 @@ class Provider:
     def manage_url_for(self, inputs: Mapping[str, str]) -> str:
         """``manage_url`` for one connection; empty where settings want more than was asked then."""
         try:
-            return fill(self.manage_url, inputs)
+            return self.filled(self.manage_url, inputs)
         except ConfigurationError:
             return ""
 
+    def scopes_granted(
+        self, answered: tuple[str, ...] | None, *, renewable: bool
+    ) -> tuple[str, ...] | None:
+        """The scopes that an answer grants, under the names that the site asks for them by.
+
+        ``renewable``: a refresh token came. None where the answer does not say."""
+        if answered is None:
+            return None
+        named = [str(self.scope_aliases.get(scope, scope)) for scope in answered]
+        for scope in named:  # what is added is looked at too
+            named += [s for s in self.scope_includes.get(scope, ()) if s not in named]
+        named += self.unnamed_scopes if renewable else ()
+        return tuple(dict.fromkeys(named))
+
+    def endpoints_of_grant(self, endpoints: Endpoints, told: Any) -> Endpoints:
+        """The addresses for a grant whose token answer told an API's address, or told none. Raises
+        UnexpectedResponse for one that the token must not go to."""
+        if not self.api_base_field or told in (None, ""):
+            return endpoints
+        return replace(endpoints, api_base_url=api_base(told, self.api_domains))
+
     def scopes_to_ask(self, wanted: list[str]) -> list[str]:
-        """Of what the site wants, what the provider offers; after ``endpoints``, which may ask."""
+        """The wanted scopes that the provider offers. Called after ``endpoints``, which may ask
+        it."""
         return wanted
 
     def registration(self, redirect_uri: str, scopes: list[str]) -> dict[str, Any]:
-        """What the site says of itself when it registers (RFC 7591 2)."""
+        """The client metadata to register the site with (RFC 7591 2)."""
         metadata: dict[str, Any] = {
             "redirect_uris": [redirect_uri],
             "token_endpoint_auth_method": self.token_endpoint_auth_method,
@@ -205,12 +265,13 @@ class Provider:
 
     def resolve_endpoints(self, inputs: Mapping[str, str]) -> Endpoints:
         """The addresses, from declared values and what ``connect_fields`` asked of the person."""
-        named: dict[str, Any] = {n: fill(getattr(self, n), inputs) for n in ENDPOINT_NAMES}
+        named: dict[str, Any] = {n: self.filled(getattr(self, n), inputs) for n in ENDPOINT_NAMES}
         return Endpoints(**named)
 
     def request_headers(self) -> dict[str, str]:
         """Headers for every call to the provider, such as an API key."""
-        return {}
+        client_id = self.client.client_id
+        return {n: str(v).replace("{client_id}", client_id) for n, v in self.headers.items()}
 
     def prepare_token_request(self, data: dict[str, str]) -> dict[str, str]:
         """Change the token request's parameters, before client authentication is added."""
@@ -225,7 +286,7 @@ class Provider:
 
         Never put the provider's text into it.
         """
-        error = payload.get("error")
+        error = value_at(payload, self.error_path)
         if is_unavailable(status):
             return ProviderUnavailable(f"status_{status}", status=status)
         if error in self.dead_grant_errors:
@@ -235,7 +296,8 @@ class Provider:
         if error in ("temporarily_unavailable", "server_error"):
             return ProviderUnavailable(str(error), status=status)
         known = ("invalid_request", "invalid_scope", "unsupported_grant_type")
-        return UnexpectedResponse(error if error in known else f"status_{status}", status=status)
+        code = str(error) if error in known else f"status_{status}"
+        return UnexpectedResponse(code, status=status)
 
     def fetch_identity(self, session: "ProviderSession", token: "TokenResponse") -> Identity:
         """Ask who the account is. Raises ProviderError where the provider does not say.

@@ -1,8 +1,8 @@
 """Bime Analytics, which Zendesk bought in 2015 and has since retired.
 
-What its help pages say (bime.zendesk.com, articles 219044547 and 224494447; github
-nicolas/bime-api, 2013-11-12) is followed; that it ran on Doorkeeper, which its addresses suggest,
-is inferred. It says of itself that it implements draft-ietf-oauth-v2-05: that is ``dialect``.
+This follows its help pages (bime.zendesk.com, articles 219044547 and 224494447; github
+nicolas/bime-api, 2013-11-12). Its addresses suggest that it ran on Doorkeeper: that is inferred. It
+says of itself that it implements draft-ietf-oauth-v2-05: that is ``dialect``.
 """
 
 import re

@@ -16,8 +16,8 @@ from connected_accounts.exceptions import (
     UnexpectedResponse,
 )
 from connected_accounts.providers.base import Endpoints, Identity, Provider
-from connected_accounts.providers.generic import value_at
 from connected_accounts.providers.inputs import ConnectField
+from connected_accounts.providers.paths import value_at
 
 if TYPE_CHECKING:
     from connected_accounts.oauth2.session import ProviderSession

@@ -1,18 +1,19 @@
 """The addresses of one connection, and the identity that is found there."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
-from typing import Final
+from typing import Any, Final
+from urllib.parse import quote, urlsplit
 
-from connected_accounts.conf import is_dns_label
+from connected_accounts.conf import is_dns_label, is_host_name
 from connected_accounts.exceptions import ConfigurationError, UnexpectedResponse
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Who the account is at the provider. ``subject`` is stable and unique there; ``label`` is what
-    a person recognises; ``other_subjects`` are other spellings of it."""
+    """The identity of the account at the provider. ``subject`` is stable and unique there;
+    ``label`` is what a person recognises; ``other_subjects`` are other spellings of it."""
 
     subject: str
     label: str = ""
@@ -72,11 +73,33 @@ def as_origin(host: str) -> str:
     return host if "://" in host or not host else f"https://{host}"
 
 
+def api_base(told: Any, domains: Collection[str]) -> str:
+    """The address of an account's own API out of a token answer, where it is on one of the
+    service's domains: the bearer goes there. Raises UnexpectedResponse (``api_base``)."""
+    try:
+        parts = urlsplit(as_origin(told) if isinstance(told, str) else "")
+        host, plain = parts.hostname or "", parts.port is None and parts.username is None
+    except ValueError:
+        host, plain = "", False
+    ours = any(host == domain or host.endswith(f".{domain}") for domain in domains)
+    if not (ours and plain and is_host_name(host) and parts.scheme == "https"):
+        raise UnexpectedResponse("api_base")
+    return f"https://{host}{parts.path.rstrip('/')}"
+
+
+CLIENT_ID: Final = "{client_id}"
+
+
+def with_client_id(url: str, client_id: str) -> str:
+    """An address that names the client in its path, as GitHub's for revoking does."""
+    return url.replace(CLIENT_ID, quote(client_id, safe=""))
+
+
 def fill(template: str, inputs: Mapping[str, str]) -> str:
     """``https://{account}.example`` with what the person entered.
 
-    Whatever was checked before, nothing but a DNS label ever gets into an address. Raises
-    ConfigurationError (``inputs``).
+    Whatever was checked before, nothing but a DNS label ever gets into an address. The client id
+    is no input: ``with_client_id`` fills it in. Raises ConfigurationError (``inputs``).
     """
     if "{" not in template:
         return template
@@ -86,6 +109,6 @@ def fill(template: str, inputs: Mapping[str, str]) -> str:
             if not is_dns_label(value):
                 raise ConfigurationError("inputs", "What was entered cannot stand in an address.")
             template = template.replace(place, value.lower())
-    if "{" in template:
+    if "{" in template.replace(CLIENT_ID, ""):
         raise ConfigurationError("inputs", "The address of this provider needs more inputs.")
     return template

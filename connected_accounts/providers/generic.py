@@ -1,13 +1,17 @@
 """Any OAuth 2.0 server: endpoints and values from OPTIONS, or an ``issuer`` that tells them."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import urlsplit
 
 from connected_accounts.conf import Problem, ProviderConfig, is_safe_url
 from connected_accounts.exceptions import ProviderError, UnexpectedResponse
 from connected_accounts.providers.base import Endpoints, Identity, Provider
-from connected_accounts.providers.endpoints import ENDPOINT_NAMES
+from connected_accounts.providers.endpoints import ENDPOINT_NAMES, with_client_id
+from connected_accounts.providers.hosts import at_host, host_problems, place_field
+from connected_accounts.providers.inputs import ConnectField
+from connected_accounts.providers.paths import value_at
 
 if TYPE_CHECKING:
     from connected_accounts.oauth2.session import ProviderSession
@@ -27,7 +31,22 @@ class OAuth2(Provider):
     """Any OAuth 2.0 server: by its ``issuer``, or by its endpoints in OPTIONS."""
 
     name = "OAuth 2.0"
-    own_options: ClassVar[Mapping[str, Any]] = {"subject_path": "sub", "label_path": "email"}
+    own_options: ClassVar[Mapping[str, Any]] = {
+        "subject_path": "sub",
+        "label_path": "email",
+        # What "https://{host}" in an address may stand for: a host, or a URL that it is below.
+        "hosts": (),
+    }
+
+    def __init__(self, config: ProviderConfig) -> None:
+        super().__init__(config)
+        self.places = tuple(n for n in self.connect_fields if f"{{{n}}}" in self.token_endpoint)
+        if len(self.hosts) == 1:  # there is nothing to choose
+            self.connect_fields = tuple(name for name in self.connect_fields if name != "host")
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        return tuple(self.options["hosts"])
 
     @property
     def scopes(self) -> tuple[str, ...]:
@@ -60,16 +79,30 @@ class OAuth2(Provider):
                 f"{where} does not say where to ask whose an account is: nobody can connect.",
                 'Write userinfo_endpoint, or "identity_source": "token_response".',
             )
+        yield from host_problems(where, options)
 
     @classmethod
     def _asks_userinfo(cls, options: Mapping[str, Any]) -> bool:
         return bool(options.get("identity_source", cls.identity_source) == "userinfo")
 
     def known_endpoints(self) -> Endpoints:
-        return super().resolve_endpoints(dict.fromkeys(self.connect_fields, "example"))
+        example = dict.fromkeys(self.connect_fields, "example")
+        return super().resolve_endpoints(example | {"host": (*self.hosts, "host.example")[0]})
+
+    def connect_field(self, name: str) -> ConnectField:
+        return place_field(name, self.token_endpoint, self.hosts) or super().connect_field(name)
+
+    def filled(self, template: str, inputs: Mapping[str, str]) -> str:
+        return super().filled(at_host(template, self._host(inputs), self.hosts), inputs)
+
+    def _host(self, inputs: Mapping[str, str]) -> str:
+        """The host of one connection; where settings name a single one, nobody was asked."""
+        return inputs.get("host", "") or (self.hosts[0] if len(self.hosts) == 1 else "")
 
     def resolve_endpoints(self, inputs: Mapping[str, str]) -> Endpoints:
         declared = super().resolve_endpoints(inputs)
+        if "host" in self.places and not self.hosts:
+            declared = replace(declared, public_only=True)  # a person named it
         if not declared.issuer:
             return declared
         from connected_accounts.oauth2.discovery import server_metadata  # loads requests
@@ -123,13 +156,17 @@ class OAuth2(Provider):
         label = value_at(document, self.options["label_path"])
         if subject in (None, ""):
             raise UnexpectedResponse("no_identity")
-        return Identity(str(subject), "" if label is None else str(label))
+        # Numbers of one host, or of one customer's part of it, say nothing about another's.
+        places = {**self.inputs, "host": self._host(self.inputs)}
+        named = [places[name] for name in self.places if places.get(name)]
+        return Identity(":".join([*named, str(subject)]), "" if label is None else str(label))
 
     def _userinfo(self, session: "ProviderSession", token: "TokenResponse") -> Any:
         endpoint = self.endpoints().userinfo_endpoint
         if not endpoint:
             return token.claims
-        document = session.fetch("GET", endpoint)
+        address = with_client_id(endpoint, self.client.client_id)
+        document = session.fetch(self.userinfo_method, address)
         claimed = token.claims.get("sub")
         answered = document.get("sub") if isinstance(document, dict) else None
         if claimed is not None and answered is not None and answered != claimed:
@@ -146,15 +183,3 @@ def _endpoint(url: Any, issuer: str) -> str:
     same_host = urlsplit(url).hostname == urlsplit(issuer).hostname
     local = issuer.startswith("http:") and same_host
     return url if url.startswith("https:") or local else ""
-
-
-def value_at(document: Any, path: str) -> Any:
-    """What stands at a dotted path such as ``data.0.id``; None where there is no plain value."""
-    for step in path.split("."):
-        if isinstance(document, list) and step.isdecimal() and int(step) < len(document):
-            document = document[int(step)]
-        elif isinstance(document, Mapping):
-            document = document.get(step)
-        else:
-            return None
-    return None if isinstance(document, bool | list | Mapping) else document

@@ -1,4 +1,4 @@
-"""What is asked of a person before a connection: Bime's account, Bits' credentials, a token."""
+"""The inputs of a person before a connection: Bime's account, Bits' credentials, a token."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from django.utils.translation import gettext_lazy as _
 
-from connected_accounts.conf import is_dns_label, is_safe_url
+from connected_accounts.conf import is_dns_label, is_host_name, is_safe_url
 from connected_accounts.exceptions import ConfigurationError
 
 MAX_INPUT: Final = 4096
@@ -14,9 +14,9 @@ MAX_INPUT: Final = 4096
 
 @dataclass(frozen=True)
 class ConnectField:
-    """One input. ``kind`` is ``label`` (part of a host name), ``text``, ``url``, ``secret`` (never
-    stored but sealed, never shown again), ``basic_client_id`` (text without a colon) or ``choice``
-    (one of ``choices``)."""
+    """One input. ``kind`` is ``label`` (part of a host name), ``host`` (a whole one), ``text``,
+    ``url``, ``secret`` (never stored but sealed, never shown again), ``basic_client_id`` (text
+    without a colon) or ``choice`` (one of ``choices``)."""
 
     name: str
     label: Any
@@ -25,7 +25,7 @@ class ConnectField:
     choices: tuple[str, ...] = ()
 
     def fault(self, value: str) -> Any:
-        """What is wrong with a value, in a person's words; None where nothing is."""
+        """The fault of a value, in a person's words; None if it has none."""
         if not value:
             return _("Please fill this in.")
         # A line break, a NUL or a lone surrogate would end in a header, a log or a database.
@@ -33,6 +33,8 @@ class ConnectField:
             return _("This contains characters that cannot be used. Please copy it again.")
         if self.kind == "label" and not is_dns_label(value):
             return _("Only letters, digits and hyphens; nothing else of the address.")
+        if self.kind == "host" and not is_host_name(value):
+            return _("Please enter the name of the server only, such as social.example.org.")
         if self.kind == "choice" and value not in self.choices:
             return _("Please choose one of the list.")
         if self.kind == "basic_client_id" and ":" in value:
@@ -46,15 +48,15 @@ class ConnectField:
 
 
 def checked_inputs(fields: Iterable[ConnectField], inputs: Mapping[str, str]) -> dict[str, str]:
-    """What was entered, each field in order and no other; parts of host names in lower case, as
-    hosts compare. Raises ConfigurationError (``inputs``) otherwise."""
+    """The entered values, which must be exactly those of ``fields``; parts of host names in lower
+    case, as hosts compare. Raises ConfigurationError (``inputs``) otherwise."""
     known = list(fields)
     if set(inputs) != {field.name for field in known}:
         raise ConfigurationError("inputs", "The provider's fields are not those that were given.")
     for field in known:
         if field.fault(inputs[field.name]) is not None:
             raise ConfigurationError("inputs", f"The field {field.name} cannot be used.")
-    labels = {field.name for field in known if field.kind == "label"}
+    labels = {field.name for field in known if field.kind in ("label", "host")}
     return {n: value.lower() if n in labels else value for n, value in inputs.items()}
 
 

@@ -29,7 +29,9 @@ RESERVED_PARAMS: Final = frozenset(
 CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "grant_type": ("authorization_code", "client_credentials", "personal_token"),
     "token_endpoint_auth_method": ("client_secret_post", "client_secret_basic", "none"),
-    "revocation_auth_method": ("", "client_secret_post", "client_secret_basic", "none"),
+    "revocation_auth_method": ("", "client_secret_post", "client_secret_basic", "none", "bearer"),
+    "revocation_method": ("POST", "DELETE"),
+    "userinfo_method": ("GET", "POST"),
     "basic_auth_encoding": ("form", "raw"),
     "token_request_format": ("form", "json"),
     "token_response_format": ("json", "form"),
@@ -126,6 +128,7 @@ def _address_problems(provider: Provider, *, is_explained: bool) -> Iterator[Pro
         return
     yield from _unsafe_addresses(provider, known)
     yield from _client_problems(provider, known)
+    yield from _missing_identity_scopes(provider)
 
 
 def _unsafe_addresses(provider: Provider, known: Endpoints) -> Iterator[Problem]:
@@ -139,6 +142,23 @@ def _unsafe_addresses(provider: Provider, known: Endpoints) -> Iterator[Problem]
                 "loopback address.",
                 "Write an https URL; plain http is for http://127.0.0.1 or http://[::1] only.",
             )
+    if provider.api_base_field and not provider.api_domains:
+        yield Problem(
+            "E011",
+            f"{_where(provider.config)}['OPTIONS'] has api_base_field without api_domains.",
+            "Write the domains that the API's address may be on: the token is sent there.",
+        )
+
+
+def _missing_identity_scopes(provider: Provider) -> Iterator[Problem]:
+    missing = [scope for scope in provider.identity_scopes if scope not in provider.scopes]
+    if missing:
+        yield Problem(
+            "W012",
+            f"{_where(provider.config)}['SCOPES'] lacks {' and '.join(map(repr, missing))}: "
+            f"{provider.name} would not say whose an account is, and nobody can connect.",
+            "Add it, or name another userinfo_endpoint in OPTIONS that needs it not.",
+        )
 
 
 def _client_problems(provider: Provider, known: Endpoints) -> Iterator[Problem]:

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 from copy import deepcopy
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from django.utils.module_loading import import_string
 
@@ -14,6 +15,8 @@ from connected_accounts.providers.base import Provider
 
 __all__ = ["get_provider", "get_providers"]
 
+T = TypeVar("T")
+
 
 def get_provider(alias: str) -> Provider:
     """The provider of an alias, made from today's settings.
@@ -24,16 +27,25 @@ def get_provider(alias: str) -> Provider:
     if alias in _in_order and _in_order[alias][0] == entry:
         _, config, backend = _in_order[alias]
         return backend(config)
-    config = conf.provider_config(alias)
-    found, problem = _import_backend(config)
-    if found is None:
-        raise _as_error(problem)
-    for problem in options.problems(found, config):
-        if problem.id.startswith("E"):
-            raise _as_error(problem)
+    config, found = _checked(conf.provider_config(alias))
     if entry is not None:
         _in_order[alias] = deepcopy(entry), config, found
     return found(config)
+
+
+def provider_of(config: ProviderConfig) -> Provider:
+    """The provider of an entry that need not stand in settings. Raises ConfigurationError."""
+    config, backend = _checked(config)
+    return backend(config)
+
+
+def _checked(entry: ProviderConfig) -> tuple[ProviderConfig, type[Provider]]:
+    config = _sound(_with_service(entry))
+    backend = _sound(_import_backend(config))
+    for problem in options.problems(backend, config):
+        if problem.id.startswith("E"):
+            raise _as_error(problem)
+    return config, backend
 
 
 # What was found to be in order, by alias, as it stood in settings then: a page asks for its
@@ -59,25 +71,60 @@ def problems() -> Iterator[Problem]:
         faults = list(conf.provider_problems(alias, entry))
         yield from faults
         if not faults:
-            config = conf.provider_config(alias)
-            backend, problem = _import_backend(config)
-            if backend is None:
-                yield problem
-            else:
-                yield from options.problems(backend, config)
+            yield from _problems_of(conf.provider_config(alias))
 
 
-def _import_backend(config: ProviderConfig) -> tuple[type[Provider] | None, Problem]:
+def _problems_of(entry: ProviderConfig) -> Iterator[Problem]:
+    config = _with_service(entry)
+    if isinstance(config, Problem):
+        yield config
+        return
+    backend = _import_backend(config)
+    if isinstance(backend, Problem):
+        yield backend
+    else:
+        yield from options.problems(backend, config)
+
+
+def _with_service(config: ProviderConfig) -> ProviderConfig | Problem:
+    """The entry as it would stand in settings without SERVICE: with the service's backend, and its
+    values below those of OPTIONS."""
+    if not config.service:
+        return config
+    from connected_accounts.providers.catalogue import (
+        services,  # a site without SERVICE does not pay for it
+    )
+
+    found = services.service(config.service)
+    if found is None:
+        near = " or ".join(map(repr, services.nearest(config.service)))
+        return Problem(
+            "E021",
+            f"CONNECTED_ACCOUNTS['PROVIDERS'][{config.alias!r}]['SERVICE'] is "
+            f"{config.service!r}, which the catalogue does not have.",
+            (f"Did you mean {near}? " if near else "")
+            + "The documentation's page Catalogue lists all; any other server is a BACKEND.",
+        )
+    values = {**found.options, **config.options}
+    return replace(config, backend=found.backend, options=values)
+
+
+def _import_backend(config: ProviderConfig) -> type[Provider] | Problem:
     where = f"CONNECTED_ACCOUNTS['PROVIDERS'][{config.alias!r}]['BACKEND']"
     hint = 'Write for example "connected_accounts.providers.badgr.Badgr".'
     try:
         backend = import_string(config.backend)
     except (ImportError, ValueError, TypeError):  # "." and "..x" are the latter two
-        return None, Problem("E008", f"{where} {config.backend!r} cannot be imported.", hint)
-    problem = Problem("E008", f"{where} {config.backend!r} is not a provider.", hint)
+        return Problem("E008", f"{where} {config.backend!r} cannot be imported.", hint)
     if not (isinstance(backend, type) and issubclass(backend, Provider)):
-        return None, problem
-    return backend, problem
+        return Problem("E008", f"{where} {config.backend!r} is not a provider.", hint)
+    return backend
+
+
+def _sound(found: T | Problem) -> T:
+    if isinstance(found, Problem):
+        raise _as_error(found)
+    return found
 
 
 def _as_error(problem: Problem) -> ConfigurationError:

@@ -54,7 +54,7 @@ class Attempt:
     sent_at: datetime
     asked: bool = False  # the provider was
     outcome: "RefreshResult | None" = None  # once settled
-    not_before: float = 0.0  # time.monotonic(): its place under the provider's rate limit
+    not_before: float = 0.0  # time.monotonic(): its slot under the provider's rate limit
     endpoints: Endpoints = field(default_factory=Endpoints)
     clients: list[Client] = field(default_factory=list)
     refused: list[Client] = field(default_factory=list)
@@ -81,8 +81,8 @@ def claim(pks: Collection[int], provider: Provider, *, now: datetime) -> list[At
     if not ConnectedAccount.objects.all().claim(pks, holder=holder, seconds=lease, now=now):
         return []
     # By their keys: there is no index on the holder, and the table may be large.
-    mine = ConnectedAccount.objects.current().filter(pk__in=pks, lease_holder=holder)
-    rows = list(mine.with_token().with_owner_state().order_by("refresh_at"))
+    claimed = ConnectedAccount.objects.current().filter(pk__in=pks, lease_holder=holder)
+    rows = list(claimed.with_token().with_owner_state().order_by("refresh_at"))
     known = known_clients(provider, {row.client_id for row in rows})
     return [
         Attempt(

@@ -1,4 +1,4 @@
-"""Working off the accounts that are due, many at a time. The database is the queue.
+"""The drain: refreshing the accounts that are due, many at a time. The database is the queue.
 
 One thread talks to the database; the pool's threads only to the network. Answers are stored as they
 arrive: those that are there at the same moment in one transaction, none of which waits for more.
@@ -36,6 +36,7 @@ from connected_accounts.provider_state.rate_limit import reserve_slots
 from connected_accounts.providers.base import Provider
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.refresh.attempts import Attempt, RefreshResult, ask, claim, prepare
+from connected_accounts.refresh.interruptions import signals_held, to_the_end
 from connected_accounts.refresh.outcomes import note_provider_failure, settle, settle_together
 
 logger = logging.getLogger("connected_accounts")
@@ -44,12 +45,12 @@ LOCK_WAIT: Final = 1  # second
 MAX_WAIT: Final = 0.1  # seconds between looks for more work
 MAX_SECONDS: Final = 50.0  # a drain ends before the next beat starts one
 MAX_TOGETHER: Final = 50  # answers stored in one transaction
-LOOK_AGAIN: Final = 1.0  # seconds between two times that a success is told to the other workers
+LOOK_AGAIN: Final = 1.0  # seconds between two writes of "it answers" to the shared row
 
 
 @dataclass
 class Drained:
-    """What one drain did."""
+    """The figures of one drain."""
 
     refreshed: int = 0
     failed: int = 0
@@ -114,8 +115,8 @@ def _provider(alias: str) -> Provider:
 
 
 def _can_be_found(provider: Provider) -> bool:
-    """Whether the endpoints are known. What has to be discovered is, before any lease runs; not
-    where each account has its own."""
+    """Whether the endpoints can be known. They are discovered here, before any lease runs, unless
+    each account has its own."""
     if provider.connect_fields:
         return True
     try:
@@ -139,14 +140,14 @@ class _Drain:
         self.ends = self.began + seconds
         self.width = int(conf.get("REFRESH_CONCURRENCY")) if probe is None else 1
         self.drained = Drained()
-        self.in_flight: dict[Future[RefreshResult], Attempt] = {}
+        # Claimed, and not settled yet. One leaves only when what came of it is stored, so that
+        # whatever is raised in here meanwhile loses none.
+        self.held: dict[Future[RefreshResult], Attempt] = {}
         self.arrived: SimpleQueue[Future[RefreshResult]] = SimpleQueue()
-        self.locked: list[
-            tuple[Attempt, RefreshResult]
-        ] = []  # settled last: the others need not wait
+        self.locked: list[Future[RefreshResult]] = []  # settled last: the others need not wait
         self.claiming = True
-        self.provider_was_asked = False  # the provider was, for any account
-        self.failures_may_be_recorded = True  # failures in a row may be on record
+        self.provider_was_asked = False  # for any account
+        self.failures_may_be_recorded = True  # in the shared row
         self.success_noted_at = 0.0  # time.monotonic()
 
     @property
@@ -154,28 +155,49 @@ class _Drain:
         """``now``, and what has passed since."""
         return self.now + timedelta(seconds=time.monotonic() - self.began)
 
+    @property
+    def in_flight(self) -> int:
+        return len(self.held) - len(self.locked)
+
     def run(self, stop: Callable[[], bool]) -> None:
-        with ThreadPoolExecutor(self.width, "connected-accounts-drain") as pool:
-            while self.claiming or self.in_flight or self.locked:
-                self.claiming = self.claiming and time.monotonic() < self.ends and not stop()
-                if self.claiming and (wanted := self.wanted()):
-                    self.take(wanted, pool)
-                self.settle_what_arrived()
-                if (self.claiming or self.locked) and not self.in_flight:
-                    time.sleep(MAX_WAIT)  # no place is free in this second, or a row is locked
+        with (
+            ThreadPoolExecutor(self.width, "connected-accounts-drain") as pool,
+            signals_held() as told,
+        ):
+            to_the_end(lambda: self.work(pool, lambda: stop() or told()), self.begin_again)
+
+    def work(self, pool: ThreadPoolExecutor, stop: Callable[[], bool]) -> None:
+        while self.claiming or self.held:
+            if stop():
+                self.stop_and_release()
+            self.claiming = self.claiming and time.monotonic() < self.ends
+            if self.claiming and (wanted := self.wanted()):
+                self.take(wanted, pool)
+            self.settle_what_arrived()
+            if (self.claiming or self.locked) and not self.in_flight:
+                time.sleep(MAX_WAIT)  # no slot is free in this second, or a row is locked
+
+    def begin_again(self) -> None:
+        """Claim no more after something was raised in here, and look at every answer again."""
+        self.claiming, self.locked = False, []
+        self.stop_and_release()
+        for future in self.held:
+            if future.done():
+                self.arrived.put(future)
 
     def wanted(self) -> int:
-        """How many more accounts to claim now."""
+        """The number of accounts to claim now."""
         if self.probe is not None:
             return 0 if self.in_flight else 1
-        # Under a rate limit none waits for a thread: each is sent when its place comes.
+        # Under a rate limit none waits for a thread: each is sent when its slot comes.
         limited = self.provider.config.max_requests_per_second is not None
         full = self.width if limited else 2 * self.width
-        # Some still wait for a thread then: in the time of a claim many answers come.
-        return full - len(self.in_flight) if len(self.in_flight) <= full * 3 // 4 else 0
+        # Up to twice as many as there are threads: many answers arrive during one claim, and no
+        # thread should idle.
+        return full - self.in_flight if self.in_flight <= full * 3 // 4 else 0
 
     def take(self, wanted: int, pool: ThreadPoolExecutor) -> None:
-        """Claim as many accounts as there are places to send from, and start them."""
+        """Claim as many accounts as there are free slots, and start them."""
         try:
             slots = reserve_slots(self.provider, wanted)
             attempts = retried(lambda: self.claim(len(slots))) if slots else []
@@ -183,16 +205,17 @@ class _Drain:
             _forgive(error)
             self.claiming = False  # what is in flight is finished; beat starts the next drain
             return
-        for attempt, delay in zip(attempts, slots, strict=False):
+        begun: dict[Future[RefreshResult], Attempt] = {Future(): attempt for attempt in attempts}
+        self.held |= begun
+        for (future, attempt), delay in zip(begun.items(), slots, strict=False):
             attempt.not_before = time.monotonic() + delay
+            future.add_done_callback(self.arrived.put)
             blocked = prepare(attempt)
-            if blocked is None:
-                future = pool.submit(ask, attempt)
-                self.in_flight[future] = attempt
-                future.add_done_callback(self.arrived.put)
-                self.claiming = self.claiming and self.probe is None
-            else:
-                self.finish(attempt, blocked)
+            if blocked is not None:
+                future.set_result(blocked)
+                continue
+            pool.submit(_answer, future, attempt)
+            self.claiming = self.claiming and self.probe is None
 
     def claim(self, wanted: int) -> list[Attempt]:
         skips_locked = connection.features.has_select_for_update_skip_locked
@@ -212,7 +235,7 @@ class _Drain:
         """
         oldest = list(due.values_list("pk", "failure_count")[:wanted])
         self.claiming = bool(oldest)
-        held = sum(attempt.account.failure_count > 0 for attempt in self.in_flight.values())
+        held = sum(attempt.account.failure_count > 0 for attempt in self.held.values())
         room = max(self.width // 2 - held, 0) if self.width > 1 else 1
         failing = [pk for pk, failures in oldest if failures][:room]
         healthy = [pk for pk, failures in oldest if not failures]
@@ -222,18 +245,21 @@ class _Drain:
         return failing + healthy
 
     def settle_what_arrived(self) -> None:
-        answers = [(self.in_flight.pop(f), f.result()) for f in self.ready() if f in self.in_flight]
-        if not answers:
-            answers, self.locked = self.locked, []
-        left = settle_together(answers)
-        stored = {attempt for attempt, _ in answers} - {attempt for attempt, _ in left}
-        self.drained.refreshed += len(stored)
-        for attempt, outcome in answers:
-            if attempt in stored:
+        # One that was given back is not held any more, and one that came twice is settled once.
+        futures = [future for future in dict.fromkeys(self.ready()) if future in self.held]
+        if not futures:
+            futures, self.locked = self.locked, []
+        answers = {future: (self.held[future], future.result()) for future in futures}
+        left = {attempt for attempt, _ in settle_together(list(answers.values()))}
+        for future, (attempt, outcome) in answers.items():
+            if attempt not in left:
+                del self.held[future]
+                self.drained.refreshed += 1
                 self.provider_was_asked = True
                 self.learn_from(attempt, outcome, None)
-        for attempt, outcome in left:
-            self.finish(attempt, outcome)
+        for future, (attempt, outcome) in answers.items():
+            if attempt in left:
+                self.finish(future, attempt, outcome)
 
     def ready(self) -> list[Future[RefreshResult]]:
         """The answers that are there, after waiting a moment for the first."""
@@ -244,7 +270,9 @@ class _Drain:
                 found.append(self.arrived.get_nowait())
         return found
 
-    def finish(self, attempt: Attempt, outcome: RefreshResult) -> None:
+    def finish(
+        self, future: Future[RefreshResult], attempt: Attempt, outcome: RefreshResult
+    ) -> None:
         """Settle one attempt, or put it aside while its row is locked."""
         error: ConnectedAccountsError | None
         self.provider_was_asked = self.provider_was_asked or attempt.asked
@@ -254,9 +282,10 @@ class _Drain:
             _forgive(failure)
             in_time = time.monotonic() < attempt.lease_ends
             if isinstance(failure, OperationalError) and is_lock_timeout(failure) and in_time:
-                self.locked.append((attempt, outcome))
+                self.locked.append(future)
                 return
             error = UnexpectedResponse("not_settled")  # its lease runs out
+        del self.held[future]
         if error is None:
             self.drained.refreshed += 1
         else:
@@ -296,9 +325,19 @@ class _Drain:
     def stop_and_release(self) -> None:
         """Claim no more, and give back what was not sent yet."""
         self.claiming = False
-        for future in [future for future in self.in_flight if future.cancel()]:
-            attempt = self.in_flight.pop(future)
-            attempt.account.release(attempt_started_at=attempt.unresolved_since)
+        for future in [future for future in self.held if future.cancel()]:
+            attempt = self.held[future]
+            try:
+                attempt.account.release(attempt_started_at=attempt.unresolved_since)
+            except Error as error:
+                _forgive(error)  # its lease runs out
+            del self.held[future]
+
+
+def _answer(future: Future[RefreshResult], attempt: Attempt) -> None:
+    """In one of the pool's threads."""
+    if future.set_running_or_notify_cancel():
+        future.set_result(ask(attempt))
 
 
 def _forgive(error: Exception) -> None:

@@ -1,4 +1,5 @@
-"""Refresh one account on demand: by our own request, or by waiting for whoever is at it."""
+"""Refresh one account on demand: by our own request, or by waiting for the process that already
+does."""
 
 import time
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from connected_accounts.provider_state import outages, pauses
 from connected_accounts.provider_state.rate_limit import wait_for_slot
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.refresh.attempts import Attempt, claim
+from connected_accounts.refresh.interruptions import signals_held
 from connected_accounts.refresh.outcomes import note_provider_failure, refresh_claimed
 from connected_accounts.secret import clears_traceback_locals
 
@@ -112,12 +114,13 @@ def renew(before: ConnectedAccount) -> None:
             reason = pauses.pause_of(before.provider, began)
             if reason:  # paused while we waited: one request with wrong credentials is enough
                 raise outages.refusal(reason)
-        attempts = retried(lambda: claim([before.pk], provider, now=timezone.now()))
-        if attempts:
-            _renew_claimed(attempts[0], before)
-            if state.pause_reason or state.failures_in_a_row:
-                pauses.resume(before.provider)
-            return
+        with signals_held():
+            attempts = retried(lambda: claim([before.pk], provider, now=timezone.now()))
+            if attempts:
+                _renew_claimed(attempts[0], before)
+                if state.pause_reason or state.failures_in_a_row:
+                    pauses.resume(before.provider)
+                return
         if time.monotonic() > ends:
             raise ProviderUnavailable("busy", sent=False)
         time.sleep(POLL)

@@ -1,7 +1,8 @@
-"""What came of an attempt to refresh an account, written down behind the fence."""
+"""Storing the outcome of a refresh, if the row is still ours."""
 
 import logging
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -37,6 +38,7 @@ from connected_accounts.refresh.attempts import (
     prepare,
 )
 from connected_accounts.refresh.grant_end import end_grant
+from connected_accounts.refresh.interruptions import to_the_end
 from connected_accounts.refresh.storage import store_grant
 from connected_accounts.revoke.disconnect import revoke_orphan
 from connected_accounts.secret import Secret
@@ -48,7 +50,8 @@ logger = logging.getLogger("connected_accounts")
 
 
 def settle(attempt: Attempt, outcome: RefreshResult) -> ConnectedAccountsError | None:
-    """Store what came of an attempt, if the row is still ours. Returns the error, if it is one."""
+    """Store the outcome of an attempt, if the row is still ours. Returns the error, if it is
+    one."""
     attempt.outcome = outcome
     if attempt.refused:
         note_refused([client.pk for client in attempt.refused], attempt.sent_at)
@@ -77,7 +80,8 @@ def settle(attempt: Attempt, outcome: RefreshResult) -> ConnectedAccountsError |
 
 
 def _settle_rejection(attempt: Attempt, error: ClientRejected) -> ConnectedAccountsError:
-    """The provider does not take the credentials: whose are they?"""
+    """Act on refused credentials: end the connection if they are its own, pause the provider if
+    they are the site's."""
     client, alias = attempt.provider.client, attempt.provider.alias
     if client.owned or client.registered:
         # A person's own, or those of a registration that is over: this connection has ended.
@@ -129,8 +133,8 @@ def _settle_success(attempt: Attempt, token: TokenResponse) -> ConnectedAccounts
 
 @dataclass(frozen=True)
 class _Grant:
-    """What an answer means for the row: its columns, and the document that is sealed in them.
-    ``named``: whom it is about, where that is somebody else."""
+    """The columns that an answer means for the row, and the document that is sealed in them.
+    ``other_identity``: the one it is for, if that is not the account's."""
 
     values: dict[str, Any] = field(repr=False)
     document: dict[str, Any] = field(repr=False)
@@ -210,8 +214,8 @@ def _with_claims(attempt: Attempt, token: TokenResponse) -> TokenResponse:
 
 
 def _other_identity(attempt: Attempt, token: TokenResponse) -> Identity | None:
-    """Whom the answer names, where that is not the account's owner and the provider says so for
-    free: in an id_token, or in the token answer itself."""
+    """The identity that the answer names, if it is not the account's. Only read where it costs no
+    call: from an id_token, or from the token answer itself."""
     provider, account = attempt.provider, attempt.account
     if token.claims and attempt.document.get("id_token"):
         before = replace(token, id_token=Secret(attempt.document["id_token"]))
@@ -285,7 +289,17 @@ def refresh_claimed(attempt: Attempt) -> ConnectedAccountsError | None:
     """Take one claimed account through to its outcome, and return the error, if it is one. Where
     its row is locked, that is waited for while the lease lasts."""
     blocked = prepare(attempt)
-    outcome = blocked if blocked is not None else ask(attempt)
+    if blocked is not None:
+        return _settle_when_unlocked(attempt, blocked)
+    # In a thread of its own: whatever is raised into this one, the answer still arrives.
+    with ThreadPoolExecutor(1, "connected-accounts-ask") as pool:
+        answer = pool.submit(ask, attempt)
+        return to_the_end(lambda: _settle_when_unlocked(attempt, answer.result()))
+
+
+def _settle_when_unlocked(
+    attempt: Attempt, outcome: RefreshResult
+) -> ConnectedAccountsError | None:
     while True:
         try:
             return settle(attempt, outcome)

@@ -1,4 +1,4 @@
-"""Getting an answer to disk: a rotated refresh token exists nowhere else until this succeeds."""
+"""Storing a refreshed grant: a rotated refresh token exists nowhere else until this succeeds."""
 
 import logging
 import time
@@ -63,22 +63,30 @@ def store_grant(
 
     ends = min(time.monotonic() + PATIENCE, lease_ends - RESERVE)
     gives_up = max(time.monotonic(), lease_ends) + LAST_PATIENCE
-    while True:
-        try:
-            return retry_while_unavailable(write, ends)
-        except DATABASE_UNAVAILABLE as error:
-            if is_lock_timeout(error) and time.monotonic() < lease_ends - RESERVE:
-                raise
-        # Outside the except block: the database's error would hold the statement.
-        if _hand_over(account, {**document, "sent_at": values["refreshed_at"].isoformat()}):
-            break
+    carried = {**document, "sent_at": values["refreshed_at"].isoformat()}
+    stored = _write_until(write, ends)
+    while stored is None and not _hand_over(account, carried):
         if connection.in_atomic_block or time.monotonic() > gives_up:
             logger.critical(
                 "refreshed grant lost, database and broker away: account=%s", account.pk
             )
             break
         time.sleep(RETRY_EVERY)
-    raise ProviderUnavailable("database_away")
+        stored = _write_until(write, ends)
+    if stored is None:
+        raise ProviderUnavailable("database_away")
+    return stored
+
+
+def _write_until(write: Callable[[], bool], ends: float) -> bool | None:
+    """The value of ``write``; None where the database stays away, or the row locked until ``ends``.
+    Before that, raises OperationalError where the row is locked."""
+    try:
+        return retry_while_unavailable(write, ends)
+    except DATABASE_UNAVAILABLE as error:
+        if is_lock_timeout(error) and time.monotonic() < ends:
+            raise
+    return None  # the database's error, which would hold the statement, is gone by now
 
 
 def _hand_over(account: ConnectedAccount, document: Mapping[str, Any]) -> bool:

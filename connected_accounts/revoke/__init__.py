@@ -1,1 +1,1 @@
-"""Withdrawing a grant at its provider: the outbox, and one attempt."""
+"""Withdrawing a grant at its provider: disconnect, the outbox, and one attempt."""

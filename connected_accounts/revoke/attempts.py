@@ -64,10 +64,10 @@ class RevocationCall:
 
 def claim(revocation: Revocation, now: datetime) -> bool:
     """Make the row ours for a while. False: another worker has it."""
-    mine = Revocation.objects.filter(
+    unchanged = Revocation.objects.filter(
         pk=revocation.pk, attempts=revocation.attempts, outcome=revocation.outcome
     )
-    if not mine.update(attempts=F("attempts") + 1, next_attempt_at=now + CLAIM):
+    if not unchanged.update(attempts=F("attempts") + 1, next_attempt_at=now + CLAIM):
         return False
     revocation.attempts += 1
     return True
@@ -90,6 +90,9 @@ def plan(revocation: Revocation, delay: float = 0.0) -> RevocationCall | Revocat
         document = open_document(revocation.token, revocation.seal_id)
     except ConnectedAccountsError as failure:
         return _result_of(failure)
+    except Exception as failure:  # a backend's hook, or inputs of a shape that it did not expect
+        logger.error("revocation hook failed: %s", type(failure).__name__)
+        return RevocationResult(Outcome.PENDING, "hook_failed")
     return RevocationCall(provider, clients or [provider.client], endpoints, document, delay)
 
 

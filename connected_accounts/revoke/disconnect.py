@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from connected_accounts import security, signals
 from connected_accounts.database.functions import digest
+from connected_accounts.database.inserts import insert_all_apart
 from connected_accounts.database.locks import retried, statements_retried
 from connected_accounts.models import (
     AuthorizationRequest,
@@ -32,6 +33,7 @@ from connected_accounts.secret import Secret
 from connected_accounts.security import SecurityEvent
 
 BATCH: Final = 500
+NOT_STORED: Final = "not_stored"  # the last_error of what the outbox did not take
 
 
 @statements_retried()
@@ -39,9 +41,9 @@ def disconnect(account: ConnectedAccount, *, by: Any = None) -> Revocation | Non
     """Delete the account; its grant is queued for revocation in the same transaction.
 
     Calls nobody: ``revoke_pending_tokens`` does. Returns what is owed to the provider, or None
-    where there is nothing (no token was stored, or the account was gone already). ``by`` is the
-    user who does it, to be noted where that is not the owner; whether they may is for the caller
-    to know.
+    where there is nothing (no token was stored, or the account was gone already); what could not be
+    queued is given up (``not_stored``), and the account goes all the same. ``by`` is the user who
+    does it, to be noted where that is not the owner; whether they may is for the caller to know.
     """
     if account._state.adding or account.pk is None:
         return None  # this very object was disconnected before
@@ -132,10 +134,18 @@ def _queue(
     token: Secret, seal_id: uuid.UUID, *, at: datetime, using: str | None = None, **copied: Any
 ) -> Revocation:
     row = _owed(token, seal_id, at=at, **copied)
-    row.save(using=using, force_insert=True)
+    _store([row], at=at, using=using)
     if row.outcome == Outcome.GIVEN_UP:
         Event.record(Kind.GIVEN_UP, row, at=at, detail=row.last_error, using=using)
     return row
+
+
+def _store(rows: list[Revocation], *, at: datetime, using: str | None = None) -> None:
+    """Put rows into the outbox. One that it does not take is given up."""
+    lost = "revocation provider=" + ",".join(sorted({row.provider for row in rows}))
+    for row in insert_all_apart(rows, f"{lost}; the grant lives on there", using=using):
+        row.outcome, row.last_error = Outcome.GIVEN_UP, NOT_STORED
+        row.next_attempt_at, row.finished_at = None, at
 
 
 def disconnect_all(accounts: ConnectedAccountQuerySet) -> Iterator[int]:
@@ -157,13 +167,11 @@ def _disconnect_batch(pks: list[int]) -> int:
             for row in found
             if row.token is not None
         ]
-        Revocation.objects.bulk_create(owed)
+        _store(owed, at=now)
         events = [Event.about(Kind.DISCONNECTED, row, at=now) for row in found]
-        damaged = [row for row in owed if row.outcome == Outcome.GIVEN_UP]
-        events += [
-            Event.about(Kind.GIVEN_UP, row, at=now, detail=row.last_error) for row in damaged
-        ]
-        Event.objects.bulk_create(events)
+        ended = [row for row in owed if row.outcome == Outcome.GIVEN_UP]
+        events += [Event.about(Kind.GIVEN_UP, row, at=now, detail=row.last_error) for row in ended]
+        insert_all_apart(events, "events kind=disconnected")
         going = rows.current()
         going.is_queued_for_revocation = True
         going.delete()
@@ -172,19 +180,26 @@ def _disconnect_batch(pks: list[int]) -> int:
     return len(pks)
 
 
-def queue_replaced(owner: str, provider: str, subject: str, *, at: datetime) -> None:
-    """Before a new grant takes the place of an old one: queue the old one for revocation.
+def take_replaced(owner: str, provider: str, subject: str) -> ConnectedAccount | None:
+    """Before a new grant takes the place of an old one: lock the account, and return it with the
+    old one.
 
     To be called where the provider ends nothing but the token that is revoked; inside the
-    transaction that stores the new grant.
+    transaction that stores the new grant, and then gives the old one to ``queue_replaced``.
     """
     same = ConnectedAccount.objects.filter(
         owner_key=owner, provider=provider, subject_digest=digest(subject)
     )
-    if same.update(generation=F("generation") + 1, **LEASE_RELEASED):
-        old = same.current().with_token().get()
-        if is_sealed(old.token):
-            _queue(old.token, old.seal_id, at=at, **{name: getattr(old, name) for name in _COPIED})
+    if not same.update(generation=F("generation") + 1, **LEASE_RELEASED):
+        return None
+    old: ConnectedAccount = same.current().with_token().get()
+    return old
+
+
+def queue_replaced(old: ConnectedAccount, *, at: datetime) -> None:
+    """Queue a grant for revocation whose account has a new one by now."""
+    if is_sealed(old.token):
+        _queue(old.token, old.seal_id, at=at, **{name: getattr(old, name) for name in _COPIED})
 
 
 def revoke_orphan(

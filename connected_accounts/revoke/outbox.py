@@ -1,11 +1,12 @@
 """Working off the outbox: many grants at a time are withdrawn at their providers."""
 
+import logging
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import datetime
 from typing import Final
 
-from django.db import router
+from django.db import Error, connection, router
 from django.utils import timezone
 
 from connected_accounts.database.locks import statements_retried
@@ -16,6 +17,8 @@ from connected_accounts.provider_state.rate_limit import reserve_slots
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.revoke import attempts
 from connected_accounts.secret import clears_traceback_locals
+
+logger = logging.getLogger("connected_accounts")
 
 BATCH: Final = 500
 CALLS: Final = 32  # in flight in one round
@@ -71,7 +74,7 @@ class _Round:
         self.tried += 1
         planned = attempts.plan(revocation, delay)
         if isinstance(planned, attempts.RevocationResult):
-            attempts.settle(revocation, planned, self.now)
+            self.settle(revocation, planned)
         else:
             self.in_flight[pool.submit(attempts.ask, planned)] = revocation
 
@@ -91,9 +94,19 @@ class _Round:
         done, _ = wait(self.in_flight, timeout=POLL, return_when=FIRST_COMPLETED)
         for future in done:
             revocation, result = self.in_flight.pop(future), future.result()
-            attempts.settle(revocation, result, self.now)
+            self.settle(revocation, result)
             if result.troubled:
                 self.lanes.pop(revocation.provider, None)
+
+    def settle(self, revocation: Revocation, result: attempts.RevocationResult) -> None:
+        """Write down what came of an attempt. Where that fails, it is tried again after its claim,
+        and the others are worked off."""
+        try:
+            attempts.settle(revocation, result, self.now)
+        except Error as error:
+            code = type(error).__name__
+            logger.error("revocation not settled: revocation=%s: %s", revocation.pk, code)
+            connection.close_if_unusable_or_obsolete()
 
 
 def _outbox() -> RevocationQuerySet:

@@ -82,7 +82,7 @@ def team_connections(context: template.Context, owner: str) -> QuerySet[Connecte
 
 
 def _user(context: template.Context) -> Any:
-    """Who is signed in; None for nobody."""
+    """The signed-in user; None for nobody."""
     request = context.get("request")
     user = getattr(request, "user", None) or context.get("user")
     return user if user is not None and user.is_authenticated else None

@@ -8,22 +8,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from connected_accounts.testing.accounts import connect_account
-    from connected_accounts.testing.adapter import RecordedRequest, UnexpectedRequest
-    from connected_accounts.testing.badge_connect import BadgrBadgeConnect
-    from connected_accounts.testing.dialect import Dialect
-    from connected_accounts.testing.fake import AuthorizationPageError, FakeProvider
-    from connected_accounts.testing.faults import (
-        Answer,
-        BadGateway,
-        ConnectionRefused,
-        DropAnswer,
-        Redirect,
-        Slow,
-        Timeout,
-        TooManyRequests,
-    )
-    from connected_accounts.testing.server import CANARY, OMITTED
+    from connected_accounts.testing.accounts import connect_account as connect_account
+    from connected_accounts.testing.adapter import RecordedRequest as RecordedRequest
+    from connected_accounts.testing.adapter import UnexpectedRequest as UnexpectedRequest
+    from connected_accounts.testing.badge_connect import BadgrBadgeConnect as BadgrBadgeConnect
+    from connected_accounts.testing.dialect import Dialect as Dialect
+    from connected_accounts.testing.fake import AuthorizationPageError as AuthorizationPageError
+    from connected_accounts.testing.fake import FakeProvider as FakeProvider
+    from connected_accounts.testing.faults import Answer as Answer
+    from connected_accounts.testing.faults import BadGateway as BadGateway
+    from connected_accounts.testing.faults import ConnectionRefused as ConnectionRefused
+    from connected_accounts.testing.faults import DropAnswer as DropAnswer
+    from connected_accounts.testing.faults import Redirect as Redirect
+    from connected_accounts.testing.faults import Slow as Slow
+    from connected_accounts.testing.faults import Timeout as Timeout
+    from connected_accounts.testing.faults import TooManyRequests as TooManyRequests
+    from connected_accounts.testing.server import CANARY as CANARY
+    from connected_accounts.testing.server import OMITTED as OMITTED
 
 _HOMES = {
     "CANARY": "server",
@@ -45,25 +46,7 @@ _HOMES = {
     "connect_account": "accounts",
 }
 
-__all__ = [
-    "CANARY",
-    "OMITTED",
-    "Answer",
-    "AuthorizationPageError",
-    "BadGateway",
-    "BadgrBadgeConnect",
-    "ConnectionRefused",
-    "Dialect",
-    "DropAnswer",
-    "FakeProvider",
-    "RecordedRequest",
-    "Redirect",
-    "Slow",
-    "Timeout",
-    "TooManyRequests",
-    "UnexpectedRequest",
-    "connect_account",
-]
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

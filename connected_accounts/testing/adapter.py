@@ -1,4 +1,4 @@
-"""Where requests end that would have left the process: recorded, and answered from memory."""
+"""The adapter that takes requests in place of the network: recorded, and answered from memory."""
 
 import base64
 import binascii

@@ -1,10 +1,11 @@
-"""How a server speaks: plain RFC 6749 here, for every backend without a dialect of its own."""
+"""The dialect of a server: plain RFC 6749 here, for every backend without a dialect of its own."""
 
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 from connected_accounts.providers.base import Endpoints, Provider
+from connected_accounts.providers.endpoints import with_client_id
 from connected_accounts.testing.adapter import RecordedRequest
 from connected_accounts.testing.faults import Answer
 from connected_accounts.testing.server import (
@@ -45,32 +46,42 @@ class Dialect:
         """Called when the fake is entered, and when it is left."""
 
     @classmethod
+    def usual_behaviour(cls, provider: Provider) -> dict[str, Any]:
+        """The way this server issues tokens where a test does not say otherwise."""
+        return {}
+
+    @classmethod
     def endpoints_of(cls, provider: Provider, inputs: Mapping[str, str]) -> Endpoints:
-        """Where this server is; for one whose clients ask it for that, no answer is needed here."""
+        """The addresses of this server; one whose clients ask it for them needs none here."""
         return provider.endpoints(inputs)
 
     # Addresses.
 
-    def endpoint_of(self, url: str) -> str | None:
+    def endpoint_of(self, url: str, method: str = "POST") -> str | None:
         """``token``, ``revocation``, ``identity``, ``authorization``, ``api`` for the rest of the
         provider's hosts, or None for any other host."""
         address = url.partition("?")[0]
-        for name, known in self.addresses().items():
-            if address in known:
+        known = self.addresses()
+        if method == self.provider.revocation_method != "POST" and address in known["revocation"]:
+            return "revocation"  # it may be at the token endpoint
+        for name, ones in known.items():
+            if address in ones:
                 return name
         if address == self.endpoints.authorization_endpoint.partition("?")[0]:
             return "authorization"
         urls = (self.endpoints.token_endpoint, *self.endpoints.api_urls(), *self.provider.api_hosts)
         parts = urlsplit(url)
-        hosts = {(urlsplit(known).scheme, urlsplit(known).netloc) for known in urls}
+        hosts = {(urlsplit(one).scheme, urlsplit(one).netloc) for one in urls}
         return "api" if (parts.scheme, parts.netloc) in hosts else None
 
     def addresses(self) -> dict[str, tuple[str, ...]]:
-        renewal = self.endpoints.refresh_endpoint
+        renewal, revocation = self.endpoints.refresh_endpoint, self.endpoints.revocation_endpoint
+        userinfo = self.endpoints.userinfo_endpoint.partition("?")[0]
+        ids = ["", *(client.client_id for client in self.server.clients)]
         return {
             "token": tuple(filter(None, (self.endpoints.token_endpoint, renewal))),
-            "revocation": (self.endpoints.revocation_endpoint,),
-            "identity": (self.endpoints.userinfo_endpoint,),
+            "revocation": tuple(with_client_id(revocation, one) for one in ids),
+            "identity": tuple(with_client_id(userinfo, one) for one in ids),
         }
 
     # The redirect back to the site.
@@ -86,7 +97,7 @@ class Dialect:
         return issuer if state is None else {"state": state, **issuer}
 
     def authorization_fault(self, asked: Mapping[str, str]) -> str:
-        """What is wrong with the parameters of an authorization request; empty: nothing."""
+        """The fault of an authorization request's parameters; empty: none."""
         if asked.get("response_type") != "code":
             return "unsupported_response_type" if asked.get("response_type") else "invalid_request"
         wants_pkce = self.provider.code_challenge_method == "S256"
@@ -137,13 +148,14 @@ class Dialect:
     def client_of(self, request: RecordedRequest) -> RegisteredClient | None:
         """The client that the request is of, if it proves so."""
         by_header = request.basic(form_encoded=self.provider.basic_auth_encoding == "form")
-        in_body = (request.fields.get("client_id", ""), request.fields.get("client_secret", ""))
+        named = self.provider.client_id_parameter
+        in_body = (request.fields.get(named, ""), request.fields.get("client_secret", ""))
         client, secret = by_header or in_body
         public = self.provider.token_endpoint_auth_method == "none"  # noqa: S105
         return self.server.client(client, None if public else secret)
 
     def own_grant(self, request: RecordedRequest) -> Grant:
-        """What the client's own credentials are worth (RFC 6749 4.4)."""
+        """The grant for the client's own credentials (RFC 6749 4.4)."""
         client = self.client_of(request)
         if client is None:
             raise Refused("client")
@@ -156,7 +168,7 @@ class Dialect:
         return Answer(401, {"error": "invalid_client"}, headers=challenge)
 
     def check_refresh(self, fields: Mapping[str, Any]) -> None:
-        """What this server compares besides the refresh token. Raises Refused."""
+        """Compare what this server checks besides the refresh token. Raises Refused."""
 
     def unsupported_grant_type(self) -> Answer:
         return Answer(400, {"error": "unsupported_grant_type"})
@@ -190,13 +202,17 @@ class Dialect:
 
     def revocation(self, request: RecordedRequest) -> Answer:
         """RFC 7009: 200 for a token that is unknown too; either token ends the grant."""
-        if request.method != "POST" or "token" not in request.fields:
+        named, method = self.provider.revocation_token_parameter, self.provider.revocation_method
+        if request.method != method or (named and named not in request.fields):
             return Answer(400, {"error": "invalid_request"})
-        if self.provider.revocation_auth_method != "none":
+        by_itself = self.provider.revocation_auth_method == "bearer"
+        if by_itself and self.server.by_access_token(request.bearer) is None:
+            return self.bearer_refusal()
+        if not by_itself and self.provider.revocation_auth_method != "none":
             refusal = self.client_refusal(request)
             if refusal is not None:
                 return refusal
-        token = request.fields["token"]
+        token = request.fields[named] if named else request.bearer
         grant = self.server.by_refresh_token(token) or self.server.by_access_token(token)
         if grant is not None:
             grant.revoke()
@@ -206,7 +222,8 @@ class Dialect:
         """The access token, from where this backend's settings have it travel."""
         if self.provider.bearer_method == "query":
             return parse_qs(urlsplit(request.url).query).get("access_token", [""])[0]
-        return request.bearer
+        own = self.provider.access_token_header
+        return request.headers.get(own, "") if own else request.bearer
 
     def identity(self, request: RecordedRequest) -> Answer:
         grant = self.server.by_access_token(self.bearer_of(request))
@@ -215,7 +232,7 @@ class Dialect:
         return Answer(200, self.identity_fields(grant))
 
     def identity_fields(self, grant: Grant) -> dict[str, Any]:
-        """What the userinfo endpoint tells of a person."""
+        """The fields of the userinfo endpoint for a person."""
         return {"sub": grant.subject, "email": grant.label}
 
     def api(self, request: RecordedRequest) -> Answer:

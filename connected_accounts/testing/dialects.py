@@ -13,6 +13,7 @@ from connected_accounts.testing.badgr import BadgrDialect
 from connected_accounts.testing.bime import BimeDialect
 from connected_accounts.testing.bitbadges import BitBadgesDialect
 from connected_accounts.testing.bits import BitsDialect
+from connected_accounts.testing.catalogue import CatalogueDialect, recorded_answers
 from connected_accounts.testing.dialect import Dialect
 
 DIALECTS: Final[tuple[tuple[type[Provider], type[Dialect]], ...]] = (
@@ -26,5 +27,8 @@ DIALECTS: Final[tuple[tuple[type[Provider], type[Dialect]], ...]] = (
 
 
 def dialect_of(provider: Provider) -> type[Dialect]:
-    """The dialect of a backend; that of RFC 6749 for one that nobody here knows."""
+    """The dialect of a service of the catalogue, or of a backend; that of RFC 6749 for one that
+    nobody here knows."""
+    if provider.config.service and recorded_answers(provider.config.service) is not None:
+        return CatalogueDialect
     return next(dialect for kind, dialect in DIALECTS if isinstance(provider, kind))

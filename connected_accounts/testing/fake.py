@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import requests
 
 from connected_accounts.oauth2 import transport
+from connected_accounts.providers.base import Provider
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.testing.adapter import (
     FakeAdapter,
@@ -23,6 +24,7 @@ from connected_accounts.testing.dialect import ENDPOINTS, Dialect
 from connected_accounts.testing.dialects import dialect_of
 from connected_accounts.testing.faults import Answer, Scripted
 from connected_accounts.testing.server import (
+    AS_USUAL,
     OMITTED,
     AuthorizationServer,
     Behaviour,
@@ -48,7 +50,9 @@ class FakeProvider:
 
     While it is entered, every request of the app to the alias's hosts is answered here, in that
     backend's dialect, and a request to any other host raises UnexpectedRequest, here and again on
-    leaving. Fakes of several aliases nest. ``behaviour`` may be changed at any moment:
+    leaving. Fakes of several aliases nest. A service of the catalogue is played with its recorded
+    answers, and its tokens live and rotate as they do there. ``behaviour`` may be changed at any
+    moment:
 
     - ``rotates``: a refresh gives a new refresh token (a spent one, presented again, ends the
       grant and counts in ``reuses``); False: it repeats the old one;
@@ -71,20 +75,26 @@ class FakeProvider:
         inputs: Mapping[str, str] | None = None,
         dialect: type[Dialect] | None = None,
         redirect_uris: Iterable[str] | None = None,
-        rotates: bool = True,
-        omit_refresh_token: bool = False,
-        expires_in: Any = 86400,
+        rotates: Any = AS_USUAL,
+        omit_refresh_token: Any = AS_USUAL,
+        expires_in: Any = AS_USUAL,
         refresh_token_expires_in: Any = OMITTED,
         code_lifetime: float = 60.0,
         reuse_window: float = 0.0,
     ) -> None:
+        provider = self._provider(alias)
+        speaks = dialect or dialect_of(provider)
+        given = {
+            "rotates": rotates,
+            "omit_refresh_token": omit_refresh_token,
+            "expires_in": expires_in,
+        }
+        said = {name: value for name, value in given.items() if value is not AS_USUAL}
         self.behaviour = Behaviour(
-            rotates,
-            omit_refresh_token,
-            expires_in,
-            refresh_token_expires_in,
-            code_lifetime,
-            reuse_window,
+            refresh_token_expires_in=refresh_token_expires_in,
+            code_lifetime=code_lifetime,
+            reuse_window=reuse_window,
+            **speaks.usual_behaviour(provider) | said,
         )
         self.alias = alias
         self.inputs = dict(inputs or {})
@@ -92,8 +102,6 @@ class FakeProvider:
         self.unexpected: list[str] = []
         self._redirect_uris = None if redirect_uris is None else frozenset(redirect_uris)
         self._server = AuthorizationServer(self.behaviour)
-        provider = get_provider(alias)
-        speaks = dialect or dialect_of(provider)
         endpoints = speaks.endpoints_of(provider, self.inputs)
         self._dialect = speaks(provider, endpoints, self._server)
         self._scripts: dict[str, deque[Scripted]] = {name: deque() for name in ENDPOINTS}
@@ -101,6 +109,9 @@ class FakeProvider:
         # Drains call from many threads.
         self._lock = threading.RLock()
         self._adapter = FakeAdapter(self._stands_for, self._handle, self._refuse)
+
+    def _provider(self, alias: str) -> Provider:
+        return get_provider(alias)
 
     def __enter__(self) -> Self:
         self._dialect.begin()
@@ -131,7 +142,8 @@ class FakeProvider:
         scopes: Iterable[str] | None = None,
         deny: bool = False,
     ) -> dict[str, str]:
-        """What comes back to the callback when ``subject`` follows ``url`` and agrees, or not.
+        """The parameters that come back to the callback when ``subject`` follows ``url`` and
+        agrees, or not.
 
         ``scopes`` is what the person grants, by default what was asked for. Raises
         AuthorizationPageError where a server must not send anybody back: wrong address, client or
@@ -144,7 +156,8 @@ class FakeProvider:
         if fault or deny:
             return dialect.denial(fault or "access_denied", state)
         if scopes is None:
-            scopes = filter(None, asked.get("scope", "").split(dialect.provider.scope_separator))
+            asked_for = asked.get(dialect.provider.scope_parameter, "")
+            scopes = filter(None, asked_for.split(dialect.provider.scope_separator))
         shown = f"{subject}@example.org" if label is None else label
         with self._lock:
             grant = Grant(subject, shown, tuple(scopes), asked["redirect_uri"])
@@ -161,7 +174,8 @@ class FakeProvider:
         if twice:
             raise AuthorizationPageError(f"Given more than once: {', '.join(twice)}.")
         asked = {name: values[0] for name, values in query.items()}
-        client_id, uri = asked.get("client_id", ""), asked.get("redirect_uri", "")
+        named = self._dialect.provider.client_id_parameter
+        client_id, uri = asked.get(named, ""), asked.get("redirect_uri", "")
         client = self._server.client(client_id, None)
         if client is None:
             raise AuthorizationPageError("client_id is not the site's.")
@@ -254,12 +268,12 @@ class FakeProvider:
 
     @property
     def presentations(self) -> Counter[str]:
-        """How often each refresh token came to the token endpoint."""
+        """The number of times that each refresh token came to the token endpoint."""
         return self._server.presentations
 
     @property
     def reuses(self) -> int:
-        """How many grants were ended by a refresh token that had been rotated out."""
+        """The number of grants that were ended by a refresh token that had been rotated out."""
         return self._server.reuses
 
     @property
@@ -283,7 +297,7 @@ class FakeProvider:
 
     def _handle(self, request: requests.PreparedRequest) -> Answer:
         with self._lock:
-            endpoint = self._dialect.endpoint_of(request.url or "") or ""
+            endpoint = self._dialect.endpoint_of(request.url or "", request.method or "") or ""
             queue = self._scripts[endpoint]
             step = self._down or (queue.popleft() if queue else None)
             if step is not None and not step.reaches_server:

@@ -1,4 +1,4 @@
-"""What a test can make an endpoint do instead of its own answer."""
+"""The faults that a test can make an endpoint have instead of its own answer."""
 
 import json as json_module
 from collections.abc import Callable, Mapping
@@ -64,7 +64,7 @@ class TooManyRequests(Answer):
 
 
 class BadGateway(Answer):
-    """What stands before the server has lost it: 502, and a page for people."""
+    """The proxy before the server cannot reach it: 502, and a page for people."""
 
     def __init__(self) -> None:
         super().__init__(502, body="<html><h1>502 Bad Gateway</h1></html>")

@@ -24,7 +24,7 @@ pytest.register_assert_rewrite("connected_accounts.testing.conformance")
 def fake_provider() -> "Iterator[Callable[..., FakeProvider]]":
     """Stand for a provider: ``fake_provider("badgr")`` is a FakeProvider, entered for this test.
 
-    It takes FakeProvider's options. Asked for the same alias again, it gives the same one.
+    It takes FakeProvider's options. It gives the same one for the same alias.
     """
     from connected_accounts.testing.fake import FakeProvider
 

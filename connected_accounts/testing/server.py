@@ -22,6 +22,7 @@ class _Omitted:
         return "OMITTED"
 
 
+AS_USUAL: Final = object()  # given for a behaviour: that of the dialect
 OMITTED: Final = _Omitted()
 """Given for ``expires_in``: the answer does not have the field."""
 
@@ -37,7 +38,7 @@ class Refused(Exception):
 
 @dataclass
 class Behaviour:
-    """How the server issues tokens; a test may change it at any moment."""
+    """The way that the server issues tokens; a test may change it at any moment."""
 
     rotates: bool = True
     omit_refresh_token: bool = False
@@ -49,7 +50,7 @@ class Behaviour:
 
 @dataclass
 class Grant:
-    """What a person allowed, and the tokens that stand for it now; None: not, or no longer."""
+    """A person's grant, and the tokens that stand for it now; None: not, or no longer."""
 
     subject: str
     label: str

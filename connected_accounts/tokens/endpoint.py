@@ -1,6 +1,6 @@
 """Talking to the token and revocation endpoints: network only, no database.
 
-Safe to call from a pool thread. What an answer means is decided here, once, for every provider.
+Safe to call from a pool thread. The meaning of an answer is decided here, once, for every provider.
 """
 
 import logging
@@ -29,7 +29,8 @@ from connected_accounts.oauth2.token import (
 )
 from connected_accounts.oauth2.transport import Answer
 from connected_accounts.providers.base import Endpoints, Provider
-from connected_accounts.providers.endpoints import as_origin
+from connected_accounts.providers.endpoints import as_origin, with_client_id
+from connected_accounts.providers.paths import value_at
 from connected_accounts.secret import Secret
 
 logger = logging.getLogger("connected_accounts")
@@ -77,6 +78,7 @@ def exchange_refresh_token(
         "scope": provider.scope_separator.join(scopes),
     }
     data |= {name: known[name] for name in provider.refresh_request_fields if known[name]}
+    data |= {str(name): str(value) for name, value in provider.refresh_request_params.items()}
     if endpoints.refresh_endpoint:
         endpoints = replace(endpoints, token_endpoint=endpoints.refresh_endpoint)
     return request_token(provider, endpoints, data)
@@ -89,12 +91,13 @@ def request_token(provider: Provider, endpoints: Endpoints, data: dict[str, str]
     Raises ReauthorizationRequired, ClientRejected, ProviderUnavailable or UnexpectedResponse;
     ``sent`` of the last two says whether the provider may have acted all the same.
     """
+    fixed = {str(k): str(v) for k, v in provider.token_request_params.items()}
     asked = {n: provider.inputs[n] for n in provider.token_request_inputs if n in provider.inputs}
     answer = _post(
         provider,
         endpoints,
         endpoints.token_endpoint,
-        provider.prepare_token_request(data | asked),
+        provider.prepare_token_request(fixed | data | asked),
         body_format=provider.token_request_format,
         auth_method=provider.token_endpoint_auth_method,
     )
@@ -103,19 +106,34 @@ def request_token(provider: Provider, endpoints: Endpoints, data: dict[str, str]
         payload = parse_form(answer.body)
     if 200 <= answer.status < 300 and payload is not None:
         try:
-            return read_token_response(
-                provider.parse_token_response(payload),
-                scope_separator=provider.granted_scope_separator or provider.scope_separator,
-                token_types=provider.token_types,
-            )
+            return _read(provider, payload, refreshed="refresh_token" in data)
         except UnexpectedResponse as error:
-            # Some say with status 200 that it did not work.
+            # Some providers report errors with status 200.
             meant = _failure(provider, answer, payload)
             if error.code == "access_token" and not isinstance(meant, UnexpectedResponse):
                 raise meant from None
             error.status = answer.status
             raise
     raise _failure(provider, answer, payload)
+
+
+@sensitive_variables()
+def _read(provider: Provider, payload: Mapping[str, Any], *, refreshed: bool) -> TokenResponse:
+    """The answer, checked, and completed by what the provider declares about such answers."""
+    token = read_token_response(
+        provider.parse_token_response(payload),
+        scope_separator=provider.granted_scope_separator or provider.scope_separator,
+        token_types=provider.token_types,
+        refresh_token_expires_in_field=provider.refresh_token_expires_in_field,
+    )
+    renewable = refreshed or token.refresh_token is not None
+    told = value_at(payload, provider.api_base_field) if provider.api_base_field else None
+    return replace(
+        token,
+        expires_in=token.expires_in or provider.default_expires_in or None,
+        scope=provider.scopes_granted(token.scope, renewable=renewable),
+        api_base=provider.endpoints_of_grant(Endpoints(), told).api_base_url,
+    )
 
 
 @sensitive_variables()
@@ -127,10 +145,12 @@ def _post(
     *,
     body_format: str,
     auth_method: str,
+    method: str = "POST",
+    bearer: Secret | None = None,
 ) -> Answer:
     return transport.fetch(
         build_request(
-            url,
+            with_client_id(url, provider.client.client_id),
             data,
             body_format=body_format,
             auth_method=auth_method,
@@ -138,6 +158,9 @@ def _post(
             client_id=provider.client.client_id,
             client_secret=provider.client.client_secret,
             headers=provider.request_headers(),
+            client_id_parameter=provider.client_id_parameter,
+            method=method,
+            bearer=bearer,
         ),
         public=endpoints.public_only,
     )
@@ -169,6 +192,8 @@ def revoke_token(provider: Provider, endpoints: Endpoints, document: Mapping[str
     """
     if not endpoints.revocation_endpoint:
         return Outcome.UNSUPPORTED
+    if provider.revocation_auth_method == "bearer":
+        return _revoke_by_itself(provider, endpoints, document)
     first = provider.revoke_token_type_hint
     other = "access_token" if first == "refresh_token" else "refresh_token"
     hints = [hint for hint in (first, other) if document.get(hint)]
@@ -179,9 +204,30 @@ def revoke_token(provider: Provider, endpoints: Endpoints, document: Mapping[str
     return Outcome.UNSUPPORTED
 
 
+@sensitive_variables()
+def _revoke_by_itself(
+    provider: Provider, endpoints: Endpoints, document: Mapping[str, Any]
+) -> Outcome:
+    """Let an access token end its own grant. One that has run out cannot: then the grant is renewed
+    for it, once. Raises ProviderError."""
+    try:
+        return _revoke_one(provider, endpoints, "access_token", document["access_token"])
+    except ProviderError as error:
+        if error.status != 401:
+            raise
+    if not document.get("refresh_token"):
+        return Outcome.ALREADY_GONE
+    try:
+        token = exchange_refresh_token(provider, endpoints, document, [])
+    except ReauthorizationRequired:
+        return Outcome.ALREADY_GONE
+    return _revoke_one(provider, endpoints, "access_token", token.access_token.reveal())
+
+
 def _revoke_one(provider: Provider, endpoints: Endpoints, hint: str, token: str) -> Outcome:
-    data = {"token": token}
-    if provider.revocation_request_format == "form":
+    named = provider.revocation_token_parameter
+    data = {named: token} if named else {}
+    if provider.revocation_request_format == "form" and named == "token":
         data["token_type_hint"] = hint
     answer = _post(
         provider,
@@ -190,6 +236,8 @@ def _revoke_one(provider: Provider, endpoints: Endpoints, hint: str, token: str)
         data,
         body_format=provider.revocation_request_format,
         auth_method=provider.revocation_auth_method or provider.token_endpoint_auth_method,
+        method=provider.revocation_method,
+        bearer=Secret(token),
     )
     if 200 <= answer.status < 300:
         return Outcome.REVOKED  # whatever the body says (RFC 7009 2.2)
@@ -221,6 +269,8 @@ def session_for(
         renew=renew,
         headers=provider.request_headers(),
         bearer_method=provider.bearer_method,
+        access_token_header=provider.access_token_header,
+        requires_challenge=provider.requires_challenge,
         public_only=endpoints.public_only,
         provider=provider.alias,
     )
@@ -229,14 +279,14 @@ def session_for(
 def token_document(
     token: TokenResponse, *, previous: Mapping[str, Any] | None = None, redirect_uri: str = ""
 ) -> dict[str, Any]:
-    """What is sealed and stored of a token answer. A refresh that gives no new refresh token keeps
-    the old one (RFC 6749 6)."""
+    """The document to seal and store for a token answer. A refresh that gives no new refresh token
+    keeps the old one (RFC 6749 6)."""
     before = previous or {}
 
     def text(secret: Secret | None, name: str) -> Any:
         return secret.reveal() if secret is not None else before.get(name)
 
-    return {
+    document = {
         "access_token": token.access_token.reveal(),
         "refresh_token": text(token.refresh_token, "refresh_token"),
         "id_token": text(token.id_token, "id_token"),
@@ -245,3 +295,5 @@ def token_document(
         "refresh_token_expires_in": token.refresh_token_expires_in,
         "redirect_uri": redirect_uri or before.get("redirect_uri", ""),
     }
+    api_base = token.api_base or before.get("api_base")
+    return document | ({"api_base": api_base} if api_base else {})

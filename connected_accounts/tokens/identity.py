@@ -1,4 +1,5 @@
-"""Whose a fresh token is: by its id_token, by the token answer, or by asking the provider."""
+"""The identity behind a fresh token: by its id_token, by the token answer, or by asking the
+provider."""
 
 from contextlib import suppress
 from dataclasses import replace
@@ -42,6 +43,7 @@ def with_claims(
 
 def identify(provider: Provider, endpoints: Endpoints, token: TokenResponse) -> Identity:
     """Ask the provider who a fresh token belongs to. Raises ProviderError."""
+    endpoints = provider.endpoints_of_grant(endpoints, token.api_base)
     session = session_for(provider, endpoints, access_token=lambda: token.access_token)
     return identity_of(provider, session, token)
 
@@ -49,7 +51,8 @@ def identify(provider: Provider, endpoints: Endpoints, token: TokenResponse) -> 
 def identity_of(
     provider: Provider, session: ProviderSession | None, token: TokenResponse
 ) -> Identity:
-    """What the backend's hook says, whatever it trips over: answers are not its to trust.
+    """The identity that the backend's hook finds. An answer that it trips over is an error of the
+    provider.
 
     Raises ProviderError.
     """

@@ -38,6 +38,10 @@ def refresh_time(
     known = [max(life, 0.0) for life in lives if life is not None]
     if not known:
         return None
+    if provider.refresh_margin and provider.refresh_policy == "ahead" and token.expires_in:
+        # What is asked sooner it refuses, or answers with the same token.
+        before = provider.refresh_margin * random.uniform(0.5, 1)  # noqa: S311
+        return sent_at + timedelta(seconds=max(token.expires_in - before, SOONEST))
     share = float(conf.get("REFRESH_AT")) * random.uniform(1 - conf.JITTER, 1 + conf.JITTER)  # noqa: S311
     return sent_at + timedelta(seconds=max(min(known) * min(share, 1.0), SOONEST))
 

@@ -29,7 +29,7 @@ REFUSED = (401, 403)
 
 
 class CheckOutcome(StrEnum):
-    """What came of it."""
+    """The outcome of a check."""
 
     WORKS = "works"
     NOTHING_TO_ASK = "nothing_to_ask"  # the token is good as far as this site can know

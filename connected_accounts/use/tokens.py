@@ -1,4 +1,4 @@
-"""Using a connection: an access token that works now, and a session that keeps it so."""
+"""Access tokens that work now, and a session that keeps them so."""
 
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -69,6 +69,9 @@ def get_session(account: ConnectedAccount) -> ProviderSession:
     provider = get_provider(account.provider).bound(inputs=account.inputs)
     endpoints = provider.endpoints()
     fingerprint = endpoints.token_fingerprint()
+    if provider.api_base_field:
+        # The account's own, which is sealed with its token.
+        endpoints = provider.endpoints_of_grant(endpoints, _open(_read(account)).get("api_base"))
     return session_for(
         provider,
         endpoints,
@@ -134,7 +137,7 @@ def _open(stored: ConnectedAccount) -> dict[str, Any]:
 
 
 def _read(account: ConnectedAccount, fingerprint: str | None = None) -> ConnectedAccount:
-    # By each use of a token: what is not needed for it stays in the database.
+    # Runs at every use of a token, so it reads only the columns that it needs.
     stored: ConnectedAccount | None = read_one(
         ConnectedAccount, account.pk, USED, true_unless=owner_state()
     )
@@ -151,7 +154,7 @@ def _read(account: ConnectedAccount, fingerprint: str | None = None) -> Connecte
 
 
 def _all_columns(stored: ConnectedAccount) -> ConnectedAccount:
-    """The row with all that its transitions compare, and what is told of it."""
+    """The row with all the columns that its transitions compare and its events copy."""
     full: ConnectedAccount = ConnectedAccount.objects.current().get(pk=stored.pk)
     return full
 
@@ -162,9 +165,7 @@ def _is_stale(stored: ConnectedAccount, now: datetime) -> bool:
     life = _open(stored).get("expires_in")
     if life is None or life > MARGIN.total_seconds() or stored.refreshed_at is None:
         return True
-    if life == 0:  # of no use to anybody, so it is not believed: else each use would refresh
-        return now - stored.refreshed_at > MARGIN
-    # Tokens that live for less than the margin would be refreshed at every use: once half is gone.
+    # A life shorter than MARGIN: refresh after half of it, and not at every use.
     return stored.expires_at <= now or now - stored.refreshed_at > timedelta(seconds=life / 2)
 
 

@@ -1,1 +1,1 @@
-"""What every door shares: actions, cards, words for failures, the browser's cookie, forms."""
+"""Shared by every door: actions, cards, words for failures, the browser's cookie, forms."""

@@ -1,9 +1,9 @@
-"""What a person does with connections, be it on a page or by the JSON API: find one that they may
-act on, begin to connect, disconnect, test. The same checks and limits, whatever the answer is."""
+"""The actions of a person, be it on a page, in the admin or by the JSON API: find an account that
+they may act on, connect, disconnect, test. The same checks and limits for each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
@@ -92,17 +92,26 @@ def find_owner(request: HttpRequest, key: str) -> Owner | None:
     return owner
 
 
+@dataclass(frozen=True)
+class Wishes:
+    """The way to connect: ``scopes`` besides SCOPES, ``owner`` the key of a team or empty, and
+    whether an account that is connected again keeps the optional scopes that it had. ``for_site``:
+    the account is to be the site's own."""
+
+    next: str = ""
+    scopes: Sequence[str] = ()
+    owner: str = ""
+    keep_scopes: bool = True
+    for_site: bool = False
+
+
 @sensitive_variables()
 def start_connecting(
     request: HttpRequest,
     provider: Provider,
     form: ConnectForm,
-    *,
-    next: str,
-    scopes: Sequence[str],
+    wishes: Wishes,
     account: ConnectedAccount | None = None,
-    owner: str | None = None,
-    keep_scopes: bool = True,
 ) -> Started:
     """Open an authorization, or connect at once with what was entered; ``form`` is valid.
 
@@ -110,32 +119,29 @@ def start_connecting(
     """
     if wait := throttle.wait_for(request, throttle.STARTS):
         raise TooOften(wait)
-    owner = account.owner_key if account is not None else owner
+    owner = account.owner_key if account is not None else wishes.owner or None
+    common: dict[str, Any] = {
+        "provider": provider.alias,
+        "scopes": wishes.scopes,
+        "account": account,
+        "owner": owner,
+        "keep_scopes": wishes.keep_scopes,
+    }
     if provider.grant_type != "authorization_code":
         from connected_accounts.connect.direct import connect_directly  # loads requests
 
-        connected, created = connect_directly(
-            user=request.user,
-            provider=provider.alias,
-            values=form.values,
-            scopes=scopes,
-            account=account,
-            owner=owner,
-            keep_scopes=keep_scopes,
-        )
+        user = None if wishes.for_site else request.user
+        connected, created = connect_directly(user=user, values=form.values, **common)
         return Started(account=connected, created=created)
     secret = browser.browser_secret(request) or new_secret()
     url = start_authorization(
         user=request.user,
-        provider=provider.alias,
         redirect_uri=browser.redirect_uri(request, provider.alias),
         browser_secret=secret,
-        next=next,
-        scopes=scopes,
-        account=account,
+        next=wishes.next,
         inputs=form.values,
-        owner=owner,
-        keep_scopes=keep_scopes,
+        for_site=wishes.for_site,
+        **common,
     )
     return Started(url, secret)
 

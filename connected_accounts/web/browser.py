@@ -1,4 +1,4 @@
-"""What the pages and the person's browser agree on: the cookie, the way back, the headers."""
+"""The agreement with the person's browser: the cookie, the way back, the headers."""
 
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -33,7 +33,7 @@ def cookie_name(request: HttpRequest) -> str:
 
 
 def browser_secret(request: HttpRequest) -> str:
-    """What this browser's cookie holds, or an empty text."""
+    """The secret in this browser's cookie, or an empty text."""
     value = request.COOKIES.get(cookie_name(request), "")
     return value if state.is_secret(value) else ""
 
@@ -141,5 +141,5 @@ def asked_scopes(request: HttpRequest) -> tuple[list[str], bool]:
 
 
 def next_page(request: HttpRequest) -> str:
-    """Where this request says to go afterwards, if that is a page of this site."""
+    """The page that this request says to go to afterwards, if that is one of this site."""
     return safe_next(request, (form_values(request, "next") or [""])[0])

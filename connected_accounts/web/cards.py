@@ -1,4 +1,4 @@
-"""What the pages show of an account: plain values, never the row itself."""
+"""An account as the pages show it: plain values, never the row itself."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -65,8 +65,8 @@ class _ByKey:
 
 
 class Words(_ByKey):
-    """What all cards of a page have in common: the words on them, days, and where their links lead.
-    Each is worked out and escaped once, where a tag in the template would for every card."""
+    """The parts that all cards of a page share: the words on them, days, and the addresses of their
+    links. Each is worked out and escaped once; a tag in the template would do it for every card."""
 
     def __init__(self) -> None:
         self.connected_since = escape(_("Connected since"))
@@ -281,8 +281,8 @@ def scope_lines(provider: Provider | None, scopes: Any) -> list[ScopeLine]:
 def permissions_asked(
     provider: Provider, extra: list[str], account: ConnectedAccount | None
 ) -> dict[str, Any]:
-    """What the connect page says of permissions: those that are asked for in any case, and those
-    that the person may choose, ticked where the address names them or the account had them."""
+    """The permissions on the connect page: those that are asked for in any case, and those that the
+    person may choose, ticked where the address names them or the account had them."""
     chosen_before = optional_scopes_of(provider, account) if account else []
     # What a personal token may do was said where it was made.
     optional = () if provider.grant_type == "personal_token" else provider.config.optional_scopes

@@ -1,4 +1,4 @@
-"""What came of testing a connection, in words."""
+"""The results of testing a connection, in words."""
 
 from dataclasses import dataclass
 from typing import Final

@@ -1,4 +1,4 @@
-"""What went wrong with an authorization, in words a person understands, and its HTTP status."""
+"""The failures of an authorization, in words a person understands, with their HTTP status."""
 
 from dataclasses import dataclass
 from typing import Final

@@ -1,4 +1,4 @@
-"""What is asked of a person before a connection, as a form."""
+"""The form for a provider's inputs before a connection."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What became of the permissions that a person ended, as the pages say it."""
+"""The revocations of a person's disconnected accounts, as the pages say it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ RECENT: Final = timedelta(days=7)
 
 @dataclass(frozen=True)
 class RevocationLine:
-    """What became of a grant after disconnecting."""
+    """The fate of a grant after disconnecting."""
 
     pk: int
     service: str
@@ -48,7 +48,7 @@ def revocations_of(owners: Iterable[str], now: datetime) -> list[RevocationLine]
 
 
 def revocation_line(revocation: Revocation) -> RevocationLine:
-    """What became of one grant. No query."""
+    """The line of one revocation. No query."""
     return _line(revocation, providers_by_alias())
 
 

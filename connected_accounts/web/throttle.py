@@ -1,4 +1,4 @@
-"""How often a user, and an address, may start or fail in a minute; counted in Django's cache.
+"""Limits on how often a user, and an address, may start or fail; counted in Django's cache.
 
 A cache that is broken or absent counts nothing: that must not keep people out. Keys hold a user's
 primary key and an address, never a name, so that no spelling gets round them.
@@ -34,7 +34,7 @@ _VALID: Final = ("code_rejected", "settings_changed", "not_permitted")
 
 @dataclass(frozen=True)
 class Limit:
-    """What is counted, and how often one user may in a minute."""
+    """One thing that is counted, and the number that one user may in a minute."""
 
     name: str
     per_user: int
@@ -69,7 +69,7 @@ def wait_for(request: HttpRequest, limit: Limit, *, now: datetime | None = None)
 
 
 def address_of(request: HttpRequest) -> str:
-    """Where the request came from, of an IPv6 address its network; or an empty text.
+    """The address that the request came from, or its network for IPv6; or an empty text.
 
     ``X-Forwarded-For`` is not read, since anybody can write it. A private or loopback address is
     as a rule a proxy's, which says nothing of who is behind it.
@@ -91,8 +91,8 @@ def _public(text: str) -> str:
 
 
 def _login_of(user: Any) -> str:
-    """What changes with the password: a primary key may be given out again, and its counts must
-    not be the next owner's."""
+    """A text that changes with the password: a primary key may be given out again, and its counts
+    must not be the next owner's."""
     read = getattr(user, "get_session_auth_hash", None)
     return str(read()) if read is not None else ""
 

@@ -1,5 +1,5 @@
-"""What happened to an account, in words, newest first. From the events, which are kept for a while
-(``EVENT_RETENTION_DAYS``)."""
+"""The events of an account, in words, newest first. From the table of events, which are kept for a
+while (``EVENT_RETENTION_DAYS``)."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -192,6 +192,15 @@ def test_unknown_providers_and_accounts_are_404(client_of_staff: Client):
     assert client_of_staff.post(f"{ACCOUNTS}x/connect-again/").status_code == 404
 
 
+def test_wrong_settings_are_said_and_are_no_unknown_provider(
+    client_of_staff: Client, provider_settings: Any
+):
+    provider_settings("badgr", OPTIONS={"region": "nowhere"})
+    response = client_of_staff.get(CONNECT, {"provider": "badgr"})
+    assert response.status_code == 500
+    assert "not set up correctly" in response.content.decode()
+
+
 def test_the_sites_own_client_credentials_need_no_form(client_of_staff: Client, settings: Any):
     entry = {
         "BACKEND": "connected_accounts.providers.generic.OAuth2",

@@ -33,6 +33,7 @@ MISTAKES: dict[str, list[Any]] = {
     "PREPARE_CONNECTION": ["nowhere.prepare", "", ["nowhere.prepare"]],
     "OWNERS": ["nowhere.owners_of", "", ["nowhere.owners_of"]],
     "BACKEND": ["badgr", ""],
+    "SERVICE": ["github", 17],
     "CLIENT_ID": [17, ("client",)],
     "CLIENT_SECRET": [17, ("secret",)],
     "SCOPES": ["r:profile", [1]],

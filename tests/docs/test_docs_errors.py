@@ -3,6 +3,7 @@
 import ast
 import inspect
 import re
+from dataclasses import fields
 from functools import cache
 from typing import Any
 
@@ -16,7 +17,7 @@ def errors() -> dict[str, Any]:
     return {
         name: kind
         for name, kind in inspect.getmembers(exceptions, inspect.isclass)
-        if kind.__module__ == exceptions.__name__
+        if kind.__module__ == exceptions.__name__ and issubclass(kind, Exception)
     }
 
 
@@ -29,6 +30,7 @@ def test_every_attribute_of_an_error_is_documented() -> None:
         has = set(vars(kind())) | set(inspect.get_annotations(kind))
         had = set(vars(above())) | set(inspect.get_annotations(above))
         found |= {(name, attribute) for attribute in has - had}
+    found |= {("WayOn", field.name) for field in fields(exceptions.WayOn)}
     assert documented == found
 
 

@@ -22,8 +22,8 @@ PAGES = {BadgeConnect: "badge-connect"}
 
 def bundled() -> dict[str, type[Provider]]:
     found = {}
-    for module in pkgutil.iter_modules(providers.__path__):
-        loaded = importlib.import_module(f"connected_accounts.providers.{module.name}")
+    for module in pkgutil.walk_packages(providers.__path__, f"{providers.__name__}."):
+        loaded = importlib.import_module(module.name)
         for name, kind in inspect.getmembers(loaded, inspect.isclass):
             if kind.__module__ == loaded.__name__ and issubclass(kind, Provider):
                 found[f"{loaded.__name__}.{name}"] = kind

@@ -86,7 +86,9 @@ def given(
         "CLIENT_ID": "bits-client",
         "CLIENT_SECRET": "bits-secret",
     }
-    providers = settings.CONNECTED_ACCOUNTS["PROVIDERS"] | {"bits": bits}
+    google = {"SERVICE": "google", "CLIENT_ID": "google-client", "CLIENT_SECRET": "google-secret"}
+    known = settings.CONNECTED_ACCOUNTS["PROVIDERS"]
+    providers = known | {"bits": bits, "google": google}
     owners = "example_project.teams.owners.owners_of"
     settings.CONNECTED_ACCOUNTS = {"PROVIDERS": providers, "OWNERS": owners}
     team = Team.objects.create(pk=7, name="Guild")
@@ -97,6 +99,8 @@ def given(
     connected_account("badgr", ada, subject="the-guild", owner=team.owner_key)
     fake_provider("bits").add_client("bits-client", "bits-secret", subject="the-site")
     connected_account("bits", None)
+    fake_provider("google").script("api", Answer(200, json={"items": []}))
+    connected_account("google", ada)
 
     async def answer(transport: Any, request: httpx.Request) -> httpx.Response:
         token = badgr.grants[0].access_token

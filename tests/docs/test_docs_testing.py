@@ -6,6 +6,7 @@ from typing import Any
 from connected_accounts import testing
 from connected_accounts.testing import FakeProvider, conformance
 from connected_accounts.testing.conformance.harness import Harness
+from connected_accounts.testing.server import AS_USUAL
 from tests.docs.doc_pages import Row, column, names, table, value
 
 PAGE = "reference/testing.md"
@@ -29,6 +30,8 @@ def test_every_option_of_the_fake_is_documented_with_its_default() -> None:
     for name, parameter in parameters.items():
         if parameter.default is testing.OMITTED:
             assert documented[name] == "omitted"
+        elif parameter.default is AS_USUAL:
+            assert documented[name] == "as there"
         elif parameter.default is not parameter.empty:
             assert value(documented[name]) == parameter.default
 

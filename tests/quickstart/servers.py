@@ -22,11 +22,12 @@ from yoursite.settings import *
 SANDBOX = {sandbox!r}
 badgr, github = (CONNECTED_ACCOUNTS["PROVIDERS"][name] for name in ("badgr", "github"))
 badgr["OPTIONS"] = {{"ui_base": f"{{SANDBOX}}/badgr", "api_base": f"{{SANDBOX}}/badgr"}}
-github["OPTIONS"] |= {{
+github["OPTIONS"] = {{
     "authorization_endpoint": f"{{SANDBOX}}/github/login/oauth/authorize",
     "token_endpoint": f"{{SANDBOX}}/github/login/oauth/access_token",
     "userinfo_endpoint": f"{{SANDBOX}}/github/api/user",
     "api_base_url": f"{{SANDBOX}}/github/api",
+    "revocation_endpoint": "",
 }}
 '''
 

@@ -28,14 +28,13 @@ def test_a_disconnect_wins_over_a_refresh_in_flight(
 ) -> None:
     from connected_accounts.refresh import outcomes
 
-    ask = outcomes.ask
+    settle = outcomes.settle
 
-    def ask_and_disconnect(attempt: Any) -> Any:
-        outcome = ask(attempt)
+    def disconnect_and_settle(attempt: Any, outcome: Any) -> Any:
         disconnect(ConnectedAccount.objects.get(pk=account.pk))
-        return outcome
+        return settle(attempt, outcome)
 
-    monkeypatch.setattr(outcomes, "ask", ask_and_disconnect)
+    monkeypatch.setattr(outcomes, "settle", disconnect_and_settle)
     with pytest.raises(ProviderUnavailable):
         refresh(account)
     assert not ConnectedAccount.objects.exists()
@@ -51,15 +50,14 @@ def test_a_reconnect_wins_over_a_refresh_in_flight(
 ) -> None:
     from connected_accounts.refresh import outcomes
 
-    ask = outcomes.ask
+    settle = outcomes.settle
 
-    def ask_and_reconnect(attempt: Any) -> Any:
-        outcome = ask(attempt)
+    def reconnect_and_settle(attempt: Any, outcome: Any) -> Any:
         params = badgr.authorize(start(client_of_ada), subject="ada")
         assert finish(client_of_ada, params).status_code == 303
-        return outcome
+        return settle(attempt, outcome)
 
-    monkeypatch.setattr(outcomes, "ask", ask_and_reconnect)
+    monkeypatch.setattr(outcomes, "settle", reconnect_and_settle)
     with pytest.raises(ProviderUnavailable):
         refresh(account)
     newest = badgr.grants[-1]

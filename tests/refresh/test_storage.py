@@ -9,6 +9,7 @@ from django.db import (
     InternalError,
     OperationalError,
     connection,
+    connections,
     transaction,
 )
 from django.test import Client
@@ -218,12 +219,13 @@ def test_no_transaction_is_open_while_the_provider_is_asked(
 ) -> None:
     from connected_accounts.refresh import outcomes
 
-    outermost = len(connection.atomic_blocks)
+    ours = connections["default"]  # of this thread; it is asked in another one
+    outermost = len(ours.atomic_blocks)
     seen: list[int] = []
     ask = outcomes.ask
 
     def look(attempt: Any) -> Any:
-        seen.append(len(connection.atomic_blocks))
+        seen.append(len(ours.atomic_blocks))
         return ask(attempt)
 
     monkeypatch.setattr(outcomes, "ask", look)

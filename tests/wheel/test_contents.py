@@ -61,6 +61,8 @@ def test_the_wheel_has_nothing_beside_the_package(wheel: zipfile.ZipFile) -> Non
         r"migrations/0001_\w+\.py",
         r"management/commands/\w+\.py",
         r"testing/conformance/\w+\.py",
+        r"catalogue/[a-z0-9-]+\.toml",
+        r"catalogue/[a-z0-9-]+\.json",
     ],
 )
 def test_the_wheel_has_each_kind_of_file(pattern: str, wheel: zipfile.ZipFile) -> None:

@@ -82,7 +82,7 @@ class Command(BaseCommand):
 
 
 def system_findings(alias: str) -> Iterator[Finding]:
-    """What the app's system checks say, without what they say of other providers."""
+    """The app's system checks, without those about other providers."""
     others = [repr(name) for name in conf.provider_aliases() if name != alias]
     clean = True
     for message in checks.run_checks(tags=["connected_accounts"], include_deployment_checks=True):

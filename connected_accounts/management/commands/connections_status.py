@@ -1,4 +1,4 @@
-"""How the connections are, for people and for monitors."""
+"""The state of all connections, for people and for monitors."""
 
 import json
 import sys

@@ -1,1 +1,1 @@
-"""What check_provider finds out about a provider."""
+"""The diagnosis of one provider, as check_provider prints it."""

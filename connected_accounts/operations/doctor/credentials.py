@@ -49,12 +49,12 @@ def credentials_finding(
 def _by_code(provider: Provider, endpoints: Endpoints, redirect_uri: str) -> Finding:
     """A made-up code is refused, but the client is looked at before (RFC 6749 3.2.1). Whether it
     was is told by a second try, with a secret that is surely wrong."""
-    said = _spend_made_up(provider, endpoints, redirect_uri)
-    if isinstance(said, ConnectedAccountsError):
-        return _no_answer(CREDENTIALS, said)
-    if said == CLIENT_REFUSED:
+    reply = _spend_made_up(provider, endpoints, redirect_uri)
+    if isinstance(reply, ConnectedAccountsError):
+        return _no_answer(CREDENTIALS, reply)
+    if reply == CLIENT_REFUSED:
         return error(CREDENTIALS, "The provider refuses the client id or secret.", CHECK_CLIENT)
-    if said == ACCEPTED:
+    if reply == ACCEPTED:
         return error(CREDENTIALS, "The provider gave a token for a code that it never issued.")
     client = provider.client
     has_secret = bool(client.client_secret.reveal())
@@ -147,5 +147,5 @@ def _no_answer(check: str, problem: ConnectedAccountsError) -> Finding:
     if isinstance(problem, ConfigurationError):
         return error(check, problem.message)
     status = getattr(problem, "status", None)
-    said = f"{problem.code}, status {status}" if status else problem.code
-    return unchecked(check, f"The provider's answer does not tell ({said}).")
+    reply = f"{problem.code}, status {status}" if status else problem.code
+    return unchecked(check, f"The provider's answer does not tell ({reply}).")

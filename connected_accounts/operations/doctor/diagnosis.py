@@ -1,6 +1,6 @@
 """Looking at one provider from here: settings, addresses, client, and what it says of itself.
 
-Changes nothing, here or there. What could not be looked at is a finding too.
+Changes nothing, here or there. A check that could not be made is a finding too.
 """
 
 from collections.abc import Iterator, Mapping
@@ -26,7 +26,8 @@ LATER: Final = ("discovery", "pkce", "endpoints", "tls", "clock", "credentials",
 
 
 def input_fields(provider: Provider) -> list[ConnectField]:
-    """What may be told of one connection: what the addresses need, and no credentials."""
+    """The inputs that may be given for one connection: those that addresses need, and no
+    credentials."""
     return [provider.connect_field(n) for n in provider.connect_fields if n not in CREDENTIALS]
 
 
@@ -74,7 +75,7 @@ def _findings_at_endpoints(
     metadata, finding = _discovery(provider, endpoints)
     yield finding
     yield _pkce(provider, metadata)
-    knocks = knock(endpoints, provider.grant_type)
+    knocks = knock(endpoints, provider.grant_type, provider.client.client_id)
     yield from endpoint_findings(knocks)
     yield tls_finding(knocks)
     yield clock_finding(knocks)
@@ -140,9 +141,9 @@ def _discovery(provider: Provider, endpoints: Endpoints) -> tuple[Mapping[str, A
     names = ("authorization_endpoint", "token_endpoint", "revocation_endpoint")
     other = [n for n in names if metadata.get(n) and metadata[n] != getattr(endpoints, n)]
     if other:
-        said = f"{endpoints.issuer} names another {' and '.join(other)} than is used."
+        text = f"{endpoints.issuer} names another {' and '.join(other)} than is used."
         return metadata, warning(
-            check, said, "Remove these from OPTIONS, or keep what you know better."
+            check, text, "Remove these from OPTIONS, or keep what you know better."
         )
     return metadata, ok(check, f"{endpoints.issuer} names itself and its endpoints.")
 
@@ -152,8 +153,8 @@ def _undiscovered(problem: ProviderError, level: Any) -> Finding:
         "wrong_issuer": ("A document there names another issuer.", "Write issuer exactly so."),
         "no_metadata": ("There is no document that names the endpoints.", "Correct the address."),
     }
-    said, hint = words.get(problem.code, (f"It cannot be had ({problem.code}).", ""))
-    found: Finding = level("discovery", said, hint)
+    text, hint = words.get(problem.code, (f"It cannot be had ({problem.code}).", ""))
+    found: Finding = level("discovery", text, hint)
     return found
 
 

@@ -1,4 +1,4 @@
-"""What a look at a provider found: one line each, and no secret in any."""
+"""The findings of a diagnosis: one line each, and no secret in any."""
 
 from dataclasses import dataclass
 from enum import StrEnum

@@ -18,6 +18,7 @@ from connected_accounts.oauth2 import transport
 from connected_accounts.oauth2.transport import Answer
 from connected_accounts.operations.doctor.findings import Finding, error, ok, unchecked, warning
 from connected_accounts.providers.base import Endpoints
+from connected_accounts.providers.endpoints import with_client_id
 
 METHODS: Final[Mapping[str, str]] = {
     "authorization_endpoint": "GET",
@@ -65,10 +66,14 @@ class Knock:
     failure: str = ""
 
 
-def knock(endpoints: Endpoints, grant_type: str) -> list[Knock]:
+def knock(endpoints: Endpoints, grant_type: str, client_id: str = "") -> list[Knock]:
     """Call each endpoint there is, once, but those that this grant type has no use for."""
     useless = USELESS.get(grant_type, ())
-    named = [(name, getattr(endpoints, name)) for name in METHODS if name not in useless]
+    named = [
+        (name, with_client_id(getattr(endpoints, name), client_id))
+        for name in METHODS
+        if name not in useless
+    ]
     return [_knock(name, url, public=endpoints.public_only) for name, url in named if url]
 
 
@@ -141,7 +146,8 @@ def _host(url: str) -> str:
 
 
 def clock_finding(knocks: Sequence[Knock]) -> Finding:
-    """How far this machine's clock is from the provider's, by the ``Date`` of an answer."""
+    """The difference between this machine's clock and the provider's, by the ``Date`` of an
+    answer."""
     for one in sorted(knocks, key=lambda one: one.name != "token_endpoint"):
         date = _date_of(one.answer)
         if date is None:

@@ -1,4 +1,4 @@
-"""What every provider must do, for whoever writes one: cases that your class is put through.
+"""The cases that every provider must pass, for authors of a provider.
 
 For each grant type that the provider is used with, derive one class from that grant's contract and
 from either RevocationCases or NoRevocationCases, and say whose answers are recorded::

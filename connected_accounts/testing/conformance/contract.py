@@ -27,7 +27,7 @@ __all__ = ["CONTRACTS", "NoRevocationCases", "RevocationCases"]
 
 
 class ProviderContract(IdentityCases):
-    """What holds for every grant. A leak into a log fails the case in which it happens."""
+    """The rules for every grant. A leak into a log fails the case in which it happens."""
 
     def test_nothing_that_can_be_printed_shows_a_secret(
         self, account: ConnectedAccount, fake: FakeProvider

@@ -1,4 +1,4 @@
-"""What every contract case stands on: a configured site, the fake, recorded answers, leak scans.
+"""The ground of every contract case: a configured site, the fake, recorded answers, leak scans.
 
 A recording is a JSON file ``recordings/<alias>/<name>.json`` beside the module of the class, or
 in the folder that its ``recordings`` names. ``source`` says where the answer was seen or read, and

@@ -12,7 +12,7 @@ from connected_accounts.testing.conformance.harness import Harness
 
 
 class RevocationCases(Harness):
-    """Of a provider that has the endpoint."""
+    """Cases for a provider that has the endpoint."""
 
     needs: ClassVar[frozenset[str]] = frozenset(
         {"revoke_done", "revoke_missing", "revoke_refused", "revoke_unknown"}
@@ -100,7 +100,7 @@ class RevocationCases(Harness):
 
 
 class NoRevocationCases(Harness):
-    """Of a provider that has none."""
+    """Cases for a provider that has none."""
 
     def test_disconnecting_is_done_without_asking_the_provider(
         self, account: ConnectedAccount, fake: FakeProvider
