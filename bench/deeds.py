@@ -45,6 +45,7 @@ def seed(path: str) -> int:
                 owner_key=SITE_OWNER,
                 subject=f"person-{number}",
                 subject_digest=digest(f"person-{number}"),
+                scopes_wanted=list(provider.scopes),
                 scopes_requested=list(provider.scopes),
                 scopes_granted=list(provider.scopes),
                 connected_at=now,

@@ -223,7 +223,7 @@ def tenants(fake: Any, rounds: int) -> Row:
             cursor.execute(f"SET search_path TO {schema}")
         [account] = make_due(fake, 1)
         owners[schema] = account.subject
-        ConnectedAccount.objects.update(id=1)
+        assert account.pk == 1, account.pk
     others = 0
     for _ in range(rounds):
         for schema, subject in owners.items():

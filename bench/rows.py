@@ -62,6 +62,7 @@ def our_row(number: int, user: Any) -> ConnectedAccount:
         subject=str(number),
         subject_digest=digest(str(number)),
         label=f"u{number}@provider.example",
+        scopes_wanted=["read", "write"],
         scopes_requested=["read", "write"],
         scopes_granted=["read", "write"],
         connected_at=now,

@@ -26,7 +26,6 @@ from connected_accounts.sealing import encryption_keys, key_id
 
 REFRESH: Final = "connected_accounts.refresh_due_accounts"
 USUAL_LIFE: Final = 3600.0  # seconds that access tokens live, as far as settings can know
-LAST_MINUTE: Final = 60.0  # seconds before its end in which a token is not counted on
 
 
 def register() -> None:
@@ -75,27 +74,37 @@ def check_interval(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[che
     """W005: a token of an hour's life would end before beat looks for it."""
     gaps = [_longest_gap(schedule) for schedule in _refresh_schedules() or ()]
     known = [gap for gap in gaps if gap is not None]
-    share = conf.get("REFRESH_AT")
-    if not known or not isinstance(share, float) or not 0 < share < 1:  # E003 says so
+    site = conf.get("REFRESH_AT")
+    if not known or not isinstance(site, float) or not 0 < site < 1:  # E003 says so
         return []
-    ahead = [provider.alias for provider in registry.get_providers() if _is_ahead(provider)]
-    margin = USUAL_LIFE * (1 - min(share * (1 + conf.JITTER), 1)) - LAST_MINUTE
-    if not ahead or min(known) <= margin:
-        return []
+    ahead = [provider for provider in registry.get_providers() if _is_ahead(provider)]
+    shares = {p.refresh_at: [q.alias for q in ahead if q.refresh_at == p.refresh_at] for p in ahead}
     return [
-        checks.Warning(
-            f"Beat looks for due refreshes every {min(known):.0f} s at most, and with REFRESH_AT = "
-            f"{share} a token that lives for an hour is due {max(margin, 0):.0f} s before its last "
-            f"minute: it can expire first ({', '.join(ahead)}).",
-            hint=f"Schedule {REFRESH} each minute, or lower REFRESH_AT, or set REFRESH_POLICY to "
-            '"on_use" where tokens need not be fresh ahead.',
-            id="connected_accounts.W005",
-        )
+        _seldom(min(known), share, margin, aliases)
+        for share, aliases in shares.items()
+        if min(known) > (margin := _margin_of(share))
     ]
 
 
+def _margin_of(share: float) -> float:
+    """From when a token that lives for an hour is due until its last minute, in seconds."""
+    return USUAL_LIFE * (1 - min(share * (1 + conf.JITTER), 1)) - conf.LAST_MINUTE
+
+
+def _seldom(gap: float, share: float, margin: float, aliases: list[str]) -> checks.Warning:
+    return checks.Warning(
+        f"Beat looks for due refreshes every {gap:.0f} s at most, and with REFRESH_AT = {share} a "
+        f"token that lives for an hour is due {max(margin, 0):.0f} s before its last minute: it "
+        f"can expire first ({', '.join(aliases)}).",
+        hint=f"Schedule {REFRESH} each minute, or lower REFRESH_AT, or set REFRESH_POLICY to "
+        '"on_use" where tokens need not be fresh ahead.',
+        id="connected_accounts.W005",
+    )
+
+
 def _is_ahead(provider: Any) -> bool:
-    return bool(provider.refresh_policy == "ahead" and provider.grant_type != "personal_token")
+    renewed = provider.refresh_policy == "ahead" and provider.grant_type != "personal_token"
+    return bool(renewed and not provider.refresh_margin)  # else it may not be earlier
 
 
 def _refresh_schedules() -> list[Any] | None:
@@ -213,7 +222,7 @@ def check_loopback(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[che
 def check_site(
     app_configs: Sequence[Any] | None, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> list[checks.CheckMessage]:
-    """W013 (``--database``): the database is another deployment's, so nothing is refreshed."""
+    """W014 (``--database``): the database is another deployment's, so nothing is refreshed."""
     used = router.db_for_write(Deployment)
     if used not in (databases or ()):
         return []
@@ -227,7 +236,7 @@ def check_site(
             f"Nothing is refreshed: {names}.",
             hint="If this site moved, or its SITE_ID or REDIRECT_BASE_URL was changed, run "
             "manage.py confirm_site. On a copy of the database all is well.",
-            id="connected_accounts.W013",
+            id="connected_accounts.W014",
         )
     ]
 

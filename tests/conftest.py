@@ -295,6 +295,7 @@ def make_account(db: None, now: datetime) -> Callable[..., Any]:
         values = {
             "subject": f"subject-{number}",
             "label": f"person{number}@provider.example",
+            "scopes_wanted": list(backend.scopes),
             "scopes_requested": list(backend.scopes),
             "scopes_granted": list(backend.scopes),
             "connected_at": now,
@@ -309,6 +310,24 @@ def make_account(db: None, now: datetime) -> Callable[..., Any]:
         return ConnectedAccount.objects.create(user=user, provider=provider, **values | columns)
 
     return make
+
+
+@pytest.fixture
+def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], None]:
+    """``meanwhile(happens)``: between the provider's next answer to a refresh and its storing."""
+    from connected_accounts.refresh import outcomes
+
+    settle = outcomes.settle
+
+    def plan(happens: Callable[[], Any]) -> None:
+        def happen_and_settle(attempt: Any, outcome: Any) -> Any:
+            monkeypatch.setattr(outcomes, "settle", settle)
+            happens()
+            return settle(attempt, outcome)
+
+        monkeypatch.setattr(outcomes, "settle", happen_and_settle)
+
+    return plan
 
 
 # --- People, browsers and fake providers ---------------------------------------------------------

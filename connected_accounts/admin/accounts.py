@@ -37,23 +37,23 @@ class ConnectedAccountAdmin(ReadOnlyAdmin):
     list_display = (
         "provider",
         "owner",
-        "label",
+        "display_name",
         "status",
         "expires_at",
         "refresh_at",
         "last_error",
     )
-    list_display_links = ("provider", "label")
+    list_display_links = ("provider", "display_name")
     list_filter = (ProviderFilter, "status", "reason", ExpiringFilter, OwnerFilter)
     list_select_related = ("user",)
     # By the beginning or as a whole; the table is read once for it, in get_search_results.
     search_fields = ("label__istartswith", "subject__startswith")
     search_help_text = _("The beginning of a label, subject, user name or e-mail address.")
     ordering = ("-pk",)
-    actions = ("refresh_now", "disconnect_and_revoke")
+    actions = ("refresh_now", "give_to_another_owner", "disconnect_and_revoke")
     change_list_template = "admin/connected_accounts/connectedaccount/change_list.html"
     fieldsets: ClassVar[Any] = (
-        (None, {"fields": ("provider", "owner", "label", "subject", "connected_at")}),
+        (None, {"fields": ("provider", "owner", "display_name", "subject", "connected_at")}),
         (
             _("Health"),
             {
@@ -69,7 +69,7 @@ class ConnectedAccountAdmin(ReadOnlyAdmin):
                 )
             },
         ),
-        (_("Permissions"), {"fields": ("scopes_requested", "scopes_granted")}),
+        (_("Permissions"), {"fields": ("scopes_wanted", "scopes_requested", "scopes_granted")}),
     )
 
     @admin.display(description=_("owner"), ordering="owner_key")
@@ -200,6 +200,32 @@ class ConnectedAccountAdmin(ReadOnlyAdmin):
             )
             % {"count": len(accounts)},
         )
+        return None
+
+    @admin.action(description=_("Give to another owner"), permissions=["refresh"])
+    def give_to_another_owner(
+        self, request: HttpRequest, queryset: QuerySet[ConnectedAccount]
+    ) -> HttpResponse | None:
+        from connected_accounts.admin import actions
+
+        explanation = _(
+            "These accounts, with what they may do at the services, will belong to somebody else: "
+            "write their user name, or the key of a team, such as team:7."
+        )
+        context = self._context(request, _("Give to another owner")) | {
+            "explanation": explanation,
+            "owner_label": _("New owner"),
+        }
+        if page := actions.ask_first(request, context, queryset, "give_to_another_owner"):
+            return page
+        moved, refusal = actions.give_away(request, queryset, request.POST.get("new_owner", ""))
+        if refusal:
+            self.message_user(request, refusal, messages.ERROR)
+        if moved:
+            words = ngettext(
+                "%(count)d account was given away.", "%(count)d accounts were given away.", moved
+            )
+            self.message_user(request, words % {"count": moved}, messages.SUCCESS)
         return None
 
     @admin.action(description=_("Disconnect and revoke"), permissions=["delete"])

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
 
 from connected_accounts.admin.large_lists import BoundedPaginator, ProviderFilter
 from connected_accounts.models import Deployment, Event, ProviderState, Revocation
@@ -16,6 +17,11 @@ else:
 
 class ReadOnlyAdmin(ModelAdmin):
     """To be looked at: what stands here is written by the flows alone."""
+
+    @admin.display(description=_("label"), ordering="label")
+    def display_name(self, obj: Any) -> str:
+        """The label, and the host, account or server that the person chose."""
+        return str(obj.display_name)
 
     show_full_result_count = False
     paginator = BoundedPaginator
@@ -34,7 +40,7 @@ class ReadOnlyAdmin(ModelAdmin):
 class RevocationAdmin(ReadOnlyAdmin):
     list_display = (
         "provider",
-        "label",
+        "display_name",
         "owner_key",
         "outcome",
         "attempts",
@@ -42,14 +48,15 @@ class RevocationAdmin(ReadOnlyAdmin):
         "last_error",
         "created_at",
     )
-    list_filter = (ProviderFilter, "outcome")
+    list_filter = (ProviderFilter, "outcome", "cause")
     search_fields = ("label__istartswith", "subject__startswith", "owner_key__exact")
     ordering = ("-pk",)
     fields = (
         "provider",
-        "label",
+        "display_name",
         "subject",
         "owner_key",
+        "cause",
         "outcome",
         "attempts",
         "last_error",

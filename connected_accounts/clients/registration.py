@@ -88,16 +88,18 @@ def _register(
     if 400 <= answer.status < 500:
         # Its reasons are prose at some hosts, so they are not repeated.
         logger.error(
-            "registration refused: provider=%s host=%s status=%s",
+            "registration refused: provider=%s host=%s status=%s%s",
             provider.alias,
             provider.inputs.get("host", ""),
             answer.status,
+            # badgr-server says so of a logo that is a page (seen).
+            "" if parse_json_object(answer.body) else "; is logo_uri a PNG or SVG that it can get?",
         )
         raise ClientRejected("registration_refused", status=answer.status)
     document = parse_json_object(answer.body) if 200 <= answer.status < 300 else None
     client_id, secret = (document or {}).get("client_id"), (document or {}).get("client_secret")
     secret = "" if secret is None else secret
-    public = provider.token_endpoint_auth_method == "none"  # noqa: S105  # a method
+    public = metadata.get("token_endpoint_auth_method") == "none"  # a method
     if (
         document is None
         or not (_is_usable(client_id, MAX_CLIENT_ID) and client_id)

@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from connected_accounts.clients.credentials import clients_of, note_refused, retire, with_any_client
-from connected_accounts.connect.authorization import VERIFIER_PURPOSE, offered_scopes
+from connected_accounts.connect.authorization import VERIFIER_PURPOSE
 from connected_accounts.connect.callback_params import check_issuer, read_params, refusal_of
 from connected_accounts.connect.connection import Authorized, store_connection
 from connected_accounts.connect.refusals import logs_refusals, record_refusal
@@ -130,6 +130,8 @@ def _exchange_and_store(
         token = with_claims(provider, endpoints, token, nonce=request.oidc_nonce, now=sent_at)
         identity = identify(provider, endpoints, token)
         subject = identity.subject
+        if identity.scopes is not None:
+            token = replace(token, scope=identity.scopes)
         _refuse_unless_permitted(request, sent_at, again=True)  # the provider took its time
         authorized = Authorized(endpoints, token, document, identity, sent_at)
         return store_connection(provider, request, authorized)
@@ -274,7 +276,6 @@ def _exchange(
             owner=request.owner_key,
         )
         raise InvalidState("settings_changed") from None  # its key went meanwhile
-    asked = offered_scopes(provider, request.scopes)
     try:
         token = exchange_code(
             provider,
@@ -282,9 +283,11 @@ def _exchange(
             code=code,
             redirect_uri=request.redirect_uri,
             code_verifier=verifier,
-            scopes=asked,
+            scopes=request.scopes_requested,
         )
     except ReauthorizationRequired:
         raise InvalidState("code_rejected") from None
     # An answer that names no scope gives what was asked for (RFC 6749 5.1).
-    return replace(token, scope=tuple(asked)) if token.scope is None else token
+    if token.scope is None:
+        return replace(token, scope=tuple(request.scopes_requested))
+    return token

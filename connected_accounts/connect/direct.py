@@ -96,6 +96,7 @@ def _connect(intent: Intent, sent_at: datetime) -> tuple[ConnectedAccount, bool]
         provider=provider.alias,
         client_id=provider.client.client_id,
         scopes=intent.scopes,
+        scopes_requested=intent.scopes,
         inputs=inputs,
         account=intent.account,
     )

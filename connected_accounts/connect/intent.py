@@ -74,6 +74,6 @@ def requested_scopes(
 
 
 def optional_scopes_of(provider: Provider, account: ConnectedAccount) -> list[str]:
-    """The optional scopes that were asked for when the account was last connected."""
+    """The optional scopes that were wanted when the account was last connected."""
     optional = provider.config.optional_scopes
-    return [scope for scope in account.scopes_requested if scope in optional]
+    return [scope for scope in account.scopes_wanted if scope in optional]

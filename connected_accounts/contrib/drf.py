@@ -13,6 +13,8 @@ from connected_accounts.decorators import (
     owner_to_use,
     refuse_unless_connecting,
 )
+from connected_accounts.providers.registry import known_provider
+from connected_accounts.tokens.scopes import missing_scopes
 
 __all__ = ["HasConnection"]
 
@@ -46,14 +48,14 @@ class HasConnection(BasePermission):  # type: ignore[misc]  # no types are shipp
             request.connected_account = account
             return True
         refuse_unless_connecting(owner)
-        asked = bool(newest) and set(scopes) <= set(newest[0].scopes_requested)
+        asked = bool(newest) and set(scopes) <= set(newest[0].scopes_wanted)
         granted = newest[0].scopes_granted if newest else []
         self.code = "scopes_missing" if asked else "connection_required"
         address = connect_address(alias, scopes, newest, owner=name)
         self.message = {
             "detail": _("A connected account with these permissions is needed."),
             "code": self.code,
-            "missing": [scope for scope in scopes if scope not in granted],
+            "missing": missing_scopes(known_provider(alias), scopes, granted),
             "connect_url": request.build_absolute_uri(address) if address else "",
         }
         return False

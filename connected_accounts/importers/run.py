@@ -141,7 +141,7 @@ class _Batch:
             provider=row.provider,
             owner_key=row.owner_key,
             subject=row.subject,
-            label=row.label,
+            label=row.display_name[:255],
             detail=self.mark,
         )
 

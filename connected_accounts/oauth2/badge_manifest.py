@@ -19,7 +19,7 @@ from connected_accounts.exceptions import (
     UnexpectedResponse,
 )
 from connected_accounts.oauth2 import transport
-from connected_accounts.oauth2.discovery import RETRY_AFTER, age_of, cached_document
+from connected_accounts.oauth2.discovery import RETRY_AFTER, age_of, cached_document, known_document
 from connected_accounts.oauth2.session import origin_of
 from connected_accounts.oauth2.token import parse_json_object
 
@@ -48,13 +48,22 @@ def description(
     (``no_manifest``, ``unlisted_host``, ``manifest_redirect``, ``private_address``,
     ``manifest_too_large``).
     """
-    key = f"badge_connect:{version}:{base}:{' '.join(sorted(listed))}"
     endpoints = cached_document(
-        key, lambda: _find(base, (version,) if version else ORDER, listed, public)
+        _key(base, version, listed),
+        lambda: _find(base, (version,) if version else ORDER, listed, public),
     )
     if "refused" in endpoints:
         raise UnexpectedResponse(endpoints["refused"], sent=False)
     return endpoints
+
+
+def known_scopes(base: str, *, version: str, listed: Collection[str]) -> tuple[str, ...] | None:
+    """What the host offers, as far as this process knows without asking it; None: not known."""
+    return known_document(_key(base, version, listed)).get("scopes")
+
+
+def _key(base: str, version: str, listed: Collection[str]) -> str:
+    return f"badge_connect:{version}:{base}:{' '.join(sorted(listed))}"
 
 
 def _find(
@@ -121,12 +130,17 @@ def _read_v2p1(document: Mapping[str, Any], base: str) -> dict[str, Any] | None:
         return None
     entry = next((e for e in entries if e.get("version") == "v2p1"), entries[0])
     api = _text(entry.get("apiBase")).rstrip("/")
+    token = _text(entry.get("tokenUrl"))
+    revocation = _text(entry.get("tokenRevocationUrl"))
+    if not revocation and entry.get("version") == "v1p0" and token.endswith("/o/token"):
+        # badgr-server 3.14.1 names none, and has one (seen).
+        revocation = token.removesuffix("token") + "revoke_token/"
     return _complete(
         {
             "registration_endpoint": _text(entry.get("registrationUrl")),
             "authorization_endpoint": _text(entry.get("authorizationUrl")),
-            "token_endpoint": _text(entry.get("tokenUrl")),
-            "revocation_endpoint": _text(entry.get("tokenRevocationUrl")),
+            "token_endpoint": token,
+            "revocation_endpoint": revocation,
             "api_base_url": api,
             "userinfo_endpoint": f"{api}/profile",
             "scopes": _texts(entry.get("scopesOffered")),
@@ -140,13 +154,16 @@ def _read_v3p0(document: Mapping[str, Any], base: str) -> dict[str, Any] | None:
     flow = _within(scheme, "flows", "authorizationCode")
     if not flow:
         return None
-    token = _https(_text(flow.get("tokenUrl")))
-    renewal = _https(_text(flow.get("refreshUrl")))
-    api = f"{base}/ims/ob/v3p0"
+    api = _server(document, base)
+
+    def address(value: Any) -> str:
+        return _absolute(_text(value), api)
+
+    token, renewal = address(flow.get("tokenUrl")), address(flow.get("refreshUrl"))
     return _complete(
         {
-            "registration_endpoint": _https(_text(scheme.get("x-imssf-registrationUrl"))),
-            "authorization_endpoint": _https(_text(flow.get("authorizationUrl"))),
+            "registration_endpoint": address(scheme.get("x-imssf-registrationUrl")),
+            "authorization_endpoint": address(flow.get("authorizationUrl")),
             "token_endpoint": token,
             "refresh_endpoint": "" if renewal == token else renewal,
             "revocation_endpoint": "",
@@ -182,8 +199,28 @@ def _text(value: Any) -> str:
     return f"{scheme}://{rest}" if scheme else rest
 
 
-def _https(url: str) -> str:
-    return f"https://{url}" if url and "://" not in url else url
+def _server(document: Mapping[str, Any], base: str) -> str:
+    """Where the API is: the first of ``servers`` (OpenAPI 3.0.3, 4.7.5), whose variables have their
+    defaults, else where the specification has it."""
+    usual = f"{base}{PLACES['v3p0'].removesuffix('/discovery')}"
+    servers = document.get("servers")
+    first = servers[0] if isinstance(servers, list) and servers else None
+    url = _text(first.get("url")) if isinstance(first, Mapping) else ""
+    for name, variable in _within(first, "variables").items():
+        if isinstance(variable, Mapping):
+            url = url.replace(f"{{{name}}}", _text(variable.get("default")))
+    return _absolute(url, f"{base}{PLACES['v3p0']}").rstrip("/") if url.strip("/") else usual
+
+
+def _absolute(url: str, base: str) -> str:
+    """An address as https where it has no scheme, as the specification's examples, or joined to
+    ``base`` where it has no host either, as in 1EdTech's own OpenAPI files."""
+    if not url or "://" in url:
+        return url
+    first = url.partition("/")[0].strip(".")
+    if "." in first or ":" in first:
+        return f"https://{url}"
+    return urljoin(base, url)
 
 
 def _texts(value: Any) -> tuple[str, ...]:

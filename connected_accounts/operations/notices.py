@@ -75,7 +75,7 @@ def _message(account: ConnectedAccount, address: str, base: str) -> EmailMultiAl
     context = {
         "user": account.user,
         "service": provider_name,
-        "label": account.label or account.subject,
+        "label": account.display_name,
         "why": Reason(account.reason).label if account.reason in Reason else "",
         "link": base + reverse("connected_accounts:reconnect", args=[account.pk]),
         "list": base + reverse("connected_accounts:list"),

@@ -5,6 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
 
+from django.conf import settings
 from django.templatetags.static import static
 
 ADDRESSES: Final = ("client_uri", "logo_uri", "tos_uri", "policy_uri")
@@ -29,6 +30,16 @@ def client_description(options: Mapping[str, Any], redirect_uri: str) -> dict[st
         "software_id": options["software_id"],
         "software_version": options["software_version"] or _version(),
     }
+
+
+def addresses_elsewhere(options: Mapping[str, Any], site: str) -> list[str]:
+    """Those of the addresses that are not on the host and port of ``site``: hosts want one for all
+    (badgr-server counts the port, seen)."""
+    # The files themselves may not be collected yet.
+    shown = {name: options[name] or site for name in ADDRESSES}
+    shown["logo_uri"] = options["logo_uri"] or urljoin(site, settings.STATIC_URL or "")
+    here = urlsplit(site).netloc.lower()
+    return [name for name, url in shown.items() if urlsplit(url).netloc.lower() != here]
 
 
 def _version() -> str:

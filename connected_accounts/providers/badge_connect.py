@@ -4,12 +4,14 @@ its endpoints are, and hands out credentials by itself (RFC 7591).
 After the specifications of 1EdTech (2.1 and 3.0, read 2025-04) and a running badgr-server 3.14.1.
 """
 
+import logging
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.utils.translation import gettext_lazy as _
 
-from connected_accounts.conf import Problem, ProviderConfig
+from connected_accounts import conf
+from connected_accounts.conf import Problem, ProviderConfig, is_safe_url
 from connected_accounts.exceptions import (
     ConfigurationError,
     ConnectedAccountsError,
@@ -17,8 +19,18 @@ from connected_accounts.exceptions import (
     UnexpectedResponse,
 )
 from connected_accounts.oauth2.token import seconds
-from connected_accounts.providers.badge_client import DESCRIPTION, client_description
-from connected_accounts.providers.badge_hosts import base_of, host_faults, is_its_own, is_local
+from connected_accounts.providers.badge_client import (
+    DESCRIPTION,
+    addresses_elsewhere,
+    client_description,
+)
+from connected_accounts.providers.badge_hosts import (
+    base_of,
+    host_faults,
+    is_its_own,
+    is_local,
+    missing_scopes,
+)
 from connected_accounts.providers.base import Endpoints, Identity, Provider
 from connected_accounts.providers.endpoints import ENDPOINT_NAMES, as_origin
 from connected_accounts.providers.inputs import ConnectField
@@ -28,6 +40,8 @@ if TYPE_CHECKING:
     from connected_accounts.oauth2.token import TokenResponse
 
 __all__ = ["BadgeConnect"]
+
+logger = logging.getLogger("connected_accounts")
 
 OB2 = "https://purl.imsglobal.org/spec/ob/v2p1/scope/"
 OB3 = "https://purl.imsglobal.org/spec/ob/v3p0/scope/"
@@ -60,7 +74,6 @@ class BadgeConnect(Provider):
     token_endpoint_auth_method = "client_secret_basic"  # the only one of both specifications
     code_request_fields = ("scope",)
     refresh_request_fields = ("scope",)
-    revokes_whole_authorization = False  # RFC 7009 promises no more than the grant of the token
     # The latter two, labelled as pages, are badgr-server's (seen).
     client_errors = (
         "invalid_client",
@@ -79,8 +92,18 @@ class BadgeConnect(Provider):
     @classmethod
     def problems(cls, config: ProviderConfig) -> Iterator[Problem]:
         where = f"CONNECTED_ACCOUNTS['PROVIDERS'][{config.alias!r}]['OPTIONS']"
-        for text, hint in host_faults({**cls.own_options, **config.options}):
+        options = {**cls.own_options, **config.options}
+        for text, hint in host_faults(options):
             yield Problem("E017", f"{where}{text}", hint)
+        site = conf.get("REDIRECT_BASE_URL")
+        registers = is_safe_url(site) and not config.client_id
+        for name in addresses_elsewhere(options, site) if registers else ():
+            yield Problem(
+                "W009",
+                f"{where}[{name!r}] is not on the host and port of REDIRECT_BASE_URL.",
+                "A host of badges refuses to register the site then. Write an address there; for "
+                "logo_uri that of a PNG or SVG, where STATIC_URL leads elsewhere.",
+            )
 
     def connect_field(self, name: str) -> ConnectField:
         if name != "host":
@@ -108,20 +131,37 @@ class BadgeConnect(Provider):
 
         if host not in self.hosts:
             raise ConfigurationError("inputs", "This host is not one of OPTIONS['hosts'].")
-        listed = [*map(base_of, self.hosts), *map(as_origin, self.api_hosts)]
         return description(
             base_of(host),
             version=self.options["version"],
-            listed=listed,
+            listed=self._listed(),
             public=not is_local(host),
         )
+
+    def _listed(self) -> list[str]:
+        return [*map(base_of, self.hosts), *map(as_origin, self.api_hosts)]
 
     def scopes_to_ask(self, wanted: list[str]) -> list[str]:
         offered = self._description(self.inputs["host"])["scopes"]
         asked = [scope for scope in wanted if scope in offered]
         if not set(asked) - {OFFLINE}:
-            raise UnexpectedResponse("no_scope_offered", sent=False)
+            code = missing_scopes(offered)
+            logger.error(
+                "badge connect host not usable: host=%s code=%s", self.inputs["host"], code
+            )
+            raise UnexpectedResponse(code, sent=False)
         return asked
+
+    def scopes_by_choice(self, wanted: list[str]) -> dict[str, list[str] | None]:
+        from connected_accounts.oauth2.badge_manifest import known_scopes  # loads requests
+
+        version, listed = self.options["version"], self._listed()
+        by_host: dict[str, list[str] | None] = {}
+        for host in self.hosts:
+            offered = known_scopes(base_of(host), version=version, listed=listed)
+            asked = None if offered is None else [s for s in wanted if s in offered]
+            by_host[host] = asked
+        return by_host
 
     def registration(self, redirect_uri: str, scopes: list[str]) -> dict[str, Any]:
         description = client_description(self.options, redirect_uri)

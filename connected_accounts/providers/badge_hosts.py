@@ -30,6 +30,16 @@ def is_its_own(address: str, host: str, api_base_url: str, hosts: Collection[str
     return " " not in address and address.startswith(tuple(own))
 
 
+def missing_scopes(offered: Collection[str]) -> str:
+    """The code for a host that offers nothing of what is wanted: why that is, as far as its scopes
+    tell."""
+    if any("/obc/v1p0/" in scope for scope in offered):  # badgr-server of 2019
+        return "draft_scopes_only"
+    if any("/spec/clr/" in scope for scope in offered):  # Comprehensive Learner Record
+        return "clr_scopes_only"
+    return "no_scope_offered"
+
+
 def host_faults(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """The faults of the options, each with what to write instead."""
     hosts = options["hosts"]

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Badgr"]
 
+PROFILE: Final = {"r:profile", "rw:profile"}  # either tells who it is
 REGIONS: Final = ("us", "eu", "ca", "au", "sg", "test", "demo")
 
 
@@ -60,7 +61,6 @@ class Badgr(Provider):
     }
     # Basic is split at the colon without decoding (seen).
     basic_auth_encoding = "raw"
-    revokes_whole_authorization = False  # only the pair that the token is of (seen)
     docs_url = "https://developerdocs.instructure.com/services/parchment-digital-badges"
     own_options: ClassVar[Mapping[str, Any]] = {
         "region": "us",
@@ -80,6 +80,24 @@ class Badgr(Provider):
                 f"region is one of {', '.join(REGIONS)}; brand is badgr or parchment; for a server "
                 "of your own write ui_base and api_base.",
             )
+        known = set(cls.scope_descriptions) - ({"r:issuer"} if options["api_base"] else set())
+        wanted = [*(config.scopes or ()), *config.optional_scopes]
+        strange = [scope for scope in wanted if scope not in known]
+        if strange:
+            yield Problem(
+                "W008",
+                f"CONNECTED_ACCOUNTS['PROVIDERS'][{config.alias!r}]: Badgr is not known to have "
+                f"{', '.join(strange)}.",
+                "Remove it, unless your application was given it. A scope that the application "
+                "does not have is a 400 at Badgr: the person stays there, and does not come back.",
+            )
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """The site's SCOPES, and ``r:profile`` in any case: each application has it, and without it
+        Badgr does not say who the person is."""
+        wanted = super().scopes
+        return wanted if PROFILE & set(wanted) else ("r:profile", *wanted)
 
     def resolve_endpoints(self, inputs: Mapping[str, str]) -> Endpoints:
         ui_host, api_host = hosts(self.options["brand"], self.options["region"])

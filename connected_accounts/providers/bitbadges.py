@@ -15,6 +15,7 @@ from connected_accounts.conf import Problem, ProviderConfig
 from connected_accounts.exceptions import (
     ClientRejected,
     ConnectedAccountsError,
+    ProviderError,
     ProviderUnavailable,
     ReauthorizationRequired,
     UnexpectedResponse,
@@ -39,36 +40,69 @@ _DEAD = re.compile(
 )
 
 
+# Of bitbadgespy-sdk 0.1.88.
+SCOPES: Final[Mapping[str, Any]] = {
+    "readProfile": _("See your profile"),
+    "completeClaims": _("Complete claims for you"),
+    "manageClaims": _("Manage your claims"),
+    "readPrivateClaimData": _("See private data of your claims"),
+    "readClaimAlerts": _("Read your claim alerts"),
+    "sendClaimAlerts": _("Send claim alerts for you"),
+    "readAddressLists": _("See your private address lists"),
+    "manageAddressLists": _("Create, change and delete your address lists"),
+    "manageApplications": _("Manage your applications"),
+    "manageDeveloperApps": _("Manage your developer apps"),
+    "manageDynamicStores": _("Manage your dynamic stores"),
+    "manageUtilityPages": _("Manage your utility pages"),
+    "manageOffChainBalances": _("Manage your off-chain balances"),
+    "approveSignInWithBitBadgesRequests": _("Approve sign-in requests for you"),
+    "readAuthenticationCodes": _("See your authentication codes"),
+    "deleteAuthenticationCodes": _("Delete your authentication codes"),
+    "report": _("Report content for you"),
+    "embeddedWallet": _(
+        "ATTENTION: sign transactions for you without asking again. Whoever may do that can give "
+        "away all that is in your wallet"
+    ),
+}
+# Of the server in June 2024; "Full Access", which it had too, it refused.
+LABELS: Final[Mapping[str, Any]] = {
+    "Read Profile": SCOPES["readProfile"],
+    "Complete Claims": SCOPES["completeClaims"],
+    "Read Private Claim Data": SCOPES["readPrivateClaimData"],
+    "Read Claim Alerts": SCOPES["readClaimAlerts"],
+    "Send Claim Alerts": SCOPES["sendClaimAlerts"],
+    "Read Address Lists": SCOPES["readAddressLists"],
+    "Create Address Lists": _("Create address lists"),
+    "Update Address Lists": _("Change your address lists"),
+    "Delete Address Lists": _("Delete your address lists"),
+    "Read Attestations": _("See your attestations"),
+    "Create Attestations": _("Create attestations for you"),
+    "Update Attestations": _("Change your attestations"),
+    "Delete Attestations": _("Delete your attestations"),
+    "Approve Sign In with BitBadges Requests": SCOPES["approveSignInWithBitBadgesRequests"],
+    "Read Authentication Codes": SCOPES["readAuthenticationCodes"],
+    "Delete Authentication Codes": SCOPES["deleteAuthenticationCodes"],
+    "Manage Off-Chain Balances": SCOPES["manageOffChainBalances"],
+    "Reviews": _("Write, change and delete reviews for you"),
+    "Report": SCOPES["report"],
+}
+
+
 class BitBadges(Provider):
     """BitBadges, in the dialect of today or, by the option ``dialect``, an older one."""
 
     name = "BitBadges"
     default_scopes = ("readProfile",)
     scope_separator = ","  # the first dialect's labels contain spaces
-    scope_descriptions: Mapping[str, Any] = {
-        "readProfile": _("See your profile"),
-        "completeClaims": _("Complete claims for you"),
-        "manageClaims": _("Manage your claims"),
-        "readPrivateClaimData": _("See private data of your claims"),
-        "manageApplications": _("Manage your applications"),
-        "manageDeveloperApps": _("Manage your developer apps"),
-        "manageDynamicStores": _("Manage your dynamic stores"),
-        "manageUtilityPages": _("Manage your utility pages"),
-        "approveSignInWithBitBadgesRequests": _("Approve sign-in requests for you"),
-        "readAuthenticationCodes": _("See your authentication codes"),
-        "deleteAuthenticationCodes": _("Delete your authentication codes"),
-        "report": _("Report content for you"),
-        "Read Profile": _("See your profile"),
-        "Complete Claims": _("Complete claims for you"),
-        "Create Address Lists": _("Create address lists"),
-    }
+    scope_descriptions: Mapping[str, Any] = {**SCOPES, **LABELS}
     token_request_format = "json"
     # "Only needed if redirected", the documentation says; it shows it on refresh, so it is sent.
     refresh_request_fields = ("redirect_uri",)
     revocation_request_format = "json"
-    revocation_auth_method = "none"
+    revocation_auth_method = "bare"
     # The server finds a grant by its access token only; revoking that ends both.
     revoke_token_type_hint = "access_token"
+    revokes_whole_authorization = True  # so its documentation says
     already_revoked_text = "could not find"
     identity_source = "token_response"
     status_method = "POST"
@@ -138,13 +172,34 @@ class BitBadges(Provider):
         return super().classify_error(status, payload)
 
     def fetch_identity(self, session: "ProviderSession | None", token: "TokenResponse") -> Identity:
+        if session is not None and _is_unverified(token.raw.get("verificationResponse")):
+            # On a refresh the new pair is kept all the same: the old one is spent.
+            raise UnexpectedResponse("verification_failed")
         # A refresh's answer (no session) that names the account in another spelling only is no sign
         # of another account: 0x… and bb1… may be the same.
         for key in ADDRESS_KEYS if session is not None else ADDRESS_KEYS[:1]:
             address = token.raw.get(key)
             if isinstance(address, str) and address:
-                return Identity(address, address, frozenset(_addresses(token.raw)))
+                others = frozenset(_addresses(token.raw))
+                # Where no scope was asked for the person chose, and the token answer of today does
+                # not tell what.
+                scopes = None if session is None or token.scope else self._chosen_scopes(session)
+                return Identity(address, address, others, scopes)
         raise UnexpectedResponse("no_identity")
+
+    def _chosen_scopes(self, session: "ProviderSession") -> tuple[str, ...] | None:
+        """What the person allowed, by ``auth/status``; None where that does not answer."""
+        try:
+            status = session.fetch("POST", self.endpoints().userinfo_endpoint, json={})
+        except ProviderError:
+            return None
+        listed = _scopes(status.get("scopes")) if isinstance(status, dict) else None
+        return None if listed is None else tuple(listed)
+
+
+def _is_unverified(verification: Any) -> bool:
+    """Whether the answer says itself that what it was asked to check does not hold."""
+    return isinstance(verification, dict) and verification.get("success") is False
 
 
 def _text(payload: Mapping[str, Any], *keys: str) -> str | None:

@@ -13,11 +13,13 @@ from connected_accounts.exceptions import ConfigurationError, UnexpectedResponse
 @dataclass(frozen=True)
 class Identity:
     """The identity of the account at the provider. ``subject`` is stable and unique there;
-    ``label`` is what a person recognises; ``other_subjects`` are other spellings of it."""
+    ``label`` is what a person recognises; ``other_subjects`` are other spellings of it. ``scopes``
+    were granted, where only the answer to this question tells; None: the token answer's count."""
 
     subject: str
     label: str = ""
     other_subjects: frozenset[str] = frozenset()
+    scopes: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         text = self.subject + self.label

@@ -19,12 +19,13 @@ from connected_accounts.exceptions import (
     ProviderUnavailable,
     ReauthorizationRequired,
 )
-from connected_accounts.models import ConnectedAccount
+from connected_accounts.models import ConnectedAccount, Reason
 from connected_accounts.models.deployment import adopt_database
 from connected_accounts.provider_state import outages, pauses
 from connected_accounts.provider_state.rate_limit import wait_for_slot
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.refresh.attempts import Attempt, claim
+from connected_accounts.refresh.grant_end import end_grant
 from connected_accounts.refresh.interruptions import signals_held
 from connected_accounts.refresh.outcomes import note_provider_failure, refresh_claimed
 from connected_accounts.secret import clears_traceback_locals
@@ -45,10 +46,12 @@ def refresh(account: ConnectedAccount) -> None:
     cannot see what the site's does.
     """
     try:
-        with_row_apart(look(account.pk), renew)
+        with_row_apart(look(account), renew)
     finally:
         with suppress(ConnectedAccount.DoesNotExist):
-            account.refresh_from_db(using=router.db_for_write(ConnectedAccount))
+            same = ConnectedAccount.objects.filter(**account.which())
+            database = router.db_for_write(ConnectedAccount)
+            account.refresh_from_db(using=database, from_queryset=same)
 
 
 def with_row_apart(seen: ConnectedAccount, work: Callable[[ConnectedAccount], T]) -> T:
@@ -63,14 +66,15 @@ def with_row_apart(seen: ConnectedAccount, work: Callable[[ConnectedAccount], T]
         return outside_transaction(lambda: work(_seen_here_too(seen)))
     except ConfigurationError as error:
         if error.code == "unseen_row":
-            look(seen.pk)  # disconnected meanwhile, it says so
+            look(seen)  # disconnected meanwhile, it says so
         raise
 
 
 def _seen_here_too(seen: ConnectedAccount) -> ConnectedAccount:
     """The row on another connection than ``seen`` was read on. It is in the same table, where its
     number is its own; a reconnect meanwhile gives it another ``seal_id`` and counts it up."""
-    row: ConnectedAccount | None = ConnectedAccount.objects.current().filter(pk=seen.pk).first()
+    rows = ConnectedAccount.objects.current().with_originality()
+    row: ConnectedAccount | None = rows.filter(pk=seen.pk).first()
     same = row is not None and row.seal_id == seen.seal_id
     if row is None or not (same or row.generation > seen.generation):
         raise ConfigurationError(
@@ -83,15 +87,19 @@ def _seen_here_too(seen: ConnectedAccount) -> ConnectedAccount:
     return row
 
 
-def look(pk: int) -> ConnectedAccount:
-    """The row as it is now, without its token. Raises ReauthorizationRequired when it is gone or
-    its grant has ended."""
-    account: ConnectedAccount | None = ConnectedAccount.objects.current().filter(pk=pk).first()
-    if account is None:
+def look(account: ConnectedAccount) -> ConnectedAccount:
+    """The row as it is now, without its token. Raises ReauthorizationRequired when it is gone, or
+    another's, or its grant has ended."""
+    rows = ConnectedAccount.objects.current().with_originality()
+    stored: ConnectedAccount | None = rows.filter(pk=account.pk).first()
+    if stored is None or not account.is_same_as(stored):
         raise ReauthorizationRequired("disconnected")
-    if account.needs_reconnect:
-        raise ReauthorizationRequired(account.reason)
-    return account
+    if stored.needs_reconnect:
+        raise ReauthorizationRequired(stored.reason)
+    if not stored.is_original:
+        end_grant(stored, Reason.RESTORED_COPY, at=timezone.now())
+        raise ReauthorizationRequired(Reason.RESTORED_COPY)
+    return stored
 
 
 def renew(before: ConnectedAccount) -> None:
@@ -109,7 +117,7 @@ def renew(before: ConnectedAccount) -> None:
     began = timezone.now()
     paused = pauses.pause_of(before.provider, began)
     ends = time.monotonic() + float(conf.get("HTTP_DEADLINE")) + PATIENCE_FOR_OTHERS
-    while not _is_newer(look(before.pk), before):
+    while not _is_newer(look(before), before):
         if not paused:
             reason = pauses.pause_of(before.provider, began)
             if reason:  # paused while we waited: one request with wrong credentials is enough

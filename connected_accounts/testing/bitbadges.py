@@ -67,7 +67,7 @@ class BitBadgesDialect(Dialect):
         text = "Unauthorized request. Error validating API key."
         return Answer(401, {"errorMessage": text})
 
-    def client_refusal(self, request: RecordedRequest) -> Answer | None:
+    def client_refusal(self, request: RecordedRequest, method: str = "") -> Answer | None:
         if self.is_first and request.basic(form_encoded=False) is not None:
             return self._refusal("client")  # read in the body only, then
         return super().client_refusal(request)
@@ -149,8 +149,8 @@ class BitBadgesDialect(Dialect):
         if grant is None:
             return Answer(200, {"signedIn": False})
         address = OMITTED if self.is_first else grant.subject
-        scopes = [{"scopeName": scope} for scope in grant.scopes]
-        fields = {"signedIn": True, "scopes": scopes, "bitbadgesAddress": address}
+        scopes = [{"scopeName": scope, "scopeId": scope} for scope in grant.scopes]
+        fields = {"signedIn": True, "scopes": scopes, "message": "", "bitbadgesAddress": address}
         return Answer(200, without_omitted(fields))
 
     def bearer_refusal(self) -> Answer:

@@ -130,6 +130,23 @@ _UNEXPECTED: Final = Failure(
     _("The service gave an answer we do not understand"),
     _("Please try again. If it happens again, tell the people who run this site."),
 )
+_REFUSED_REQUEST: Final = Failure(
+    502,
+    _("The service does not take this request"),
+    _(
+        "That is for the people who run this site. Some services take no PKCE, and some demand "
+        "it: the option code_challenge_method of the service says which."
+    ),
+    try_again=False,
+)
+_NOT_VERIFIED: Final = Failure(
+    403,
+    _("The service did not confirm it"),
+    _(
+        "It says itself that a check of your account there did not succeed, so nothing was "
+        "connected. Look there for what is missing, and try again."
+    ),
+)
 _NOT_ACCEPTED: Final = Failure(
     400,
     _("The service does not accept this"),
@@ -149,6 +166,26 @@ _UNUSABLE: Final = Failure(
     ),
     try_again=False,
 )
+_OTHER_SCOPES: Final = {
+    "draft_scopes_only": Failure(
+        502,
+        _("This service speaks an old draft"),
+        _(
+            "It offers only the permissions of the draft of 2019, and none of Open Badges 2.1 or "
+            "3.0, which this site asks for. Its operator has to bring it up to date."
+        ),
+        try_again=False,
+    ),
+    "clr_scopes_only": Failure(
+        502,
+        _("This service gives no badges"),
+        _(
+            "It offers only learner records (CLR), and none of the permissions of Open Badges, "
+            "which this site asks for."
+        ),
+        try_again=False,
+    ),
+}
 _UNUSABLE_FOR: Final = (
     "issuer_not_https",
     "manifest_redirect",
@@ -203,4 +240,10 @@ def failure_for(error: ConnectedAccountsError) -> Failure:
         return _UNAVAILABLE
     if isinstance(error, ClientRejected):
         return _NOT_ACCEPTED if error.code == "credentials" else _REJECTED
+    if error.code == "invalid_request" and getattr(error, "status", None) is None:
+        return _REFUSED_REQUEST  # in the callback, which has no status
+    if error.code == "verification_failed":
+        return _NOT_VERIFIED
+    if error.code in _OTHER_SCOPES:
+        return _OTHER_SCOPES[error.code]
     return _UNUSABLE if error.code in _UNUSABLE_FOR else _UNEXPECTED

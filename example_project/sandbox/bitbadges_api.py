@@ -59,10 +59,11 @@ class StatusView(BitBadgesResource):
             return refused
         bearer = self.find_bearer(request)
         if bearer is None:
-            return JsonResponse({"signedIn": False})
-        scopes = [{"scopeName": name} for name in bearer.scopes]
+            return JsonResponse({"signedIn": False, "message": "Not signed in.", "scopes": []})
+        scopes = [{"scopeName": name, "scopeId": name} for name in bearer.scopes]
         identity = bitbadges_identity(bearer.user)
-        return JsonResponse({"signedIn": True, **identity, "scopes": scopes})
+        said = {"signedIn": True, "message": "Successfully signed in.", "scopes": scopes}
+        return JsonResponse(said | identity)
 
 
 class CompleteClaimView(BitBadgesResource):

@@ -38,7 +38,7 @@ class Dialect:
 
 def scope_id(label: str) -> str:
     """Create Address Lists (the spelling of 2024) -> createAddressLists (that of 2025)."""
-    first, *rest = label.split() or [""]
+    first, *rest = label.replace("-", " ").split() or [""]
     return first[:1].lower() + first[1:] + "".join(word[:1].upper() + word[1:] for word in rest)
 
 
@@ -75,6 +75,20 @@ BITBADGES_LABELS = {
     "Delete Authentication Codes": "Delete your authentication codes",
     "Approve Sign In with BitBadges Requests": "Approve sign-in requests in your name",
     "Report": "Report content in your name",
+    "Reviews": "Write, change and delete reviews in your name",
+    "Update Address Lists": "Change your address lists",
+    "Delete Address Lists": "Delete your address lists",
+    "Read Attestations": "See your attestations",
+    "Create Attestations": "Create attestations in your name",
+    "Update Attestations": "Change your attestations",
+    "Delete Attestations": "Delete your attestations",
+    "Manage Off-Chain Balances": "Manage your off-chain balances",
+    # Of today only (bitbadgespy-sdk 0.1.88).
+    "Manage Applications": "Manage your applications",
+    "Manage Developer Apps": "Manage your developer apps",
+    "Manage Dynamic Stores": "Manage your dynamic stores",
+    "Manage Utility Pages": "Manage your utility pages",
+    "Embedded Wallet": "Sign transactions in your name, without asking you again",
 }
 
 BITBADGES = Dialect(

@@ -139,7 +139,7 @@ def test_a_token_comes_back_from_the_column(accounts: Any) -> None:
     account.token = fresh[0]
     accounts.bulk_update([account], ["token"])
     assert accounts.with_token().get().open_token() == {"access_token": "token-0"}
-    accounts.update(token=fresh[1].reveal())
+    accounts.transition(token=fresh[1].reveal())
     assert accounts.with_token().get().open_token() == {"access_token": "token-1"}
 
 
@@ -208,7 +208,7 @@ def test_a_lease_ends_by_the_databases_own_clock(
         monkeypatch.setattr(timezone, "now", lambda wrong=wrong: wrong)
         assert claim(accounts, [pk], seconds=60) == 1
         assert claim(accounts, [pk]) == 0
-        accounts.update(lease_until=None, lease_holder=None)
+        accounts.transition(lease_until=None, lease_holder=None)
     monkeypatch.undo()
     assert claim(accounts, [pk], seconds=-1) == 1, "a lease that is over"
     assert accounts.due_for_refresh(timezone.now()).count() == 0
@@ -228,7 +228,7 @@ def test_the_time_zone_of_a_connection_does_not_move_a_lease(accounts: Any, data
         assert claim(accounts, [pk], seconds=60) == 1
         connection.close()
         assert claim(accounts, [pk]) == 0, zone
-        accounts.update(lease_until=None, lease_holder=None)
+        accounts.transition(lease_until=None, lease_holder=None)
 
 
 def test_a_worker_that_lost_its_lease_changes_nothing(accounts: Any) -> None:

@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from connected_accounts.database.connections import short_lock_waits
 from connected_accounts.models import ConnectedAccount
+from connected_accounts.refresh import carried_grant, storage
 from connected_accounts.refresh import drain as drain_module
-from connected_accounts.refresh import storage
 from connected_accounts.refresh.drain import drain
 from connected_accounts.services import get_access_token
 from connected_accounts.testing import FakeProvider, connect_account
@@ -135,7 +135,7 @@ def test_an_answer_whose_row_stays_locked_past_the_lease_goes_to_the_broker(
         assert vars(drain("badgr")) == {"refreshed": 11, "failed": 1}
     [(pk, generation, sealed)] = carried
     assert pk == first.pk
-    assert storage.store_sealed(pk, generation, sealed)
+    assert carried_grant.store_sealed(pk, generation, sealed)
     assert badgr._server.by_refresh_token(stored(first)["refresh_token"]) is not None
 
 

@@ -81,9 +81,10 @@ def person(django_user_model: Any, badgr: FakeProvider) -> Callable[[str], Conne
 
     def make(name: str) -> ConnectedAccount:
         user = django_user_model.objects.create(pk=77, username=name)
-        account = connect_account(badgr, user, subject=name)
-        rows = ConnectedAccount.objects.filter(pk=account.pk)
-        rows.update(id=77, expires_at=timezone.now())
+        table = ConnectedAccount._meta.db_table
+        execute(f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), 77, false)")
+        connect_account(badgr, user, subject=name)
+        ConnectedAccount.objects.update(expires_at=timezone.now())
         return ConnectedAccount.objects.get(pk=77)
 
     return make
@@ -131,17 +132,14 @@ def test_a_connection_that_finds_other_tables_is_not_used(
 
 
 def test_an_account_of_the_same_transaction_is_refused_until_its_commit(
-    postgresql: None, person: Any, badgr: FakeProvider
+    postgresql: None, make_account: Any, badgr: FakeProvider
 ) -> None:
-    account = person("ada")
     with transaction.atomic():
-        ConnectedAccount.objects.update(id=78)
-        account = ConnectedAccount.objects.get(pk=78)
+        account = make_account(expires_at=timezone.now())
         with pytest.raises(ConfigurationError) as caught:
             get_access_token(account)
         assert caught.value.code == "unseen_row"
     assert badgr.presentations == {}
-    assert get_access_token(account)
 
 
 # --- Row-level security -------------------------------------------------------------------------

@@ -95,7 +95,7 @@ def test_a_site_under_another_address_is_told_of_it_everywhere(
     with pytest.raises(SystemExit):
         call_command("connections_status", stdout=status)
     for message in checks.run_checks(databases=["default"]):
-        told += [message.msg] if message.id == "connected_accounts.W013" else []
+        told += [message.msg] if message.id == "connected_accounts.W014" else []
     assert "Paused by the people who run this site" in page
     assert "for the people who run this site" in tested
     for text in (staff, status.getvalue(), *told, caplog.text):

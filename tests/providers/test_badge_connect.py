@@ -18,6 +18,7 @@ from connected_accounts.providers.registry import get_provider, problems
 from connected_accounts.services import get_session, refresh, start_authorization
 from connected_accounts.testing import Answer, BadgrBadgeConnect, FakeProvider
 from connected_accounts.testing.conformance import CodeContract, RevocationCases
+from connected_accounts.web.failures import failure_for
 from tests.providers.harness import CLIENT_ID, CLIENT_SECRET, REDIRECT_URI
 
 HOST = "badges.example.org"
@@ -105,6 +106,28 @@ class TestBadgeConnect(CodeContract, RevocationCases):
         assert not AuthorizationRequest.objects.exists()
 
     # Who it is.
+
+    @pytest.mark.parametrize(
+        ("offered", "code"),
+        [
+            ("https://purl.imsglobal.org/spec/obc/v1p0/oauth2scope/assertion.readonly", "draft"),
+            ("https://purl.imsglobal.org/spec/clr/v1p0/scope/clr.readonly", "clr"),
+        ],
+    )
+    def test_a_host_of_other_scopes_is_answered_with_what_is_missing(
+        self, user: Any, offered: str, code: str
+    ):
+        with FakeProvider(self.alias, inputs=self.inputs) as fake:
+            manifest = self.recorded("manifest_v2p1").json
+            manifest["badgeConnectAPI"][0]["scopesOffered"] = [offered]
+            fake.script("discovery", Answer(200, manifest))
+
+            error = self.raised_by(lambda: self.begun(user))
+
+        assert (type(error), error.code) == (UnexpectedResponse, f"{code}_scopes_only")
+        title = str(failure_for(error).title)
+        assert title != str(failure_for(UnexpectedResponse("no_manifest")).title)
+        assert not AuthorizationRequest.objects.exists()
 
     def test_open_badges_3_has_a_bare_profile(self, fake: FakeProvider):
         identity = self.identity_from(fake, self.recorded("identity_v3p0"))
@@ -207,6 +230,35 @@ def badges(settings: Any) -> Any:
         settings.CONNECTED_ACCOUNTS = {"PROVIDERS": {"badges": entry}}
 
     return configure
+
+
+@pytest.mark.parametrize(
+    ("site", "options", "static", "elsewhere"),
+    [
+        ("https://site.example", {}, "/static/", []),
+        ("https://site.example", {}, "https://cdn.example/static/", ["logo_uri"]),
+        ("https://site.example:8443", {"tos_uri": "https://site.example/t"}, "/s/", ["tos_uri"]),
+        ("https://site.example", {"logo_uri": "https://SITE.example/l.svg"}, "https://c.x/", []),
+        ("", {"tos_uri": "https://other.example/t"}, "https://cdn.example/", []),
+        (["https://site.example"], {"tos_uri": "https://other.example/t"}, "/s/", []),
+    ],
+)
+def test_an_address_on_another_host_or_port_is_told_beforehand(
+    badges: Any,
+    settings: Any,
+    site: Any,
+    options: dict[str, Any],
+    static: str,
+    elsewhere: list[str],
+):
+    badges(**options)
+    settings.STATIC_URL = static
+    settings.CONNECTED_ACCOUNTS = {**settings.CONNECTED_ACCOUNTS, "REDIRECT_BASE_URL": site}
+
+    told = [problem for problem in problems() if problem.id == "W009"]
+
+    assert len(told) == len(elsewhere)
+    assert all(name in problem.message for name, problem in zip(elsewhere, told, strict=True))
 
 
 @pytest.mark.parametrize(

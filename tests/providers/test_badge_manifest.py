@@ -108,6 +108,42 @@ def test_an_address_without_a_scheme_is_https(settings: Any) -> None:
     assert found["token_endpoint"] == f"{EXAMPLE}/connect/token"
 
 
+@pytest.mark.parametrize(
+    ("servers", "token", "api"),
+    [
+        (None, "/token", f"{EXAMPLE}/ims/ob/v3p0"),
+        ([], "/token", f"{EXAMPLE}/ims/ob/v3p0"),
+        ([{"url": "/"}], "/token", f"{EXAMPLE}/ims/ob/v3p0"),
+        ([{"url": f"{EXAMPLE}/api/ob3/"}], "/token", f"{EXAMPLE}/api/ob3"),
+        (
+            [{"url": "/api/ob3"}, {"url": "https://elsewhere.example"}],
+            "/token",
+            f"{EXAMPLE}/api/ob3",
+        ),
+        (
+            [{"url": "https://{where}/ob3", "variables": {"where": {"default": EXAMPLE[8:]}}}],
+            "/token",
+            f"{EXAMPLE}/ob3",
+        ),
+        ([{"url": f"{EXAMPLE}/x/api"}], "../token", f"{EXAMPLE}/x/api"),
+        (["no"], "/token", f"{EXAMPLE}/ims/ob/v3p0"),
+    ],
+)
+def test_relative_addresses_are_joined_to_the_first_server(
+    servers: Any, token: str, api: str
+) -> None:
+    from connected_accounts.oauth2.badge_manifest import READERS
+
+    document = recorded("badge_connect", "discovery_v3p0").json
+    flow = document["components"]["securitySchemes"]["OAuth2ACG"]["flows"]["authorizationCode"]
+    flow["tokenUrl"] = token
+    if servers is not None:
+        document["servers"] = servers
+    found = READERS["v3p0"](document, EXAMPLE)
+    assert found["token_endpoint"] == f"{EXAMPLE}/token"
+    assert (found["api_base_url"], found["userinfo_endpoint"]) == (api, f"{api}/profile")
+
+
 def discovery_of(name: str) -> Any:
     from connected_accounts.oauth2.badge_manifest import READERS
 
@@ -139,7 +175,18 @@ def test_badgr_moves_it_and_writes_a_slash_twice(
     found = told(host)
     assert found["authorization_endpoint"] == f"{host.url}/auth/oauth2/authorize"
     assert found["api_base_url"] == f"{host.url}/bcv1"
-    assert found["revocation_endpoint"] == ""
+    # It names none. What it says of itself is badgr-server's, and there it is.
+    assert found["revocation_endpoint"] == f"{host.url}/o/revoke_token/"
+
+
+def test_only_badgr_is_taken_to_have_a_revocation_endpoint_that_it_does_not_name() -> None:
+    from connected_accounts.oauth2.badge_manifest import READERS
+
+    document = recorded("badge_connect", "manifest_badgr").json
+    [entry] = document["badgeConnectAPI"]
+    for changed in ({"version": "v2p1"}, {"tokenUrl": f"{EXAMPLE}/connect/token"}):
+        document["badgeConnectAPI"] = [entry | changed]
+        assert READERS["v2p1"](document, EXAMPLE)["revocation_endpoint"] == ""
 
 
 @pytest.mark.parametrize(

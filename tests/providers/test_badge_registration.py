@@ -239,7 +239,8 @@ def test_what_the_host_does_not_offer_is_remembered_as_wanted_so_that_nobody_goe
     flow = Flow(user, scopes=[wanted])
     assert wanted not in query_of(flow.url)["scope"].split()
     account = flow.finish(fake)
-    assert wanted in account.scopes_requested
+    assert wanted in account.scopes_wanted
+    assert wanted not in account.scopes_requested  # it was never sent
     assert wanted not in account.scopes_granted
 
     @connection_required("badges", scopes=[wanted])

@@ -14,7 +14,7 @@ from connected_accounts.exceptions import (
 )
 from connected_accounts.models import ConnectedAccount, Outcome
 from connected_accounts.oauth2.state import new_secret
-from connected_accounts.providers.registry import get_provider
+from connected_accounts.providers.registry import get_provider, problems
 from connected_accounts.services import refresh, start_authorization
 from connected_accounts.testing import Answer, FakeProvider, Timeout
 from connected_accounts.testing.conformance import CodeContract, RevocationCases
@@ -141,6 +141,38 @@ class TestBadgr(CodeContract, RevocationCases):
         self.refused_refresh(account, fake, Answer(429, {"expires": 10**400}))
 
         self.assert_is_tried_again(account, may_be_spent=False)
+
+    @pytest.mark.parametrize(
+        ("scopes", "sent"),
+        [
+            (["r:backpack"], "r:profile r:backpack"),
+            ([], "r:profile"),
+            (["rw:profile", "rw:issuer"], "rw:profile rw:issuer"),
+            (["rw:issuer", "r:profile"], "rw:issuer r:profile"),
+        ],
+    )
+    def test_the_profile_is_always_asked_for(self, user: Any, scopes: list[str], sent: str):
+        self.configure(SCOPES=scopes)
+        url = start_authorization(
+            user=user, provider="badgr", redirect_uri=REDIRECT_URI, browser_secret=new_secret()
+        )
+        assert parse_qs(urlsplit(url).query)["scope"] == [sent]
+
+    @pytest.mark.parametrize(
+        ("scopes", "options", "strange"),
+        [
+            (["r:backpack", "rw:issuer"], {}, ""),
+            (["r:badges"], {}, "r:badges"),
+            (["r:issuer"], {}, ""),
+            (["r:issuer"], {"api_base": "https://api.example.org"}, "r:issuer"),
+        ],
+    )
+    def test_a_scope_at_which_badgr_would_keep_the_person_is_told_by_the_checks(
+        self, scopes: list[str], options: dict[str, str], strange: str
+    ):
+        self.configure(SCOPES=scopes, options=options)
+        found = [problem for problem in problems() if problem.id == "W008"]
+        assert [strange in problem.message for problem in found] == [True] * bool(strange)
 
     def test_scopes_may_come_as_a_list(self, user: Any, fake: FakeProvider):
         account = self.connect(user, fake, "token_scope_list")

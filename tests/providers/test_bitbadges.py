@@ -12,13 +12,15 @@ from connected_accounts.exceptions import (
     ReauthorizationRequired,
     UnexpectedResponse,
 )
-from connected_accounts.models import ConnectedAccount, Outcome, Status
+from connected_accounts.models import ConnectedAccount, Outcome, Revocation, Status
 from connected_accounts.oauth2.state import new_secret
 from connected_accounts.oauth2.token import read_token_response
+from connected_accounts.providers.bitbadges import LABELS, SCOPES
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.services import refresh, start_authorization
 from connected_accounts.testing import Answer, FakeProvider
 from connected_accounts.testing.conformance import CodeContract, RevocationCases
+from connected_accounts.web.failures import failure_for
 from tests.providers.harness import API_KEY, CLIENT_ID, CLIENT_SECRET, REDIRECT_URI, assert_hidden
 
 ADDRESS = "bb1qexample0000000000000000000000000000ada"
@@ -184,7 +186,7 @@ class TestBitBadges(BitBadgesContract):
         ("moment", "life"),
         [(1000, None), ("1000", None), (-5, None), (10**400, None), ("soon", None), ([], None)],
     )
-    def test_a_moment_that_cannot_be_is_no_crash(self, moment: Any, life: int | None):
+    def test_a_moment_that_cannot_be_is_not_believed(self, moment: Any, life: int | None):
         token = self.read(access_token="canary-access-1", access_token_expires_at=moment)
 
         assert token.expires_in == life
@@ -212,6 +214,78 @@ class TestBitBadges(BitBadgesContract):
         error = self.raised_by(finish)
 
         assert (type(error), error.code) == (UnexpectedResponse, "status_401")
+
+    def test_an_answer_that_says_itself_that_it_did_not_succeed_is_refused_and_revoked(
+        self, user: Any, fake: FakeProvider
+    ):
+        finish = self.begin(user, fake)
+        failed = {"success": False, "errorMessage": "You do not own the badge."}
+        fake.script("token", self.recorded("token_success", verificationResponse=failed))
+
+        error = self.raised_by(finish)
+
+        assert (type(error), error.code) == (UnexpectedResponse, "verification_failed")
+        assert failure_for(error).status == 403
+        assert not ConnectedAccount.objects.exists()
+        assert Revocation.objects.get().outcome == Outcome.PENDING
+
+    @pytest.mark.parametrize("said", [None, {}, {"success": True}, {"success": None}, "x"])
+    def test_what_says_nothing_of_a_failure_is_none(self, user: Any, fake: FakeProvider, said: Any):
+        finish = self.begin(user, fake)
+        fake.script("token", self.recorded("token_success", verificationResponse=said))
+
+        assert finish().subject == ADDRESS
+
+    def test_a_refresh_keeps_the_new_pair_whatever_it_says_of_the_check(
+        self, account: ConnectedAccount, fake: FakeProvider
+    ):
+        failed = {"success": False}
+        fake.script("token", self.recorded("token_refreshed", verificationResponse=failed))
+
+        refresh(account)
+
+        stored = ConnectedAccount.objects.get(pk=account.pk).open_token()
+        assert stored["access_token"] == "canary-access-2"
+
+    def test_what_the_person_chose_is_read_where_nothing_was_asked_for(
+        self, user: Any, client: Any
+    ):
+        self.configure(SCOPES=[])
+        chosen = ["readProfile", "embeddedWallet"]
+        listed = [{"scopeName": name, "scopeId": name, "options": {}} for name in chosen]
+        with FakeProvider("bitbadges") as fake:
+            finish = self.begin(user, fake)
+            fake.script("identity", Answer(200, {"signedIn": True, "scopes": listed}))
+
+            account = finish()
+
+            [asked] = fake.sent_to("identity")
+        assert (asked.method, asked.json) == ("POST", {})
+        assert (account.scopes_requested, account.scopes_granted) == ([], chosen)
+        client.force_login(user)
+        page = client.get("/connections/").content.decode()
+        assert "ATTENTION: sign transactions for you" in page
+        assert "not granted" not in page
+
+    @pytest.mark.parametrize("status", [Answer(500), Answer(200, {"scopes": 5}), Answer(401)])
+    def test_a_status_that_does_not_tell_ends_no_connection(self, user: Any, status: Answer):
+        self.configure(SCOPES=[])
+        with FakeProvider("bitbadges") as fake:
+            finish = self.begin(user, fake)
+            fake.script("identity", status)
+
+            assert finish().scopes_granted == []
+
+    def test_where_scopes_were_asked_for_the_status_is_not(self, user: Any, fake: FakeProvider):
+        self.begin(user, fake)()
+
+        assert fake.sent_to("identity") == []
+
+    def test_every_scope_has_words(self):
+        described = get_provider("bitbadges").scope_descriptions
+        assert (len(SCOPES), len(LABELS)) == (18, 19)
+        assert all(described[name] for name in (*SCOPES, *LABELS))
+        assert "Full Access" not in described  # which the server refused
 
     @pytest.mark.parametrize(
         ("addresses", "subject"),

@@ -43,7 +43,7 @@ HOSTS = [
         "badgeconnect-badgr",
         {},
         [f"{OB2}profile.readonly", f"{OB2}assertion.readonly"],
-        "unsupported",
+        "revoked",
     ),
     (
         "badgeconnect3",

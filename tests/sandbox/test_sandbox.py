@@ -40,7 +40,7 @@ def test_a_token_of_one_provider_is_nothing_to_the_other(sandbox: Sandbox) -> No
     bitbadges = Person(sandbox).connect_bitbadges()
     assert sandbox.badgr_self(bitbadges["access_token"]).status_code == 401
     status = sandbox.bitbadges("auth/status", {}, badgr["access_token"])
-    assert status.json() == {"signedIn": False}
+    assert status.json() == {"signedIn": False, "message": "Not signed in.", "scopes": []}
     assert sandbox.badgr_refresh(bitbadges["refresh_token"]).status_code == 400
     assert sandbox.bitbadges_refresh(bitbadges["refresh_token"]).status_code == 200
 

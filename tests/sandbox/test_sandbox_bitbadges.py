@@ -47,12 +47,18 @@ def test_bitbadges_from_login_to_revocation(sandbox: Sandbox) -> None:
         "address": token["address"],
         "chain": token["chain"],
         "bitbadgesAddress": token["bitbadgesAddress"],
-        "scopes": [{"scopeName": "readProfile"}, {"scopeName": "completeClaims"}],
+        "message": "Successfully signed in.",
+        "scopes": [
+            {"scopeName": name, "scopeId": name} for name in ("readProfile", "completeClaims")
+        ],
     }
     renewed = sandbox.bitbadges_refresh(token["refresh_token"]).json()
     assert renewed["bitbadgesAddress"] == token["bitbadgesAddress"]
     dead = sandbox.bitbadges("auth/status", {}, token["access_token"])
-    assert (dead.status_code, dead.json()) == (200, {"signedIn": False})
+    assert (dead.status_code, dead.json()) == (
+        200,
+        {"signedIn": False, "message": "Not signed in.", "scopes": []},
+    )
 
     by_refresh_token = sandbox.bitbadges("siwbb/token/revoke", {"token": renewed["refresh_token"]})
     assert by_refresh_token.status_code == 500
@@ -88,7 +94,7 @@ def test_bitbadges_of_may_2024_speaks_camel_case_and_labels(sandbox: Sandbox) ->
     assert reused.status_code == 400
     assert reused.json() == {"error": "Invalid refresh token"}
     status = sandbox.bitbadges("auth/status", {}, renewed["accessToken"]).json()
-    assert status == {"signedIn": False}
+    assert status == {"signedIn": False, "message": "Not signed in.", "scopes": []}
     gone = sandbox.bitbadges("oauth/token/revoke", {"token": renewed["accessToken"]})
     assert gone.status_code == 500
 
@@ -194,7 +200,11 @@ def test_the_api_key_is_demanded_when_asked_for(strict_sandbox: Sandbox) -> None
         answer = requests.post(f"{strict_sandbox.api}/{path}", json={}, timeout=5)
         assert answer.status_code == 401
         assert answer.json() == {"errorMessage": "Unauthorized request. Error validating API key."}
-    assert strict_sandbox.bitbadges("auth/status", {}).json() == {"signedIn": False}
+    assert strict_sandbox.bitbadges("auth/status", {}).json() == {
+        "signedIn": False,
+        "message": "Not signed in.",
+        "scopes": [],
+    }
 
 
 def test_tokens_die_of_age(strict_sandbox: Sandbox) -> None:
@@ -202,7 +212,7 @@ def test_tokens_die_of_age(strict_sandbox: Sandbox) -> None:
     assert wait_for(
         lambda: (
             strict_sandbox.bitbadges("auth/status", {}, token["access_token"]).json()
-            == {"signedIn": False}
+            == {"signedIn": False, "message": "Not signed in.", "scopes": []}
         )
     )
     assert wait_for(lambda: strict_sandbox.state("bitbadges")["alive_grants"] == 0)

@@ -78,6 +78,7 @@ ADMIN_PAGES = {
 ADMIN_ACTIONS = {
     "connectedaccount.refresh_now": "change_connectedaccount",
     "connectedaccount.disconnect_and_revoke": "delete_connectedaccount",
+    "connectedaccount.give_to_another_owner": "change_connectedaccount",
 }
 
 
