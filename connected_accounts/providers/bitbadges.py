@@ -94,7 +94,7 @@ class BitBadges(Provider):
     name = "BitBadges"
     default_scopes = ("readProfile",)
     scope_separator = ","  # the first dialect's labels contain spaces
-    scope_descriptions: Mapping[str, Any] = SCOPES | LABELS
+    scope_descriptions: Mapping[str, Any] = {**SCOPES, **LABELS}
     token_request_format = "json"
     # "Only needed if redirected", the documentation says; it shows it on refresh, so it is sent.
     refresh_request_fields = ("redirect_uri",)
@@ -180,10 +180,11 @@ class BitBadges(Provider):
             address = token.raw.get(key)
             if isinstance(address, str) and address:
                 others = frozenset(_addresses(token.raw))
-                # Where no scope was asked for the person chose, and the token answer of today does
-                # not tell what.
-                chosen = session is not None and not token.scope
-                scopes = self._chosen_scopes(session) if chosen else None
+                scopes = None
+                if session is not None and not token.scope:
+                    # No scope was asked for, so the person chose; the token answer of today does
+                    # not tell what.
+                    scopes = self._chosen_scopes(session)
                 return Identity(address, address, others, scopes)
         raise UnexpectedResponse("no_identity")
 
