@@ -16,7 +16,7 @@ from connected_accounts.sealing import SealedTextField
 
 
 def display_name(label: str, inputs: Any) -> str:
-    """Who the account is at the provider, and which host, account or server a person chose there,
+    """The name of the account at the provider, and the host, account or server a person chose there,
     unless the label says that already. ``inputs`` are what was entered before connecting."""
     chosen = inputs.values() if isinstance(inputs, dict) else ()
     places = [text for text in chosen if isinstance(text, str) and text not in label]

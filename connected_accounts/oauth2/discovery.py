@@ -65,7 +65,7 @@ def cached_document(
 
 
 def known_document(key: str) -> Mapping[str, Any]:
-    """What ``cached_document`` would return without fetching; empty where it would fetch."""
+    """Return what ``cached_document`` would return without fetching; empty where it would fetch."""
     found = _cache.get(key)
     return {} if found is None or found[0] <= time.monotonic() else found[1]
 

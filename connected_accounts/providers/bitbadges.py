@@ -189,7 +189,7 @@ class BitBadges(Provider):
         raise UnexpectedResponse("no_identity")
 
     def _chosen_scopes(self, session: "ProviderSession") -> tuple[str, ...] | None:
-        """What the person allowed, by ``auth/status``; None where that does not answer."""
+        """The scopes that the person allowed, by ``auth/status``; None where that does not answer."""
         try:
             status = session.fetch("POST", self.endpoints().userinfo_endpoint, json={})
         except ProviderError:
