@@ -97,12 +97,12 @@ $(VENV)/demo.stamp: pyproject.toml | $(VENV)/bin/pip
 	$(install)
 	@touch $@
 
-$(VENV)/test.stamp: extras = demo,test,movers
+$(VENV)/test.stamp: extras = demo,test,movers,histories
 $(VENV)/test.stamp: pyproject.toml | $(VENV)/bin/pip
 	$(install)
 	@touch $@ $(VENV)/demo.stamp
 
-$(VENV)/dev.stamp: extras = demo,test,movers,dev
+$(VENV)/dev.stamp: extras = demo,test,movers,histories,dev
 $(VENV)/dev.stamp: pyproject.toml | $(VENV)/bin/pip
 	$(install)
 	@touch $@ $(VENV)/demo.stamp $(VENV)/test.stamp

@@ -138,7 +138,7 @@ def claiming(size: int) -> float:
         took = (time.perf_counter() - began) * 1000
         good = due and len(attempts) == 64 and all(one.account.lease_holder for one in attempts)
         expect(good, f"{size} rows: {len(attempts)} claimed")
-        ConnectedAccount.objects.filter(pk__in=[one.account.pk for one in attempts]).update(
+        ConnectedAccount.objects.filter(pk__in=[one.account.pk for one in attempts]).transition(
             lease_holder=None, lease_until=None, attempt_started_at=None
         )
     return took

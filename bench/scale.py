@@ -90,7 +90,7 @@ def measure(rounds: int) -> dict[str, float]:
             times["claim"].append(ended - found)
         pks = [attempt.account.pk for attempt in attempts]
         later = now + timedelta(days=1)
-        ConnectedAccount.objects.filter(pk__in=pks).update(
+        ConnectedAccount.objects.filter(pk__in=pks).transition(
             refresh_at=later, attempt_started_at=None, **LEASE_RELEASED
         )
     return {name: round(median(values) * 1000, 3) for name, values in times.items()}

@@ -16,6 +16,7 @@ from django.utils.module_loading import import_string
 
 from connected_accounts import conf
 from connected_accounts.conf import Problem
+from connected_accounts.database.functions import digest
 from connected_accounts.exceptions import InvalidState
 
 __all__ = ["Owner", "owner_for"]
@@ -27,11 +28,24 @@ CONNECT_THE_SITE: Final = "connected_accounts.add_connectedaccount"  # the permi
 MAX_KEY: Final = 128
 # In lower case: some databases take "team:A" and "team:a" for the same.
 _KEY = re.compile(r"(?!user:)[a-z][a-z0-9_]*:[a-z0-9._-]+", re.ASCII)
+_PLAIN = re.compile(r"[a-z0-9._-]{1,64}", re.ASCII)
 
 
 def owner_key(user: Any) -> str:
     """The text that stands for an owner in unique constraints, where a NULL would not collide."""
-    return SITE_OWNER if user is None else f"user:{user.pk}"
+    return SITE_OWNER if user is None else owner_key_of(user.pk)
+
+
+def owner_key_of(pk: Any) -> str:
+    """The same by a user's primary key. Two keys are equal only byte by byte: what a database might
+    take for another text, as "A" for "a", or would have to cut off, is told by its digest."""
+    text = str(pk)
+    return f"user:{text}" if _PLAIN.fullmatch(text) else f"user:~{digest(text)}"
+
+
+def is_owner_key(text: str) -> bool:
+    """Whether a text can be the key of an owner that is neither a user nor the site."""
+    return _KEY.fullmatch(text) is not None and len(text) <= MAX_KEY
 
 
 @dataclass(frozen=True)
@@ -132,7 +146,7 @@ def _shared_with(user: Any) -> dict[str, Owner]:
 def _refuse_malformed(owner: Any, known: dict[str, Owner]) -> None:
     if not isinstance(owner, Owner) or not isinstance(owner.key, str):
         raise TypeError("OWNERS must give objects of the class Owner")
-    if not _KEY.fullmatch(owner.key) or len(owner.key) > MAX_KEY or owner.key in known:
+    if not is_owner_key(owner.key) or owner.key in known:
         raise ValueError("the key of an owner is malformed, or given twice")
     if {type(owner.may_use), type(owner.may_connect), type(owner.may_disconnect)} != {bool}:
         raise TypeError("what an owner may is True or False")

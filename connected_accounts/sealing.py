@@ -90,6 +90,14 @@ def seal(plaintext: str, *, purpose: str, bound_to: object) -> Sealed:
 def unseal(sealed: Secret | None, *, purpose: str, bound_to: object) -> str:
     """Decrypt a sealed value. Raises Undecryptable; the reason is in its ``code``:
     ``empty``, ``not_sealed``, ``key_missing``, ``tampered`` or ``foreign``."""
+    row, plaintext = _unseal(sealed, purpose)
+    if row != str(bound_to):
+        raise Undecryptable("foreign")
+    return plaintext
+
+
+def _unseal(sealed: Secret | None, purpose: str) -> tuple[str, str]:
+    """The row that a text is sealed for, and the text."""
     if sealed is None:
         raise Undecryptable("empty")
     document = _decrypt(sealed)
@@ -97,9 +105,9 @@ def unseal(sealed: Secret | None, *, purpose: str, bound_to: object) -> str:
         sealed_for, row, plaintext = json.loads(document)
     except (ValueError, TypeError):
         raise Undecryptable("tampered") from None
-    if (sealed_for, row) != (purpose, str(bound_to)):
+    if sealed_for != purpose:
         raise Undecryptable("foreign")
-    return str(plaintext)
+    return str(row), str(plaintext)
 
 
 def reseal(sealed: Secret) -> Sealed:
@@ -145,7 +153,18 @@ def _decrypt(sealed: Secret) -> bytes:
 
 def open_document(token: Secret | None, seal_id: uuid.UUID) -> dict[str, Any]:
     """Open a sealed token document. Raises Undecryptable."""
-    document = json.loads(unseal(token, purpose=TOKEN_PURPOSE, bound_to=seal_id))
+    return _token_document(unseal(token, purpose=TOKEN_PURPOSE, bound_to=seal_id))
+
+
+def open_any_document(token: Secret | None) -> tuple[str, dict[str, Any]]:
+    """Open a sealed token document that comes from outside the database: whose seal it has, and it.
+    The caller must know what to think of that seal. Raises Undecryptable."""
+    seal_id, plaintext = _unseal(token, TOKEN_PURPOSE)
+    return seal_id, _token_document(plaintext)
+
+
+def _token_document(plaintext: str) -> dict[str, Any]:
+    document = json.loads(plaintext)
     if not isinstance(document, dict) or not isinstance(document.get("access_token"), str):
         raise Undecryptable("not_a_token")
     return document

@@ -25,6 +25,7 @@ class SecurityEvent(StrEnum):
     SITE_CONFIRMED = "site_confirmed"
     ENDPOINTS_CONFIRMED = "endpoints_confirmed"
     IMPORTED = "imported"
+    MOVED = "moved"
 
 
 _LEVELS: Final = {

@@ -17,7 +17,12 @@ from django.utils import timezone
 from kombu.utils.compat import detect_environment
 
 from connected_accounts import conf
-from connected_accounts.exceptions import ConfigurationError, ConnectedAccountsError
+from connected_accounts.exceptions import (
+    ConfigurationError,
+    ConnectedAccountsError,
+    ProviderUnavailable,
+    Undecryptable,
+)
 
 __all__ = [
     "drain_refreshes",
@@ -201,7 +206,7 @@ def purge() -> None:
 def store_refresh(self: Any, account_id: int, generation: int, sealed: str) -> None:
     """Store a sealed grant that could not be stored when it came; tried again until it can."""
     from connected_accounts.database.transactions import DATABASE_UNAVAILABLE
-    from connected_accounts.refresh.storage import store_sealed
+    from connected_accounts.refresh.carried_grant import store_sealed
 
     try:
         store_sealed(account_id, generation, sealed)
@@ -210,6 +215,10 @@ def store_refresh(self: Any, account_id: int, generation: int, sealed: str) -> N
             raise  # a retry would be at once, and for ever
         # Seconds, far below any broker's visibility timeout.
         raise self.retry(countdown=15) from None
+    except (ProviderUnavailable, Undecryptable) as error:
+        logger.warning("carried grant waits: account=%s code=%s", account_id, error.code)
+        if not self.request.is_eager:
+            raise self.retry(countdown=15) from None
 
 
 def carry_grant(account_id: int, generation: int, sealed: str) -> None:

@@ -312,6 +312,24 @@ def make_account(db: None, now: datetime) -> Callable[..., Any]:
     return make
 
 
+@pytest.fixture
+def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], None]:
+    """``meanwhile(happens)``: between the provider's next answer to a refresh and its storing."""
+    from connected_accounts.refresh import outcomes
+
+    settle = outcomes.settle
+
+    def plan(happens: Callable[[], Any]) -> None:
+        def happen_and_settle(attempt: Any, outcome: Any) -> Any:
+            monkeypatch.setattr(outcomes, "settle", settle)
+            happens()
+            return settle(attempt, outcome)
+
+        monkeypatch.setattr(outcomes, "settle", happen_and_settle)
+
+    return plan
+
+
 # --- People, browsers and fake providers ---------------------------------------------------------
 
 

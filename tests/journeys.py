@@ -44,7 +44,7 @@ def connect(
 
 
 def set_row(account: ConnectedAccount, **values: Any) -> None:
-    ConnectedAccount.objects.filter(pk=account.pk).update(**values)
+    ConnectedAccount.objects.filter(pk=account.pk).transition(**values)
     account.refresh_from_db()
 
 

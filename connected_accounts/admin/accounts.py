@@ -49,7 +49,7 @@ class ConnectedAccountAdmin(ReadOnlyAdmin):
     search_fields = ("label__istartswith", "subject__startswith")
     search_help_text = _("The beginning of a label, subject, user name or e-mail address.")
     ordering = ("-pk",)
-    actions = ("refresh_now", "disconnect_and_revoke")
+    actions = ("refresh_now", "give_to_another_owner", "disconnect_and_revoke")
     change_list_template = "admin/connected_accounts/connectedaccount/change_list.html"
     fieldsets: ClassVar[Any] = (
         (None, {"fields": ("provider", "owner", "display_name", "subject", "connected_at")}),
@@ -198,6 +198,32 @@ class ConnectedAccountAdmin(ReadOnlyAdmin):
             )
             % {"count": len(accounts)},
         )
+        return None
+
+    @admin.action(description=_("Give to another owner"), permissions=["refresh"])
+    def give_to_another_owner(
+        self, request: HttpRequest, queryset: QuerySet[ConnectedAccount]
+    ) -> HttpResponse | None:
+        from connected_accounts.admin import actions
+
+        explanation = _(
+            "These accounts, with what they may do at the services, will belong to somebody else: "
+            "write their user name, or the key of a team, such as team:7."
+        )
+        context = self._context(request, _("Give to another owner")) | {
+            "explanation": explanation,
+            "owner_label": _("New owner"),
+        }
+        if page := actions.ask_first(request, context, queryset, "give_to_another_owner"):
+            return page
+        moved, refusal = actions.give_away(request, queryset, request.POST.get("new_owner", ""))
+        if refusal:
+            self.message_user(request, refusal, messages.ERROR)
+        if moved:
+            words = ngettext(
+                "%(count)d account was given away.", "%(count)d accounts were given away.", moved
+            )
+            self.message_user(request, words % {"count": moved}, messages.SUCCESS)
         return None
 
     @admin.action(description=_("Disconnect and revoke"), permissions=["delete"])

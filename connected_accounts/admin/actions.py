@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from django.contrib import messages
 from django.contrib.admin import helpers
+from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
@@ -11,7 +12,9 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
+from connected_accounts.exceptions import ConnectedAccountsError
 from connected_accounts.models import ConnectedAccount
+from connected_accounts.owners import is_owner_key
 from connected_accounts.web import browser
 
 CONFIRM: Final = "admin/connected_accounts/connectedaccount/confirm.html"
@@ -37,6 +40,31 @@ def ask_first(
         "across": request.POST.get("select_across", "0"),
     }
     return TemplateResponse(request, CONFIRM, context)
+
+
+def give_away(
+    request: HttpRequest, accounts: QuerySet[ConnectedAccount], name: str
+) -> tuple[int, str]:
+    """Give each account to the user of that name, or the owner of that key. Returns how many were,
+    and why the next was not."""
+    from connected_accounts.operations.ownership import move_to_owner
+
+    name = name.strip()
+    user = get_user_model()._base_manager.filter(**{get_user_model().USERNAME_FIELD: name}).first()
+    if user is None and not is_owner_key(name):
+        return 0, _("There is no user of this name, and it is not the key of a team.")
+    moved = 0
+    for account in accounts:
+        try:
+            move_to_owner(account, user or name, by=request.user)
+        except ConnectedAccountsError as error:
+            if error.code == "already_connected":
+                return moved, _("%(account)s: its new owner has this account already.") % {
+                    "account": account
+                }
+            return moved, _("%(account)s is gone.") % {"account": account}
+        moved += 1
+    return moved, ""
 
 
 def try_account(request: HttpRequest, context: dict[str, Any], pk: str) -> HttpResponse:

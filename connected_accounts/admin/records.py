@@ -48,7 +48,7 @@ class RevocationAdmin(ReadOnlyAdmin):
         "last_error",
         "created_at",
     )
-    list_filter = (ProviderFilter, "outcome")
+    list_filter = (ProviderFilter, "outcome", "cause")
     search_fields = ("label__istartswith", "subject__startswith", "owner_key__exact")
     ordering = ("-pk",)
     fields = (
@@ -56,6 +56,7 @@ class RevocationAdmin(ReadOnlyAdmin):
         "display_name",
         "subject",
         "owner_key",
+        "cause",
         "outcome",
         "attempts",
         "last_error",

@@ -83,13 +83,15 @@ def _open(intent: Intent, place: Mapping[str, str], now: datetime) -> str:
     provider = intent.provider.bound(inputs=intent.entered)
     endpoints = provider.endpoints()
     provider = _with_first_client(provider, endpoints, place["redirect_uri"])
-    offered = offered_scopes(provider, intent.scopes)  # raises before anything is stored
+    # A default that the server turns out not to know was never wanted.
+    unknown = set(intent.provider.scopes) - set(provider.scopes)
+    wanted = [scope for scope in intent.scopes if scope not in unknown]
+    offered = offered_scopes(provider, wanted)  # raises before anything is stored
     own_database_once(provider.alias)
     nonce = state.new_secret()
     verifier = pkce.new_code_verifier() if provider.code_challenge_method else ""
     # OpenID Connect Core 3.1.2.1
-    wants_id_token = "openid" in intent.scopes and endpoints.issuer
-    oidc_nonce = state.new_secret() if wants_id_token else ""
+    oidc_nonce = state.new_secret() if "openid" in offered else ""
     columns = {
         **place,
         **_secret_columns(nonce, verifier, oidc_nonce),
@@ -98,7 +100,7 @@ def _open(intent: Intent, place: Mapping[str, str], now: datetime) -> str:
         "provider": provider.alias,
         "client_id": provider.client.client_id,
         "endpoint_fingerprint": endpoints.authorization_fingerprint(),
-        "scopes": intent.scopes,
+        "scopes": wanted,
         "scopes_requested": offered,
         "inputs": intent.entered,
         "account": None if intent.account is None else intent.account.pk,
@@ -174,7 +176,8 @@ def _authorization_url(
     **offered: str,
 ) -> str:
     """The address of the request, with the parameters in ``asked`` that are not empty."""
-    params = {str(k): str(v) for k, v in provider.authorization_params.items()}
+    besides = provider.request_params(offered["scope"].split(provider.scope_separator))
+    params = {str(k): str(v) for k, v in besides.items()}
     if account is not None:
         account_name = account.label or account.subject
         params |= {

@@ -10,6 +10,8 @@ from typing import Any
 from django.db import connections, models, router, transaction
 
 Row = tuple[Mapping[str, Any], Mapping[str, Any]]
+# Another model, the field by which its row is found, and its fields that equal those of ours.
+Counterpart = tuple[type[models.Model], str, Mapping[str, str]]
 
 
 class _Table:
@@ -33,6 +35,18 @@ class _Table:
         (found,), pk = other.columns([name]), other.quote(str(other.model._meta.pk.column))
         return f"(SELECT {found} FROM {other.name} WHERE {pk} = {self.name}.{column})"  # noqa: S608
 
+    def agrees(self, counterpart: Counterpart) -> str:
+        """Whether no row of the counterpart says otherwise."""
+        model, by, equal = counterpart
+        other = _Table(model, self.using)
+        pairs = [(by, by), *equal.items()]
+        found, *same = [
+            f"{other.name}.{other.columns([theirs])[0]} = {self.name}.{self.columns([ours])[0]}"
+            for theirs, ours in pairs
+        ]
+        differs = f"NOT COALESCE({' AND '.join(same)}, FALSE)"
+        return f"NOT EXISTS (SELECT 1 FROM {other.name} WHERE {found} AND {differs})"  # noqa: S608
+
     def equals(self, names: Iterable[str]) -> list[str]:
         return [f"{column} = %s" for column in self.columns(names)]
 
@@ -42,7 +56,8 @@ class _Table:
 
 def update_all(model: type[models.Model], rows: Sequence[Row]) -> bool:
     """Update each row that meets its conditions, all in one transaction and one round trip; return
-    whether all did, else nothing is changed. (``bulk_update`` knows no conditions.)
+    whether all did, else nothing is changed, nor by a transaction around it. (``bulk_update`` knows
+    no conditions.)
 
     A row is its new values and its conditions, by field name, each equal to a plain value; the
     same names in every row.
@@ -51,7 +66,8 @@ def update_all(model: type[models.Model], rows: Sequence[Row]) -> bool:
     sets, where = (table.equals(names) for names in rows[0])
     statement = f"UPDATE {table.name} SET {', '.join(sets)} WHERE {' AND '.join(where)}"  # noqa: S608
     parameters = [[*table.stored(values), *table.stored(held)] for values, held in rows]
-    with transaction.atomic(using=table.using), table.connection.cursor() as cursor:
+    whole = transaction.atomic(using=table.using, savepoint=False)
+    with whole, table.connection.cursor() as cursor:
         cursor.executemany(statement, parameters)
         if cursor.rowcount == len(rows):
             return True
@@ -83,13 +99,15 @@ def read_one(
     names: Sequence[str],
     *,
     true_unless: Mapping[str, str] | None = None,
+    agreeing: Mapping[str, Counterpart] | None = None,
 ) -> Any:
     """The row with this key, with these fields loaded; None where there is none.
 
     ``true_unless`` names attributes that are true unless a column of a related row says otherwise:
-    ``{"owner_is_active": "user__is_active"}``.
+    ``{"owner_is_active": "user__is_active"}``; ``agreeing`` those that are true unless the row of a
+    counterpart differs.
     """
-    found = read_all(model, {"id": pk}, names, true_unless or {})
+    found = read_all(model, {"id": pk}, names, true_unless or {}, agreeing or {})
     return found[0] if found else None
 
 
@@ -98,6 +116,7 @@ def read_all(
     conditions: Mapping[str, Any],
     names: Sequence[str] = (),
     true_unless: Mapping[str, str] | None = None,
+    agreeing: Mapping[str, Counterpart] | None = None,
     *,
     using: str | None = None,
 ) -> list[Any]:
@@ -108,6 +127,8 @@ def read_all(
     read = table.columns(["id", *names] if names else every)
     for attribute, path in (true_unless or {}).items():
         read.append(f"COALESCE({table.related(path)}, TRUE) AS {table.quote(attribute)}")
+    for attribute, counterpart in (agreeing or {}).items():
+        read.append(f"{table.agrees(counterpart)} AS {table.quote(attribute)}")
     columns = ", ".join(read)
     where = " AND ".join(table.equals(conditions))
     key = table.quote("id")

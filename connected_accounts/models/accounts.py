@@ -1,21 +1,23 @@
 """The connected account, alone and many at a time, and every transition of it.
 
 The ``mark_…`` methods are the only writers of ``status``; each is one conditional UPDATE that says
-whether it won.
+whether it won. Where it brings a new grant or ends one, the ledger follows in the same transaction.
 """
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Final, Self, cast
 
+from django.apps import apps
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.exceptions import FieldDoesNotExist
-from django.db import IntegrityError, models, router
+from django.db import IntegrityError, models, router, transaction
 from django.db.models import F
 from django.db.models.functions import Coalesce
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from connected_accounts import security
@@ -24,10 +26,15 @@ from connected_accounts.database.inserts import insert_in_step
 from connected_accounts.database.statements import update_all, update_one
 from connected_accounts.exceptions import Undecryptable
 from connected_accounts.models.choices import Reason, Status
+from connected_accounts.models.guards import WHOSE_AT, GuardedModel, GuardedQuerySet
 from connected_accounts.models.history import Event, Kind, Revocation, display_name
 from connected_accounts.models.lease import AFTER_SUCCESS, LEASE_IS_FREE, LEASE_RELEASED
+from connected_accounts.models.ledger import LedgerEntry, contradicts
 from connected_accounts.owners import owner_key, owners_of
 from connected_accounts.sealing import SealedTextField, open_document
+
+_WHICH: Final = ("owner_key", *WHOSE_AT)
+_OF_THE_GRANT: Final = ("seal_id", "client_id", "endpoint_fingerprint", "inputs", "generation")
 
 
 def owner_state() -> dict[str, str]:
@@ -39,14 +46,43 @@ def owner_state() -> dict[str, str]:
     return {"owner_is_active": "user__is_active"}
 
 
-class ConnectedAccountQuerySet(models.QuerySet["ConnectedAccount"]):
+class ConnectedAccountQuerySet(GuardedQuerySet["ConnectedAccount"]):
     is_queued_for_revocation = False  # what it deletes has its Revocation already
+
+    def move_to(self, key: str, user_pk: Any, *, by: str = "", **values: Any) -> int:
+        """Give the accounts to another owner, with the credentials of their own that they were made
+        with; ``user_pk`` is None for an owner who is no user. Return how many they are.
+
+        Raises IntegrityError where the owner has the same account of a provider already.
+        """
+        using = self._write_database()
+        moved = list(self.using(using).exclude(owner_key=key))
+        try:
+            with transaction.atomic(using=using):
+                count = self.transition(owner_key=key, user=user_pk, **values)
+                ProviderClient = apps.get_model("connected_accounts", "ProviderClient")
+                ProviderClient.objects.using(using).copy_to_owner(moved, key)
+                Event.record_moves(moved, key, by=by, using=using)
+        except IntegrityError as error:
+            raise IntegrityError(
+                "Nothing was moved: the new owner is unknown, or has an account of the same person "
+                "at the same provider already. Disconnect one of the two first."
+            ) from error
+        return count
+
+    move_to.alters_data = True  # type: ignore[attr-defined]
 
     def for_user(self, user: Any) -> Self:
         """The accounts of one user; of the site itself for None; nobody's for an anonymous one."""
         if user is not None and user.pk is None:
             return self.none()
-        return self.filter(owner_key=owner_key(user))
+        return self._of([owner_key(user)], user)
+
+    def _of(self, keys: list[str], user: Any) -> Self:
+        """The accounts of these owners. A row in which SQL has written another user is nobody's."""
+        user_pk = None if user is None else user.pk
+        whose = models.Q(user__isnull=True) | models.Q(user_id=user_pk)
+        return self.filter(whose, owner_key__in=keys)
 
     def for_owner(self, key: str) -> Self:
         """The accounts of one owner, by its key, such as ``team:7``; whoever asks."""
@@ -55,12 +91,12 @@ class ConnectedAccountQuerySet(models.QuerySet["ConnectedAccount"]):
     def visible_to(self, user: Any) -> Self:
         """A user's own accounts, and those of the owners that the site's ``OWNERS`` names for it.
         To see one is not to be allowed anything with it: see ``usable_by``."""
-        return self.filter(owner_key__in=list(owners_of(user)))
+        return self._of(list(owners_of(user)), user)
 
     def usable_by(self, user: Any) -> Self:
         """The visible accounts whose tokens the user may have used."""
         usable = [owner.key for owner in owners_of(user).values() if owner.may_use]
-        return self.filter(owner_key__in=usable)
+        return self._of(usable, user)
 
     def at(self, provider: str) -> Self:
         return self.filter(provider=provider)
@@ -82,34 +118,54 @@ class ConnectedAccountQuerySet(models.QuerySet["ConnectedAccount"]):
         """Load the sealed token too, which lists and cascades leave in the database."""
         return self.defer(None)
 
+    def with_originality(self) -> Self:
+        """``is_original`` is read too: whether a row is what the ledger knows for the present."""
+        return self.annotate(is_original=~contradicts())
+
     def with_owner_state(self) -> Self:
         """``owner_is_active`` is read too; an account of the site's own counts as active."""
         known = {n: Coalesce(path, models.Value(True)) for n, path in owner_state().items()}
         return self.annotate(**known)
 
-    def claim(self, pks: Iterable[int], *, holder: uuid.UUID, seconds: float, now: datetime) -> int:
+    def claim(self, pks: Sequence[int], *, holder: uuid.UUID, seconds: float, now: datetime) -> int:
         """Take the lease of those that are active and free; return how many were taken.
 
         ``attempt_started_at`` keeps the start of an earlier attempt whose answer is unknown: a
         value older than ``now`` after the claim means that the token may have been spent already.
         Lease times are the database's clock, so that workers' clocks may differ.
         """
-        return (
-            self.active()
-            .filter(LEASE_IS_FREE, pk__in=list(pks))
-            .update(
+        free = self.active().filter(~contradicts(), LEASE_IS_FREE, pk__in=pks)
+        with transaction.atomic(using=router.db_for_write(self.model), savepoint=False):
+            taken = free.transition(
                 lease_holder=holder,
                 lease_until=DatabaseNow() + timedelta(seconds=seconds),
                 generation=F("generation") + 1,
+                revision=F("revision") + 1,
                 attempt_started_at=Coalesce(
                     "attempt_started_at", models.Value(now, models.DateTimeField())
                 ),
             )
-        )
+            if not taken:
+                return 0
+            mine = self.current().filter(pk__in=pks, lease_holder=holder)
+            if LedgerEntry.objects.follow(mine, pks) == taken:
+                return taken
+            return taken - mine._adopt()
+
+    def _adopt(self) -> int:
+        """Enter in the ledger what was stored without our knowledge, by SQL or a fixture, and was
+        just claimed. Of several with one seal the first is the original; the lease of the others is
+        given back, and their number returned."""
+        LedgerEntry.objects.register_all(self, router.db_for_write(self.model))
+        return self.copies().transition(**LEASE_RELEASED)
+
+    def copies(self) -> Self:
+        """Those that the ledger knows for copies of other rows, or for what is past."""
+        return self.filter(contradicts())
 
     def mark_unresolved(self, *, since: datetime) -> int:
         """Note that the refresh token of each may have been spent; return how many they are."""
-        self.filter(attempt_started_at__isnull=True).update(attempt_started_at=since)
+        self.filter(attempt_started_at__isnull=True).transition(attempt_started_at=since)
         return self.count()
 
     def mark_connected(
@@ -118,8 +174,8 @@ class ConnectedAccountQuerySet(models.QuerySet["ConnectedAccount"]):
         """Create the account of an owner, or put a new grant into it; return it and whether it is
         new. The new generation makes a refresh in flight come too late."""
         values = {
-            **values,
             **AFTER_SUCCESS,
+            **values,
             "subject": subject,
             "status": Status.ACTIVE,
             "refreshed_at": None,
@@ -127,7 +183,7 @@ class ConnectedAccountQuerySet(models.QuerySet["ConnectedAccount"]):
         one = {"owner_key": owner, "provider": provider, "subject_digest": digest(subject)}
         same = self.filter(**one)
         if update_one(self.model, values, one, increment="generation"):
-            return same.current().get(), False
+            return self._replaced(same), False
         create = partial(self.create, user=user, owner_key=owner, provider=provider, **values)
         try:
             return insert_in_step(self.model, create), True
@@ -135,7 +191,12 @@ class ConnectedAccountQuerySet(models.QuerySet["ConnectedAccount"]):
             # Another tab of the same person was faster; at REPEATABLE READ its row is not seen.
             if not update_one(self.model, values, one, increment="generation"):
                 raise
-        return same.current().get(), False
+        return self._replaced(same), False
+
+    def _replaced(self, same: Self) -> "ConnectedAccount":
+        row = same.current().get()
+        LedgerEntry.objects.replace(row)
+        return row
 
     def mark_imported(self, rows: "Sequence[ConnectedAccount]") -> "list[ConnectedAccount]":
         """Store accounts that another package had; return those that were. One that is there by now
@@ -161,26 +222,37 @@ class ConnectedAccountQuerySet(models.QuerySet["ConnectedAccount"]):
         """``mark_refreshed`` for several accounts in one transaction: all of them, or none where
         one is no longer ours. The same columns for each."""
         rows = [
-            ({"status": Status.ACTIVE, **AFTER_SUCCESS, **values}, row) for row, values in grants
+            (
+                {"status": Status.ACTIVE, **AFTER_SUCCESS, **values, "revision": row.revision + 1},
+                row,
+            )
+            for row, values in grants
         ]
-        won = update_all(self.model, [(values, row.fence()) for values, row in rows])
-        for values, row in rows if won else ():
+        using = router.db_for_write(self.model)
+        with transaction.atomic(using=using):
+            if not update_all(self.model, [(values, row.fence()) for values, row in rows]):
+                return False
+            if not LedgerEntry.objects.advance([row for _, row in rows]):
+                transaction.set_rollback(True, using=using)
+                return False
+        for values, row in rows:
             row.take_over(values)
-        return won
+        return True
 
     def mark_endpoints_confirmed(self, before: str, after: str, *, now: datetime) -> int:
         """Let tokens go to other hosts, as an operator confirmed. Accounts that had ended for it
         are due again."""
         known = self.filter(endpoint_fingerprint=before)
-        ended = known.filter(reason=Reason.ENDPOINTS_CHANGED).update(
-            endpoint_fingerprint=after,
-            status=Status.ACTIVE,
-            reason="",
-            last_error="",
-            failure_count=0,
-            refresh_at=now,
-        )
-        return ended + known.active().update(endpoint_fingerprint=after)
+        renewed = {
+            "endpoint_fingerprint": after,
+            "status": Status.ACTIVE,
+            "reason": "",
+            "last_error": "",
+            "failure_count": 0,
+            "refresh_at": now,
+        }
+        ended = known.filter(reason=Reason.ENDPOINTS_CHANGED).transition(**renewed)
+        return ended + known.active().transition(endpoint_fingerprint=after)
 
 
 if TYPE_CHECKING:
@@ -199,7 +271,7 @@ class TokenlessManager(_FromQuerySet):
         return cast("ConnectedAccountQuerySet", super().get_queryset()).defer("token")
 
 
-class ConnectedAccount(models.Model):
+class ConnectedAccount(GuardedModel):
     """One person's (or a team's, or the site's) grant at one provider, with its sealed tokens."""
 
     user = models.ForeignKey(
@@ -228,6 +300,8 @@ class ConnectedAccount(models.Model):
     expires_at = models.DateTimeField(_("expires at"), null=True, blank=True)
     refresh_token_expires_at = models.DateTimeField(null=True, blank=True)
     refresh_at = models.DateTimeField(_("next refresh"), null=True, blank=True)
+    # False: there is nothing to refresh with; it ends with its access token.
+    is_renewable = models.BooleanField(_("can be renewed"), default=True)
     refreshed_at = models.DateTimeField(_("last refreshed"), null=True, blank=True)
     connected_at = models.DateTimeField(_("connected at"))
     failure_count = models.PositiveIntegerField(_("failures in a row"), default=0)
@@ -240,6 +314,8 @@ class ConnectedAccount(models.Model):
     inputs = models.JSONField(default=dict, editable=False)
 
     generation = models.PositiveBigIntegerField(default=0, editable=False)
+    # Goes up with each claim, each stored grant and each end: see the ledger.
+    revision = models.PositiveBigIntegerField(default=0, editable=False)
     lease_holder = models.UUIDField(null=True, editable=False)
     lease_until = models.DateTimeField(null=True, editable=False)
     attempt_started_at = models.DateTimeField(null=True, editable=False)
@@ -248,6 +324,8 @@ class ConnectedAccount(models.Model):
 
     # Read by ``with_owner_state()``.
     owner_is_active: bool = True
+    # Read where a token is about to be used. False: the row is a copy, or was put back.
+    is_original: bool = True
     # Set when the account is deleted: what is owed to the provider.
     revocation: Revocation | None = None
     # Set before it is deleted: by whom, where that is not its owner.
@@ -265,6 +343,8 @@ class ConnectedAccount(models.Model):
         )
         indexes = (
             models.Index(fields=["provider", "refresh_at"], name="connected_accounts_due"),
+            # Who else has the same account of the provider.
+            models.Index(fields=["provider", "subject_digest"], name="connected_accounts_subject"),
             # For the figures of connections_status and the admin, counted in the index alone.
             models.Index(
                 fields=["provider", "status", "failure_count"], name="connected_accounts_health"
@@ -274,10 +354,11 @@ class ConnectedAccount(models.Model):
     def __str__(self) -> str:
         return f"{self.provider}: {self.display_name}"
 
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        self.owner_key = self.owner_key or owner_key(self.user if self.user_id else None)
-        self.subject_digest = digest(self.subject)
-        super().save(*args, **kwargs)
+    def _mark_copy(self, using: str) -> None:
+        """End a row that was just inserted: its grant is another row's, or has ended."""
+        reason, now = Reason.RESTORED_COPY, timezone.now()
+        if self.mark_reconnect_required(reason, using=using):
+            Event.record(Kind.RECONNECT_REQUIRED, self, at=now, detail=reason.value, using=using)
 
     @property
     def display_name(self) -> str:
@@ -303,6 +384,15 @@ class ConnectedAccount(models.Model):
     def needs_reconnect(self) -> bool:
         return self.status == Status.RECONNECT_REQUIRED
 
+    def which(self) -> dict[str, Any]:
+        """Conditions that tell the same owner's same account from another to which its key was
+        given since, as far as they are loaded."""
+        return {"pk": self.pk} | {n: self.__dict__[n] for n in _WHICH if n in self.__dict__}
+
+    def is_same_as(self, row: "ConnectedAccount | None") -> bool:
+        """Whether ``row``, which was read by this one's key, is the same account."""
+        return row is not None and all(getattr(row, n) == v for n, v in self.which().items())
+
     # Transitions.
 
     def fence(self) -> dict[str, Any]:
@@ -313,10 +403,19 @@ class ConnectedAccount(models.Model):
         """Set on the instance what was just stored."""
         for name, value in values.items():
             setattr(self, name, value)
+        self._remember()
 
-    def mark_refreshed(self, **values: Any) -> bool:
-        """Store a refreshed grant and release the lease. False: the row is no longer ours."""
-        return self._transition(status=Status.ACTIVE, **AFTER_SUCCESS, **values)
+    def mark_refreshed(self, *, put_back: bool = False, **values: Any) -> bool:
+        """Store a refreshed grant and release the lease. False: the row is no longer ours.
+
+        ``put_back``: over whatever the row holds now, which somebody put back to an earlier state
+        while we asked. False then: the ledger says that the grant has gone on, or ended, since.
+        """
+        values |= {"status": Status.ACTIVE, **AFTER_SUCCESS}
+        if put_back:
+            values = {name: getattr(self, name) for name in _OF_THE_GRANT} | values
+        fence = {"id": self.pk} if put_back else self.fence()
+        return self._advance(values, fence, known=True)
 
     def mark_failed(
         self, error: str, *, retry_at: datetime | None, attempt_started_at: datetime | None
@@ -330,19 +429,25 @@ class ConnectedAccount(models.Model):
             attempt_started_at=attempt_started_at,
         )
 
-    def mark_reconnect_required(self, reason: Reason) -> bool:
+    def mark_reconnect_required(self, reason: Reason, *, using: str | None = None) -> bool:
         """End the grant: the person must connect again. Never retried."""
-        return self._transition(
-            status=Status.RECONNECT_REQUIRED,
-            reason=reason,
-            last_error=reason.value,
-            refresh_at=None,
-            attempt_started_at=None,
-        )
+        values = {
+            "status": Status.RECONNECT_REQUIRED,
+            "reason": reason,
+            "last_error": reason.value,
+            "refresh_at": None,
+            "attempt_started_at": None,
+        }
+        if reason == Reason.RESTORED_COPY:  # the ledger knows better what is the present
+            return self._transition(using=using, **values)
+        return self._advance(values, self.fence(), known=False)
 
     def mark_not_renewable(self) -> bool:
-        """Note that there is nothing to refresh with; the access token is good to its end."""
-        return self._transition(refresh_at=None, attempt_started_at=None)
+        """Note that there is nothing to refresh with; the access token is good to its end, and the
+        account is looked at then."""
+        return self._transition(
+            refresh_at=self.expires_at, is_renewable=False, attempt_started_at=None
+        )
 
     def release(self, *, attempt_started_at: datetime | None, **values: Any) -> bool:
         """Give the lease back without an attempt having been made."""
@@ -352,14 +457,29 @@ class ConnectedAccount(models.Model):
         """Note, once, that the token does not open. The status stays: a key that comes back heals
         the row."""
         rows = ConnectedAccount.objects.filter(pk=self.pk).exclude(last_error="undecryptable")
-        if not rows.update(last_error="undecryptable"):
+        if not rows.transition(last_error="undecryptable"):
             return False
         Event.record(Kind.UNDECRYPTABLE, self, at=at, detail=code)
         return True
 
-    def _transition(self, **values: Any) -> bool:
+    def _transition(self, using: str | None = None, **values: Any) -> bool:
         values |= LEASE_RELEASED
-        won = bool(ConnectedAccount.objects.filter(**self.fence()).update(**values) == 1)
+        rows = ConnectedAccount.objects.using(using).filter(**self.fence())
+        won = rows.transition(**values) == 1
         if won:
             self.take_over(values)
         return won
+
+    def _advance(self, values: dict[str, Any], fence: dict[str, Any], *, known: bool) -> bool:
+        """A transition that makes what the row held its past. ``known``: only where the ledger has
+        that for the present."""
+        values |= {**LEASE_RELEASED, "revision": self.revision + 1}
+        using = router.db_for_write(ConnectedAccount)
+        with transaction.atomic(using=using):
+            if ConnectedAccount.objects.filter(**fence).transition(**values) != 1:
+                return False
+            if not LedgerEntry.objects.advance_one(self) and known:
+                transaction.set_rollback(True, using=using)
+                return False
+        self.take_over(values)
+        return True

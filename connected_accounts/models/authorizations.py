@@ -1,6 +1,7 @@
 """Started authorizations, and what is stored for each provider alias: its state and its clients."""
 
 import uuid
+from collections.abc import Iterable
 from typing import Self
 
 from django.conf import settings
@@ -73,6 +74,18 @@ class ProviderClientQuerySet(models.QuerySet["ProviderClient"]):
     def entered(self) -> Self:
         """The clients that an admin entered for the site."""
         return self.filter(owner_key=SITE_OWNER, host="", metadata={})
+
+    def copy_to_owner(self, accounts: Iterable[ConnectedAccount], key: str) -> None:
+        """Let the owner ``key`` have the credentials of their own that these accounts were made
+        with: no account is renewed with another person's."""
+        made_with = {(row.provider, row.client_id, row.owner_key) for row in accounts}
+        for provider, client_id, before in made_with:
+            same = self.filter(provider=provider, client_id=client_id)
+            if before == SITE_OWNER or same.filter(owner_key=key).exists():
+                continue
+            for row in same.filter(owner_key=before):
+                row.pk, row.owner_key, row._state.adding = None, key, True
+                row.save(force_insert=True, using=self.db)
 
     def in_use(self, provider: str, *, host: str = "") -> Self:
         """The site's own at one host that may serve new connections, newest first."""

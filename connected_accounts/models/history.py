@@ -3,20 +3,22 @@
 Both keep copies of what they are about, because the account and even its owner may be gone.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Protocol, Self
 
 from django.db import models
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from connected_accounts import security
-from connected_accounts.database.inserts import insert_apart
+from connected_accounts.database.inserts import insert_all_apart, insert_apart
 from connected_accounts.database.statements import insert_one
 from connected_accounts.sealing import SealedTextField
 
 
 def display_name(label: str, inputs: Any) -> str:
-    """The name of the account at the provider, and the host, account or server a person chose there,
+    """The account at the provider, and which host, account or server a person chose there,
     unless the label says that already. ``inputs`` are what was entered before connecting."""
     chosen = inputs.values() if isinstance(inputs, dict) else ()
     places = [text for text in chosen if isinstance(text, str) and text not in label]
@@ -34,9 +36,19 @@ class About(Protocol):
     def display_name(self) -> str: ...
 
 
-class Outcome(models.TextChoices):
-    """The fate of a revocation."""
+class Cause(models.TextChoices):
+    """Why a grant is to be withdrawn."""
 
+    DISCONNECTED = "disconnected", _("the account was disconnected")
+    REPLACED = "replaced", _("a newer grant took its place")
+    UNUSED = "unused", _("no account was made with it")
+
+
+class Outcome(models.TextChoices):
+    """The fate of a revocation. ``HELD``: it waits until its account is disconnected, since at
+    some providers all grants of a person are one."""
+
+    HELD = "held", _("is kept until the account is disconnected")
     PENDING = "pending", _("is being withdrawn")
     REVOKED = "revoked", _("withdrawn")
     ALREADY_GONE = "already_gone", _("was gone already")
@@ -68,6 +80,11 @@ class Revocation(models.Model):
     created_at = models.DateTimeField(_("created at"))
     attempts = models.PositiveIntegerField(_("attempts"), default=0)
     next_attempt_at = models.DateTimeField(_("next attempt"), null=True)
+    cause = models.CharField(
+        _("cause"), max_length=32, choices=Cause.choices, default=Cause.DISCONNECTED
+    )
+    # While it is HELD: the account, by its key, at whose disconnect it is to be withdrawn.
+    held_for = models.BigIntegerField(null=True, db_index=True, editable=False)
     outcome = models.CharField(
         _("outcome"), max_length=32, choices=Outcome.choices, default=Outcome.PENDING
     )
@@ -104,9 +121,10 @@ class Kind(models.TextChoices):
     CLIENT_REGISTERED = "client_registered", _("registered as a client")
     CLIENT_REJECTED = "client_rejected", _("the site's credentials were rejected")
     DISCONNECTED = "disconnected", _("disconnected")
-    REVOKED = "revoked", _("permission withdrawn at the service")
+    REVOKED = "revoked", _("asked the service to withdraw the permission")
     GIVEN_UP = "given_up", _("permission could not be withdrawn")
     REFUSED = "refused", _("an authorization was refused")
+    MOVED = "moved", _("given to another owner")
 
 
 class Event(models.Model):
@@ -167,6 +185,19 @@ class Event(models.Model):
         }
         told = f"event kind={kind} provider={values['provider']}"
         insert_apart(cls, lambda: insert_one(cls, values, using=using), told, using=using)
+
+    @staticmethod
+    def record_moves(
+        rows: Sequence[About], key: str, *, by: str = "", using: str | None = None
+    ) -> None:
+        """Write that accounts were given to the owner ``key``: once for them, once for whose they
+        were. ``by`` is the key of who did it, where that is neither."""
+        now = timezone.now()
+        events = [Event.about(Kind.MOVED, row, at=now, detail=by) for row in rows]
+        theirs = [Event.about(Kind.MOVED, row, at=now, detail=by) for row in rows]
+        for event in theirs:
+            event.owner_key = key
+        insert_all_apart(events + theirs, "events kind=moved", using=using)
 
 
 def record_undecryptable(

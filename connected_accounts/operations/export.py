@@ -24,7 +24,7 @@ PARTS: Final[dict[str, type[models.Model]]] = {
     "provider_clients": ProviderClient,
 }
 # Events whose ``detail`` is the key of who did it, where that is not the owner.
-DONE_BY_SOMEBODY: Final = (Kind.CONNECTED, Kind.RECONNECTED, Kind.DISCONNECTED)
+DONE_BY_SOMEBODY: Final = (Kind.CONNECTED, Kind.RECONNECTED, Kind.DISCONNECTED, Kind.MOVED)
 # Says nothing about the person: digests, and what workers agree on.
 INTERNAL: Final = frozenset(
     {
@@ -37,6 +37,7 @@ INTERNAL: Final = frozenset(
         "nonce_digest",
         "oidc_nonce",
         "owner_key",
+        "revision",
         "seal_id",
         "subject_digest",
         "user",

@@ -14,7 +14,7 @@ def purge_old(now: datetime, keep: timedelta) -> int:
     """Delete expired authorization requests, events and finished revocations older than ``keep``,
     and people's own credentials that nothing needs any more, in small batches. Returns how many
     rows went."""
-    finished = Revocation.objects.exclude(outcome=Outcome.PENDING)
+    finished = Revocation.objects.exclude(outcome__in=(Outcome.PENDING, Outcome.HELD))
     return (
         _delete(AuthorizationRequest.objects.filter(expires_at__lt=now - REQUESTS_KEPT))
         + _delete(Event.objects.filter(at__lt=now - keep))

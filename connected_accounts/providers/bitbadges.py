@@ -99,9 +99,10 @@ class BitBadges(Provider):
     # "Only needed if redirected", the documentation says; it shows it on refresh, so it is sent.
     refresh_request_fields = ("redirect_uri",)
     revocation_request_format = "json"
-    revocation_auth_method = "none"
+    revocation_auth_method = "bare"
     # The server finds a grant by its access token only; revoking that ends both.
     revoke_token_type_hint = "access_token"
+    revokes_whole_authorization = True  # so its documentation says
     already_revoked_text = "could not find"
     identity_source = "token_response"
     status_method = "POST"
@@ -180,16 +181,14 @@ class BitBadges(Provider):
             address = token.raw.get(key)
             if isinstance(address, str) and address:
                 others = frozenset(_addresses(token.raw))
-                scopes = None
-                if session is not None and not token.scope:
-                    # No scope was asked for, so the person chose; the token answer of today does
-                    # not tell what.
-                    scopes = self._chosen_scopes(session)
+                # Where no scope was asked for the person chose, and the token answer of today does
+                # not tell what.
+                scopes = None if session is None or token.scope else self._chosen_scopes(session)
                 return Identity(address, address, others, scopes)
         raise UnexpectedResponse("no_identity")
 
     def _chosen_scopes(self, session: "ProviderSession") -> tuple[str, ...] | None:
-        """The scopes that the person allowed, by ``auth/status``; None where that does not answer."""
+        """The scopes that the person allowed, by ``auth/status``; None where it does not answer."""
         try:
             status = session.fetch("POST", self.endpoints().userinfo_endpoint, json={})
         except ProviderError:

@@ -35,6 +35,7 @@ from connected_accounts.provider_state.rate_limit import PATIENCE, is_throttled,
 from connected_accounts.providers.base import Provider
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.refresh.attempts import Attempt, RefreshResult, ask, claim, prepare
+from connected_accounts.refresh.grant_end import end_copies
 from connected_accounts.refresh.interruptions import signals_held, to_the_end
 from connected_accounts.refresh.outcomes import note_provider_failure, settle, settle_together
 from connected_accounts.tokens.throttle import Lane, named_wait
@@ -230,7 +231,10 @@ class _Drain:
             # Another drain's rows, and those that the site has locked, are passed over.
             rows = due.select_for_update(skip_locked=True) if skips_locked else due
             pks = self.choose(rows, wanted)
-            return claim(pks, self.provider, now=self.moment) if pks else []
+            attempts = claim(pks, self.provider, now=self.moment) if pks else []
+        if len(attempts) < len(pks):
+            end_copies(pks)  # which stay due, and are not to be claimed
+        return attempts
 
     def choose(self, due: Any, wanted: int) -> list[int]:
         """The oldest due; of those that failed before, no more than half of what may be in flight,

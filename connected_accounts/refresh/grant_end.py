@@ -1,5 +1,6 @@
 """Ending a grant, and finding out whether one that cannot be renewed is still alive."""
 
+from collections.abc import Collection
 from datetime import datetime
 
 from django.utils import timezone
@@ -8,7 +9,7 @@ from connected_accounts import security, signals
 from connected_accounts.exceptions import ConnectedAccountsError, ProviderError
 from connected_accounts.models import ConnectedAccount, Event, Kind, Reason
 from connected_accounts.oauth2.token import read_token_response
-from connected_accounts.providers.registry import get_provider
+from connected_accounts.providers.registry import get_provider, known_provider
 from connected_accounts.security import SecurityEvent
 from connected_accounts.tokens.identity import identify
 
@@ -37,7 +38,10 @@ def end_if_dead(account: ConnectedAccount) -> None:
 
 def end_grant(account: ConnectedAccount, reason: Reason, *, at: datetime) -> bool:
     """Mark that the person must connect again, and tell of it, once. False: the row is no longer
-    as it was read, and nothing was done."""
+    as it was read, and nothing was done. ``account.reason`` is the reason then: where another
+    connection of the same account is newer and goes on, it took this one's place."""
+    if reason is Reason.REVOKED and _has_newer_elsewhere(account):
+        reason = Reason.REPLACED
     if not account.mark_reconnect_required(reason):
         return False
     Event.record(Kind.RECONNECT_REQUIRED, account, at=at, detail=reason)
@@ -50,3 +54,22 @@ def end_grant(account: ConnectedAccount, reason: Reason, *, at: datetime) -> boo
     )
     signals.reconnect_required.send_robust(ConnectedAccount, account=account, reason=reason.value)
     return True
+
+
+def end_copies(pks: Collection[int]) -> None:
+    """End those of these accounts that the ledger knows for copies, or for what is past: nothing of
+    what they hold may be sent."""
+    for row in ConnectedAccount.objects.current().active().copies().filter(pk__in=pks):
+        end_grant(row, Reason.RESTORED_COPY, at=timezone.now())
+
+
+def _has_newer_elsewhere(account: ConnectedAccount) -> bool:
+    """Whether another owner connected the same account of the provider after this one last worked:
+    some servers keep one grant for a person and client."""
+    provider = known_provider(account.provider)
+    if provider is not None and provider.identity_source == "none":
+        return False  # nobody knows whose is whose
+    worked = max(filter(None, (account.connected_at, account.refreshed_at)))
+    others = ConnectedAccount.objects.current().active().at(account.provider)
+    same = others.filter(subject_digest=account.subject_digest, connected_at__gt=worked)
+    return bool(same.exclude(owner_key=account.owner_key).exists())

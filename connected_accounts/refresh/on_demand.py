@@ -18,11 +18,12 @@ from connected_accounts.exceptions import (
     ProviderUnavailable,
     ReauthorizationRequired,
 )
-from connected_accounts.models import ConnectedAccount
+from connected_accounts.models import ConnectedAccount, Reason
 from connected_accounts.provider_state import outages, pauses, rate_limit
 from connected_accounts.provider_state.rate_limit import wait_for_slot
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.refresh.attempts import Attempt, claim
+from connected_accounts.refresh.grant_end import end_grant
 from connected_accounts.refresh.interruptions import signals_held
 from connected_accounts.refresh.outcomes import note_provider_failure, refresh_claimed
 from connected_accounts.secret import clears_traceback_locals
@@ -40,21 +41,27 @@ def refresh(account: ConnectedAccount) -> None:
     or Undecryptable.
     """
     try:
-        outside_transaction(lambda: renew(look(account.pk)))
+        outside_transaction(lambda: renew(look(account)))
     finally:
         with suppress(ConnectedAccount.DoesNotExist):
-            account.refresh_from_db(using=router.db_for_write(ConnectedAccount))
+            same = ConnectedAccount.objects.filter(**account.which())
+            database = router.db_for_write(ConnectedAccount)
+            account.refresh_from_db(using=database, from_queryset=same)
 
 
-def look(pk: int) -> ConnectedAccount:
-    """The row as it is now, without its token. Raises ReauthorizationRequired when it is gone or
-    its grant has ended."""
-    account: ConnectedAccount | None = ConnectedAccount.objects.current().filter(pk=pk).first()
-    if account is None:
+def look(account: ConnectedAccount) -> ConnectedAccount:
+    """The row as it is now, without its token. Raises ReauthorizationRequired when it is gone, or
+    another's, or its grant has ended."""
+    rows = ConnectedAccount.objects.current().with_originality()
+    stored: ConnectedAccount | None = rows.filter(pk=account.pk).first()
+    if stored is None or not account.is_same_as(stored):
         raise ReauthorizationRequired("disconnected")
-    if account.needs_reconnect:
-        raise ReauthorizationRequired(account.reason)
-    return account
+    if stored.needs_reconnect:
+        raise ReauthorizationRequired(stored.reason)
+    if not stored.is_original:
+        end_grant(stored, Reason.RESTORED_COPY, at=timezone.now())
+        raise ReauthorizationRequired(Reason.RESTORED_COPY)
+    return stored
 
 
 def renew(before: ConnectedAccount) -> None:
@@ -72,7 +79,7 @@ def renew(before: ConnectedAccount) -> None:
     began = timezone.now()
     paused = pauses.pause_of(before.provider, began)
     ends = time.monotonic() + float(conf.get("HTTP_DEADLINE")) + PATIENCE_FOR_OTHERS
-    while not _is_newer(look(before.pk), before):
+    while not _is_newer(look(before), before):
         if not paused:
             reason = pauses.pause_of(before.provider, began)
             if reason:  # paused while we waited: one request with wrong credentials is enough

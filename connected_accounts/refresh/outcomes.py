@@ -44,6 +44,7 @@ from connected_accounts.secret import Secret
 from connected_accounts.tokens.endpoint import token_document
 from connected_accounts.tokens.identity import identity_of, with_claims
 from connected_accounts.tokens.lifetimes import MAX_BACKOFF, backoff, grant_values
+from connected_accounts.tokens.scopes import granted_scopes, missing_scopes
 from connected_accounts.tokens.throttle import named_wait
 
 logger = logging.getLogger("connected_accounts")
@@ -177,14 +178,18 @@ def _grant(attempt: Attempt, token: TokenResponse) -> _Grant:
         known_end=account.refresh_token_expires_at,
     )
     values["refreshed_at"] = attempt.sent_at
-    values["scopes_granted"] = account.scopes_granted if token.scope is None else list(token.scope)
+    renewable = bool(document.get("refresh_token"))
+    values["scopes_granted"] = granted_scopes(
+        provider, account.scopes_granted, token.scope, renewable=renewable
+    )
     return _Grant(values, document, _other_identity(attempt, token))
 
 
 def _announce_refresh(attempt: Attempt, grant: _Grant, known: set[str]) -> None:
     """Say that an account was refreshed, and whether its scopes are others than those ``known``."""
     account, scopes = attempt.account, grant.values["scopes_granted"]
-    if set(scopes) != known:
+    provider = attempt.provider
+    if missing_scopes(provider, scopes, known) or missing_scopes(provider, known, scopes):
         Event.record(Kind.SCOPES_CHANGED, account, at=attempt.sent_at, detail=" ".join(scopes))
     after_commit(lambda: signals.account_refreshed.send_robust(ConnectedAccount, account=account))
 
@@ -278,7 +283,7 @@ def _settle_reauthorization(
         reason = Reason.REVOKED
     if not end_grant(account, reason, at=attempt.sent_at):
         return ProviderUnavailable("overtaken")
-    return ReauthorizationRequired(reason)
+    return ReauthorizationRequired(account.reason)
 
 
 def _settle_failure(attempt: Attempt, error: ConnectedAccountsError) -> ConnectedAccountsError:
@@ -292,9 +297,13 @@ def _settle_failure(attempt: Attempt, error: ConnectedAccountsError) -> Connecte
     wait = backoff(account.failure_count + 1, retry_after)
     if unknown and retry_after is None and attempt.in_reuse_window:
         wait = timedelta(seconds=REPLAY_PAUSE)
+    retry_at = attempt.sent_at + wait
+    if _is_refusal(error) and account.expires_at and account.expires_at > attempt.sent_at:
+        # It may be one that refuses early: at the token's end it would be taken.
+        retry_at = min(retry_at, account.expires_at)
     if not account.mark_failed(
         code,
-        retry_at=attempt.sent_at + wait,
+        retry_at=retry_at,
         attempt_started_at=account.attempt_started_at if unknown else None,
     ):
         return ProviderUnavailable("overtaken")
@@ -304,6 +313,13 @@ def _settle_failure(attempt: Attempt, error: ConnectedAccountsError) -> Connecte
     logger.info("refresh failed: account=%s code=%s", account.pk, code)
     signals.refresh_failed.send_robust(ConnectedAccount, account=account, error=error)
     return error
+
+
+def _is_refusal(error: ConnectedAccountsError) -> bool:
+    """Whether the provider answered, and said no without asking for patience."""
+    if not isinstance(error, UnexpectedResponse) or error.retry_after is not None:
+        return False
+    return error.status is not None and 400 <= error.status < 500
 
 
 def refresh_claimed(attempt: Attempt) -> ConnectedAccountsError | None:

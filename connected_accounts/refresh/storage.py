@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from typing import Any, Final
 
 from django.db import connection
@@ -15,15 +14,13 @@ from connected_accounts.database.transactions import (
     RETRY_EVERY,
     retry_while_unavailable,
 )
-from connected_accounts.exceptions import ProviderUnavailable, Undecryptable
-from connected_accounts.models import ConnectedAccount, Reason
-from connected_accounts.oauth2.token import TokenResponse
+from connected_accounts.exceptions import ProviderUnavailable
+from connected_accounts.models import ConnectedAccount
+from connected_accounts.models.ledger import LedgerEntry
 from connected_accounts.providers.base import Endpoints, Provider
-from connected_accounts.providers.registry import get_provider
+from connected_accounts.refresh.carried_grant import UNDONE, carried_document
 from connected_accounts.revoke.disconnect import revoke_orphan
-from connected_accounts.sealing import open_document, seal_document
-from connected_accounts.secret import Sealed, Secret, clears_traceback_locals
-from connected_accounts.tokens.lifetimes import grant_values
+from connected_accounts.sealing import seal_document
 
 logger = logging.getLogger("connected_accounts")
 
@@ -45,8 +42,8 @@ def store_grant(
     *,
     lease_ends: float,
 ) -> bool:
-    """Store a refreshed grant while the row is ours. False: it is not, and the grant is withdrawn
-    if a disconnect was faster.
+    """Store a refreshed grant while the row is ours, or was put back by somebody else since.
+    False: it is not, and the grant is withdrawn if a disconnect or a reconnect was faster.
 
     Raises OperationalError where the row is locked for longer than the connection waits.
 
@@ -61,7 +58,7 @@ def store_grant(
 
     ends = min(time.monotonic() + PATIENCE, lease_ends - RESERVE)
     gives_up = max(time.monotonic(), lease_ends) + LAST_PATIENCE
-    carried = {**document, "sent_at": values["refreshed_at"].isoformat()}
+    carried = carried_document(account, document, values["refreshed_at"])
     stored = _write_until(write, ends)
     while stored is None and not _hand_over(account, carried):
         if connection.in_atomic_block or time.monotonic() > gives_up:
@@ -107,57 +104,19 @@ def _explain_lost_update(
     endpoints: Endpoints,
     document: Mapping[str, Any],
 ) -> bool:
-    row = (
-        ConnectedAccount.objects.current()
-        .filter(pk=account.pk)
-        .values("seal_id", "generation", "refreshed_at", "lease_holder")
-        .first()
+    rows = ConnectedAccount.objects.current().filter(pk=account.pk)
+    row = rows.values("seal_id", "generation", "refreshed_at", "reason").first()
+    if row is not None:
+        meant = (account.seal_id, account.generation, values["refreshed_at"])
+        if (row["seal_id"], row["generation"], row["refreshed_at"]) == meant:
+            return True  # a COMMIT whose answer was lost
+        if account.mark_refreshed(put_back=True, **values):
+            logger.warning("a row that was put back has its grant again: account=%s", account.pk)
+            return True
+        if LedgerEntry.objects.holder_of(account.seal_id) == account.pk and row["reason"] in UNDONE:
+            return False  # another attempt is on its way, or was faster
+    logger.warning("late refresh withdrawn: account=%s", account.pk)
+    revoke_orphan(
+        provider, endpoints, account, document, subject=account.subject, at=timezone.now()
     )
-    if row is None or row["seal_id"] != account.seal_id:
-        logger.warning("late refresh withdrawn: account=%s", account.pk)
-        revoke_orphan(
-            provider, endpoints, account, document, subject=account.subject, at=timezone.now()
-        )
-        return False
-    # A COMMIT whose answer was lost: the row already holds what we meant to write.
-    return bool(
-        row["generation"] == account.generation and row["refreshed_at"] == values["refreshed_at"]
-    )
-
-
-@clears_traceback_locals
-def store_sealed(account_id: int, generation: int, sealed: str) -> bool:
-    """Store a grant that went through the broker, unless its account got a newer one meanwhile.
-
-    Attempts made since could only replay the spent token; the end they may have come to
-    (``rotation_lost``) is undone. The next generation fences off one that is under way.
-    """
-    accounts = ConnectedAccount.objects.current()
-    account = accounts.filter(pk=account_id, generation__gte=generation).first()
-    if account is None or account.reason not in ("", Reason.ROTATION_LOST):
-        return False
-    try:
-        document = open_document(Sealed(sealed), account.seal_id)
-        sent_at = datetime.fromisoformat(document.pop("sent_at"))
-    except Undecryptable as error:
-        account.mark_undecryptable(error.code, at=timezone.now())
-        return False
-    except (KeyError, ValueError):
-        return False
-    if account.refreshed_at is not None and account.refreshed_at >= sent_at:
-        return False
-    token = TokenResponse(
-        access_token=Secret(document["access_token"]),
-        expires_in=document.get("expires_in"),
-        refresh_token_expires_in=document.get("refresh_token_expires_in"),
-    )
-    values = grant_values(
-        get_provider(account.provider),
-        token,
-        document,
-        seal_id=account.seal_id,
-        sent_at=sent_at,
-        known_end=account.refresh_token_expires_at,
-    )
-    generation = account.generation + 1
-    return bool(account.mark_refreshed(**values, refreshed_at=sent_at, generation=generation))
+    return False

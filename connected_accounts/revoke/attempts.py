@@ -24,7 +24,7 @@ from connected_accounts.exceptions import (
     Undecryptable,
 )
 from connected_accounts.models import Event, Kind, Outcome, Revocation
-from connected_accounts.models.history import record_undecryptable
+from connected_accounts.models.history import Cause, record_undecryptable
 from connected_accounts.provider_state import pauses
 from connected_accounts.providers.base import Client, Endpoints, Provider
 from connected_accounts.providers.hooks import call_hook
@@ -138,9 +138,10 @@ def settle(revocation: Revocation, result: RevocationResult, now: datetime) -> N
     if outcome == revocation.outcome:
         return
     orphaned_clients().filter(provider=revocation.provider, owner_key=revocation.owner_key).delete()
-    kind = Kind.GIVEN_UP if outcome is Outcome.GIVEN_UP else Kind.REVOKED
-    detail = result.error if outcome is Outcome.GIVEN_UP else outcome.value
-    Event.record(kind, revocation, at=now, detail=detail)
+    if revocation.cause != Cause.UNUSED:  # nobody disconnected anything
+        kind = Kind.GIVEN_UP if outcome is Outcome.GIVEN_UP else Kind.REVOKED
+        detail = result.error if outcome is Outcome.GIVEN_UP else outcome.value
+        Event.record(kind, revocation, at=now, detail=detail)
     logger.info("revocation settled: provider=%s outcome=%s", revocation.provider, outcome.value)
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         complete_authorization as complete_authorization,
     )
     from connected_accounts.operations.export import export as export
+    from connected_accounts.operations.ownership import move_to_owner as move_to_owner
     from connected_accounts.refresh.on_demand import arefresh as arefresh
     from connected_accounts.refresh.on_demand import refresh as refresh
     from connected_accounts.revoke.disconnect import adisconnect as adisconnect
@@ -34,6 +35,7 @@ _HOMES = {
     "export": "operations.export",
     "get_access_token": "use.tokens",
     "get_session": "use.tokens",
+    "move_to_owner": "operations.ownership",
     "refresh": "refresh.on_demand",
     "start_authorization": "connect.authorization",
 }

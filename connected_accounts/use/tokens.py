@@ -7,6 +7,7 @@ from asgiref.sync import sync_to_async
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
+from connected_accounts import conf
 from connected_accounts.database.statements import read_one
 from connected_accounts.database.transactions import outside_transaction
 from connected_accounts.exceptions import (
@@ -17,17 +18,21 @@ from connected_accounts.exceptions import (
 )
 from connected_accounts.models import ConnectedAccount, Reason
 from connected_accounts.models.accounts import owner_state
+from connected_accounts.models.ledger import PRESENT
 from connected_accounts.oauth2.session import ProviderSession
 from connected_accounts.provider_state import outages
-from connected_accounts.providers.registry import get_provider
+from connected_accounts.providers.registry import get_provider, known_provider
 from connected_accounts.refresh.attempts import OWNER_INACTIVE
 from connected_accounts.refresh.grant_end import end_grant, end_if_dead
 from connected_accounts.refresh.on_demand import renew
 from connected_accounts.secret import Secret, clears_traceback_locals
 from connected_accounts.tokens.endpoint import session_for
 
-MARGIN: Final = timedelta(seconds=60)
+MARGIN: Final = timedelta(seconds=conf.LAST_MINUTE)
 USED: Final = (
+    "owner_key",
+    "subject_digest",
+    "revision",
     "provider",
     "status",
     "reason",
@@ -44,7 +49,8 @@ USED: Final = (
 
 @clears_traceback_locals
 def get_access_token(account: ConnectedAccount) -> str:
-    """The account's access token, refreshed first when it expires within 60 s.
+    """The account's access token, refreshed first when it expires within 60 s (or within the
+    provider's ``refresh_margin``, where that is less).
 
     One query when the token is fresh. Where the refresh fails, a token that is still valid is
     returned. Raises ReauthorizationRequired, ProviderUnavailable (without sending anything while
@@ -136,12 +142,19 @@ def _open(stored: ConnectedAccount) -> dict[str, Any]:
 def _read(account: ConnectedAccount, fingerprint: str | None = None) -> ConnectedAccount:
     # Runs at every use of a token, so it reads only the columns that it needs.
     stored: ConnectedAccount | None = read_one(
-        ConnectedAccount, account.pk, USED, true_unless=owner_state()
+        ConnectedAccount,
+        account.pk,
+        USED,
+        true_unless=owner_state(),
+        agreeing={"is_original": PRESENT},
     )
-    if stored is None:
+    if stored is None or not account.is_same_as(stored):
         raise ReauthorizationRequired("disconnected")
     if stored.needs_reconnect:
         raise ReauthorizationRequired(stored.reason)
+    if not stored.is_original:
+        end_grant(_all_columns(stored), Reason.RESTORED_COPY, at=timezone.now())
+        raise ReauthorizationRequired(Reason.RESTORED_COPY)
     if fingerprint is not None and stored.endpoint_fingerprint != fingerprint:
         end_grant(_all_columns(stored), Reason.ENDPOINTS_CHANGED, at=timezone.now())
         raise ReauthorizationRequired(Reason.ENDPOINTS_CHANGED)
@@ -157,13 +170,25 @@ def _all_columns(stored: ConnectedAccount) -> ConnectedAccount:
 
 
 def _is_stale(stored: ConnectedAccount, now: datetime) -> bool:
-    if stored.expires_at is None or stored.expires_at - now > MARGIN:
+    if stored.expires_at is None:
+        return False
+    if stored.expires_at - now > MARGIN:
+        return False
+    margin = _margin(stored.provider)
+    if stored.expires_at - now > margin:
         return False
     life = _open(stored).get("expires_in")
-    if life is None or life > MARGIN.total_seconds() or stored.refreshed_at is None:
+    if life is None or life > margin.total_seconds() or stored.refreshed_at is None:
         return True
     # A life shorter than MARGIN: refresh after half of it, and not at every use.
     return stored.expires_at <= now or now - stored.refreshed_at > timedelta(seconds=life / 2)
+
+
+def _margin(alias: str) -> timedelta:
+    """The time before its end in which a token is renewed: less where the provider refuses it."""
+    provider = known_provider(alias)
+    own = provider.refresh_margin if provider is not None else 0
+    return min(MARGIN, timedelta(seconds=own)) if own else MARGIN
 
 
 def _refuse_in_backoff(stored: ConnectedAccount, now: datetime) -> None:

@@ -16,15 +16,16 @@ from django.utils.translation import gettext_lazy
 
 from connected_accounts.connect.intent import optional_scopes_of
 from connected_accounts.database.statements import read_all
-from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.models import ConnectedAccount, Reason
 from connected_accounts.owners import owner_key
 from connected_accounts.provider_state import pauses
 from connected_accounts.providers.base import Provider
-from connected_accounts.providers.registry import get_provider
+from connected_accounts.providers.registry import known_provider
+from connected_accounts.tokens.scopes import missing_scopes
 from connected_accounts.web.marks import Mark, mark_of
 
 _SHOWN: Final = (
+    "user",
     "provider",
     "inputs",
     "subject",
@@ -37,7 +38,7 @@ _SHOWN: Final = (
     "reason",
     "failure_count",
     "expires_at",
-    "refresh_at",
+    "is_renewable",
 )
 # Stands in an address for every account's key, to cut the address around it: no other part of a
 # URL has these nineteen digits.
@@ -172,6 +173,8 @@ def account_cards(user: Any, now: datetime) -> list[Card]:
     first. Two queries."""
     using = router.db_for_read(ConnectedAccount)
     accounts = read_all(ConnectedAccount, {"owner_key": owner_key(user)}, _SHOWN, using=using)
+    # As in for_user: a row in which SQL has written another user is nobody's.
+    accounts = [account for account in accounts if account.user_id in (None, user.pk)]
     accounts.sort(key=lambda account: (account.provider, account.connected_at))
     return sorted(cards_of(accounts, now), key=lambda card: not card.needs_you)
 
@@ -201,10 +204,8 @@ def providers_by_alias() -> Any:
 
     def look_up(alias: str) -> Provider | None:
         if alias not in known:
-            try:
-                known[alias] = get_provider(alias)
-            except ConfigurationError:
-                known[alias] = None  # taken out of settings: shown, and can be disconnected
+            # None where it was taken out of settings: it is shown, and can be disconnected.
+            known[alias] = known_provider(alias)
         return known[alias]
 
     return look_up
@@ -230,7 +231,7 @@ def _card(
         state=state,
         state_words=state_words,
         scopes=tuple(scope_lines(provider, account.scopes_granted)),
-        missing=tuple(scope_lines(provider, _missing(account))),
+        missing=tuple(scope_lines(provider, _missing(provider, account))),
         connected_at=account.connected_at,
         refreshed_at=account.refreshed_at,
         can_reconnect=provider is not None,
@@ -241,14 +242,9 @@ def _card(
 
 
 def is_revocable(account: ConnectedAccount) -> bool:
-    """Whether the grant can be withdrawn from here, as far as settings tell: what a server says of
-    itself is not asked for."""
-    try:
-        provider = get_provider(account.provider)
-        described = bool(provider.issuer) or "host" in provider.connect_fields
-        return described or bool(provider.known_endpoints().revocation_endpoint)
-    except ConfigurationError:
-        return False
+    """Whether the grant can be withdrawn from here, as far as is known: nobody is asked."""
+    provider = known_provider(account.provider)
+    return provider is not None and provider.offers_revocation() is not False
 
 
 def _state(account: ConnectedAccount, now: datetime) -> tuple[str, str]:
@@ -260,18 +256,22 @@ def _state(account: ConnectedAccount, now: datetime) -> tuple[str, str]:
         )
         return "needs_you", _("Needs you: %(why)s. Please connect it again.") % {"why": why}
     expired = account.expires_at is not None and account.expires_at <= now
-    if expired and account.refresh_at is None:
+    if expired and not account.is_renewable:
         return "needs_you", _("Needs you: the permission has run out. Please connect it again.")
     if account.failure_count:
         return "not_answering", str(_NOT_ANSWERING)
+    if account.expires_at is not None and not account.is_renewable:
+        until = date_format(localtime(account.expires_at), "DATETIME_FORMAT")
+        words = _("Connected until %(until)s. The service does not let this site renew it.")
+        return "connected", words % {"until": until}
     return "connected", _("Connected")
 
 
-def _missing(account: ConnectedAccount) -> list[str]:
+def _missing(provider: Provider | None, account: ConnectedAccount) -> list[str]:
     # Some providers have other names for what they grant: only fewer say that something is missing.
     if len(account.scopes_granted) >= len(account.scopes_requested):
         return []
-    return [scope for scope in account.scopes_requested if scope not in account.scopes_granted]
+    return missing_scopes(provider, account.scopes_requested, account.scopes_granted)
 
 
 def scope_lines(provider: Provider | None, scopes: Any) -> list[ScopeLine]:

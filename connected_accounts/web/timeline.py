@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from connected_accounts.exceptions import AuthorizationDenied, InvalidState
-from connected_accounts.models import ConnectedAccount, Event, Kind, Reason
+from connected_accounts.models import ConnectedAccount, Event, Kind, Outcome, Reason
 from connected_accounts.web.failures import failure_for
 
 SHOWN: Final = 100
@@ -28,6 +28,15 @@ _WORDS: Final[dict[str, str | Promise]] = {
     Kind.REVOKED: gettext_lazy("The permission was withdrawn at the service."),
     Kind.GIVEN_UP: gettext_lazy("The permission could not be withdrawn at the service."),
     Kind.REFUSED: gettext_lazy("An attempt to connect was refused."),
+    Kind.MOVED: gettext_lazy("Given to another owner."),
+}
+
+# How a revocation ended, where nothing was withdrawn by it.
+_REVOKED_WORDS: Final[dict[str, str | Promise]] = {
+    Outcome.ALREADY_GONE.value: gettext_lazy("The service had ended the permission already."),
+    Outcome.UNSUPPORTED.value: gettext_lazy(
+        "The service offers no way to withdraw the permission from here."
+    ),
 }
 
 
@@ -52,13 +61,15 @@ def timeline(account: ConnectedAccount) -> list[Line]:
 
 def _lines(events: Iterable[Event]) -> Iterable[Line]:
     for event in events:
-        mood = "good" if event.kind in GOOD else "bad" if event.kind in BAD else "neutral"
+        good = event.kind in GOOD and event.detail != Outcome.UNSUPPORTED
+        mood = "good" if good else "bad" if event.kind in BAD else "neutral"
         scopes = event.detail.split() if event.kind == Kind.SCOPES_CHANGED else []
         yield Line(event.at, event.kind, mood, _words(event), scopes, event.detail)
 
 
 def _words(event: Event) -> str:
-    words = str(_WORDS.get(event.kind, event.get_kind_display()))
+    words = str(_REVOKED_WORDS.get(event.detail, "")) if event.kind == Kind.REVOKED else ""
+    words = words or str(_WORDS.get(event.kind, event.get_kind_display()))
     if event.kind == Kind.RECONNECT_REQUIRED and event.detail in Reason:
         why = Reason(event.detail).label
         return _("The connection ended: %(why)s. It must be connected again.") % {"why": why}

@@ -37,7 +37,7 @@ now = timezone.now()
 rows = ConnectedAccount.objects
 badgr, bitbadges = rows.get(provider="badgr"), rows.get(provider="bitbadges")
 rows.filter(pk=badgr.pk).update(connected_at=now - timedelta(days=90), refreshed_at=now)
-rows.filter(pk=bitbadges.pk).update(status="reconnect_required", reason="revoked")
+rows.filter(pk=bitbadges.pk).transition(status="reconnect_required", reason="revoked")
 copied = dict(user=badgr.user, owner_key=badgr.owner_key, connected_at=now - timedelta(days=20),
               client_id="x", endpoint_fingerprint="x", refresh_at=now + timedelta(minutes=3))
 rows.create(provider="bime", subject="acme:1", label="acme", failure_count=2,

@@ -222,7 +222,9 @@ def test_reconnect_brings_an_account_back_to_life(
     client_of_ada: Client, badgr: FakeProvider
 ) -> None:
     account = connect(client_of_ada, badgr)
-    ConnectedAccount.objects.update(status="reconnect_required", reason="revoked", refresh_at=None)
+    ConnectedAccount.objects.transition(
+        status="reconnect_required", reason="revoked", refresh_at=None
+    )
     url = client_of_ada.post(f"/connections/{account.pk}/reconnect/")["Location"]
     assert finish(client_of_ada, badgr.authorize(url, subject="ada")).status_code == 303
     account.refresh_from_db()

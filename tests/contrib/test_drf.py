@@ -47,7 +47,7 @@ def test_who_has_none_is_told_where_to_connect(ada: Any, bob: Any, connected_acc
     assert answer.status_code == 403
     assert (answer.data["code"], answer.data["missing"]) == ("connection_required", ["r:backpack"])
     assert answer.data["connect_url"] == f"{CONNECT}?scope=r%3Abackpack"
-    ConnectedAccount.objects.update(status="reconnect_required")
+    ConnectedAccount.objects.transition(status="reconnect_required")
     assert ask(ada).data["code"] == "connection_required"
 
 

@@ -16,12 +16,13 @@ import pymysql
 import pytest
 from django.core.management import call_command
 from django.db import IntegrityError, connection, connections, transaction
+from django.db.models import QuerySet
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from connected_accounts.models import ConnectedAccount, Event, Kind, Revocation
 from connected_accounts.operations.activity import activity
-from connected_accounts.owners import owner_key
+from connected_accounts.owners import owner_key, owner_key_of
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.refresh.attempts import claim as take
 from connected_accounts.refresh.drain import is_due
@@ -133,11 +134,38 @@ def test_a_token_comes_back_from_the_column(accounts: Any) -> None:
     account = accounts.get()
     assert account.open_token() == {"access_token": "nul \x00 and 漢"}
     fresh = [seal_document({"access_token": f"token-{n}"}, account.seal_id) for n in range(2)]
-    account.token = fresh[0]
-    accounts.bulk_update([account], ["token"])
+    accounts.transition(token=fresh[0])
     assert accounts.with_token().get().open_token() == {"access_token": "token-0"}
-    accounts.update(token=fresh[1].reveal())
+    accounts.transition(token=fresh[1].reveal())
     assert accounts.with_token().get().open_token() == {"access_token": "token-1"}
+
+
+def test_users_whose_keys_a_collation_takes_for_the_same_share_nothing(accounts: Any) -> None:
+    keys = [
+        "vytxeTZskVKR7C7WgdSP3d",
+        "VYTXEtzskVKR7C7WgdSP3d",
+        "ada",
+        "ada ",
+        "\u00e4da",
+        "x" * 300,
+    ]
+    for number, key in enumerate(keys):
+        store(accounts, "the-subject", owner_key=owner_key_of(key), label=str(number))
+    for number, key in enumerate(keys):
+        found = accounts.for_owner(owner_key_of(key)).values_list("label", flat=True)
+        assert list(found) == [str(number)]
+
+
+def test_a_row_that_was_put_back_and_a_clone_are_claimed_by_nobody(accounts: Any) -> None:
+    store(accounts)
+    past = accounts.values().get()
+    assert claim(accounts, [past["id"]], seconds=-1) == 1
+    QuerySet.update(accounts.all(), **{k: v for k, v in past.items() if k != "id"})
+    assert claim(accounts, [past["id"]], seconds=-1) == 0
+    assert [row.pk for row in accounts.copies()] == [past["id"]]
+    clone = ConnectedAccount(**{**past, "id": None, "subject": "another"})
+    clone.save()
+    assert accounts.get(pk=clone.pk).reason == "restored_copy"
 
 
 @pytest.mark.parametrize("user", [None, 7])
@@ -205,7 +233,7 @@ def test_a_lease_ends_by_the_databases_own_clock(
         monkeypatch.setattr(timezone, "now", lambda wrong=wrong: wrong)
         assert claim(accounts, [pk], seconds=60) == 1
         assert claim(accounts, [pk]) == 0
-        accounts.update(lease_until=None, lease_holder=None)
+        accounts.transition(lease_until=None, lease_holder=None)
     monkeypatch.undo()
     assert claim(accounts, [pk], seconds=-1) == 1, "a lease that is over"
     assert accounts.due_for_refresh(timezone.now()).count() == 0
@@ -225,7 +253,7 @@ def test_the_time_zone_of_a_connection_does_not_move_a_lease(accounts: Any, data
         assert claim(accounts, [pk], seconds=60) == 1
         connection.close()
         assert claim(accounts, [pk]) == 0, zone
-        accounts.update(lease_until=None, lease_holder=None)
+        accounts.transition(lease_until=None, lease_holder=None)
 
 
 def test_a_worker_that_lost_its_lease_changes_nothing(accounts: Any) -> None:
@@ -259,6 +287,7 @@ def test_what_is_due_is_found_by_the_index(accounts: Any, database: str, now: da
             **{f.attname: getattr(template, f.attname) for f in template._meta.concrete_fields}
         )
         row.pk, row.subject, row.subject_digest = None, str(number), f"{number:064}"
+        row.seal_id = uuid.uuid4()
         row.refresh_at = now + timedelta(minutes=number - 20)
         rows.append(row)
     accounts.bulk_create(rows, batch_size=500)

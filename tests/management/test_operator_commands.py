@@ -62,7 +62,7 @@ def test_what_is_due_failing_ended_and_waiting_is_counted(
     late = timezone.now() - timedelta(seconds=300)
     first, second, third = (ConnectedAccount.objects.filter(pk=a.pk) for a in accounts)
     first.update(refresh_at=late, failure_count=2)
-    second.update(status="reconnect_required", reason="revoked", refresh_at=None)
+    second.transition(status="reconnect_required", reason="revoked", refresh_at=None)
     disconnect(third.get())
     code, document = status()
     [row] = [row for row in document["providers"] if row["provider"] == "badgr"]

@@ -11,8 +11,8 @@ from django.utils import timezone
 from connected_accounts import tasks
 from connected_accounts.exceptions import Undecryptable
 from connected_accounts.models import ConnectedAccount, Event
+from connected_accounts.refresh.carried_grant import store_sealed
 from connected_accounts.refresh.drain import drain
-from connected_accounts.refresh.storage import store_sealed
 from connected_accounts.sealing import key_id
 from connected_accounts.services import get_access_token, get_session, refresh
 from connected_accounts.testing import FakeProvider

@@ -30,7 +30,7 @@ from connected_accounts.provider_state.pauses import get_or_create_state
 pytestmark = pytest.mark.django_db
 
 ACCOUNTS = "/admin/connected_accounts/connectedaccount/"
-NOT_COUNTED = {Kind.SCOPES_CHANGED, Kind.CLIENT_REGISTERED, Kind.REVOKED}
+NOT_COUNTED = {Kind.SCOPES_CHANGED, Kind.CLIENT_REGISTERED, Kind.REVOKED, Kind.MOVED}
 
 
 @pytest.fixture

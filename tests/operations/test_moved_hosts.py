@@ -71,7 +71,7 @@ def test_a_session_made_before_the_account_moved_sends_nothing_to_the_old_host(
     accounts: list[ConnectedAccount], badgr: FakeProvider
 ) -> None:
     session = get_session(accounts[0])
-    ConnectedAccount.objects.update(endpoint_fingerprint="made at another host")
+    ConnectedAccount.objects.transition(endpoint_fingerprint="made at another host")
     asked = len(badgr.requests)
     with pytest.raises(ReauthorizationRequired):
         session.get("/v2/backpack/assertions")
@@ -87,7 +87,7 @@ def test_a_401_is_not_followed_by_the_token_of_another_host(
     original = session._renew
 
     def renew(failed: Any) -> Any:
-        ConnectedAccount.objects.update(endpoint_fingerprint="made at another host")
+        ConnectedAccount.objects.transition(endpoint_fingerprint="made at another host")
         assert original is not None
         return original(failed)
 
@@ -145,10 +145,10 @@ def test_it_confirms_one_provider_and_only_what_had_to_do_with_hosts(
 ) -> None:
     other = connect(client_of_ada, bitbadges, "bitbadges", subject="bb1ada")
     withdrawn = moved_away[0]
-    ConnectedAccount.objects.filter(pk=withdrawn.pk).update(
+    ConnectedAccount.objects.filter(pk=withdrawn.pk).transition(
         status="reconnect_required", reason="revoked"
     )
-    ConnectedAccount.objects.filter(pk=other.pk).update(endpoint_fingerprint="elsewhere")
+    ConnectedAccount.objects.filter(pk=other.pk).transition(endpoint_fingerprint="elsewhere")
     assert "badgr: 2 confirmed." in run("confirm_site", "--endpoints", "badgr", "--no-input")
     withdrawn.refresh_from_db()
     assert (withdrawn.status, withdrawn.reason) == ("reconnect_required", "revoked")

@@ -51,7 +51,7 @@ def test_an_account_that_needs_the_person_says_why(
     account: ConnectedAccount, client_of_ada: Client
 ) -> None:
     assert "What this site may do" in page(client_of_ada)
-    ConnectedAccount.objects.update(status="reconnect_required", reason="revoked")
+    ConnectedAccount.objects.transition(status="reconnect_required", reason="revoked")
     for scopes in (["r:profile"], ["a", "b", "c", "d"]):
         ConnectedAccount.objects.update(scopes_granted=scopes)
         text = page(client_of_ada)
@@ -88,7 +88,7 @@ def test_an_account_whose_token_ran_out_for_good_needs_the_person(
     account: ConnectedAccount, client_of_ada: Client
 ) -> None:
     past = timezone.now() - timedelta(seconds=1)
-    ConnectedAccount.objects.update(expires_at=past, refresh_at=None)
+    ConnectedAccount.objects.update(expires_at=past, is_renewable=False)
     assert "the permission has run out" in page(client_of_ada)
 
 

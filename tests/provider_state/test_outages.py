@@ -208,7 +208,7 @@ def test_a_probe_that_could_not_be_sent_is_given_back(
 ) -> None:
     down(badgr, now)
     before = state()
-    ConnectedAccount.objects.update(token=None)
+    ConnectedAccount.objects.transition(token=None)
     drain("badgr", now=now + 3 * MINUTE)
     assert (state().paused_until, state().failures_in_a_row) == (
         before.paused_until,

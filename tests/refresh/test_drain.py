@@ -72,8 +72,8 @@ def test_one_bad_row_never_stops_the_others(
     accounts: list[ConnectedAccount], badgr: FakeProvider
 ) -> None:
     foreign = ConnectedAccount.objects.with_token().get(pk=accounts[0].pk).token
-    ConnectedAccount.objects.filter(pk=accounts[1].pk).update(token=foreign)
-    ConnectedAccount.objects.filter(pk=accounts[2].pk).update(token=None)
+    ConnectedAccount.objects.filter(pk=accounts[1].pk).transition(token=foreign)
+    ConnectedAccount.objects.filter(pk=accounts[2].pk).transition(token=None)
     assert vars(drain("badgr")) == {"refreshed": 3, "failed": 2}
     bad = ConnectedAccount.objects.get(pk=accounts[1].pk)
     assert (bad.status, bad.last_error) == ("active", "undecryptable")

@@ -122,7 +122,7 @@ def test_a_deleted_account_needs_the_person(account: ConnectedAccount) -> None:
 
 
 def test_a_stale_copy_learns_why_its_refresh_is_refused(account: ConnectedAccount) -> None:
-    ConnectedAccount.objects.update(status="reconnect_required", reason="revoked")
+    ConnectedAccount.objects.transition(status="reconnect_required", reason="revoked")
     assert account.status == "active"
     with pytest.raises(ReauthorizationRequired):
         refresh(account)

@@ -33,7 +33,7 @@ def answers(
 
 def asked(now: datetime) -> list[tuple[Attempt, RefreshResult]]:
     past = timezone.now() - timedelta(minutes=1)
-    ConnectedAccount.objects.update(refresh_at=past, lease_holder=None, lease_until=None)
+    ConnectedAccount.objects.transition(refresh_at=past, lease_holder=None, lease_until=None)
     pks = list(ConnectedAccount.objects.values_list("pk", flat=True))
     attempts = claim(pks, get_provider("badgr"), now=now)
     assert [prepare(attempt) for attempt in attempts] == [None] * len(pks)
@@ -64,7 +64,7 @@ def test_what_came_together_is_stored_together(
     finally:
         signals.account_refreshed.disconnect(hear)
     updates = [q for q in queries.captured_queries if "UPDATE" in q["sql"]]
-    assert len(updates) == 1  # Django notes an executemany once
+    assert len(updates) == 2  # the rows, of which Django notes an executemany once, and the ledger
     assert (left, len(answers)) == ([], 3)
     assert stored_tokens() == told(answers)
     rows = ConnectedAccount.objects.all()
@@ -98,7 +98,7 @@ def test_a_taken_lease_is_a_fence_in_a_transaction_of_many_too(
 ) -> None:
     before = stored_tokens()
     past = now - timedelta(seconds=1)
-    ConnectedAccount.objects.update(lease_until=past)  # it ran out
+    ConnectedAccount.objects.transition(lease_until=past)  # it ran out
     later = claim(list(before), get_provider("badgr"), now=now + timedelta(minutes=2))
     assert settle_together(answers) == answers
     assert [settle(*one).code for one in answers] == ["overtaken"] * 3  # type: ignore[union-attr]

@@ -133,7 +133,7 @@ def test_a_carried_grant_undoes_the_end_that_a_replay_came_to_meanwhile(
         refresh(account)
     monkeypatch.undo()
     newest = badgr.grants[0].refresh_token
-    ConnectedAccount.objects.update(lease_until=timezone.now())
+    ConnectedAccount.objects.transition(lease_until=timezone.now())
     badgr.script("token", Answer(400, json={"error": "invalid_grant"}))
     with pytest.raises(ReauthorizationRequired):
         refresh(account)

@@ -110,7 +110,7 @@ def test_a_damaged_token_does_not_stop_the_deletion(account: ConnectedAccount, a
 
 
 def test_an_account_without_a_token_owes_nothing(account: ConnectedAccount) -> None:
-    ConnectedAccount.objects.update(token=None)
+    ConnectedAccount.objects.transition(token=None)
     assert disconnect(ConnectedAccount.objects.get()) is None
 
 

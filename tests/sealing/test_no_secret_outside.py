@@ -116,7 +116,7 @@ def note_templates(sinks: Sinks, account: ConnectedAccount, settings: Any) -> No
 def note_constraints(sinks: Sinks, account: ConnectedAccount) -> None:
     """What the database says of a row that it refuses: PostgreSQL quotes all of it."""
     row = ConnectedAccount.objects.with_token().get(pk=account.pk)
-    for change in ({"provider": None}, {"failure_count": -1}, {"provider": "x" * 5000}):
+    for change in ({"provider": None}, {"label": None}, {"provider": "x" * 5000}):
         for name, value in change.items():
             setattr(row, name, value)
         with pytest.MonkeyPatch.context(), transaction.atomic():

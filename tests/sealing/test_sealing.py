@@ -14,7 +14,7 @@ from django.db.models.functions import Concat, Lower
 from django.test import override_settings
 
 from connected_accounts.exceptions import Undecryptable
-from connected_accounts.models import ConnectedAccount, Event
+from connected_accounts.models import ConnectedAccount, Event, Revocation
 from connected_accounts.sealing import (
     MAX_SEALED_BYTES,
     TOKEN_PURPOSE,
@@ -27,6 +27,7 @@ from connected_accounts.sealing import (
     unseal,
 )
 from connected_accounts.secret import Sealed, Secret
+from connected_accounts.services import disconnect
 
 OLD, NEW, OTHER = (Fernet.generate_key().decode() for _ in range(3))
 PLAIN = "plain-text-token"
@@ -86,7 +87,7 @@ def test_a_lost_key_closes_a_row_and_its_return_heals_it(make_account: Any) -> N
         assert code_of(row) == "key_missing"
         row.label = "renamed"
         row.save()
-        ConnectedAccount.objects.bulk_update([row], ["token", "label"])
+        ConnectedAccount.objects.bulk_update([row], ["label"])
         assert stored(account) == ciphertext, "never sealed a second time"
     with override_settings(FIELD_ENCRYPTION_KEY=[OTHER, OLD]):
         assert loaded(account).open_token()["access_token"] == PLAIN
@@ -191,7 +192,7 @@ def test_a_damaged_row_does_not_stop_the_deletion_of_its_owner(
 
 def test_another_rows_ciphertext_does_not_open(make_account: Any) -> None:
     mine, other = make_account(), make_account(access_token=PLAIN)
-    ConnectedAccount.objects.filter(pk=mine.pk).update(token=other.token)
+    ConnectedAccount.objects.filter(pk=mine.pk).transition(token=other.token)
     assert stored(mine) == stored(other)
     assert code_of(loaded(mine)) == "foreign"
 
@@ -230,17 +231,19 @@ def test_a_text_that_is_too_large_is_not_sealed() -> None:
 
 
 def test_sealed_values_can_be_updated_one_by_one_and_in_bulk(make_account: Any) -> None:
-    rows = [make_account(), make_account(), make_account(), make_account()]
+    owed = [disconnect(make_account()) for _ in range(4)]
+    rows: list[Revocation] = [row for row in owed if row is not None]
     fresh = [seal_document({"access_token": f"new-{row.pk}"}, row.seal_id) for row in rows]
-    ConnectedAccount.objects.filter(pk=rows[0].pk).update(token=fresh[0])
-    ConnectedAccount.objects.filter(pk=rows[1].pk).update(token=fresh[1].reveal())
+    Revocation.objects.filter(pk=rows[0].pk).update(token=fresh[0])
+    Revocation.objects.filter(pk=rows[1].pk).update(token=fresh[1].reveal())
     rows[2].token, rows[3].token = fresh[2], fresh[3].reveal()
-    ConnectedAccount.objects.bulk_update(rows[2:], ["token"])
-    for row in rows:
-        assert loaded(row).open_token() == {"access_token": f"new-{row.pk}"}
+    Revocation.objects.bulk_update(rows[2:], ["token"])
+    for row in Revocation.objects.all():
+        assert open_document(row.token, row.seal_id) == {"access_token": f"new-{row.pk}"}
     rows[2].token, rows[3].token = None, fresh[3]
-    ConnectedAccount.objects.bulk_update(rows[2:], ["token"])
-    assert [stored(row) is None for row in rows] == [False, False, True, False]
+    Revocation.objects.bulk_update(rows[2:], ["token"])
+    without = Revocation.objects.filter(token__isnull=True)
+    assert [row.pk for row in without] == [rows[2].pk]
 
 
 def values() -> dict[str, Any]:
@@ -272,6 +275,7 @@ def values() -> dict[str, Any]:
 
 WAYS: dict[str, Callable[[ConnectedAccount, Any], Any]] = {
     "update": lambda row, value: ConnectedAccount.objects.update(token=value),
+    "transition": lambda row, value: ConnectedAccount.objects.transition(token=value),
     "save": lambda row, value: row.save(),
     "save of the field": lambda row, value: row.save(update_fields=["token"]),
     "bulk_update": lambda row, value: ConnectedAccount.objects.bulk_update([row], ["token"]),

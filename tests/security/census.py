@@ -78,6 +78,7 @@ ADMIN_PAGES = {
 ADMIN_ACTIONS = {
     "connectedaccount.refresh_now": "change_connectedaccount",
     "connectedaccount.disconnect_and_revoke": "delete_connectedaccount",
+    "connectedaccount.give_to_another_owner": "change_connectedaccount",
 }
 
 
@@ -92,6 +93,7 @@ COMMANDS = {
     "check_provider": Command(("badgr",), asks=False),
     "confirm_site": Command(("--endpoints", "badgr"), asks=True),
     "connections_status": Command((), asks=False),
+    "refresh_connections": Command((), asks=False),
     "import_connections": Command(("--from", "allauth", "--blank"), asks=True),
     "revoke_all": Command(("--provider", "badgr"), asks=True),
     "rotate_token_keys": Command(("--dry-run",), asks=False),

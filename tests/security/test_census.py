@@ -255,6 +255,7 @@ def test_an_action_is_for_those_with_its_permission(
 def act(client: Client, name: str, ground: dict[str, Any]) -> Any:
     model, _, action = name.partition(".")
     data = {"action": action, "_selected_action": [ground["pk"]], "confirmed": "yes"}
+    data["new_owner"] = "team:7"
     return client.post(f"/admin/connected_accounts/{model}/", data)
 
 
@@ -276,7 +277,7 @@ def test_an_action_works_for_those_who_may(
 def test_a_command_asks_before_what_cannot_be_undone(
     ground: Any, unchanged: Any, monkeypatch: pytest.MonkeyPatch, name: str, command: Command
 ) -> None:
-    ConnectedAccount.objects.update(endpoint_fingerprint="elsewhere")
+    ConnectedAccount.objects.transition(endpoint_fingerprint="elsewhere")
     asked: list[str] = []
     monkeypatch.setattr("builtins.input", lambda question: asked.append(question) or "no")
     before = state_of_things()

@@ -17,8 +17,8 @@ from connected_accounts.providers.base import Client
 from connected_accounts.revoke.outbox import revoke_pending
 from connected_accounts.secret import Secret
 from connected_accounts.security import SecurityEvent, level_of, log, logger
-from connected_accounts.services import disconnect, get_session, refresh
-from connected_accounts.testing import Answer, FakeProvider
+from connected_accounts.services import disconnect, get_session, move_to_owner, refresh
+from connected_accounts.testing import Answer, FakeProvider, connect_account
 from tests.docs.doc_pages import column, names, table
 from tests.journeys import connect, finish, start
 
@@ -173,7 +173,7 @@ def test_what_operators_did(account: ConnectedAccount, said: Any, settings: Any)
     assert said() == [("keys_rotated", "", "", None, "")]
     call_command("confirm_site", verbosity=0)
     assert said() == [("site_confirmed", "", "", None, "")]
-    ConnectedAccount.objects.update(endpoint_fingerprint="elsewhere")
+    ConnectedAccount.objects.transition(endpoint_fingerprint="elsewhere")
     call_command("confirm_site", "--endpoints", "badgr", "--no-input")
     assert said() == [("endpoints_confirmed", "badgr", "", None, "")]
 
@@ -236,6 +236,14 @@ def test_importing_connections_is_said_once_for_each_provider(ada: Any, said: An
     assert said() == [("imported", "badgr", "", None, "elsewhere")]
     list(import_connections(OneRow(ada)))
     assert said() == []
+
+
+def test_giving_an_account_away_is_said(ada: Any, bob: Any, badgr: Any, said: Any) -> None:
+    account = connect_account(badgr, ada)
+    said()
+    move_to_owner(account, bob)
+    new, old = (f"user:{user.pk}" for user in (bob, ada))
+    assert said() == [("moved", "badgr", new, account.pk, old)]
 
 
 def test_every_event_is_documented_with_its_level_and_brought_about_by_a_test() -> None:

@@ -79,6 +79,7 @@ def test_the_services_are_those_of_the_contract() -> None:
         "disconnect_all",
         "export",
         "get_session",
+        "move_to_owner",
         "start_authorization",
     ]
     assert services.__all__ == sorted([*verbs, *asynchronous, *others])
@@ -240,7 +241,7 @@ def test_no_module_is_a_drawer_for_anything() -> None:
     assert [part for part in parts if part.startswith(drawers)] == []
 
 
-WRITERS = {"update", "create", "get_or_create", "update_or_create", "_transition"}
+WRITERS = {"update", "transition", "create", "get_or_create", "update_or_create", "_transition"}
 
 
 def writes_status(node: ast.AST) -> bool:

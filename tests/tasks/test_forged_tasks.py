@@ -21,7 +21,7 @@ def test_a_forged_task_message_does_nothing_that_the_row_forbids(
     requests = len(badgr.requests)
     for text in ("", "v1.x.y", sealed, account.token.reveal()):
         tasks.store_refresh.apply((account.pk, account.generation, text)).get()
-    ConnectedAccount.objects.update(status="reconnect_required", reason="revoked")
+    ConnectedAccount.objects.transition(status="reconnect_required", reason="revoked")
     before = ConnectedAccount.objects.values().get()
     for pk in (account.pk, account.pk + 999, -1):
         tasks.refresh_account.apply((pk,)).get()

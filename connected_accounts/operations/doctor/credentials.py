@@ -125,7 +125,7 @@ def revocation_finding(provider: Provider, endpoints: Endpoints) -> Finding:
         where = provider.manage_url_for(provider.inputs)
         by_hand = f" People withdraw it at {where}." if where else ""
         return unchecked(REVOCATION, f"The provider has no revocation endpoint.{by_hand}")
-    open_to_all = provider.revocation_auth_method == "none"
+    open_to_all = provider.revocation_auth_method == "bare"
     if not provider.client.client_id and not open_to_all:
         return unchecked(REVOCATION, "There is no client to try it with.")
     try:

@@ -2,9 +2,12 @@
 
 from typing import Any, ClassVar
 
+import pytest
 from django.utils import timezone
 
+from connected_accounts.connect.callback_params import REFUSALS
 from connected_accounts.exceptions import (
+    AuthorizationDenied,
     ClientRejected,
     InvalidState,
     ProviderUnavailable,
@@ -96,6 +99,31 @@ class CodeCases(Harness):
         document = self.stored(account).open_token()
         assert document["access_token"] == "canary-access-2"
         assert document["refresh_token"] == "canary-refresh-1"
+
+    def test_a_second_authorization_that_gives_no_refresh_token_keeps_the_old_one(
+        self, user: Any, fake: FakeProvider
+    ) -> None:
+        # Answered by the fake itself.
+        first = self.begin(user, fake)()
+        kept = self.stored(first).open_token()["refresh_token"]
+        fake.behaviour.omit_refresh_token = True
+
+        again = self.begin(user, fake)()
+
+        assert again.pk == first.pk
+        assert again.refresh_at is not None
+        assert self.stored(again).open_token()["refresh_token"] == kept
+
+    @pytest.mark.parametrize("word", REFUSALS)
+    def test_a_refusal_in_whatever_word_is_the_persons_own(
+        self, user: Any, fake: FakeProvider, word: str
+    ) -> None:
+        error = self.raised_by(self.begin(user, fake, error=word))
+
+        assert type(error) is AuthorizationDenied
+        assert error.code == "access_denied"
+        assert fake.sent_to("token") == []
+        assert not ConnectedAccount.objects.exists()
 
     def test_each_refresh_presents_the_newest_refresh_token_once(
         self, user: Any, fake: FakeProvider

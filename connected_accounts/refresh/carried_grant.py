@@ -1,0 +1,127 @@
+"""A refreshed grant that the broker carries while the database is away, and what it meets later.
+
+It may come late: after another attempt, a reconnect, a disconnect, a restored backup or a change of
+keys. It takes the place of what it was refreshed from and of nothing newer; what belongs to a
+connection that has ended is withdrawn at the provider.
+"""
+
+import logging
+from collections.abc import Mapping
+from datetime import datetime
+from types import SimpleNamespace
+from typing import Any, Final
+from uuid import UUID
+
+from django.utils import timezone
+
+from connected_accounts.exceptions import (
+    ConfigurationError,
+    ProviderUnavailable,
+    Undecryptable,
+)
+from connected_accounts.models import ConnectedAccount, Reason
+from connected_accounts.models.lease import LEASE_IS_FREE
+from connected_accounts.models.ledger import LedgerEntry
+from connected_accounts.oauth2.token import TokenResponse
+from connected_accounts.providers.registry import get_provider
+from connected_accounts.revoke.disconnect import revoke_orphan
+from connected_accounts.sealing import open_any_document
+from connected_accounts.secret import Sealed, Secret, clears_traceback_locals
+from connected_accounts.tokens.lifetimes import grant_values
+
+logger = logging.getLogger("connected_accounts")
+
+# Ends that attempts came to for want of this grant; it undoes them.
+UNDONE: Final = ("", Reason.ROTATION_LOST, Reason.RESTORED_COPY)
+# What is needed to withdraw it once the account is gone.
+_ABOUT: Final = (
+    *("provider", "owner_key", "subject", "client_id"),
+    *("endpoint_fingerprint", "inputs"),
+)
+
+
+def carried_document(
+    account: ConnectedAccount, document: Mapping[str, Any], sent_at: datetime
+) -> dict[str, Any]:
+    """The token document with what is to be known of it wherever it comes to."""
+    about = {name: getattr(account, name) for name in _ABOUT}
+    known = {"sent_at": sent_at.isoformat(), "revision": account.revision, "about": about}
+    return {**document, **known}
+
+
+@clears_traceback_locals
+def store_sealed(account_id: int, generation: int, sealed: str) -> bool:
+    """Store a grant that the broker carried, unless its account got a newer one meanwhile.
+
+    Raises ProviderUnavailable (``busy``) while a later attempt is under way, whose answer may be
+    newer, and Undecryptable (``key_missing``) while its key is away: it is to be tried again.
+    """
+    account = ConnectedAccount.objects.current().filter(pk=account_id).first()
+    try:
+        seal_id, document = open_any_document(Sealed(sealed))
+        entry = LedgerEntry.objects.current().filter(seal_id=UUID(seal_id)).first()
+        if entry is not None and entry.account_pk not in (None, account_id):
+            raise Undecryptable("foreign")
+        sent_at = datetime.fromisoformat(document.pop("sent_at"))
+        about, revision = dict(document.pop("about")), int(document.pop("revision"))
+    except Undecryptable as error:
+        if account is not None:
+            account.mark_undecryptable(error.code, at=timezone.now())
+        if error.code == "key_missing":
+            raise
+        return False
+    except (KeyError, ValueError, TypeError):
+        return False  # not what we gave to the broker
+    lives = account is not None and entry is not None and entry.account_pk == account_id
+    if account is None or not lives or account.reason not in UNDONE:
+        _withdraw(about, document)
+        return False
+    if account.refreshed_at is not None and account.refreshed_at >= sent_at:
+        return False
+    if account.generation > generation and _is_held(account):
+        raise ProviderUnavailable("busy", sent=False)
+    values = _values(account, UUID(seal_id), document, sent_at)
+    if account.mark_refreshed(**values):
+        return True
+    # It may have been put back; what was refreshed then is the newest if nobody asked since.
+    account.seal_id, account.revision = UUID(seal_id), revision
+    account.client_id, account.inputs = about["client_id"], about["inputs"]
+    account.endpoint_fingerprint = about["endpoint_fingerprint"]
+    return bool(account.mark_refreshed(put_back=True, **values))
+
+
+def _is_held(account: ConnectedAccount) -> bool:
+    return not ConnectedAccount.objects.current().filter(LEASE_IS_FREE, pk=account.pk).exists()
+
+
+def _values(
+    account: ConnectedAccount, seal_id: UUID, document: dict[str, Any], sent_at: datetime
+) -> dict[str, Any]:
+    token = TokenResponse(
+        access_token=Secret(document["access_token"]),
+        expires_in=document.get("expires_in"),
+        refresh_token_expires_in=document.get("refresh_token_expires_in"),
+    )
+    values = grant_values(
+        get_provider(account.provider),
+        token,
+        document,
+        seal_id=seal_id,
+        sent_at=sent_at,
+        known_end=account.refresh_token_expires_at,
+    )
+    # The next generation fences off an attempt that is under way.
+    return values | {"refreshed_at": sent_at, "generation": account.generation + 1}
+
+
+def _withdraw(about: dict[str, Any], document: Mapping[str, Any]) -> None:
+    """Queue the grant for revocation: the connection that it was for has ended."""
+    try:
+        provider = get_provider(about["provider"])
+    except ConfigurationError:
+        logger.error("carried grant not withdrawn: no provider=%s", about["provider"])
+        return
+    whose: Any = SimpleNamespace(**about)
+    made_at, subject = about["endpoint_fingerprint"], about["subject"]
+    revoke_orphan(provider, made_at, whose, document, subject=subject, at=timezone.now())
+    logger.warning("carried grant withdrawn: provider=%s", provider.alias)
