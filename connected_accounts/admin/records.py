@@ -68,9 +68,14 @@ class RevocationAdmin(ReadOnlyAdmin):
 
 @admin.register(Event)
 class EventAdmin(ReadOnlyAdmin):
-    list_display = ("at", "kind", "provider", "label", "owner_key", "detail")
+    list_display = ("at", "kind", "provider", "label", "owner_key", "detail", "reference")
     list_filter = ("kind", ProviderFilter)
-    search_fields = ("label__istartswith", "subject__startswith", "owner_key__exact")
+    search_fields = (
+        "reference__exact",
+        "label__istartswith",
+        "subject__startswith",
+        "owner_key__exact",
+    )
     ordering = ("-pk",)
 
 

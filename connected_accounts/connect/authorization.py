@@ -15,6 +15,7 @@ from connected_accounts.clients.credentials import (
     registered_scopes,
     with_client_in_use,
 )
+from connected_accounts.connect.failures import failures_traced
 from connected_accounts.connect.intent import Intent, check_intent
 from connected_accounts.database.functions import digest
 from connected_accounts.database.inserts import insert_in_step
@@ -32,6 +33,7 @@ logger = logging.getLogger("connected_accounts")
 VERIFIER_PURPOSE: Final = "connected_accounts.code_verifier"
 
 
+@failures_traced
 @clears_traceback_locals
 def start_authorization(
     *,

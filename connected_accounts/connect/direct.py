@@ -12,6 +12,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from connected_accounts.clients.credentials import with_client_in_use
 from connected_accounts.connect.connection import Authorized, store_connection
+from connected_accounts.connect.failures import failures_traced
 from connected_accounts.connect.intent import Intent, check_intent
 from connected_accounts.connect.refusals import logs_refusals
 from connected_accounts.database.transactions import in_sites_transaction
@@ -33,6 +34,7 @@ from connected_accounts.secret import Secret
 REJECTED = (401, 403)
 
 
+@failures_traced
 @logs_refusals
 @sensitive_variables()
 def connect_directly(

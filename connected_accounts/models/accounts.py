@@ -15,7 +15,7 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.exceptions import FieldDoesNotExist
 from django.db import IntegrityError, models, router, transaction
-from django.db.models import F
+from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -104,11 +104,14 @@ class ConnectedAccountQuerySet(GuardedQuerySet["ConnectedAccount"]):
     def active(self) -> Self:
         return self.filter(status=Status.ACTIVE)
 
+    def renewable(self) -> Self:
+        """Active accounts, and those that ended by a refusal, which are tried seldom."""
+        return self.filter(Q(status=Status.ACTIVE) | Q(reason=Reason.REFUSED))
+
     def due_for_refresh(self, now: datetime) -> Self:
-        """Active accounts whose refresh is due and in nobody's hands, oldest due first."""
-        return (
-            self.active().filter(refresh_at__lte=now).filter(LEASE_IS_FREE).order_by("refresh_at")
-        )
+        """Accounts whose refresh is due and in nobody's hands, oldest due first."""
+        due = self.renewable().filter(refresh_at__lte=now)
+        return due.filter(LEASE_IS_FREE).order_by("refresh_at")
 
     def current(self) -> Self:
         """From the database that is written to: a replica may still hold what was spent."""
@@ -128,13 +131,13 @@ class ConnectedAccountQuerySet(GuardedQuerySet["ConnectedAccount"]):
         return self.annotate(**known)
 
     def claim(self, pks: Sequence[int], *, holder: uuid.UUID, seconds: float, now: datetime) -> int:
-        """Take the lease of those that are active and free; return how many were taken.
+        """Take the lease of those that are renewable and free; return how many were taken.
 
         ``attempt_started_at`` keeps the start of an earlier attempt whose answer is unknown: a
         value older than ``now`` after the claim means that the token may have been spent already.
         Lease times are the database's clock, so that workers' clocks may differ.
         """
-        free = self.active().filter(~contradicts(), LEASE_IS_FREE, pk__in=pks)
+        free = self.renewable().filter(~contradicts(), LEASE_IS_FREE, pk__in=pks)
         with transaction.atomic(using=router.db_for_write(self.model), savepoint=False):
             taken = free.transition(
                 lease_holder=holder,
@@ -306,6 +309,8 @@ class ConnectedAccount(GuardedModel):
     connected_at = models.DateTimeField(_("connected at"))
     failure_count = models.PositiveIntegerField(_("failures in a row"), default=0)
     last_error = models.CharField(_("last error"), max_length=64, blank=True)
+    # The first of the definite refusals since the last success.
+    refused_since = models.DateTimeField(null=True, editable=False)
 
     token = SealedTextField(null=True)
     seal_id = models.UUIDField(default=uuid.uuid4, editable=False)
@@ -418,24 +423,33 @@ class ConnectedAccount(GuardedModel):
         return self._advance(values, fence, known=True)
 
     def mark_failed(
-        self, error: str, *, retry_at: datetime | None, attempt_started_at: datetime | None
+        self,
+        error: str,
+        *,
+        retry_at: datetime | None,
+        attempt_started_at: datetime | None,
+        refused_since: datetime | None = None,
     ) -> bool:
-        """Note a failure that will be tried again; without an
-        ``attempt_started_at`` nothing was spent."""
+        """Note a failure that will be tried again; without an ``attempt_started_at`` nothing was
+        spent. ``refused_since``: it was a definite refusal, the first of them then."""
         return self._transition(
             failure_count=self.failure_count + 1,
             last_error=error[:64],
             refresh_at=retry_at,
             attempt_started_at=attempt_started_at,
+            refused_since=refused_since or self.refused_since,
         )
 
-    def mark_reconnect_required(self, reason: Reason, *, using: str | None = None) -> bool:
-        """End the grant: the person must connect again. Never retried."""
+    def mark_reconnect_required(
+        self, reason: Reason, *, retry_at: datetime | None = None, using: str | None = None
+    ) -> bool:
+        """End the grant: the person must connect again. Never retried, but for a refusal without a
+        reason, which may end by itself: that at ``retry_at``."""
         values = {
             "status": Status.RECONNECT_REQUIRED,
             "reason": reason,
             "last_error": reason.value,
-            "refresh_at": None,
+            "refresh_at": retry_at,
             "attempt_started_at": None,
         }
         if reason == Reason.RESTORED_COPY:  # the ledger knows better what is the present

@@ -57,6 +57,9 @@ class ProviderState(models.Model):
     paused_until = models.DateTimeField(_("paused until"), null=True, blank=True)
     pause_reason = models.CharField(_("pause reason"), max_length=64, blank=True)
     failures_in_a_row = models.PositiveIntegerField(default=0)
+    # The account for which the site's client was refused last, with no success of anybody since.
+    rejected_account = models.PositiveBigIntegerField(null=True, editable=False)
+    served_at = models.DateTimeField(null=True, editable=False)  # the last success, to the minute
     next_request_at = models.DateTimeField(null=True, editable=False)
     # One process at a time registers the site as a client (RFC 7591).
     registering_until = models.DateTimeField(null=True, editable=False)

@@ -21,4 +21,5 @@ class Reason(models.TextChoices):
     IDENTITY_CHANGED = "identity_changed", _("the service answered for another account")
     ENDPOINTS_CHANGED = "endpoints_changed", _("the address of the service was changed")
     CREDENTIALS_REJECTED = "credentials_rejected", _("the credentials no longer work")
+    REFUSED = "refused", _("the service refuses to renew the permission")
     RESTORED_COPY = "restored_copy", _("what was stored here is an old copy")

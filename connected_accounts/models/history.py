@@ -124,6 +124,7 @@ class Kind(models.TextChoices):
     REVOKED = "revoked", _("asked the service to withdraw the permission")
     GIVEN_UP = "given_up", _("permission could not be withdrawn")
     REFUSED = "refused", _("an authorization was refused")
+    CONNECT_FAILED = "connect_failed", _("an attempt to connect failed")
     MOVED = "moved", _("given to another owner")
 
 
@@ -138,6 +139,8 @@ class Event(models.Model):
     subject = models.TextField(_("subject"), blank=True)
     label = models.CharField(_("label"), max_length=255, blank=True)
     detail = models.CharField(_("detail"), max_length=255, blank=True)
+    # What a page of failure shows in small print, for whoever is asked about it.
+    reference = models.CharField(_("reference"), max_length=16, blank=True, db_index=True)
 
     class Meta:
         verbose_name = _("event")
@@ -170,6 +173,7 @@ class Event(models.Model):
         detail: str = "",
         provider: str = "",
         owner: str = "",
+        reference: str = "",
         using: str | None = None,
     ) -> None:
         """Write one event, copying what it is about. It never fails what it tells of: an event that
@@ -182,6 +186,7 @@ class Event(models.Model):
             "owner_key": about.owner_key if about else owner,
             "subject": about.subject if about else "",
             "label": about.display_name[:255] if about else "",
+            "reference": reference,
         }
         told = f"event kind={kind} provider={values['provider']}"
         insert_apart(cls, lambda: insert_one(cls, values, using=using), told, using=using)

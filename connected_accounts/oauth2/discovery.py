@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import requests
 
@@ -116,7 +116,9 @@ def _fetch_all(issuer: str) -> tuple[Mapping[str, Any], float]:
             continue
         if document.get("issuer") != issuer:
             raise UnexpectedResponse("wrong_issuer", status=answer.status, sent=False)
-        stated = {name: value for name, value in document.items() if value not in (None, "")}
+        stated = {
+            n: v for n, v in with_whole_addresses(document, address).items() if v not in (None, "")
+        }
         merged = {**stated, **merged}
         merged[IS_OPENID] = merged.get(IS_OPENID, False) or address.endswith(OPENID_PATH)
         age = min(age, age_of(answer.headers))
@@ -126,3 +128,14 @@ def _fetch_all(issuer: str) -> tuple[Mapping[str, Any], float]:
         raise UnexpectedResponse("no_metadata", sent=False)
     # A document that could not be had now may name what the others do not.
     return merged, RETRY_AFTER if trouble else age
+
+
+def with_whole_addresses(document: Mapping[str, Any], address: str) -> dict[str, Any]:
+    """A document with its endpoints' addresses resolved against its own (RFC 3986 5): some servers
+    write them without a host."""
+    return {
+        name: urljoin(address, value)
+        if name.endswith("_endpoint") and isinstance(value, str) and value.startswith("/")
+        else value
+        for name, value in document.items()
+    }

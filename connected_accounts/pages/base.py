@@ -86,6 +86,7 @@ def failure_page(
         "provider": provider,
         "mark": mark_of(provider.alias, provider.name) if provider else None,
         "failure": failure,
+        "code": error.reference,
         "try_again": way.next if way.for_site and way.next else begin_again,
         "as_new": as_new if another else "",
     }

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from django.db import connection, router
+from django.db.models import Q
 from django.utils import timezone
 
 from connected_accounts import conf, security
@@ -20,6 +21,12 @@ logger = logging.getLogger("connected_accounts")
 
 REJECTED_PAUSE: Final = timedelta(minutes=15)
 OUTAGE: Final = "outage"  # the pause_reason of a provider that does not answer
+REFUSING: Final = "refusing"  # of one that answers, and refuses one account after another
+# Refusals of the only account that the site's client was refused for, until the admins are told,
+# unless others were served within this time.
+TOLD_AFTER: Final = 2
+SERVED_LATELY: Final = timedelta(hours=1)
+SERVED_EVERY: Final = timedelta(minutes=1)  # how exactly it is known when a refresh went well
 
 
 def get_or_create_state(alias: str) -> ProviderState:
@@ -110,9 +117,40 @@ def report(alias: str, code: str, *, now: datetime | None = None) -> None:
     security.log(SecurityEvent.CLIENT_REJECTED, provider=alias, reason=code)
 
 
+def note_rejection(alias: str, account: int, code: str, *, times: int, now: datetime) -> bool:
+    """Note that the provider did not take the site's client for one account, and ``times`` before.
+
+    A second account, without a success of anybody's between, pauses the provider: one alone may
+    have a dead grant, for which some servers have these words. Returns whether somebody succeeded
+    since the last such refusal.
+    """
+    get_or_create_state(alias)
+    rows = ProviderState.objects.filter(provider=alias)
+    if rows.filter(rejected_account=None).update(rejected_account=account):
+        return True
+    if rows.exclude(rejected_account=account).update(rejected_account=account):
+        pause(alias, code, now=now)
+    elif times >= TOLD_AFTER and not rows.filter(served_at__gt=now - SERVED_LATELY).exists():
+        report(alias, code, now=now)
+    return False
+
+
 def resume(alias: str) -> None:
     """Note that the provider accepts the site again."""
     rows = ProviderState.objects.filter(provider=alias)
-    rows.exclude(pause_reason="", failures_in_a_row=0).update(
-        paused_until=None, pause_reason="", failures_in_a_row=0
+    rows.exclude(pause_reason="", failures_in_a_row=0, rejected_account=None).update(
+        paused_until=None, pause_reason="", failures_in_a_row=0, rejected_account=None
+    )
+
+
+def note_success(alias: str, *, now: datetime) -> None:
+    """Note that the provider serves the site: the end of every pause."""
+    rows = ProviderState.objects.filter(provider=alias)
+    calm = Q(pause_reason="", failures_in_a_row=0, rejected_account=None)
+    rows.exclude(calm & Q(served_at__gt=now - SERVED_EVERY)).update(
+        paused_until=None,
+        pause_reason="",
+        failures_in_a_row=0,
+        rejected_account=None,
+        served_at=now,
     )

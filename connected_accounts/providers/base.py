@@ -114,7 +114,10 @@ class Provider:
     # Which token ends the grant when revoked, and the hint sent with it (RFC 7009 2.1)
     revoke_token_type_hint: str = "refresh_token"
     error_path: str = "error"  # where an answer holds its error code, such as errors.0.code
-    dead_grant_errors: tuple[str, ...] = ("invalid_grant",)  # the person must connect again
+    # Errors of the token endpoint by which the person must connect again; "status_400" is an answer
+    # of that status without any
+    dead_grant_errors: tuple[str, ...] = ("invalid_grant",)
+    dead_grant_text: tuple[str, ...] = ()  # parts of an answer's text that mean the same
     client_errors: tuple[str, ...] = ("invalid_client", "unauthorized_client")
     token_types: tuple[str, ...] = ("bearer",)  # that are a bearer, in lower case
     already_revoked_text: str = ""  # part of the error text that means: no such token any more
@@ -133,6 +136,11 @@ class Provider:
     status_method: str = "GET"
     status_field: str = ""
     reuse_window: int = 0  # seconds in which a spent refresh token may be replayed
+    # Whether the refresh token is sent again whose answer was lost. False for a server that ends
+    # more than this grant for it: then the grant ends with its access token.
+    replay_lost_answer: bool = True
+    # Statuses by which the API refuses a dead token. (A 403 of userinfo_endpoint means one anyway.)
+    dead_token_statuses: tuple[int, ...] = (401,)
     api_hosts: tuple[str, ...] = ()  # further origins that may be sent the bearer
     access_token_header: str = ""  # that takes the token alone, in place of Authorization
     headers: Mapping[str, str] = {}  # of every call; "{client_id}" is filled in
@@ -319,15 +327,30 @@ class Provider:
         error = value_at(payload, self.error_path)
         if is_unavailable(status):
             return ProviderUnavailable(f"status_{status}", status=status)
-        if error in self.dead_grant_errors:
+        known = ("invalid_request", "invalid_scope", "unsupported_grant_type")
+        code = str(error) if error in known else f"status_{status}"
+        if self._means_dead_grant(status, payload):
             return ReauthorizationRequired("revoked")
         if error in self.client_errors:
             return ClientRejected(str(error), status=status)
         if error in ("temporarily_unavailable", "server_error"):
             return ProviderUnavailable(str(error), status=status)
-        known = ("invalid_request", "invalid_scope", "unsupported_grant_type")
-        code = str(error) if error in known else f"status_{status}"
+        if code == "status_401":  # without a word: that of the client (RFC 6749 5.2)
+            return ClientRejected("invalid_client", status=status)
         return UnexpectedResponse(code, status=status)
+
+    def _means_dead_grant(self, status: int, payload: Mapping[str, Any]) -> bool:
+        """By a declared word: an error code, the status where the answer has none, or part of what
+        a refusal says."""
+        error = value_at(payload, self.error_path)
+        if error in self.dead_grant_errors:
+            return True
+        if not 400 <= status < 500:
+            return False
+        if not error and f"status_{status}" in self.dead_grant_errors:
+            return True
+        said = str(dict(payload)).lower()
+        return any(text.lower() in said for text in self.dead_grant_text if text)
 
     def fetch_identity(self, session: "ProviderSession", token: "TokenResponse") -> Identity:
         """Ask who the account is. Raises ProviderError where the provider does not say.

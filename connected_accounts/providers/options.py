@@ -201,7 +201,8 @@ def _client_problems(provider: Provider, known: Endpoints) -> Iterator[Problem]:
 
 def _is_like(default: Any, value: Any) -> bool:
     if isinstance(default, tuple):
-        return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
+        kind = type(default[0]) if default else str
+        return isinstance(value, list | tuple) and all(type(item) is kind for item in value)
     if isinstance(default, Mapping):
         return isinstance(value, Mapping)
     return isinstance(value, type(default)) and isinstance(value, bool) == isinstance(default, bool)

@@ -37,7 +37,8 @@ from connected_accounts.providers.registry import get_provider
 from connected_accounts.refresh.attempts import Attempt, RefreshResult, ask, claim, prepare
 from connected_accounts.refresh.grant_end import end_copies
 from connected_accounts.refresh.interruptions import signals_held, to_the_end
-from connected_accounts.refresh.outcomes import note_provider_failure, settle, settle_together
+from connected_accounts.refresh.outcomes import settle, settle_together
+from connected_accounts.refresh.provider_failures import note_provider_failure
 from connected_accounts.tokens.throttle import Lane, named_wait
 
 logger = logging.getLogger("connected_accounts")
@@ -92,17 +93,19 @@ def drain(
         return Drained()
     state = pauses.get_or_create_state(alias)
     # A provider that was paused is probed with one account before it gets the rest.
-    probe = state if state.pause_reason else None
-    if probe is not None and not outages.take_probe(probe, now):
-        return Drained()  # another worker's
-    if not _can_be_found(provider):
-        outages.suspend(alias, now=now)
-        return Drained()
-    work = _Drain(provider, now, seconds, probe)
-    with short_lock_waits(LOCK_WAIT):
-        work.run(stop)
-    if probe is not None and not work.provider_was_asked:
-        outages.give_back_probe(probe)
+    with outages.turn(state, now) as mine:
+        if mine is None:
+            return Drained()  # another worker's
+        if not _can_be_found(provider):
+            mine.sent = True  # its metadata was asked for
+            outages.suspend(alias, now=now)
+            return Drained()
+        work = _Drain(provider, now, seconds, state if state.pause_reason else None)
+        try:
+            with short_lock_waits(LOCK_WAIT):
+                work.run(stop)
+        finally:
+            mine.sent = work.provider_was_asked
     return work.drained
 
 
@@ -242,6 +245,8 @@ class _Drain:
 
         The ids only: MariaDB takes no LIMIT in the subquery of an UPDATE.
         """
+        if self.probe is not None:
+            due = outages.fit_to_probe(due, self.probe, self.now)
         oldest = list(due.values_list("pk", "failure_count")[:wanted])
         self.claiming = bool(oldest)
         held = sum(attempt.account.failure_count > 0 for attempt in self.held.values())
@@ -307,6 +312,7 @@ class _Drain:
         """Draw from one account's outcome what it says of the provider."""
         try:
             if isinstance(outcome, ClientRejected):
+                self.failures_may_be_recorded = True
                 # A person's own credentials are that person's trouble, and pause nobody.
                 paused = pauses.pause_of(self.alias, self.moment)
                 if isinstance(error, ClientRejected) and paused:
@@ -320,10 +326,12 @@ class _Drain:
                 self.failures_may_be_recorded = True
                 if note_provider_failure(attempt):
                     self.stop_and_release()
+            elif isinstance(outcome, TokenResponse):
+                self.note_success()
             elif self.probe is not None:
                 pauses.resume(self.alias)
             else:
-                self.note_success()
+                outages.answered(self.alias)
         except Error as failure:
             _forgive(failure)
 
@@ -331,7 +339,7 @@ class _Drain:
         """Tell the other workers, once in a while, that the provider answers."""
         due = time.monotonic() > self.success_noted_at + LOOK_AGAIN
         if self.failures_may_be_recorded or due:
-            outages.answered(self.alias)
+            pauses.note_success(self.alias, now=self.moment)
             self.failures_may_be_recorded, self.success_noted_at = False, time.monotonic()
 
     def stop_and_release(self) -> None:

@@ -2,7 +2,7 @@
 does."""
 
 import time
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Final
 
 from asgiref.sync import sync_to_async
@@ -25,7 +25,8 @@ from connected_accounts.providers.registry import get_provider
 from connected_accounts.refresh.attempts import Attempt, claim
 from connected_accounts.refresh.grant_end import end_grant
 from connected_accounts.refresh.interruptions import signals_held
-from connected_accounts.refresh.outcomes import note_provider_failure, refresh_claimed
+from connected_accounts.refresh.outcomes import refresh_claimed
+from connected_accounts.refresh.provider_failures import note_provider_failure
 from connected_accounts.secret import clears_traceback_locals
 
 POLL: Final = 0.1  # seconds between looks at a row that somebody else refreshes
@@ -64,10 +65,14 @@ def look(account: ConnectedAccount) -> ConnectedAccount:
     return stored
 
 
-def renew(before: ConnectedAccount) -> None:
+def renew(
+    before: ConnectedAccount, *, heeds_pause: bool = False, after_refusal: bool = False
+) -> None:
     """Bring about a newer grant than ``before``, by our own request or by waiting for another's.
 
-    Exactly one of any number of callers with the same ``before`` asks the provider.
+    Exactly one of any number of callers with the same ``before`` asks the provider. With
+    ``heeds_pause`` nothing is sent during a pause, and after it as a probe. ``after_refusal``: an
+    API has refused the access token.
     """
     try:
         provider = get_provider(before.provider)
@@ -90,16 +95,15 @@ def renew(before: ConnectedAccount) -> None:
         with signals_held():
             attempts = retried(lambda: claim([before.pk], provider, now=timezone.now()))
             if attempts:
-                _renew_claimed(attempts[0], before)
-                if state.pause_reason or state.failures_in_a_row:
-                    pauses.resume(before.provider)
+                attempts[0].after_refusal = after_refusal
+                _renew_claimed(attempts[0], before, heeds_pause=heeds_pause)
                 return
         if time.monotonic() > ends:
             raise ProviderUnavailable("busy", sent=False)
         time.sleep(POLL)
 
 
-def _renew_claimed(attempt: Attempt, before: ConnectedAccount) -> None:
+def _renew_claimed(attempt: Attempt, before: ConnectedAccount, *, heeds_pause: bool) -> None:
     # Somebody may have finished between our look and our claim.
     try:
         done = _is_newer(attempt.account, before)
@@ -111,10 +115,15 @@ def _renew_claimed(attempt: Attempt, before: ConnectedAccount) -> None:
         attempt.account.release(attempt_started_at=None)
         return
     attempt.not_before = time.monotonic() + delay
-    error = refresh_claimed(attempt)
+    alias, failed_before = before.provider, attempt.account.failure_count > 0
+    turn: AbstractContextManager[outages.Turn] = nullcontext(outages.Turn())
+    if heeds_pause:
+        turn = outages.single_turn(alias, timezone.now(), failed_before=failed_before)
+    error = refresh_claimed(attempt, turn)
     note_provider_failure(attempt)
     if error is not None:
         raise error
+    pauses.note_success(alias, now=attempt.sent_at)
 
 
 def _is_newer(account: ConnectedAccount, before: ConnectedAccount) -> bool:

@@ -3,10 +3,10 @@
 import logging
 import random
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from django.db import DatabaseError, InterfaceError, connection
 
@@ -20,7 +20,6 @@ from connected_accounts.exceptions import (
     ProviderUnavailable,
     ReauthorizationRequired,
     Undecryptable,
-    UnexpectedResponse,
 )
 from connected_accounts.models import ConnectedAccount, Event, Kind, Reason
 from connected_accounts.oauth2.token import TokenResponse
@@ -30,24 +29,26 @@ from connected_accounts.refresh.attempts import (
     INACTIVE_AGAIN_IN,
     LEASE_TOO_OLD,
     OWNER_INACTIVE,
-    REPLAY_PAUSE,
     Attempt,
     RefreshResult,
     ask,
     prepare,
 )
-from connected_accounts.refresh.grant_end import end_grant
+from connected_accounts.refresh.grant_end import end_grant, lost_an_answer_elsewhere
 from connected_accounts.refresh.interruptions import to_the_end
+from connected_accounts.refresh.refusals import is_refusal, retry_time, settle_after_the_end, stays
 from connected_accounts.refresh.storage import store_grant
 from connected_accounts.revoke.disconnect import revoke_orphan
 from connected_accounts.secret import Secret
 from connected_accounts.tokens.endpoint import token_document
 from connected_accounts.tokens.identity import identity_of, with_claims
-from connected_accounts.tokens.lifetimes import MAX_BACKOFF, backoff, grant_values
+from connected_accounts.tokens.lifetimes import MAX_BACKOFF, grant_values
 from connected_accounts.tokens.scopes import granted_scopes, missing_scopes
 from connected_accounts.tokens.throttle import named_wait
 
 logger = logging.getLogger("connected_accounts")
+
+REJECTIONS: Final = 3  # of the client for one account, with others' successes between, end it
 
 
 def settle(attempt: Attempt, outcome: RefreshResult) -> ConnectedAccountsError | None:
@@ -56,6 +57,8 @@ def settle(attempt: Attempt, outcome: RefreshResult) -> ConnectedAccountsError |
     attempt.outcome = outcome
     if attempt.refused:
         note_refused([client.pk for client in attempt.refused], attempt.sent_at)
+    if attempt.had_ended and not isinstance(outcome, TokenResponse):
+        return settle_after_the_end(attempt, outcome)
     if isinstance(outcome, ClientRejected):
         return _settle_rejection(attempt, outcome)
     if attempt.refused:
@@ -80,6 +83,8 @@ def settle(attempt: Attempt, outcome: RefreshResult) -> ConnectedAccountsError |
     wait = named_wait(outcome)
     if wait is not None:
         return _settle_throttle(attempt, outcome, wait)
+    if is_refusal(outcome) and stays(attempt):
+        return _settle_reauthorization(attempt, ReauthorizationRequired(Reason.REFUSED))
     return _settle_failure(attempt, outcome)
 
 
@@ -118,10 +123,17 @@ def _settle_rejection(attempt: Attempt, error: ClientRejected) -> ConnectedAccou
         # The site's one account; those of people, with their own credentials, are not stopped.
         pauses.report(alias, error.code, now=attempt.sent_at)
         return _settle_failure(attempt, error)
-    # Nothing is wrong with the account: it stays due, and the provider is paused.
-    pauses.pause(alias, error.code, now=attempt.sent_at)
-    attempt.account.release(attempt_started_at=attempt.unresolved_since)
-    return error
+    account = attempt.account
+    known = account.last_error in (error.code, *attempt.provider.client_errors)
+    others_succeed = pauses.note_rejection(
+        alias, account.pk, error.code, times=account.failure_count, now=attempt.sent_at
+    )
+    # Twice over: a success between two refusals may have been on its way before the first.
+    if others_succeed and known and account.failure_count >= REJECTIONS - 1:
+        return _settle_reauthorization(
+            attempt, ReauthorizationRequired(Reason.CREDENTIALS_REJECTED)
+        )
+    return _settle_failure(attempt, error)
 
 
 def _settle_success(attempt: Attempt, token: TokenResponse) -> ConnectedAccountsError | None:
@@ -169,12 +181,14 @@ def _grant(attempt: Attempt, token: TokenResponse) -> _Grant:
     account, provider = attempt.account, attempt.provider
     token = _with_claims(attempt, token)
     document = token_document(token, previous=attempt.document)
+    if attempt.after_refusal:
+        document["after_refusal"] = True
     values = grant_values(
         provider,
         token,
         document,
         seal_id=account.seal_id,
-        sent_at=attempt.sent_at,
+        sent_at=attempt.life_counted_from,
         known_end=account.refresh_token_expires_at,
     )
     values["refreshed_at"] = attempt.sent_at
@@ -188,6 +202,8 @@ def _grant(attempt: Attempt, token: TokenResponse) -> _Grant:
 def _announce_refresh(attempt: Attempt, grant: _Grant, known: set[str]) -> None:
     """Say that an account was refreshed, and whether its scopes are others than those ``known``."""
     account, scopes = attempt.account, grant.values["scopes_granted"]
+    if attempt.had_ended:
+        Event.record(Kind.RECONNECTED, account, at=attempt.sent_at, detail="taken_again")
     provider = attempt.provider
     if missing_scopes(provider, scopes, known) or missing_scopes(provider, known, scopes):
         Event.record(Kind.SCOPES_CHANGED, account, at=attempt.sent_at, detail=" ".join(scopes))
@@ -275,7 +291,7 @@ def _settle_reauthorization(
         reason = Reason.REFRESH_TOKEN_EXPIRED
     elif error.code in Reason and error.code != Reason.REVOKED:
         reason = Reason(error.code)
-    elif attempt.replay:
+    elif attempt.replay or lost_an_answer_elsewhere(account):
         reason = Reason.ROTATION_LOST
     elif expires_at is not None and expires_at <= attempt.sent_at:
         reason = Reason.REFRESH_TOKEN_EXPIRED
@@ -290,21 +306,16 @@ def _settle_failure(attempt: Attempt, error: ConnectedAccountsError) -> Connecte
     account = attempt.account
     # Behind an unknown answer the token may be spent; the next attempt is then a replay.
     unknown = attempt.replay or (isinstance(error, ProviderError) and error.sent)
-    retry_after = error.retry_after if isinstance(error, ProviderError) else None
     closed = isinstance(error, Undecryptable)
+    refused = is_refusal(error) or isinstance(error, ClientRejected)
     code = "undecryptable" if closed else error.code
     already_noted = account.last_error == code if closed else account.failure_count > 0
-    wait = backoff(account.failure_count + 1, retry_after)
-    if unknown and retry_after is None and attempt.in_reuse_window:
-        wait = timedelta(seconds=REPLAY_PAUSE)
-    retry_at = attempt.sent_at + wait
-    if _is_refusal(error) and account.expires_at and account.expires_at > attempt.sent_at:
-        # It may be one that refuses early: at the token's end it would be taken.
-        retry_at = min(retry_at, account.expires_at)
+    retry_at = retry_time(attempt, error, unknown=unknown)
     if not account.mark_failed(
         code,
         retry_at=retry_at,
         attempt_started_at=account.attempt_started_at if unknown else None,
+        refused_since=attempt.sent_at if refused and not account.refused_since else None,
     ):
         return ProviderUnavailable("overtaken")
     if not already_noted:
@@ -315,37 +326,24 @@ def _settle_failure(attempt: Attempt, error: ConnectedAccountsError) -> Connecte
     return error
 
 
-def _is_refusal(error: ConnectedAccountsError) -> bool:
-    """Whether the provider answered, and said no without asking for patience."""
-    if not isinstance(error, UnexpectedResponse) or error.retry_after is not None:
-        return False
-    return error.status is not None and 400 <= error.status < 500
-
-
-def refresh_claimed(attempt: Attempt) -> ConnectedAccountsError | None:
-    """Take one claimed account through to its outcome, and return the error, if it is one."""
+def refresh_claimed(
+    attempt: Attempt, turn: AbstractContextManager[outages.Turn]
+) -> ConnectedAccountsError | None:
+    """Take one claimed account through to its outcome, and return the error, if it is one. The
+    ``turn`` is taken once nothing else speaks against sending; what it raises is raised."""
     blocked = prepare(attempt)
     if blocked is not None:
         return settle(attempt, blocked)
-    # In a thread of its own: whatever is raised into this one, the answer still arrives.
-    with ThreadPoolExecutor(1, "connected-accounts-ask") as pool:
+    with ExitStack() as stack:
+        try:
+            mine = stack.enter_context(turn)
+        except ProviderUnavailable:
+            attempt.account.release(attempt_started_at=attempt.unresolved_since)
+            raise
+        # In a thread of its own: whatever is raised into this one, the answer still arrives.
+        pool = stack.enter_context(ThreadPoolExecutor(1, "connected-accounts-ask"))
+        mine.sent = True
         answer = pool.submit(ask, attempt)
-        return to_the_end(lambda: settle(attempt, answer.result()))
-
-
-def note_provider_failure(attempt: Attempt) -> bool:
-    """Count a settled attempt that was its account's first failure, if the provider is to blame.
-    Returns whether the provider is paused now.
-
-    Where each connection has a host of its own, the others' are not held up by one that is away.
-    """
-    account, outcome = attempt.account, attempt.outcome
-    if attempt.asked and isinstance(outcome, ReauthorizationRequired):
-        outages.answered(attempt.provider.alias)
-    if account.failure_count != 1 or account.inputs:
-        return False
-    unavailable = isinstance(outcome, ProviderUnavailable)
-    if not (unavailable or (attempt.asked and isinstance(outcome, UnexpectedResponse))):
-        return False
-    wait = outcome.retry_after if isinstance(outcome, ProviderError) else None
-    return outages.note_failure(attempt.provider.alias, now=attempt.sent_at, retry_after=wait)
+        error = to_the_end(lambda: settle(attempt, answer.result()))
+        mine.sent = attempt.asked
+    return error

@@ -20,7 +20,7 @@ from connected_accounts.models import ConnectedAccount, Reason
 from connected_accounts.models.accounts import owner_state
 from connected_accounts.models.ledger import PRESENT
 from connected_accounts.oauth2.session import ProviderSession
-from connected_accounts.provider_state import outages
+from connected_accounts.provider_state import pauses
 from connected_accounts.providers.registry import get_provider, known_provider
 from connected_accounts.refresh.attempts import OWNER_INACTIVE
 from connected_accounts.refresh.grant_end import end_grant, end_if_dead
@@ -29,6 +29,8 @@ from connected_accounts.secret import Secret, clears_traceback_locals
 from connected_accounts.tokens.endpoint import session_for
 
 MARGIN: Final = timedelta(seconds=conf.LAST_MINUTE)
+YOUNG: Final = timedelta(minutes=1)  # a token that was just renewed is not what is wrong
+CURED_FOR: Final = timedelta(hours=1)  # as its life, where that is longer or not told
 USED: Final = (
     "owner_key",
     "subject_digest",
@@ -107,13 +109,17 @@ def current_token(account: ConnectedAccount, *, fingerprint: str | None = None) 
 def renewed_token(
     account: ConnectedAccount, failed: Secret, *, fingerprint: str | None = None
 ) -> Secret:
-    """A token other than the one a provider just refused: the stored one, if it is newer."""
+    """A token other than the one a provider just refused: the stored one, if it is newer. The same
+    one where another would be refused, too."""
     stored = _read(account, fingerprint)
-    token = _access_token(stored)
+    document = _open(stored)
+    token = Secret(document["access_token"])
     if token != failed:
         return token
+    if not _may_help(stored, document, timezone.now()):
+        return failed
     try:
-        return outside_transaction(lambda: _renewed(stored, fingerprint))
+        return outside_transaction(lambda: _renewed(stored, fingerprint, after_refusal=True))
     except ReauthorizationRequired as error:
         if error.code == "no_refresh_token":
             outside_transaction(lambda: end_if_dead(_read(account, fingerprint)))
@@ -121,9 +127,23 @@ def renewed_token(
         raise
 
 
-def _renewed(stored: ConnectedAccount, fingerprint: str | None) -> Secret:
+def _may_help(stored: ConnectedAccount, document: dict[str, Any], now: datetime) -> bool:
+    """Whether a token that was refused may be so for its age: not right after a refresh, and not
+    again within its life where a refresh for the same cause did not help."""
+    if stored.refreshed_at is None:
+        return True
+    age = now - stored.refreshed_at
+    if age < YOUNG or not document.get("after_refusal"):
+        return age >= YOUNG
+    life = document.get("expires_in")
+    return age >= (min(timedelta(seconds=life), CURED_FOR) if life else CURED_FOR)
+
+
+def _renewed(
+    stored: ConnectedAccount, fingerprint: str | None, *, after_refusal: bool = False
+) -> Secret:
     _refuse_in_backoff(stored, timezone.now())
-    renew(stored)
+    renew(stored, heeds_pause=True, after_refusal=after_refusal)
     return _access_token(_read(stored, fingerprint))
 
 
@@ -194,5 +214,5 @@ def _margin(alias: str) -> timedelta:
 def _refuse_in_backoff(stored: ConnectedAccount, now: datetime) -> None:
     if stored.failure_count and stored.refresh_at is not None and stored.refresh_at > now:
         raise ProviderUnavailable(stored.last_error, sent=False)
-    if not outages.may_ask(stored.provider, now):
+    if pauses.pause_of(stored.provider, now):
         raise ProviderUnavailable("paused", sent=False)

@@ -37,6 +37,7 @@ _SHOWN: Final = (
     "status",
     "reason",
     "failure_count",
+    "refused_since",
     "expires_at",
     "is_renewable",
 )
@@ -48,6 +49,14 @@ _NOT_OFFERED: Final = gettext_lazy(
 )
 _NOT_ANSWERING: Final = gettext_lazy(
     "The service is not answering at the moment. There is nothing for you to do; it is tried again."
+)
+_REFUSING: Final = gettext_lazy(
+    "The service refuses to renew the permission. It is tried again; if that goes on, you will be "
+    "asked to connect it again."
+)
+_REFUSING_NOW: Final = gettext_lazy(
+    "The service refuses to renew the permission, and it has run out. It is tried again; if it "
+    "cannot wait, connect it again."
 )
 
 
@@ -103,7 +112,7 @@ class Card(_ByKey):
     """One connected account, as its owner sees it. ``state`` is ``connected``, ``needs_you``,
     ``not_answering`` or ``not_offered``; ``state_words`` says the same to a person. ``scopes`` were
     granted, ``missing`` asked for and not granted. ``note``: that the service answers nobody at the
-    moment, which is no fault of the connection."""
+    moment, which is no fault of the connection, or that it refuses to renew what still works."""
 
     pk: int
     provider: str
@@ -219,7 +228,7 @@ def _card(
     in_outage: Collection[str] = (),
 ) -> Card:
     state, state_words = _state(account, now) if provider else ("not_offered", str(_NOT_OFFERED))
-    note = ""
+    note = str(_REFUSING) if state == "connected" and _is_refused(account) else ""
     if account.provider in in_outage and state not in ("needs_you", "not_offered"):
         state, state_words, note = "connected", _("Connected"), str(_NOT_ANSWERING)
     return Card(
@@ -258,6 +267,8 @@ def _state(account: ConnectedAccount, now: datetime) -> tuple[str, str]:
     expired = account.expires_at is not None and account.expires_at <= now
     if expired and not account.is_renewable:
         return "needs_you", _("Needs you: the permission has run out. Please connect it again.")
+    if _is_refused(account):
+        return ("needs_you", str(_REFUSING_NOW)) if expired else ("connected", _("Connected"))
     if account.failure_count:
         return "not_answering", str(_NOT_ANSWERING)
     if account.expires_at is not None and not account.is_renewable:
@@ -265,6 +276,10 @@ def _state(account: ConnectedAccount, now: datetime) -> tuple[str, str]:
         words = _("Connected until %(until)s. The service does not let this site renew it.")
         return "connected", words % {"until": until}
     return "connected", _("Connected")
+
+
+def _is_refused(account: ConnectedAccount) -> bool:
+    return bool(account.failure_count) and account.refused_since is not None
 
 
 def _missing(provider: Provider | None, account: ConnectedAccount) -> list[str]:

@@ -1,6 +1,7 @@
 """The events of an account, in words, newest first. From the table of events, which are kept for a
 while (``EVENT_RETENTION_DAYS``)."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +18,14 @@ from connected_accounts.web.failures import failure_for
 
 SHOWN: Final = 100
 GOOD: Final = (Kind.CONNECTED, Kind.RECONNECTED, Kind.REVOKED)
-BAD: Final = (Kind.RECONNECT_REQUIRED, Kind.REFUSED, Kind.GIVEN_UP)
+BAD: Final = (Kind.RECONNECT_REQUIRED, Kind.REFUSED, Kind.CONNECT_FAILED, Kind.GIVEN_UP)
+_REFUSED_TO_RENEW: Final = gettext_lazy(
+    "The service refused to renew the permission; it is tried again."
+)
+# Codes of a failed refresh that were a definite no of the provider.
+_REFUSALS: Final = re.compile(
+    "status_4(?!08|25|29)|invalid_|unsupported_grant_type|unauthorized_client|client_rejected"
+)
 _WORDS: Final[dict[str, str | Promise]] = {
     Kind.CONNECTED: gettext_lazy("Connected."),
     Kind.RECONNECTED: gettext_lazy("Connected again."),
@@ -28,6 +36,7 @@ _WORDS: Final[dict[str, str | Promise]] = {
     Kind.REVOKED: gettext_lazy("The permission was withdrawn at the service."),
     Kind.GIVEN_UP: gettext_lazy("The permission could not be withdrawn at the service."),
     Kind.REFUSED: gettext_lazy("An attempt to connect was refused."),
+    Kind.CONNECT_FAILED: gettext_lazy("An attempt to connect failed."),
     Kind.MOVED: gettext_lazy("Given to another owner."),
 }
 
@@ -54,7 +63,8 @@ class Line:
 
 def timeline(account: ConnectedAccount) -> list[Line]:
     """The last events of one account, and refused attempts of its owner there. One query."""
-    about = Q(subject=account.subject) | Q(kind=Kind.REFUSED, subject="")
+    attempts = (Kind.REFUSED, Kind.CONNECT_FAILED)
+    about = Q(subject=account.subject) | Q(kind__in=attempts, subject="")
     found = Event.objects.filter(about, owner_key=account.owner_key, provider=account.provider)
     return list(_lines(found.order_by("-at", "-pk")[:SHOWN]))
 
@@ -73,6 +83,8 @@ def _words(event: Event) -> str:
     if event.kind == Kind.RECONNECT_REQUIRED and event.detail in Reason:
         why = Reason(event.detail).label
         return _("The connection ended: %(why)s. It must be connected again.") % {"why": why}
+    if event.kind == Kind.REFRESH_FAILED and _REFUSALS.match(event.detail):
+        return str(_REFUSED_TO_RENEW)
     if event.kind == Kind.REFUSED:
         return f"{words} {_why_refused(event.detail)}".rstrip()
     return words

@@ -13,6 +13,7 @@ from connected_accounts.testing import (
     CANARY,
     Answer,
     BadGateway,
+    ConnectionRefused,
     DropAnswer,
     Timeout,
     TooManyRequests,
@@ -85,7 +86,7 @@ def test_a_provider_in_trouble_is_said_to_be_so(
     account = connected_account("badgr", ada)
     badgr = fake_provider("badgr")
     badgr.advance(days=2)
-    badgr.script("token", fault)
+    badgr.script("token", fault, fault)
 
     assert TRY_LATER in text_of(browser, account)
 
@@ -105,7 +106,7 @@ def test_an_answer_that_was_lost_after_a_rotation_costs_the_connection(
     account = connected_account("badgr", ada)
     badgr = fake_provider("badgr")
     badgr.advance(days=2)
-    badgr.script("token", DropAnswer())
+    badgr.script("token", DropAnswer(), ConnectionRefused())  # it is asked again at once
 
     assert TRY_LATER in text_of(browser, account)
     with pytest.raises(Exception, match="connect"):

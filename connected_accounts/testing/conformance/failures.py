@@ -76,10 +76,11 @@ class FailureCases(Harness):
     def test_a_timeout_is_tried_again_and_may_have_spent_the_token(
         self, account: ConnectedAccount, fake: FakeProvider
     ) -> None:
-        error = self.refused_refresh(account, fake, Timeout())
+        error = self.refused_refresh(account, fake, Timeout(), Timeout())
 
         assert type(error) is ProviderUnavailable
         assert (error.code, error.status, error.sent) == ("timeout", None, True)
+        assert len(fake.requests) == 2  # asked again at once, while a server's grace may run
         self.assert_is_tried_again(account, may_be_spent=True)
 
     def test_a_refused_connection_is_tried_again_and_has_spent_nothing(
