@@ -22,7 +22,7 @@ def named_wait(outcome: object) -> float | None:
 
 
 def until_answered(ask: Callable[[], T], *, ends: float) -> T:
-    """What ``ask`` returns, asked again after each throttle whose end comes before ``ends``, of
+    """Return what ``ask`` returns, asked again after each throttle that ends before ``ends``, of
     ``time.monotonic()``. A refused request did nothing, so a code may be sent again."""
     while True:
         try:
@@ -44,7 +44,7 @@ class Lane:
         self._turn = threading.Lock()
 
     def send(self, ask: Callable[[], T], *, ends: float) -> T | ProviderUnavailable:
-        """What ``ask`` returns, asked again after a throttle while there is time until ``ends``.
+        """Return what ``ask`` returns, asked again after a throttle that ends before ``ends``.
         ProviderUnavailable (``lease_too_old``), where its turn did not come in time."""
         while True:
             if not self.is_narrow:
