@@ -262,6 +262,17 @@ def _reasons(site: Site, lost: int, accounts: int) -> str:
     return "rotation_lost"
 
 
+def _line(staged: Stage, scene: Scene, pools: Sequence[str], accounts: int) -> dict[str, str]:
+    """One scene in each pool, in words for the table."""
+    line = {"lost, of refreshes": scene.name}
+    for number, pool in enumerate(pools):
+        row = play(staged, pool, scene, accounts, 10 * SCENES.index(scene) + number)
+        line[pool] = f"{row['lost']} of {row['refreshes']}"
+        if scene.end is not None:
+            line[pool] += f"; {row['ended in, s']} s"
+    return line
+
+
 def main() -> None:
     accounts = int(sys.argv[1]) if sys.argv[1:] else 400
     pools: Sequence[str] = sys.argv[2:] or list(POOLS)
@@ -269,12 +280,8 @@ def main() -> None:
     with scratch() as folder, own_database("postgresql", folder) as database:
         redis = Redis(folder / "redis")
         try:
-            rows: list[dict[str, Any]] = []
             with limits_stage(folder, database, redis.url) as staged:
-                for pool in pools:
-                    for scene in SCENES:
-                        rows.append(play(staged, pool, scene, accounts, len(rows)))
-            table([{"reason": "", **row} for row in rows])
+                table([_line(staged, scene, pools, accounts) for scene in SCENES])
         finally:
             redis.stop()
 

@@ -1,29 +1,33 @@
 """System checks. Ids are stable: a retired one is never used again.
 
-Touches no network. Only ``check_keys`` touches a database, where ``check --database`` or
-``migrate`` names it.
+Touches no network. Only ``check_keys`` and ``check_site`` touch a database, where
+``check --database`` or ``migrate`` names it.
 """
 
 from collections.abc import Sequence
+from importlib import import_module
 from itertools import pairwise
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from django.apps import apps
 from django.conf import settings
 from django.core import checks
-from django.db import connections
+from django.db import connections, router
 from django.urls import NoReverseMatch, reverse
 
 from connected_accounts import conf, owners
 from connected_accounts.conf import is_loopback_literal
+from connected_accounts.database import connections as own_connections
 from connected_accounts.exceptions import ConfigurationError
+from connected_accounts.models import Deployment
+from connected_accounts.models.deployment import sites
 from connected_accounts.operations.keys_in_use import SEALED, count_by_key, missing_keys
 from connected_accounts.providers import registry
-from connected_accounts.sealing import encryption_keys, key_id
+from connected_accounts.sealing import SealedTextField, encryption_keys, key_id
 
 REFRESH: Final = "connected_accounts.refresh_due_accounts"
 USUAL_LIFE: Final = 3600.0  # seconds that access tokens live, as far as settings can know
-LAST_MINUTE: Final = 60.0  # seconds before its end in which a token is not counted on
 
 
 def register() -> None:
@@ -35,13 +39,15 @@ def register() -> None:
     checks.register(check_issuers, "connected_accounts")
     checks.register(check_callback, "connected_accounts")
     checks.register(check_loopback, "connected_accounts", deploy=True)
+    checks.register(check_histories, "connected_accounts")
     # Without our tag: Django 6.1 gives a check that is asked for by a tag every database.
     checks.register(check_keys, checks.Tags.database)
+    checks.register(check_site, checks.Tags.database)
 
 
 def check_settings(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[checks.CheckMessage]:
-    """E001 to E019, E021, E022, W004, W012: what in ``CONNECTED_ACCOUNTS`` would fail when used."""
-    found = [*conf.problems(), *owners.problems()]
+    """E001 to E019, E021 to E023, W004, W012: what in settings would fail when used."""
+    found = [*conf.problems(), *owners.problems(), *own_connections.problems()]
     if not any(problem.id in ("E001", "E005") for problem in found):
         found += registry.problems()
     return [
@@ -71,27 +77,37 @@ def check_interval(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[che
     """W005: a token of an hour's life would end before beat looks for it."""
     gaps = [_longest_gap(schedule) for schedule in _refresh_schedules() or ()]
     known = [gap for gap in gaps if gap is not None]
-    share = conf.get("REFRESH_AT")
-    if not known or not isinstance(share, float) or not 0 < share < 1:  # E003 says so
+    site = conf.get("REFRESH_AT")
+    if not known or not isinstance(site, float) or not 0 < site < 1:  # E003 says so
         return []
-    ahead = [provider.alias for provider in registry.get_providers() if _is_ahead(provider)]
-    margin = USUAL_LIFE * (1 - min(share * (1 + conf.JITTER), 1)) - LAST_MINUTE
-    if not ahead or min(known) <= margin:
-        return []
+    ahead = [provider for provider in registry.get_providers() if _is_ahead(provider)]
+    shares = {p.refresh_at: [q.alias for q in ahead if q.refresh_at == p.refresh_at] for p in ahead}
     return [
-        checks.Warning(
-            f"Beat looks for due refreshes every {min(known):.0f} s at most, and with REFRESH_AT = "
-            f"{share} a token that lives for an hour is due {max(margin, 0):.0f} s before its last "
-            f"minute: it can expire first ({', '.join(ahead)}).",
-            hint=f"Schedule {REFRESH} each minute, or lower REFRESH_AT, or set REFRESH_POLICY to "
-            '"on_use" where tokens need not be fresh ahead.',
-            id="connected_accounts.W005",
-        )
+        _seldom(min(known), share, margin, aliases)
+        for share, aliases in shares.items()
+        if min(known) > (margin := _margin_of(share))
     ]
 
 
+def _margin_of(share: float) -> float:
+    """From when a token that lives for an hour is due until its last minute, in seconds."""
+    return USUAL_LIFE * (1 - min(share * (1 + conf.JITTER), 1)) - conf.LAST_MINUTE
+
+
+def _seldom(gap: float, share: float, margin: float, aliases: list[str]) -> checks.Warning:
+    return checks.Warning(
+        f"Beat looks for due refreshes every {gap:.0f} s at most, and with REFRESH_AT = {share} a "
+        f"token that lives for an hour is due {max(margin, 0):.0f} s before its last minute: it "
+        f"can expire first ({', '.join(aliases)}).",
+        hint=f"Schedule {REFRESH} each minute, or lower REFRESH_AT, or set REFRESH_POLICY to "
+        '"on_use" where tokens need not be fresh ahead.',
+        id="connected_accounts.W005",
+    )
+
+
 def _is_ahead(provider: Any) -> bool:
-    return bool(provider.refresh_policy == "ahead" and provider.grant_type != "personal_token")
+    renewed = provider.refresh_policy == "ahead" and provider.grant_type != "personal_token"
+    return bool(renewed and not provider.refresh_margin)  # else it may not be earlier
 
 
 def _refresh_schedules() -> list[Any] | None:
@@ -206,6 +222,28 @@ def check_loopback(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[che
     return found
 
 
+def check_site(
+    app_configs: Sequence[Any] | None, databases: Sequence[str] | None = None, **kwargs: Any
+) -> list[checks.CheckMessage]:
+    """W015 (``--database``): the database is another deployment's, so nothing is refreshed."""
+    used = router.db_for_write(Deployment)
+    if used not in (databases or ()):
+        return []
+    if Deployment._meta.db_table not in connections[used].introspection.table_names():
+        return []
+    names = sites()
+    if not names.differ:
+        return []
+    return [
+        checks.Warning(
+            f"Nothing is refreshed: {names}.",
+            hint="If this site moved, or its SITE_ID or REDIRECT_BASE_URL was changed, run "
+            "manage.py confirm_site. On a copy of the database all is well.",
+            id="connected_accounts.W015",
+        )
+    ]
+
+
 def check_keys(
     app_configs: Sequence[Any] | None, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> list[checks.CheckMessage]:
@@ -241,3 +279,50 @@ def check_keys(
                 )
             )
     return found
+
+
+def check_histories(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[checks.CheckMessage]:
+    """W014: another package keeps copies of what is sealed, also after a disconnect."""
+    keepers = sorted({*_tables_with_copies(), *_packages_with_copies()})
+    if not keepers:
+        return []
+    return [
+        checks.Warning(
+            f"{', '.join(keepers)}: copies of sealed tokens are kept there, which can be opened "
+            "with the site's key after a disconnect too, and no rotation of keys reaches them.",
+            hint="Leave out the columns that docs/how-to/histories.md lists.",
+            id="connected_accounts.W014",
+        )
+    ]
+
+
+def _tables_with_copies() -> list[str]:
+    """Models of others that have a sealed column: histories copy the fields of what they track."""
+    return [
+        model._meta.label
+        for model in apps.get_models(include_auto_created=True)
+        if model._meta.app_label != "connected_accounts"
+        and any(isinstance(field, SealedTextField) for field in model._meta.local_fields)
+        and not issubclass(model, _sealed_models())
+    ]
+
+
+def _packages_with_copies() -> list[str]:
+    """Packages that write rows as text, as far as they say what they track."""
+    found = []
+    if apps.is_installed("reversion"):
+        revisions = import_module("reversion.revisions")
+        for model, column in SEALED:
+            if revisions.is_registered(model) and column in revisions._get_options(model).fields:
+                found.append("django-reversion")
+    if apps.is_installed("easyaudit"):
+        left_out = getattr(settings, "DJANGO_EASY_AUDIT_UNREGISTERED_CLASSES_EXTRA", [])
+        names = {str(name).lower() for name in left_out}
+        if any(model._meta.label_lower not in names for model in _sealed_models()):
+            found.append("django-easy-audit")
+    return found
+
+
+def _sealed_models() -> tuple[type[Any], ...]:
+    """Our models that have a sealed column."""
+    return tuple(model for model, _ in SEALED)

@@ -4,6 +4,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -24,6 +25,7 @@ DEFAULTS: dict[str, Any] = {
     "REVOKE_GIVE_UP_AFTER": 2592000,
     "EVENT_RETENTION_DAYS": 90,
     "OWNERS": None,
+    "PREPARE_CONNECTION": None,
 }
 PROVIDER_DEFAULTS: dict[str, Any] = {
     "BACKEND": "",
@@ -35,11 +37,13 @@ PROVIDER_DEFAULTS: dict[str, Any] = {
     "OPTIONS": {},
     "EXCLUSIVE": False,
     "REFRESH_POLICY": None,
+    "REFRESH_AT": None,
     "MAX_REQUESTS_PER_SECOND": None,
 }
 MAX_SITE_ID: Final = 255
 MAX_HOST_NAME: Final = 253
 JITTER: Final = 0.1  # share of the time to a refresh, either way
+LAST_MINUTE: Final = 60.0  # seconds before its end in which a token is not counted on
 _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?", re.ASCII)
 _ALIAS = re.compile(r"[-a-zA-Z0-9_]{1,64}")
 
@@ -57,8 +61,8 @@ class Problem(NamedTuple):
 
 @dataclass(frozen=True)
 class ProviderConfig:
-    """One entry of ``PROVIDERS``, as the site wrote it. ``scopes`` and ``refresh_policy`` None: the
-    backend's default."""
+    """One entry of ``PROVIDERS``, as the site wrote it. What is None has the
+    backend's or the site's default."""
 
     alias: str
     backend: str
@@ -71,6 +75,7 @@ class ProviderConfig:
     refresh_policy: str | None
     max_requests_per_second: float | None
     service: str = ""  # of the catalogue, where it stands in place of a backend
+    refresh_at: float | None = None
 
 
 def is_safe_url(url: str) -> bool:
@@ -130,8 +135,16 @@ def get(name: str) -> Any:
 
 
 def site_id() -> str:
-    """The name of this deployment; empty when the site gives none."""
-    return str(get("SITE_ID") or get("REDIRECT_BASE_URL") or "").rstrip("/")
+    """The name of this deployment; empty when the site gives none, or one that checks reject."""
+    name = get("SITE_ID")
+    if name is None or name == "":
+        base = get("REDIRECT_BASE_URL")
+        name = base if _is_base_url(base) else ""
+    return name.rstrip("/") if _is_site_id(name) else ""
+
+
+def _is_site_id(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= MAX_SITE_ID
 
 
 def provider_aliases() -> list[str]:
@@ -166,6 +179,7 @@ def provider_config(alias: str) -> ProviderConfig:
         options=entry["OPTIONS"],
         exclusive=entry["EXCLUSIVE"],
         refresh_policy=entry["REFRESH_POLICY"],
+        refresh_at=entry["REFRESH_AT"],
         max_requests_per_second=entry["MAX_REQUESTS_PER_SECOND"],
         service=entry["SERVICE"],
     )
@@ -197,7 +211,7 @@ def problems() -> Iterator[Problem]:
             "CONNECTED_ACCOUNTS['REDIRECT_BASE_URL'] is not an https URL.",
             'Write the public address of the site, such as "https://app.example.org".',
         )
-    if not isinstance(get("SITE_ID"), str | None) or len(site_id()) > MAX_SITE_ID:
+    if not _is_site_id("" if get("SITE_ID") is None else get("SITE_ID")):
         yield Problem(
             "E016",
             "CONNECTED_ACCOUNTS['SITE_ID'] is not a text, or too long.",
@@ -222,10 +236,19 @@ _LIMITS: dict[str, tuple[float, float]] = {
 }
 
 
+_ENTRY_LIMITS: dict[str, tuple[float, float]] = {
+    "REFRESH_AT": _LIMITS["REFRESH_AT"],
+}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _number_problems() -> Iterator[Problem]:
     for name, (low, high) in _LIMITS.items():
         number = get(name)
-        if isinstance(number, bool) or not isinstance(number, int | float):
+        if not _is_number(number):
             wrong = f"is {type(number).__name__}, not a number"
         elif not low <= number <= high:
             wrong = f"is {number}, out of range"
@@ -279,7 +302,11 @@ def _is_list_of_scopes(value: Any) -> bool:
 
 
 def _is_rate(value: Any) -> bool:
-    return not isinstance(value, bool) and isinstance(value, int | float) and value > 0
+    return _is_number(value) and value > 0
+
+
+def _is_none_or_within(value: Any, low: float, high: float) -> bool:
+    return value is None or (_is_number(value) and low <= value <= high)
 
 
 _SCOPES_FAULT = (
@@ -320,6 +347,16 @@ _RULES: Final = (
         "E014",
         "is {value!r}.",
         'Write "ahead" (refresh before expiry) or "on_use" (when a token is asked for).',
+    ),
+    *(
+        _Rule(
+            key,
+            partial(_is_none_or_within, low=low, high=high),
+            "E014",
+            f"is not a number from {low:g} to {high:g}.",
+            "Write such a number, or None for the default.",
+        )
+        for key, (low, high) in _ENTRY_LIMITS.items()
     ),
     _Rule(
         "MAX_REQUESTS_PER_SECOND",

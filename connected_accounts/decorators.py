@@ -13,7 +13,8 @@ from django.utils.translation import gettext as _
 
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.owners import Owner, owner_for, owner_key
-from connected_accounts.providers.registry import get_provider
+from connected_accounts.providers.registry import get_provider, known_provider
+from connected_accounts.tokens.scopes import missing_scopes
 from connected_accounts.web import browser
 from connected_accounts.web.cards import scope_lines
 
@@ -122,10 +123,12 @@ def stop_unless_connected(
         raise PermissionDenied(_("A connected account with these permissions is needed."))
     if newest and set(scopes) <= set(newest[0].scopes_wanted):
         provider = get_provider(alias)
-        missing = [scope for scope in scopes if scope not in newest[0].scopes_granted]
+        missing = missing_scopes(provider, scopes, newest[0].scopes_granted)
         context = {
             "provider": provider,
             "missing": scope_lines(provider, missing),
+            # One that the service does not offer was not asked for, and would not be again.
+            "offered": set(missing) <= set(newest[0].scopes_requested),
             "back": back,
             "owner": key,
         }
@@ -162,9 +165,10 @@ def choose_account(
     newest."""
     accounts = ConnectedAccount.objects.for_owner(owner).at(alias).active()
     newest = list(accounts.order_by("-connected_at"))
+    provider = known_provider(alias)
     # Sorting keeps the order of the others.
     for account in sorted(newest, key=lambda account: str(account.pk) != preferred):
-        if set(scopes) <= set(account.scopes_granted):
+        if not missing_scopes(provider, scopes, account.scopes_granted):
             return account, newest
     return None, newest
 

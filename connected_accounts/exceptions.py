@@ -41,6 +41,7 @@ class ConnectedAccountsError(Exception):
     """Something went wrong with a connected account."""
 
     way_on: WayOn | None = None  # set where an authorization failed after its request was found
+    reference: str = ""  # by which the Event and the log line of a failed connect are found
 
     def __init__(self, code: str = "", message: str = "") -> None:
         code = str(code)  # a member of an enumeration would print its name
@@ -108,6 +109,13 @@ class ProviderError(ConnectedAccountsError):
         self.retry_after = retry_after
         self.sent = sent
 
+    @property
+    def refused(self) -> bool:
+        """Whether the answer is a definite no. No answer, a 5xx or a 429 is none, nor are the two
+        other statuses that ask for patience (RFC 9110 15.5.9, RFC 8470 5.2)."""
+        status = self.status or 0
+        return 400 <= status < 500 and status not in (408, 425, 429)
+
 
 class ProviderUnavailable(ProviderError):
     """The provider is not answering right now; it will be tried again."""
@@ -118,4 +126,4 @@ class ClientRejected(ProviderError):
 
 
 class UnexpectedResponse(ProviderError):
-    """The provider answered something that is not an OAuth 2.0 answer; it will be tried again."""
+    """The provider refuses, or answers what cannot be understood; it will be tried again."""

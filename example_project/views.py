@@ -26,6 +26,7 @@ CALLS = {
     "oidc": ("GET", "userinfo/"),
 }
 MAX_SHOWN = 20_000  # characters
+MAX_BADGES = 10
 
 
 @dataclass
@@ -87,4 +88,26 @@ def ask(account: ConnectedAccount, method: str, path: str) -> Answer:
         document = None
     listed = document.get("result") if isinstance(document, dict) else None
     badges = listed if account.provider == "badgr" and isinstance(listed, list) else []
-    return Answer(status=response.status_code, document=document, badges=badges)
+    shown = [
+        with_public(account, badge) for badge in badges[:MAX_BADGES] if isinstance(badge, dict)
+    ]
+    return Answer(status=response.status_code, document=document, badges=shown)
+
+
+def with_public(account: ConnectedAccount, badge: dict[str, Any]) -> dict[str, Any]:
+    """An assertion with its badge's name and picture and its issuer's name, which Badgr keeps at
+    public addresses: an assertion itself has only those."""
+    about = public(account, badge.get("badgeclassOpenBadgeId"))
+    issuer = public(account, badge.get("issuerOpenBadgeId"))
+    return badge | {"name": about.get("name"), "issued_by": issuer.get("name")}
+
+
+def public(account: ConnectedAccount, url: Any) -> dict[str, Any]:
+    api = get_provider(account.provider).endpoints().api_base_url
+    if not (isinstance(url, str) and url.startswith(f"{api}/")):
+        return {}  # at another host, which is not sent a token
+    try:
+        document = get_session(account).get(url).json()
+    except (ConnectedAccountsError, requests.RequestException):
+        return {}
+    return document if isinstance(document, dict) else {}

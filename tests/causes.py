@@ -26,6 +26,7 @@ CAUSES: dict[str, ConnectedAccountsError] = {
     "account_in_use": AuthorizationDenied("account_in_use"),
     "unavailable": ProviderUnavailable("status_503"),
     "unexpected": UnexpectedResponse("not_json"),
+    "refused_request": UnexpectedResponse("invalid_request"),
     "unusable": UnexpectedResponse("no_metadata"),
     "client_rejected": ClientRejected("invalid_client"),
     "credentials": ClientRejected("credentials"),

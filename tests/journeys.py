@@ -56,6 +56,14 @@ def stored(account: ConnectedAccount) -> dict[str, Any]:
     return ConnectedAccount.objects.get(pk=account.pk).open_token()
 
 
+def change_token_answers(
+    fake: FakeProvider, change: Callable[[Any, Callable[[Any], Any]], Any]
+) -> None:
+    """Let ``change(seen, answer)`` alter, or replace, each answer of the token endpoint."""
+    own = fake._dialect.token
+    fake._dialect.token = lambda seen: change(seen, own)  # type: ignore[method-assign]
+
+
 def query_of(url: str) -> dict[str, str]:
     """The parameters of a URL, each of which must stand there once."""
     found = parse_qs(urlsplit(url).query, keep_blank_values=True)

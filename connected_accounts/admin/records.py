@@ -7,7 +7,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from connected_accounts.admin.large_lists import BoundedPaginator, ProviderFilter
-from connected_accounts.models import Event, ProviderState, Revocation
+from connected_accounts.models import Deployment, Event, ProviderState, Revocation
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
@@ -48,7 +48,7 @@ class RevocationAdmin(ReadOnlyAdmin):
         "last_error",
         "created_at",
     )
-    list_filter = (ProviderFilter, "outcome")
+    list_filter = (ProviderFilter, "outcome", "cause")
     search_fields = ("label__istartswith", "subject__startswith", "owner_key__exact")
     ordering = ("-pk",)
     fields = (
@@ -56,6 +56,7 @@ class RevocationAdmin(ReadOnlyAdmin):
         "display_name",
         "subject",
         "owner_key",
+        "cause",
         "outcome",
         "attempts",
         "last_error",
@@ -67,13 +68,24 @@ class RevocationAdmin(ReadOnlyAdmin):
 
 @admin.register(Event)
 class EventAdmin(ReadOnlyAdmin):
-    list_display = ("at", "kind", "provider", "label", "owner_key", "detail")
+    list_display = ("at", "kind", "provider", "label", "owner_key", "detail", "reference")
     list_filter = ("kind", ProviderFilter)
-    search_fields = ("label__istartswith", "subject__startswith", "owner_key__exact")
+    search_fields = (
+        "reference__exact",
+        "label__istartswith",
+        "subject__startswith",
+        "owner_key__exact",
+    )
     ordering = ("-pk",)
 
 
 @admin.register(ProviderState)
 class ProviderStateAdmin(ReadOnlyAdmin):
-    list_display = ("provider", "paused_until", "pause_reason", "site_id")
-    fields = ("provider", "paused_until", "pause_reason", "site_id")
+    list_display = ("provider", "paused_until", "pause_reason")
+    fields = ("provider", "paused_until", "pause_reason")
+
+
+@admin.register(Deployment)
+class DeploymentAdmin(ReadOnlyAdmin):
+    list_display = ("site_id", "adopted_at")
+    fields = ("site_id", "adopted_at")

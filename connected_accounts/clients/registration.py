@@ -99,7 +99,7 @@ def _register(
     document = parse_json_object(answer.body) if 200 <= answer.status < 300 else None
     client_id, secret = (document or {}).get("client_id"), (document or {}).get("client_secret")
     secret = "" if secret is None else secret
-    public = provider.token_endpoint_auth_method == "none"  # noqa: S105  # a method
+    public = metadata.get("token_endpoint_auth_method") == "none"  # a method
     if (
         document is None
         or not (_is_usable(client_id, MAX_CLIENT_ID) and client_id)

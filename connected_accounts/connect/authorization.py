@@ -15,14 +15,16 @@ from connected_accounts.clients.credentials import (
     registered_scopes,
     with_client_in_use,
 )
+from connected_accounts.connect.failures import failures_traced
 from connected_accounts.connect.intent import Intent, check_intent
 from connected_accounts.database.functions import digest
 from connected_accounts.database.inserts import insert_in_step
+from connected_accounts.database.locks import statements_retried
 from connected_accounts.database.statements import insert_one
 from connected_accounts.exceptions import UnexpectedResponse
 from connected_accounts.models import AuthorizationRequest, ConnectedAccount, ProviderClient
+from connected_accounts.models.deployment import adopt_database_once
 from connected_accounts.oauth2 import pkce, state
-from connected_accounts.provider_state.pauses import own_database_once
 from connected_accounts.providers.base import Endpoints, Provider
 from connected_accounts.sealing import seal
 from connected_accounts.secret import clears_traceback_locals
@@ -32,6 +34,8 @@ logger = logging.getLogger("connected_accounts")
 VERIFIER_PURPOSE: Final = "connected_accounts.code_verifier"
 
 
+@failures_traced
+@statements_retried()
 @clears_traceback_locals
 def start_authorization(
     *,
@@ -83,13 +87,15 @@ def _open(intent: Intent, place: Mapping[str, str], now: datetime) -> str:
     provider = intent.provider.bound(inputs=intent.entered)
     endpoints = provider.endpoints()
     provider = _with_first_client(provider, endpoints, place["redirect_uri"])
-    offered = offered_scopes(provider, intent.scopes)  # raises before anything is stored
-    own_database_once(provider.alias)
+    # A default that the server turns out not to know was never wanted.
+    unknown = set(intent.provider.scopes) - set(provider.scopes)
+    wanted = [scope for scope in intent.scopes if scope not in unknown]
+    offered = offered_scopes(provider, wanted)  # raises before anything is stored
+    adopt_database_once()
     nonce = state.new_secret()
     verifier = pkce.new_code_verifier() if provider.code_challenge_method else ""
     # OpenID Connect Core 3.1.2.1
-    wants_id_token = "openid" in intent.scopes and endpoints.issuer
-    oidc_nonce = state.new_secret() if wants_id_token else ""
+    oidc_nonce = state.new_secret() if "openid" in offered else ""
     columns = {
         **place,
         **_secret_columns(nonce, verifier, oidc_nonce),
@@ -98,7 +104,7 @@ def _open(intent: Intent, place: Mapping[str, str], now: datetime) -> str:
         "provider": provider.alias,
         "client_id": provider.client.client_id,
         "endpoint_fingerprint": endpoints.authorization_fingerprint(),
-        "scopes": intent.scopes,
+        "scopes": wanted,
         "scopes_requested": offered,
         "inputs": intent.entered,
         "account": None if intent.account is None else intent.account.pk,
@@ -174,7 +180,8 @@ def _authorization_url(
     **offered: str,
 ) -> str:
     """The address of the request, with the parameters in ``asked`` that are not empty."""
-    params = {str(k): str(v) for k, v in provider.authorization_params.items()}
+    besides = provider.request_params(offered["scope"].split(provider.scope_separator))
+    params = {str(k): str(v) for k, v in besides.items()}
     if account is not None:
         account_name = account.label or account.subject
         params |= {

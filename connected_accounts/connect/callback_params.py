@@ -12,6 +12,17 @@ from connected_accounts.exceptions import (
 from connected_accounts.providers.base import Provider
 
 MAX_CODE: Final = 4096
+# A no of the person's: in RFC 6749's word, in that of draft-ietf-oauth-v2-05, which some servers
+# still speak, and in OpenID Connect's (Core 3.1.2.6), which lemonldap-ng uses for a consent that
+# was not given.
+REFUSALS: Final = (
+    "access_denied",
+    "user_denied",
+    "account_selection_required",
+    "consent_required",
+    "interaction_required",
+    "login_required",
+)
 _SINGLE: Final = ("code", "state", "iss", "error", "error_description", "error_uri")
 
 
@@ -45,8 +56,7 @@ def check_issuer(provider: Provider, iss: str | None) -> None:
 def refusal_of(error: str) -> Exception:
     """The error that an error response means (RFC 6749 4.1.2.1). The provider's own words are not
     kept."""
-    # The second is the word of draft-ietf-oauth-v2-05, which some servers still speak.
-    if error in ("access_denied", "user_denied"):
+    if error in REFUSALS:
         return AuthorizationDenied("access_denied")
     if error in ("server_error", "temporarily_unavailable"):
         return ProviderUnavailable(error)

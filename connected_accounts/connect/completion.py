@@ -14,8 +14,10 @@ from connected_accounts.clients.credentials import clients_of, note_refused, ret
 from connected_accounts.connect.authorization import VERIFIER_PURPOSE
 from connected_accounts.connect.callback_params import check_issuer, read_params, refusal_of
 from connected_accounts.connect.connection import Authorized, store_connection
+from connected_accounts.connect.failures import failures_traced
 from connected_accounts.connect.refusals import logs_refusals, record_refusal
 from connected_accounts.database.functions import digest
+from connected_accounts.database.locks import statements_retried
 from connected_accounts.database.statements import read_all
 from connected_accounts.database.transactions import in_sites_transaction
 from connected_accounts.exceptions import (
@@ -58,6 +60,8 @@ class Completed:
     next: str
 
 
+@failures_traced
+@statements_retried()
 @logs_refusals
 @clears_traceback_locals
 @sensitive_variables()

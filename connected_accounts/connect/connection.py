@@ -1,6 +1,7 @@
 """Storing what an authorization brought: a new account, or a new grant for one that is there."""
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -11,15 +12,16 @@ from connected_accounts import security, signals
 from connected_accounts.clients.credentials import store_own_client
 from connected_accounts.database.functions import digest
 from connected_accounts.database.locks import retried
-from connected_accounts.exceptions import AuthorizationDenied
+from connected_accounts.exceptions import AuthorizationDenied, Undecryptable
 from connected_accounts.models import AuthorizationRequest, ConnectedAccount, Event, Kind
 from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.owners import acted_for, owner_key
 from connected_accounts.provider_state.pauses import get_or_create_state, lock_state_row
 from connected_accounts.providers.base import Client, Endpoints, Identity, Provider
-from connected_accounts.revoke.disconnect import queue_replaced, take_replaced
+from connected_accounts.revoke.disconnect import hold_replaced, take_replaced
 from connected_accounts.security import SecurityEvent
 from connected_accounts.tokens.lifetimes import grant_values
+from connected_accounts.tokens.scopes import granted_scopes
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,8 @@ def store_connection(
     stored for this owner; nothing is changed then.
     """
     authorized = replace(authorized, identity=_as_known(request, authorized.identity))
-    values = _grant_columns(provider, request, authorized)
     try:
-        account, created = retried(
-            lambda: _write(provider, request, authorized, values, own_client)
-        )
+        account, created = retried(lambda: _write(provider, request, authorized, own_client))
     except AuthorizationDenied as refused:
         Event.record(
             Kind.REFUSED,
@@ -74,19 +73,39 @@ def store_connection(
 
 
 def _grant_columns(
-    provider: Provider, request: AuthorizationRequest, authorized: Authorized
+    provider: Provider,
+    request: AuthorizationRequest,
+    authorized: Authorized,
+    before: ConnectedAccount | None,
+    kept: Mapping[str, Any],
 ) -> dict[str, Any]:
+    """The columns of a grant in the place of ``before``; ``kept`` is what stays of that one's token
+    document."""
     token, sent_at, seal_id = authorized.token, authorized.sent_at, uuid.uuid4()
-    return grant_values(provider, token, authorized.document, seal_id=seal_id, sent_at=sent_at) | {
+    document = {**authorized.document, **kept}
+    renewable = bool(document.get("refresh_token"))
+    values = grant_values(
+        provider,
+        token,
+        document,
+        seal_id=seal_id,
+        sent_at=sent_at,
+        known_end=before.refresh_token_expires_at if before and kept else None,
+    )
+    return values | {
         "seal_id": seal_id,
-        "label": authorized.identity.label[:255],
+        "label": authorized.identity.label[:255] or (before.label if before else ""),
         "scopes_wanted": request.scopes,
         "scopes_requested": request.scopes_requested,
-        "scopes_granted": request.scopes_requested if token.scope is None else list(token.scope),
+        "scopes_granted": granted_scopes(
+            provider, request.scopes_requested, token.scope, renewable=renewable
+        ),
         "connected_at": sent_at,
         "client_id": request.client_id,
         "endpoint_fingerprint": authorized.endpoints.token_fingerprint(),
         "inputs": request.inputs,
+        # Of a refresh token that is kept, an earlier attempt's answer may be unknown still.
+        "attempt_started_at": before.attempt_started_at if before and kept else None,
     }
 
 
@@ -94,7 +113,6 @@ def _write(
     provider: Provider,
     request: AuthorizationRequest,
     authorized: Authorized,
-    values: dict[str, Any],
     own_client: Client | None,
 ) -> tuple[ConnectedAccount, bool]:
     subject, at = authorized.identity.subject, authorized.sent_at
@@ -105,24 +123,62 @@ def _write(
         if provider.config.exclusive:
             lock_state_row(provider.alias)
         _refuse_identity(provider, request, subject)
-        old = None
-        if not provider.revokes_whole_authorization:
-            old = take_replaced(request.owner_key, request.provider, subject)
+        before = take_replaced(request.owner_key, request.provider, subject)
+        kept = _still_good(before, request, authorized) if before else {}
         account, created = ConnectedAccount.objects.mark_connected(
             user=request.user if request.owner_key == owner_key(request.user) else None,
             owner=request.owner_key,
             provider=request.provider,
             subject=subject,
-            values=values,
+            values=_grant_columns(provider, request, authorized, before, kept),
         )
         if own_client is not None:
             store_own_client(own_client, provider=request.provider, owner=request.owner_key, at=at)
         # The grant is stored; what follows stands or falls by itself.
-        if old is not None:
-            queue_replaced(old, at=at)
+        if before and not kept and _must_be_withdrawn(before, authorized):
+            hold_replaced(before, at=at)
         kind = Kind.CONNECTED if created else Kind.RECONNECTED
         Event.record(kind, account, at=at, detail=acted_for(request.user, request.owner_key))
     return account, created
+
+
+def _still_good(
+    before: ConnectedAccount, request: AuthorizationRequest, authorized: Authorized
+) -> dict[str, Any]:
+    """The refresh token of before, where the new answer has none: some providers give one with the
+    first authorization only, and it goes on working. Empty where there is none that would."""
+    ends_at = before.refresh_token_expires_at
+    if (
+        authorized.token.refresh_token is not None
+        or before.needs_reconnect
+        or (ends_at is not None and ends_at <= authorized.sent_at)
+        or before.client_id != request.client_id
+        or before.endpoint_fingerprint != authorized.endpoints.token_fingerprint()
+        or before.inputs != request.inputs
+    ):
+        return {}
+    refresh_token = _opened(before).get("refresh_token")
+    return {"refresh_token": refresh_token} if refresh_token else {}
+
+
+def _must_be_withdrawn(before: ConnectedAccount, authorized: Authorized) -> bool:
+    """Whether a grant that is replaced may live on at the provider, by a token that is not also
+    that of the new one."""
+    if not authorized.endpoints.revocation_endpoint:
+        return False
+    document = _opened(before)
+    refresh_token = document.get("refresh_token")
+    if not document or refresh_token:
+        return bool(not document or refresh_token != authorized.document.get("refresh_token"))
+    return before.expires_at is None or before.expires_at > authorized.sent_at
+
+
+def _opened(account: ConnectedAccount) -> Mapping[str, Any]:
+    """The token document; empty where its key is missing."""
+    try:
+        return account.open_token()
+    except Undecryptable:
+        return {}
 
 
 def _as_known(request: AuthorizationRequest, identity: Identity) -> Identity:

@@ -13,6 +13,8 @@ from connected_accounts.decorators import (
     owner_to_use,
     refuse_unless_connecting,
 )
+from connected_accounts.providers.registry import known_provider
+from connected_accounts.tokens.scopes import missing_scopes
 
 __all__ = ["HasConnection"]
 
@@ -53,7 +55,7 @@ class HasConnection(BasePermission):  # type: ignore[misc]  # no types are shipp
         self.message = {
             "detail": _("A connected account with these permissions is needed."),
             "code": self.code,
-            "missing": [scope for scope in scopes if scope not in granted],
+            "missing": missing_scopes(known_provider(alias), scopes, granted),
             "connect_url": request.build_absolute_uri(address) if address else "",
         }
         return False

@@ -46,7 +46,7 @@ class ConnectedAccountAuth(httpx.Auth):
     ) -> Generator[httpx.Request, httpx.Response, None]:
         token = self._sign(request)
         response = yield request
-        if _was_refused(request, response):
+        if self._was_refused(request, response):
             response.read()
             if self._sign_again(request, token):
                 yield request
@@ -56,7 +56,7 @@ class ConnectedAccountAuth(httpx.Auth):
     ) -> AsyncGenerator[httpx.Request, httpx.Response]:
         token = await sync_to_async(self._sign)(request)
         response = yield request
-        if _was_refused(request, response):
+        if self._was_refused(request, response):
             await response.aread()
             if await sync_to_async(self._sign_again)(request, token):
                 yield request
@@ -72,9 +72,10 @@ class ConnectedAccountAuth(httpx.Auth):
             request.headers["Authorization"] = f"Bearer {renewed.reveal()}"
         return renewed is not None
 
-
-def _was_refused(request: httpx.Request, response: httpx.Response) -> bool:
-    """Whether the provider itself refused the token, and the request can be sent again."""
-    # Behind a redirect it may be another host that answers, and without the token.
-    own = response.status_code == 401 and response.request.url == request.url
-    return own and isinstance(request.stream, httpx.ByteStream)
+    def _was_refused(self, request: httpx.Request, response: httpx.Response) -> bool:
+        """Whether the provider itself refused the token, and the request can be sent again."""
+        # Behind a redirect it may be another host that answers, and without the token.
+        if response.request.url != request.url or not isinstance(request.stream, httpx.ByteStream):
+            return False
+        said = response.status_code, response.headers, str(request.url)
+        return self._session.refuses_token(*said)

@@ -18,11 +18,11 @@ from connected_accounts.exceptions import (
 )
 from connected_accounts.importers.rows import ForeignGrant
 from connected_accounts.models import ConnectedAccount
-from connected_accounts.oauth2.token import MAX_LIFE, TokenResponse, read_token_response
+from connected_accounts.oauth2.token import MAX_LIFE, TokenResponse
 from connected_accounts.owners import owner_key
 from connected_accounts.providers.base import Endpoints, Identity, Provider
 from connected_accounts.providers.registry import get_provider
-from connected_accounts.tokens.endpoint import token_document
+from connected_accounts.tokens.endpoint import token_document, token_response_of
 from connected_accounts.tokens.lifetimes import grant_values
 
 # Why a row is left where it is, in words for whoever runs the command.
@@ -106,11 +106,7 @@ class Adoption:
         if not grant.payload.get("access_token"):
             raise LeftAlone("no_token")
         try:
-            token = read_token_response(
-                grant.payload,
-                scope_separator=provider.granted_scope_separator or provider.scope_separator,
-                token_types=provider.token_types,
-            )
+            token = token_response_of(provider, grant.payload)
         except UnexpectedResponse:
             raise LeftAlone("not_oauth2") from None
         ended = grant.expires_at is not None and grant.expires_at <= self.now

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.exceptions import FieldDoesNotExist
 from django.db import IntegrityError, models, router, transaction
-from django.db.models import F
+from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -30,6 +30,7 @@ from connected_accounts.models.guards import WHOSE_AT, GuardedModel, GuardedQuer
 from connected_accounts.models.history import Event, Kind, Revocation, display_name
 from connected_accounts.models.lease import AFTER_SUCCESS, LEASE_IS_FREE, LEASE_RELEASED
 from connected_accounts.models.ledger import LedgerEntry, contradicts
+from connected_accounts.models.managers import PrimaryManager
 from connected_accounts.owners import owner_key, owners_of
 from connected_accounts.sealing import SealedTextField, open_document
 
@@ -104,11 +105,14 @@ class ConnectedAccountQuerySet(GuardedQuerySet["ConnectedAccount"]):
     def active(self) -> Self:
         return self.filter(status=Status.ACTIVE)
 
+    def renewable(self) -> Self:
+        """Active accounts, and those that ended by a refusal, which are tried seldom."""
+        return self.filter(Q(status=Status.ACTIVE) | Q(reason=Reason.REFUSED))
+
     def due_for_refresh(self, now: datetime) -> Self:
-        """Active accounts whose refresh is due and in nobody's hands, oldest due first."""
-        return (
-            self.active().filter(refresh_at__lte=now).filter(LEASE_IS_FREE).order_by("refresh_at")
-        )
+        """Accounts whose refresh is due and in nobody's hands, oldest due first."""
+        due = self.renewable().filter(refresh_at__lte=now)
+        return due.filter(LEASE_IS_FREE).order_by("refresh_at")
 
     def current(self) -> Self:
         """From the database that is written to: a replica may still hold what was spent."""
@@ -128,13 +132,13 @@ class ConnectedAccountQuerySet(GuardedQuerySet["ConnectedAccount"]):
         return self.annotate(**known)
 
     def claim(self, pks: Sequence[int], *, holder: uuid.UUID, seconds: float, now: datetime) -> int:
-        """Take the lease of those that are active and free; return how many were taken.
+        """Take the lease of those that are renewable and free; return how many were taken.
 
         ``attempt_started_at`` keeps the start of an earlier attempt whose answer is unknown: a
         value older than ``now`` after the claim means that the token may have been spent already.
         Lease times are the database's clock, so that workers' clocks may differ.
         """
-        free = self.active().filter(~contradicts(), LEASE_IS_FREE, pk__in=pks)
+        free = self.renewable().filter(~contradicts(), LEASE_IS_FREE, pk__in=pks)
         with transaction.atomic(using=router.db_for_write(self.model), savepoint=False):
             taken = free.transition(
                 lease_holder=holder,
@@ -174,8 +178,8 @@ class ConnectedAccountQuerySet(GuardedQuerySet["ConnectedAccount"]):
         """Create the account of an owner, or put a new grant into it; return it and whether it is
         new. The new generation makes a refresh in flight come too late."""
         values = {
-            **values,
             **AFTER_SUCCESS,
+            **values,
             "subject": subject,
             "status": Status.ACTIVE,
             "refreshed_at": None,
@@ -257,11 +261,11 @@ class ConnectedAccountQuerySet(GuardedQuerySet["ConnectedAccount"]):
 
 if TYPE_CHECKING:
     # What from_queryset makes, in words that every type checker reads.
-    class _FromQuerySet(ConnectedAccountQuerySet, models.Manager["ConnectedAccount"]):  # type: ignore[misc]
+    class _FromQuerySet(ConnectedAccountQuerySet, PrimaryManager["ConnectedAccount"]):  # type: ignore[misc]
         pass
 
 else:
-    _FromQuerySet = models.Manager.from_queryset(ConnectedAccountQuerySet)
+    _FromQuerySet = PrimaryManager.from_queryset(ConnectedAccountQuerySet)
 
 
 class TokenlessManager(_FromQuerySet):
@@ -300,10 +304,14 @@ class ConnectedAccount(GuardedModel):
     expires_at = models.DateTimeField(_("expires at"), null=True, blank=True)
     refresh_token_expires_at = models.DateTimeField(null=True, blank=True)
     refresh_at = models.DateTimeField(_("next refresh"), null=True, blank=True)
+    # False: there is nothing to refresh with; it ends with its access token.
+    is_renewable = models.BooleanField(_("can be renewed"), default=True)
     refreshed_at = models.DateTimeField(_("last refreshed"), null=True, blank=True)
     connected_at = models.DateTimeField(_("connected at"))
     failure_count = models.PositiveIntegerField(_("failures in a row"), default=0)
     last_error = models.CharField(_("last error"), max_length=64, blank=True)
+    # The first of the definite refusals since the last success.
+    refused_since = models.DateTimeField(null=True, editable=False)
 
     token = SealedTextField(null=True)
     seal_id = models.UUIDField(default=uuid.uuid4, editable=False)
@@ -341,6 +349,8 @@ class ConnectedAccount(GuardedModel):
         )
         indexes = (
             models.Index(fields=["provider", "refresh_at"], name="connected_accounts_due"),
+            # Who else has the same account of the provider.
+            models.Index(fields=["provider", "subject_digest"], name="connected_accounts_subject"),
             # For the figures of connections_status and the admin, counted in the index alone.
             models.Index(
                 fields=["provider", "status", "failure_count"], name="connected_accounts_health"
@@ -409,29 +419,38 @@ class ConnectedAccount(GuardedModel):
         """
         values |= {"status": Status.ACTIVE, **AFTER_SUCCESS}
         if put_back:
-            values |= {name: getattr(self, name) for name in _OF_THE_GRANT}
+            values = {name: getattr(self, name) for name in _OF_THE_GRANT} | values
         fence = {"id": self.pk} if put_back else self.fence()
         return self._advance(values, fence, known=True)
 
     def mark_failed(
-        self, error: str, *, retry_at: datetime | None, attempt_started_at: datetime | None
+        self,
+        error: str,
+        *,
+        retry_at: datetime | None,
+        attempt_started_at: datetime | None,
+        refused_since: datetime | None = None,
     ) -> bool:
-        """Note a failure that will be tried again; without an
-        ``attempt_started_at`` nothing was spent."""
+        """Note a failure that will be tried again; without an ``attempt_started_at`` nothing was
+        spent. ``refused_since``: it was a definite refusal, the first of them then."""
         return self._transition(
             failure_count=self.failure_count + 1,
             last_error=error[:64],
             refresh_at=retry_at,
             attempt_started_at=attempt_started_at,
+            refused_since=refused_since or self.refused_since,
         )
 
-    def mark_reconnect_required(self, reason: Reason, *, using: str | None = None) -> bool:
-        """End the grant: the person must connect again. Never retried."""
+    def mark_reconnect_required(
+        self, reason: Reason, *, retry_at: datetime | None = None, using: str | None = None
+    ) -> bool:
+        """End the grant: the person must connect again. Never retried, but for a refusal without a
+        reason, which may end by itself: that at ``retry_at``."""
         values = {
             "status": Status.RECONNECT_REQUIRED,
             "reason": reason,
             "last_error": reason.value,
-            "refresh_at": None,
+            "refresh_at": retry_at,
             "attempt_started_at": None,
         }
         if reason == Reason.RESTORED_COPY:  # the ledger knows better what is the present
@@ -439,8 +458,11 @@ class ConnectedAccount(GuardedModel):
         return self._advance(values, self.fence(), known=False)
 
     def mark_not_renewable(self) -> bool:
-        """Note that there is nothing to refresh with; the access token is good to its end."""
-        return self._transition(refresh_at=None, attempt_started_at=None)
+        """Note that there is nothing to refresh with; the access token is good to its end, and the
+        account is looked at then."""
+        return self._transition(
+            refresh_at=self.expires_at, is_renewable=False, attempt_started_at=None
+        )
 
     def release(self, *, attempt_started_at: datetime | None, **values: Any) -> bool:
         """Give the lease back without an attempt having been made."""

@@ -14,11 +14,12 @@ from django.utils.translation import gettext_lazy as _
 from connected_accounts import security
 from connected_accounts.database.inserts import insert_all_apart, insert_apart
 from connected_accounts.database.statements import insert_one
+from connected_accounts.models.managers import PrimaryManager
 from connected_accounts.sealing import SealedTextField
 
 
 def display_name(label: str, inputs: Any) -> str:
-    """Who the account is at the provider, and which host, account or server a person chose there,
+    """The account at the provider, and which host, account or server a person chose there,
     unless the label says that already. ``inputs`` are what was entered before connecting."""
     chosen = inputs.values() if isinstance(inputs, dict) else ()
     places = [text for text in chosen if isinstance(text, str) and text not in label]
@@ -36,9 +37,19 @@ class About(Protocol):
     def display_name(self) -> str: ...
 
 
-class Outcome(models.TextChoices):
-    """The fate of a revocation."""
+class Cause(models.TextChoices):
+    """Why a grant is to be withdrawn."""
 
+    DISCONNECTED = "disconnected", _("the account was disconnected")
+    REPLACED = "replaced", _("a newer grant took its place")
+    UNUSED = "unused", _("no account was made with it")
+
+
+class Outcome(models.TextChoices):
+    """The fate of a revocation. ``HELD``: it waits until its account is disconnected, since at
+    some providers all grants of a person are one."""
+
+    HELD = "held", _("is kept until the account is disconnected")
     PENDING = "pending", _("is being withdrawn")
     REVOKED = "revoked", _("withdrawn")
     ALREADY_GONE = "already_gone", _("was gone already")
@@ -70,15 +81,21 @@ class Revocation(models.Model):
     created_at = models.DateTimeField(_("created at"))
     attempts = models.PositiveIntegerField(_("attempts"), default=0)
     next_attempt_at = models.DateTimeField(_("next attempt"), null=True)
+    cause = models.CharField(
+        _("cause"), max_length=32, choices=Cause.choices, default=Cause.DISCONNECTED
+    )
+    # While it is HELD: the account, by its key, at whose disconnect it is to be withdrawn.
+    held_for = models.BigIntegerField(null=True, db_index=True, editable=False)
     outcome = models.CharField(
         _("outcome"), max_length=32, choices=Outcome.choices, default=Outcome.PENDING
     )
     finished_at = models.DateTimeField(_("finished at"), null=True)
     last_error = models.CharField(_("last error"), max_length=64, blank=True)
 
-    objects = RevocationQuerySet.as_manager()
+    objects = PrimaryManager.from_queryset(RevocationQuerySet)()
 
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("revocation")
         verbose_name_plural = _("revocations")
         indexes = (
@@ -106,9 +123,10 @@ class Kind(models.TextChoices):
     CLIENT_REGISTERED = "client_registered", _("registered as a client")
     CLIENT_REJECTED = "client_rejected", _("the site's credentials were rejected")
     DISCONNECTED = "disconnected", _("disconnected")
-    REVOKED = "revoked", _("permission withdrawn at the service")
+    REVOKED = "revoked", _("asked the service to withdraw the permission")
     GIVEN_UP = "given_up", _("permission could not be withdrawn")
     REFUSED = "refused", _("an authorization was refused")
+    CONNECT_FAILED = "connect_failed", _("an attempt to connect failed")
     MOVED = "moved", _("given to another owner")
 
 
@@ -123,8 +141,13 @@ class Event(models.Model):
     subject = models.TextField(_("subject"), blank=True)
     label = models.CharField(_("label"), max_length=255, blank=True)
     detail = models.CharField(_("detail"), max_length=255, blank=True)
+    # What a page of failure shows in small print, for whoever is asked about it.
+    reference = models.CharField(_("reference"), max_length=16, blank=True, db_index=True)
+
+    objects = PrimaryManager["Event"]()
 
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("event")
         verbose_name_plural = _("events")
         ordering = ("-at", "-pk")
@@ -155,6 +178,7 @@ class Event(models.Model):
         detail: str = "",
         provider: str = "",
         owner: str = "",
+        reference: str = "",
         using: str | None = None,
     ) -> None:
         """Write one event, copying what it is about. It never fails what it tells of: an event that
@@ -167,6 +191,7 @@ class Event(models.Model):
             "owner_key": about.owner_key if about else owner,
             "subject": about.subject if about else "",
             "label": about.display_name[:255] if about else "",
+            "reference": reference,
         }
         told = f"event kind={kind} provider={values['provider']}"
         insert_apart(cls, lambda: insert_one(cls, values, using=using), told, using=using)

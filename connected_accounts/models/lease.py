@@ -15,4 +15,5 @@ AFTER_SUCCESS: Final[dict[str, Any]] = {
     "failure_count": 0,
     "last_error": "",
     "attempt_started_at": None,
+    "refused_since": None,
 }

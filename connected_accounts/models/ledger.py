@@ -13,6 +13,7 @@ from django.db import models, router
 from django.db.models import F, OuterRef
 
 from connected_accounts.database.statements import insert_one
+from connected_accounts.models.managers import PrimaryManager
 
 
 class Account(Protocol):
@@ -70,7 +71,9 @@ class LedgerQuerySet(models.QuerySet["LedgerEntry"]):
     def replace(self, row: Account) -> None:
         """Note the seal of a row's new grant; what it had before has ended."""
         self.filter(account_pk=row.pk).update(account_pk=None)
-        self.create(seal_id=row.seal_id, account_pk=row.pk, revision=row.revision)
+        self.register_all([row], router.db_for_write(self.model))
+        same = self.filter(seal_id=row.seal_id)
+        same.update(account_pk=row.pk, revision=row.revision)
 
     def close(self, seals: dict[int, uuid.UUID], using: str | None = None) -> set[int]:
         """Note that the grants of accounts, by primary key, have ended. Returns the keys of those
@@ -95,9 +98,10 @@ class LedgerEntry(models.Model):
     account_pk = models.BigIntegerField(null=True, db_index=True)
     revision = models.PositiveBigIntegerField()
 
-    objects = LedgerQuerySet.as_manager()
+    objects = PrimaryManager.from_queryset(LedgerQuerySet)()
 
     class Meta:
+        base_manager_name = "objects"
         verbose_name = "ledger entry"
         verbose_name_plural = "ledger entries"
 

@@ -58,7 +58,7 @@ def description(
 
 
 def known_scopes(base: str, *, version: str, listed: Collection[str]) -> tuple[str, ...] | None:
-    """What the host offers, as far as this process knows without asking it; None: not known."""
+    """The scopes that the host offers, without asking it; None: this process does not know them."""
     return known_document(_key(base, version, listed)).get("scopes")
 
 

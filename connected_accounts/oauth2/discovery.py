@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import requests
 
@@ -21,6 +21,9 @@ from connected_accounts.oauth2.token import parse_json_object
 DEFAULT_AGE: Final = 3600.0  # seconds a document is kept that does not say how long
 MIN_AGE: Final = 60.0
 MAX_AGE: Final = 86400.0
+# In merged metadata: whether there is a document of OpenID Connect, which is no field of one.
+IS_OPENID: Final = "connected_accounts.is_openid"
+OPENID_PATH: Final = "/.well-known/openid-configuration"
 RETRY_AFTER: Final = 30.0  # a server that did not answer
 MAX_DOCUMENTS: Final = 256
 _MAX_AGE = re.compile(r"max-age=(\d{1,9})", re.ASCII)
@@ -38,6 +41,12 @@ def server_metadata(issuer: str) -> Mapping[str, Any]:
     8414 3.3).
     """
     return cached_document(f"issuer:{issuer}", lambda: _fetch_all(issuer))
+
+
+def known_metadata(issuer: str) -> Mapping[str, Any] | None:
+    """The metadata of ``issuer`` that this process has by now; None: none. Asks nobody."""
+    found = _cache.get(f"issuer:{issuer}")
+    return found[1] or None if found is not None else None
 
 
 def cached_document(
@@ -65,7 +74,7 @@ def cached_document(
 
 
 def known_document(key: str) -> Mapping[str, Any]:
-    """What ``cached_document`` would return without fetching; empty where it would fetch."""
+    """The document that is cached; empty where ``cached_document`` would fetch it."""
     found = _cache.get(key)
     return {} if found is None or found[0] <= time.monotonic() else found[1]
 
@@ -91,9 +100,7 @@ def _addresses(issuer: str) -> list[str]:
     oauth = ".well-known/oauth-authorization-server"
     inserted = urlunsplit(parts._replace(path=f"/{oauth}{path}"))
     base = issuer.rstrip("/")
-    return list(
-        dict.fromkeys([f"{base}/.well-known/openid-configuration", inserted, f"{base}/{oauth}"])
-    )
+    return list(dict.fromkeys([f"{base}{OPENID_PATH}", inserted, f"{base}/{oauth}"]))
 
 
 def _fetch_all(issuer: str) -> tuple[Mapping[str, Any], float]:
@@ -109,8 +116,11 @@ def _fetch_all(issuer: str) -> tuple[Mapping[str, Any], float]:
             continue
         if document.get("issuer") != issuer:
             raise UnexpectedResponse("wrong_issuer", status=answer.status, sent=False)
-        stated = {name: value for name, value in document.items() if value not in (None, "")}
+        stated = {
+            n: v for n, v in with_whole_addresses(document, address).items() if v not in (None, "")
+        }
         merged = {**stated, **merged}
+        merged[IS_OPENID] = merged.get(IS_OPENID, False) or address.endswith(OPENID_PATH)
         age = min(age, age_of(answer.headers))
     if not merged:
         if trouble:
@@ -118,3 +128,14 @@ def _fetch_all(issuer: str) -> tuple[Mapping[str, Any], float]:
         raise UnexpectedResponse("no_metadata", sent=False)
     # A document that could not be had now may name what the others do not.
     return merged, RETRY_AFTER if trouble else age
+
+
+def with_whole_addresses(document: Mapping[str, Any], address: str) -> dict[str, Any]:
+    """A document with its endpoints' addresses resolved against its own (RFC 3986 5): some servers
+    write them without a host."""
+    return {
+        name: urljoin(address, value)
+        if name.endswith("_endpoint") and isinstance(value, str) and value.startswith("/")
+        else value
+        for name, value in document.items()
+    }

@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote_plus
+from urllib.parse import quote
 
 import requests
 
@@ -27,9 +27,9 @@ def build_request(
 ) -> requests.Request:
     """A request with exactly one way of authentication (RFC 6749 2.3) and nothing in its URL.
 
-    ``auth_method`` ``none`` names the client in the body without a secret, or not at all where the
-    data are a bare ``token`` (a revocation without client authentication). ``bearer``, of the
-    method of that name, is the token that may end itself.
+    ``auth_method`` ``none`` names the client in the body without a secret, as a public client must
+    at the token and at the revocation endpoint (RFC 6749 3.2.1, RFC 7009 2.1); ``bare`` does not
+    name it. ``bearer``, of the method of that name, is the token that may end itself.
     """
     body: dict[str, str] = dict(data)
     sent_headers = dict(headers)
@@ -39,7 +39,7 @@ def build_request(
         body |= {client_id_parameter: client_id, "client_secret": client_secret.reveal()}
     elif auth_method == "bearer":
         sent_headers["Authorization"] = f"Bearer {bearer.reveal() if bearer else ''}"
-    elif "grant_type" in body:
+    elif auth_method == "none":
         body[client_id_parameter] = client_id
     content: dict[str, Any] = {"json": body} if body_format == "json" else {"data": body}
     return requests.Request(method, url, headers=sent_headers, **(content if body else {}))
@@ -47,10 +47,13 @@ def build_request(
 
 def basic_auth(client_id: str, client_secret: Secret, encoding: str) -> str:
     """The Basic header. ``form`` encodes both halves first, as RFC 6749 2.3.1 says; ``raw`` does
-    not, for servers that only split at the colon (a client id with a colon cannot be sent so)."""
+    not, for servers that only split at the colon (a client id with a colon cannot be sent so).
+
+    A space is ``%20``: form decoding and percent decoding both read it, and only the former ``+``.
+    """
     secret = client_secret.reveal()
     if encoding == "form":
-        pair = f"{quote_plus(client_id)}:{quote_plus(secret)}"
+        pair = f"{quote(client_id, safe='')}:{quote(secret, safe='')}"
     elif ":" in client_id:
         raise ConfigurationError("client_id", "A client id with a colon needs form encoding.")
     else:

@@ -1,6 +1,5 @@
 """The session that calls a provider's API with an access token, and only that provider's."""
 
-import re
 from collections.abc import Callable, Collection, Mapping
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
@@ -14,6 +13,7 @@ from urllib3.util import parse_url
 from connected_accounts import conf, security
 from connected_accounts.exceptions import ConfigurationError, UnexpectedResponse
 from connected_accounts.oauth2 import transport
+from connected_accounts.oauth2.challenge import is_throttled, means_dead_token, other_reason
 from connected_accounts.oauth2.token import parse_json
 from connected_accounts.oauth2.wire import public_only as only_public
 from connected_accounts.secret import Secret, clears_traceback_locals
@@ -26,8 +26,6 @@ Origin = tuple[str, str, int]
 BAD_URL = "This is not a URL that can be called."
 # RFC 9110 9.2.1: sent twice they do no harm.
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-# Of a challenge: error="invalid_token" (RFC 6750 3).
-_REASON = re.compile(r'\berror="?(\w+)')
 _PORTS = {"https": 443, "http": 80}
 
 
@@ -50,8 +48,9 @@ def _with_token(url: str, token: Secret) -> str:
 class ProviderSession(OAuth2Session):
     """A ``requests.Session`` that adds the bearer, and refuses every other host.
 
-    ``access_token`` is asked for at each request, ``renew`` once after a 401 with the token that
-    failed. OAuth2Session's own token handling is passed by: it logs tokens, and its refresh puts
+    ``access_token`` is asked for at each request, ``renew`` once with a token that was refused: by
+    one of ``dead_token_statuses``, or by a 403 of the address that once said whose it is.
+    OAuth2Session's own token handling is passed by: it logs tokens, and its refresh puts
     the caller's parameters into the token endpoint's body.
     """
 
@@ -68,10 +67,14 @@ class ProviderSession(OAuth2Session):
         access_token_header: str = "",
         requires_challenge: bool = False,
         public_only: bool = False,
+        dead_token_statuses: Collection[int] = (401,),
+        identity_url: str = "",
         provider: str = "",
     ) -> None:
         super().__init__(client_id=client_id)
         self._provider = provider
+        self._dead_token_statuses = frozenset(dead_token_statuses)
+        self._identity_url = identity_url
         self._base_url = base_url
         self._origins = frozenset(origins)
         self._access_token = access_token
@@ -124,16 +127,18 @@ class ProviderSession(OAuth2Session):
 
     @clears_traceback_locals
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
-        """Every hop passes here, redirects too: check the host, add the bearer, renew after 401."""
+        """Every hop passes here, redirects too: check the host, add the bearer, renew it where it
+        was refused."""
         self._check(request.url or "")
         if not kwargs.get("verify", self.verify):
             raise ConfigurationError("insecure", "A token is not sent past a certificate.")
         token = self._access_token()
         response = self._send_with(request, token, kwargs)
         replayable = request.body is None or isinstance(request.body, bytes | str)
-        # A 401 behind a redirect was seen, and acted on, at its own hop.
+        # A refusal behind a redirect was seen, and acted on, at its own hop.
         seen = bool(response.history)
-        if not self._refuses_token(response) or not replayable or seen:
+        said = response.status_code, response.headers, request.url or ""
+        if seen or not replayable or not self.refuses_token(*said):
             return response
         renewed = self.renewed(token)
         if renewed is None:
@@ -152,6 +157,15 @@ class ProviderSession(OAuth2Session):
             raise ConfigurationError("other_client", "Call this provider with get_session.")
         return self._access_token()
 
+    def refuses_token(self, status: int, headers: Mapping[str, str], url: str) -> bool:
+        """Whether an answer of the API means that the token is dead."""
+        if self._requires_challenge and status == 401 and "WWW-Authenticate" not in headers:
+            return False
+        statuses = self._dead_token_statuses
+        if urlunsplit(urlsplit(url)._replace(query="", fragment="")) == self._identity_url:
+            statuses = statuses | {401, 403}
+        return status in statuses and means_dead_token(headers)
+
     def renewed(self, failed: Secret) -> Secret | None:
         """Another token in place of one that was refused, or None."""
         renewed = None if self._renew is None else self._renew(failed)
@@ -162,15 +176,6 @@ class ProviderSession(OAuth2Session):
         if self._own_header:
             return self._own_header, token.reveal()
         return "Authorization", f"Bearer {token.reveal()}"
-
-    def _refuses_token(self, response: requests.Response) -> bool:
-        """Whether it is the token that is refused: a 401 whose challenge gives another reason is
-        not cured by another token (RFC 6750 3.1)."""
-        challenge = response.headers.get("WWW-Authenticate", "")
-        if response.status_code != 401 or (self._requires_challenge and not challenge):
-            return False
-        reason = _REASON.search(challenge)
-        return reason is None or reason[1] == "invalid_token"
 
     def _send_with(
         self, request: requests.PreparedRequest, token: Secret, kwargs: dict[str, Any]
@@ -230,7 +235,8 @@ class ProviderSession(OAuth2Session):
         """Call the API and return its JSON, within the deadline and size limit of all our calls.
 
         Raises ProviderUnavailable (no answer, 429, 5xx) or UnexpectedResponse (any other failure;
-        ``status`` tells which). Does not refresh: for ``fetch_identity`` and connection tests.
+        ``status`` tells which, and ``code`` a reason other than the token). Does not refresh: for
+        ``fetch_identity`` and connection tests.
         """
         url = self.absolute_url(url)
         self._check(url)
@@ -245,5 +251,6 @@ class ProviderSession(OAuth2Session):
         answer = transport.fetch(request, public=self._public_only)
         answer.raise_if_unavailable()
         if not 200 <= answer.status < 300:
-            raise UnexpectedResponse(f"status_{answer.status}", status=answer.status)
+            code = "throttled" if is_throttled(answer.headers) else f"status_{answer.status}"
+            raise UnexpectedResponse(other_reason(answer.headers) or code, status=answer.status)
         return parse_json(answer.body)

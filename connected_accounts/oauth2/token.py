@@ -3,10 +3,11 @@
 import json
 import math
 import re
-from collections.abc import Collection, Mapping
+import time
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -44,6 +45,23 @@ class TokenResponse:
 
     def refresh_token_expires_at(self, sent_at: datetime) -> datetime | None:
         return _after(sent_at, self.refresh_token_expires_in)
+
+
+@dataclass(frozen=True)
+class LifeField:
+    """The place in an answer that tells how long a token lives: the first of ``names`` that has a
+    value, in one of ``UNITS``. ``untold`` is the life in seconds where it tells none, and 0 where
+    nobody knows."""
+
+    names: tuple[str, ...]
+    unit: str = "seconds"
+    untold: int = 0
+
+    def seconds_in(self, payload: Mapping[str, Any]) -> int | None:
+        """The life that is left, in seconds, or None."""
+        values = (payload.get(name) for name in self.names)
+        told = next((value for value in values if value not in (None, "")), None)
+        return UNITS[self.unit](told) or seconds(self.untold)
 
 
 def _after(moment: datetime, seconds: int | None) -> datetime | None:
@@ -105,13 +123,14 @@ def read_token_response(
     *,
     scope_separator: str = " ",
     token_types: Collection[str] = ("bearer",),
-    refresh_token_expires_in_field: str = "refresh_token_expires_in",  # noqa: S107  # a field
+    access_token_life: LifeField = LifeField(("expires_in",)),
+    refresh_token_life: LifeField = LifeField(("refresh_token_expires_in",)),
 ) -> TokenResponse:
     """Check a token answer in RFC 6749's words. Raises UnexpectedResponse, which never quotes it.
 
-    ``expires_in`` may be a number or a decimal string. A missing or unreadable one is None: not
-    known, which is not the same as expired; nor is 0, which says that there is no end. A missing
-    ``token_type`` is a bearer.
+    A life may be a number or a decimal string. One that is missing, unreadable, nought or less is
+    None: not told, or without end, which is not the same as expired. A missing ``token_type`` is a
+    bearer.
     """
     token_type = payload.get("token_type")
     if token_type is not None and str(token_type).lower() not in token_types:
@@ -119,11 +138,14 @@ def read_token_response(
     access_token = _token(payload.get("access_token"))
     if access_token is None:
         raise UnexpectedResponse("access_token")
+    refresh_token = _token(payload.get("refresh_token"))
+    if refresh_token is None:  # settings speak of one that is given, and none is
+        refresh_token_life = replace(refresh_token_life, untold=0)
     return TokenResponse(
         access_token=access_token,
-        refresh_token=_token(payload.get("refresh_token")),
-        expires_in=seconds(payload.get("expires_in")),
-        refresh_token_expires_in=seconds(payload.get(refresh_token_expires_in_field)),
+        refresh_token=refresh_token,
+        expires_in=access_token_life.seconds_in(payload),
+        refresh_token_expires_in=refresh_token_life.seconds_in(payload),
         scope=read_scope(payload.get("scope"), scope_separator),
         id_token=_token(payload.get("id_token")),
         raw=payload,
@@ -140,8 +162,13 @@ def _token(value: Any) -> Secret | None:
 
 
 def seconds(value: Any) -> int | None:
-    """A life in whole seconds, from 1 to ten years; None where the value is no such thing, or says
-    that there is no end: nobody gives a token that has expired already."""
+    """A life in whole seconds, from 1 to ten years; None where the value is no such thing."""
+    number = _number(value)
+    return None if number is None else int(min(max(number, 1), MAX_LIFE))
+
+
+def _number(value: Any) -> float | None:
+    """A number above nought, and not beyond all measure, or None."""
     if isinstance(value, str):
         try:
             value = float(value)
@@ -151,7 +178,34 @@ def seconds(value: Any) -> int | None:
         return None
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    return int(min(max(value, 1), MAX_LIFE)) if value > 0 else None
+    return min(value, _END) if value > 0 else None
+
+
+def _until(value: Any, per_second: int = 1) -> int | None:
+    """The seconds until a moment that is counted since 1970."""
+    moment = _number(value)
+    return None if moment is None else seconds(moment / per_second - time.time())
+
+
+def _until_date(value: Any) -> int | None:
+    """The seconds until a moment in the form of ISO 8601; one without a zone is in UTC."""
+    try:
+        moment = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return seconds((moment - datetime.now(UTC)).total_seconds())
+
+
+_END: Final = 10**15  # far behind any moment, and still a float
+# Kinds of values that tell how long a token lives.
+UNITS: Final[Mapping[str, Callable[[Any], int | None]]] = {
+    "seconds": seconds,
+    "milliseconds": lambda value: None if (n := _number(value)) is None else seconds(n / 1000),
+    "timestamp": _until,
+    "timestamp_ms": lambda value: _until(value, 1000),
+    "date": _until_date,
+}
 
 
 def read_scope(value: Any, separator: str) -> tuple[str, ...] | None:

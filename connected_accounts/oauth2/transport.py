@@ -6,8 +6,9 @@ Owns the process's one pooled adapter. Must not know what is asked or why.
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -87,6 +88,10 @@ class PooledAdapter(HTTPAdapter):
         pass
 
 
+# Is told of every request of this context and its answer, or the code of the error in its place.
+listener: ContextVar[Callable[[requests.Request, Answer | None, str], None] | None] = ContextVar(
+    "listener", default=None
+)
 _adapter: BaseAdapter | None = None
 _watchdog = Watchdog()
 _lock = threading.Lock()
@@ -138,6 +143,19 @@ def fetch(request: requests.Request, *, public: bool = False) -> Answer:
     says whether the provider may have acted), or was asked for: a URL that is neither https nor on
     a loopback address is not called. UnexpectedResponse when the body is over 1 MiB.
     """
+    told = listener.get()
+    try:
+        answer = _fetch(request, public)
+    except ProviderError as error:
+        if told is not None:
+            told(request, None, error.code)
+        raise
+    if told is not None:
+        told(request, answer, "")
+    return answer
+
+
+def _fetch(request: requests.Request, public: bool) -> Answer:
     if not conf.is_safe_url(request.url):
         raise ProviderUnavailable("bad_request", sent=False)
     request.headers = {

@@ -164,11 +164,23 @@ class _Watched:
 
     sock: Any
     _last_used = 0.0
+    _to_be_closed = False
 
     @property
     def is_connected(self) -> bool:
         idle = time.monotonic() - self._last_used
-        return idle < MAX_IDLE and super().is_connected  # type: ignore[misc]
+        fit = idle < MAX_IDLE and not self._to_be_closed
+        return fit and super().is_connected  # type: ignore[misc]
+
+    def putheader(self, *header: Any) -> None:
+        # A server closes as it was asked to, though it need not repeat the header (RFC 9112 9.6).
+        if [str(part).lower() for part in header] == ["connection", "close"]:
+            self._to_be_closed = True
+        super().putheader(*header)  # type: ignore[misc]
+
+    def close(self) -> None:
+        self._to_be_closed = False
+        super().close()  # type: ignore[misc]
 
     def _new_conn(self) -> socket.socket:
         sock: socket.socket = super()._new_conn()  # type: ignore[misc]

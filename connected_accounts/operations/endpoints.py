@@ -63,7 +63,7 @@ def _rows_with_other_hosts(
     provider = get_provider(alias)
     ended = ConnectedAccount.objects.filter(reason=Reason.ENDPOINTS_CHANGED)
     accounts = (ended | ConnectedAccount.objects.filter(status=Status.ACTIVE)).at(alias)
-    owed = Revocation.objects.filter(provider=alias, outcome=Outcome.PENDING)
+    owed = Revocation.objects.filter(provider=alias, outcome__in=(Outcome.PENDING, Outcome.HELD))
     known: dict[str, tuple[str, str] | None] = {}
     rows: tuple[Any, ...] = (accounts, owed)
     for queryset in rows:

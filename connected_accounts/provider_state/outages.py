@@ -1,12 +1,15 @@
-"""A provider that does not answer anybody: all workers leave it alone, and then probe it with one
-request at a time, less and less often, until it answers.
+"""A provider that does not answer anybody, or refuses one account after another: all workers leave
+it alone, and then probe it with one request at a time, less and less often, until it answers.
 
 Its accounts stay as they are. ``ProviderState`` is what the workers share.
 """
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from django.db.models import F, QuerySet
 
@@ -17,7 +20,13 @@ from connected_accounts.exceptions import (
 )
 from connected_accounts.models import Event, Kind, ProviderState
 from connected_accounts.owners import SITE_OWNER
-from connected_accounts.provider_state.pauses import OUTAGE, REJECTED_PAUSE, is_paused
+from connected_accounts.provider_state.pauses import (
+    OUTAGE,
+    REFUSING,
+    REJECTED_PAUSE,
+    is_paused,
+)
+from connected_accounts.provider_state.rate_limit import is_throttled
 from connected_accounts.tokens.lifetimes import backoff
 
 logger = logging.getLogger("connected_accounts")
@@ -25,22 +34,69 @@ logger = logging.getLogger("connected_accounts")
 # First failures in a row, of different accounts and without a success between them, that are taken
 # for an outage of the provider and not for the accounts' own trouble.
 BURST: Final = 10
+GROWING: Final = (OUTAGE, REFUSING)  # the pauses that grow, and that any answer ends
 
 
 def refusal(reason: str) -> ProviderError:
     """The error for a caller who would have to wait for the end of a pause."""
-    if reason == OUTAGE:
+    if reason in GROWING:
         return ProviderUnavailable("paused", sent=False)
     return ClientRejected(reason, sent=False)
 
 
-def may_ask(alias: str, now: datetime) -> bool:
-    """Whether a request may go out at ``now``. After a pause it may for one caller, whose request
-    is the probe."""
-    state = ProviderState.objects.filter(provider=alias).first()
-    if state is None or not state.pause_reason:
-        return True
-    return not is_paused(state, now) and take_probe(state, now)
+@dataclass
+class Turn:
+    """Leave to send a request. Whoever has it says in ``sent`` whether one went out."""
+
+    sent: bool = False
+
+
+@contextmanager
+def single_turn(alias: str, now: datetime, *, failed_before: bool) -> Iterator[Turn]:
+    """The turn of one request that somebody waits for; after a pause its request is the probe.
+
+    Raises ProviderUnavailable (``paused``) during a pause, where another has the probe, and for an
+    account that ``failed_before``, while another one may be the better probe.
+    """
+    state = ProviderState.objects.filter(provider=alias).first() or ProviderState(provider=alias)
+    closed = is_paused(state, now) or (not state.pause_reason and is_throttled(state, now))
+    if closed or (failed_before and _wants_another(state, now)):
+        raise ProviderUnavailable("paused", sent=False)
+    with turn(state, now) as mine:
+        if mine is None:
+            raise ProviderUnavailable("paused", sent=False)
+        yield mine
+
+
+@contextmanager
+def turn(state: ProviderState, now: datetime) -> Iterator[Turn | None]:
+    """The turn to send, where no pause is on: after one, for a single probe, and None for everybody
+    but the one who wins it. A probe that was not sent is given back, however this ends."""
+    if state.pause_reason and not take_probe(state, now):
+        yield None
+        return
+    mine = Turn()
+    try:
+        yield mine
+    finally:
+        if state.pause_reason and not mine.sent:
+            _give_back_probe(state)
+
+
+def _wants_another(state: ProviderState, now: datetime) -> bool:
+    """Whether the probe after a refusal is to be one that was not refused itself: until nobody
+    else has come in all of another pause."""
+    if state.pause_reason in ("", OUTAGE) or state.paused_until is None:
+        return False
+    return now < state.paused_until + REJECTED_PAUSE
+
+
+def fit_to_probe(due: Any, state: ProviderState, now: datetime) -> Any:
+    """Those of the accounts that are due that may be the probe."""
+    others = due.filter(failure_count=0)
+    if state.pause_reason == OUTAGE or not (_wants_another(state, now) or others.exists()):
+        return due
+    return others
 
 
 def take_probe(state: ProviderState, now: datetime) -> bool:
@@ -53,7 +109,7 @@ def take_probe(state: ProviderState, now: datetime) -> bool:
     steps = state.failures_in_a_row - BURST + 2
     wait = (
         min(backoff(steps, None), REJECTED_PAUSE)
-        if state.pause_reason == OUTAGE
+        if state.pause_reason in GROWING
         else REJECTED_PAUSE
     )
     unchanged = ProviderState.objects.filter(
@@ -63,16 +119,19 @@ def take_probe(state: ProviderState, now: datetime) -> bool:
     return bool(won)
 
 
-def give_back_probe(state: ProviderState) -> None:
+def _give_back_probe(state: ProviderState) -> None:
     """Nothing was sent after all: the next one may probe at once. ``state`` as it was before."""
-    ProviderState.objects.filter(pk=state.pk, pause_reason=state.pause_reason).update(
-        paused_until=state.paused_until, failures_in_a_row=state.failures_in_a_row
-    )
+    taken = state.failures_in_a_row + 1
+    ProviderState.objects.filter(
+        pk=state.pk, pause_reason=state.pause_reason, failures_in_a_row=taken
+    ).update(paused_until=state.paused_until, failures_in_a_row=state.failures_in_a_row)
 
 
-def note_failure(alias: str, *, now: datetime, retry_after: float | None) -> bool:
-    """Count an account's first failure; a burst of them pauses the provider. Returns whether it is
-    paused now.
+def note_failure(
+    alias: str, *, now: datetime, retry_after: float | None, reason: str = OUTAGE
+) -> bool:
+    """Count an account's first failure; a burst of them pauses the provider, for ``reason``.
+    Returns whether it is paused now.
 
     During a pause failures are not counted; a Retry-After still prolongs it.
     """
@@ -80,10 +139,10 @@ def note_failure(alias: str, *, now: datetime, retry_after: float | None) -> boo
     calm = rows.filter(pause_reason="")
     if calm.update(failures_in_a_row=F("failures_in_a_row") + 1):
         burst = calm.filter(failures_in_a_row__gte=BURST)
-        return _begin_outage(burst, alias, now=now, retry_after=retry_after)
+        return _begin_outage(burst, alias, now=now, retry_after=retry_after, reason=reason)
     if retry_after is not None:
         ends = now + backoff(1, retry_after)
-        rows.filter(pause_reason=OUTAGE, paused_until__lt=ends).update(paused_until=ends)
+        rows.filter(pause_reason__in=GROWING, paused_until__lt=ends).update(paused_until=ends)
     return True
 
 
@@ -94,20 +153,25 @@ def suspend(alias: str, *, now: datetime, retry_after: float | None = None) -> N
 
 
 def _begin_outage(
-    rows: QuerySet[ProviderState], alias: str, *, now: datetime, retry_after: float | None
+    rows: QuerySet[ProviderState],
+    alias: str,
+    *,
+    now: datetime,
+    retry_after: float | None,
+    reason: str = OUTAGE,
 ) -> bool:
     """Pause, if the row is still among ``rows``: of many callers one does."""
     ends = now + backoff(1, retry_after)
-    if not rows.update(paused_until=ends, pause_reason=OUTAGE, failures_in_a_row=BURST):
+    if not rows.update(paused_until=ends, pause_reason=reason, failures_in_a_row=BURST):
         return False
-    Event.record(Kind.REFRESH_FAILED, at=now, detail=OUTAGE, provider=alias, owner=SITE_OWNER)
-    logger.warning("provider paused: provider=%s code=%s", alias, OUTAGE)
+    Event.record(Kind.REFRESH_FAILED, at=now, detail=reason, provider=alias, owner=SITE_OWNER)
+    logger.warning("provider paused: provider=%s code=%s", alias, reason)
     return True
 
 
 def answered(alias: str) -> None:
     """Note that the provider gives answers: no failures in a row, and the end of an outage."""
-    rows = ProviderState.objects.filter(provider=alias, pause_reason__in=("", OUTAGE))
+    rows = ProviderState.objects.filter(provider=alias, pause_reason__in=("", *GROWING))
     if rows.exclude(failures_in_a_row=0).update(
         failures_in_a_row=0, paused_until=None, pause_reason=""
     ):

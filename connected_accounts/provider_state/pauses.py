@@ -1,16 +1,16 @@
-"""State that all workers share about a provider: whose grants it holds, and whether it is paused. A
-provider that refuses the site's credentials is paused here, one that does not answer in
-``outages``."""
+"""State that all workers share about a provider: whether it is paused. A provider that refuses the
+site's credentials is paused here, one that does not answer in ``outages``."""
 
 import logging
 from datetime import datetime, timedelta
 from typing import Final
 
-from django.db import connection, router
+from django.db.models import Q
 from django.utils import timezone
 
-from connected_accounts import conf, security
+from connected_accounts import security
 from connected_accounts.database.inserts import insert_in_step
+from connected_accounts.database.locks import retried
 from connected_accounts.database.statements import read_all
 from connected_accounts.models import Event, Kind, ProviderState
 from connected_accounts.owners import SITE_OWNER
@@ -20,32 +20,21 @@ logger = logging.getLogger("connected_accounts")
 
 REJECTED_PAUSE: Final = timedelta(minutes=15)
 OUTAGE: Final = "outage"  # the pause_reason of a provider that does not answer
+REFUSING: Final = "refusing"  # of one that answers, and refuses one account after another
+# Refusals of the only account that the site's client was refused for, until the admins are told,
+# unless others were served within this time.
+TOLD_AFTER: Final = 2
+SERVED_LATELY: Final = timedelta(hours=1)
+SERVED_EVERY: Final = timedelta(minutes=1)  # how exactly it is known when a refresh went well
 
 
 def get_or_create_state(alias: str) -> ProviderState:
-    """The shared row of an alias, made when first needed, and this deployment's from then on."""
-    here = conf.site_id()
+    """The shared row of an alias, made when first needed."""
     rows = ProviderState.objects
-    state, _ = insert_in_step(
-        ProviderState, lambda: rows.get_or_create(provider=alias, defaults={"site_id": here})
+    state, _ = retried(
+        lambda: insert_in_step(ProviderState, lambda: rows.get_or_create(provider=alias))
     )
-    if here and not state.site_id:
-        ProviderState.objects.filter(pk=state.pk, site_id="").update(site_id=here)
-        state.refresh_from_db()
     return state
-
-
-_claimed: set[tuple[str, str]] = set()
-
-
-def own_database_once(alias: str) -> None:
-    """From the first connection on, the database is this deployment's. Seen to once per process:
-    a row that went meanwhile is made anew before anything is refreshed."""
-    known = alias, conf.site_id()
-    if known not in _claimed:
-        get_or_create_state(alias)
-        if not connection.in_atomic_block:  # which could be rolled back
-            _claimed.add(known)
 
 
 def lock_state_row(alias: str) -> None:
@@ -65,22 +54,8 @@ def pause_of(alias: str, now: datetime) -> str:
 
 def aliases_in_outage() -> set[str]:
     """The aliases that nobody gets an answer from at the moment. One query, of a few rows."""
-    using = router.db_for_read(ProviderState)
-    rows = read_all(ProviderState, {"pause_reason": OUTAGE}, ["provider"], using=using)
+    rows = read_all(ProviderState, {"pause_reason": OUTAGE}, ["provider"])
     return {row.provider for row in rows}
-
-
-def is_this_deployments(state: ProviderState) -> bool:
-    """False for the database of another deployment: a copy must not spend its refresh tokens."""
-    return state.site_id in ("", conf.site_id())
-
-
-def confirm_site() -> int:
-    """Make this deployment the owner of the database's grants; return how many aliases changed."""
-    here = conf.site_id()
-    changed = ProviderState.objects.exclude(site_id=here).update(site_id=here)
-    security.log(SecurityEvent.SITE_CONFIRMED)
-    return changed
 
 
 def pause(alias: str, code: str, *, now: datetime | None = None) -> None:
@@ -110,9 +85,40 @@ def report(alias: str, code: str, *, now: datetime | None = None) -> None:
     security.log(SecurityEvent.CLIENT_REJECTED, provider=alias, reason=code)
 
 
+def note_rejection(alias: str, account: int, code: str, *, times: int, now: datetime) -> bool:
+    """Note that the provider did not take the site's client for one account, and ``times`` before.
+
+    A second account, without a success of anybody's between, pauses the provider: one alone may
+    have a dead grant, for which some servers have these words. Returns whether somebody succeeded
+    since the last such refusal.
+    """
+    get_or_create_state(alias)
+    rows = ProviderState.objects.filter(provider=alias)
+    if rows.filter(rejected_account=None).update(rejected_account=account):
+        return True
+    if rows.exclude(rejected_account=account).update(rejected_account=account):
+        pause(alias, code, now=now)
+    elif times >= TOLD_AFTER and not rows.filter(served_at__gt=now - SERVED_LATELY).exists():
+        report(alias, code, now=now)
+    return False
+
+
 def resume(alias: str) -> None:
     """Note that the provider accepts the site again."""
     rows = ProviderState.objects.filter(provider=alias)
-    rows.exclude(pause_reason="", failures_in_a_row=0).update(
-        paused_until=None, pause_reason="", failures_in_a_row=0
+    rows.exclude(pause_reason="", failures_in_a_row=0, rejected_account=None).update(
+        paused_until=None, pause_reason="", failures_in_a_row=0, rejected_account=None
+    )
+
+
+def note_success(alias: str, *, now: datetime) -> None:
+    """Note that the provider serves the site: the end of every pause."""
+    rows = ProviderState.objects.filter(provider=alias)
+    calm = Q(pause_reason="", failures_in_a_row=0, rejected_account=None)
+    rows.exclude(calm & Q(served_at__gt=now - SERVED_EVERY)).update(
+        paused_until=None,
+        pause_reason="",
+        failures_in_a_row=0,
+        rejected_account=None,
+        served_at=now,
     )

@@ -4,6 +4,7 @@ import time
 from datetime import datetime, timedelta
 from typing import Final
 
+from django.db.models import Q
 from django.utils import timezone
 
 from connected_accounts.exceptions import ProviderUnavailable
@@ -39,6 +40,19 @@ def reserve_slots(
         if not slots or rows.update(next_request_at=first + gap * len(slots)):
             return slots
     return []  # too many others at it; the next round tries again
+
+
+def note_throttle(alias: str, *, ends: datetime) -> None:
+    """Let no worker ask the provider before the end of a throttle that it named."""
+    rows = ProviderState.objects.filter(provider=alias)
+    earlier = Q(next_request_at__isnull=True) | Q(next_request_at__lt=ends)
+    rows.filter(earlier).update(next_request_at=ends)
+
+
+def is_throttled(state: ProviderState, now: datetime) -> bool:
+    """Whether the provider takes no request for longer than anybody waits for a place."""
+    patience = timedelta(seconds=PATIENCE)
+    return state.next_request_at is not None and state.next_request_at > now + patience
 
 
 def wait_for_slot(provider: Provider) -> float:

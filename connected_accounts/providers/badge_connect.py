@@ -74,7 +74,6 @@ class BadgeConnect(Provider):
     token_endpoint_auth_method = "client_secret_basic"  # the only one of both specifications
     code_request_fields = ("scope",)
     refresh_request_fields = ("scope",)
-    revokes_whole_authorization = False  # RFC 7009 promises no more than the grant of the token
     # The latter two, labelled as pages, are badgr-server's (seen).
     client_errors = (
         "invalid_client",

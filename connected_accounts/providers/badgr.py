@@ -61,7 +61,6 @@ class Badgr(Provider):
     }
     # Basic is split at the colon without decoding (seen).
     basic_auth_encoding = "raw"
-    revokes_whole_authorization = False  # only the pair that the token is of (seen)
     docs_url = "https://developerdocs.instructure.com/services/parchment-digital-badges"
     own_options: ClassVar[Mapping[str, Any]] = {
         "region": "us",

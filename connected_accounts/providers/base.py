@@ -4,11 +4,12 @@ State, PKCE checking, redirect URI, TLS, timeouts, redirects, size limits, seali
 logging are never a provider's business.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
+from connected_accounts import conf
 from connected_accounts.conf import Problem, ProviderConfig
 from connected_accounts.exceptions import (
     ClientRejected,
@@ -73,10 +74,12 @@ class Provider:
     granted_scope_separator: str = ""  # in answers, where it differs
     scope_descriptions: Mapping[str, Any] = {}
     # What answers call a scope that was asked for under another name; what else a scope allows;
-    # what answers never name, and is granted where a refresh token came.
+    # whether upper and lower case are one; what answers never name: it counts as granted when it
+    # was asked for, and offline_access when a refresh token came.
     scope_aliases: Mapping[str, str] = {}
     scope_includes: Mapping[str, Any] = {}
-    unnamed_scopes: tuple[str, ...] = ()
+    scopes_ignore_case: bool = False
+    unnamed_scopes: tuple[str, ...] = ("offline_access",)
     client_id_parameter: str = "client_id"
     # client_secret_post, client_secret_basic or none
     token_endpoint_auth_method: str = "client_secret_post"
@@ -89,9 +92,14 @@ class Provider:
     token_request_inputs: tuple[str, ...] = ()  # of what was asked: sent with each token request
     token_request_params: Mapping[str, str] = {}  # sent with each token request besides
     refresh_request_params: Mapping[str, str] = {}  # and with a refresh
-    # Seconds that an access token lives where the answer does not tell; 0: for ever.
+    # Where an answer tells how long tokens live, what stands there (seconds, milliseconds,
+    # timestamp, timestamp_ms, date), and the seconds where it does not tell; 0: for ever.
+    expires_in_field: str = "expires_in"
+    expires_in_unit: str = "seconds"
     default_expires_in: int = 0
     refresh_token_expires_in_field: str = "refresh_token_expires_in"
+    refresh_token_expires_in_unit: str = "seconds"
+    default_refresh_token_expires_in: int = 0
     # Seconds before an access token's end from which on a refresh is taken; 0: at any time.
     refresh_margin: int = 0
     # Where a token answer names the address of the API, and the domains that it may be on: the
@@ -101,17 +109,21 @@ class Provider:
     revocation_method: str = "POST"  # or DELETE
     revocation_request_format: str = "form"  # or json, which sends the token alone
     revocation_token_parameter: str = "token"  # or empty: the token goes as bearer only
-    revocation_auth_method: str = ""  # empty: as at the token endpoint; or bearer
+    # Empty: as at the token endpoint; bearer: the token itself; bare: nothing names the client.
+    revocation_auth_method: str = ""
     # Which token ends the grant when revoked, and the hint sent with it (RFC 7009 2.1)
     revoke_token_type_hint: str = "refresh_token"
     error_path: str = "error"  # where an answer holds its error code, such as errors.0.code
-    dead_grant_errors: tuple[str, ...] = ("invalid_grant",)  # the person must connect again
+    # Errors of the token endpoint by which the person must connect again; "status_400" is an answer
+    # of that status without any
+    dead_grant_errors: tuple[str, ...] = ("invalid_grant",)
+    dead_grant_text: tuple[str, ...] = ()  # parts of an answer's text that mean the same
     client_errors: tuple[str, ...] = ("invalid_client", "unauthorized_client")
     token_types: tuple[str, ...] = ("bearer",)  # that are a bearer, in lower case
     already_revoked_text: str = ""  # part of the error text that means: no such token any more
-    # Whether revoking one token ends all that the person allowed the site: then the old grant is
-    # not revoked when a new one takes its place.
-    revokes_whole_authorization: bool = True
+    # Whether revoking one token ends all that the person allowed the site, in every browser: then a
+    # grant that nobody uses is not revoked while an account there goes on.
+    revokes_whole_authorization: bool = False
     code_challenge_method: str = "S256"  # or empty: the provider does not take it
     authorization_params: Mapping[str, str] = {}
     reconnect_params: Mapping[str, str] = {}  # besides, on a reconnect; "{label}" is filled in
@@ -124,6 +136,11 @@ class Provider:
     status_method: str = "GET"
     status_field: str = ""
     reuse_window: int = 0  # seconds in which a spent refresh token may be replayed
+    # Whether the refresh token is sent again whose answer was lost. False for a server that ends
+    # more than this grant for it: then the grant ends with its access token.
+    replay_lost_answer: bool = True
+    # Statuses by which the API refuses a dead token. (A 403 of userinfo_endpoint means one anyway.)
+    dead_token_statuses: tuple[int, ...] = (401,)
     api_hosts: tuple[str, ...] = ()  # further origins that may be sent the bearer
     access_token_header: str = ""  # that takes the token alone, in place of Authorization
     headers: Mapping[str, str] = {}  # of every call; "{client_id}" is filled in
@@ -162,6 +179,13 @@ class Provider:
     def scopes(self) -> tuple[str, ...]:
         """The scopes to ask for: the site's SCOPES, else the backend's default."""
         return self.default_scopes if self.config.scopes is None else self.config.scopes
+
+    @property
+    def refresh_at(self) -> float:
+        """The share of a token's life after which it is due: the provider's own, else the site's
+        REFRESH_AT."""
+        own = self.config.refresh_at
+        return float(conf.get("REFRESH_AT") if own is None else own)
 
     @property
     def refresh_policy(self) -> str:
@@ -211,6 +235,15 @@ class Provider:
         """The addresses as far as settings tell them: for the checks, which call nobody."""
         return self.endpoints({name: name.replace("_", "-") for name in self.connect_fields})
 
+    def offers_revocation(self) -> bool | None:
+        """Whether a grant can be withdrawn, as far as is known without asking; None: not known."""
+        try:
+            known = self.known_endpoints()
+        except ConfigurationError:
+            return False
+        described = bool(self.issuer) or "host" in self.connect_fields
+        return True if known.revocation_endpoint else None if described else False
+
     def manage_url_for(self, inputs: Mapping[str, str]) -> str:
         """``manage_url`` for one connection; empty where settings want more than was asked then."""
         try:
@@ -218,18 +251,14 @@ class Provider:
         except ConfigurationError:
             return ""
 
-    def scopes_granted(
-        self, answered: tuple[str, ...] | None, *, renewable: bool
-    ) -> tuple[str, ...] | None:
-        """The scopes that an answer grants, under the names that the site asks for them by.
-
-        ``renewable``: a refresh token came. None where the answer does not say."""
+    def scopes_granted(self, answered: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        """The scopes that an answer grants, under the names that the site asks for them by. None
+        where the answer does not say."""
         if answered is None:
             return None
         named = [str(self.scope_aliases.get(scope, scope)) for scope in answered]
         for scope in named:  # what is added is looked at too
             named += [s for s in self.scope_includes.get(scope, ()) if s not in named]
-        named += self.unnamed_scopes if renewable else ()
         return tuple(dict.fromkeys(named))
 
     def endpoints_of_grant(self, endpoints: Endpoints, told: Any) -> Endpoints:
@@ -238,6 +267,10 @@ class Provider:
         if not self.api_base_field or told in (None, ""):
             return endpoints
         return replace(endpoints, api_base_url=api_base(told, self.api_domains))
+
+    def request_params(self, scopes: Collection[str]) -> Mapping[str, str]:
+        """The parameters of the authorization request besides, with these scopes."""
+        return self.authorization_params
 
     def scopes_to_ask(self, wanted: list[str]) -> list[str]:
         """The wanted scopes that the provider offers. Called after ``endpoints``, which may ask
@@ -294,15 +327,30 @@ class Provider:
         error = value_at(payload, self.error_path)
         if is_unavailable(status):
             return ProviderUnavailable(f"status_{status}", status=status)
-        if error in self.dead_grant_errors:
+        known = ("invalid_request", "invalid_scope", "unsupported_grant_type")
+        code = str(error) if error in known else f"status_{status}"
+        if self._means_dead_grant(status, payload):
             return ReauthorizationRequired("revoked")
         if error in self.client_errors:
             return ClientRejected(str(error), status=status)
         if error in ("temporarily_unavailable", "server_error"):
             return ProviderUnavailable(str(error), status=status)
-        known = ("invalid_request", "invalid_scope", "unsupported_grant_type")
-        code = str(error) if error in known else f"status_{status}"
+        if code == "status_401":  # without a word: that of the client (RFC 6749 5.2)
+            return ClientRejected("invalid_client", status=status)
         return UnexpectedResponse(code, status=status)
+
+    def _means_dead_grant(self, status: int, payload: Mapping[str, Any]) -> bool:
+        """By a declared word: an error code, the status where the answer has none, or part of what
+        a refusal says."""
+        error = value_at(payload, self.error_path)
+        if error in self.dead_grant_errors:
+            return True
+        if not 400 <= status < 500:
+            return False
+        if not error and f"status_{status}" in self.dead_grant_errors:
+            return True
+        said = str(dict(payload)).lower()
+        return any(text.lower() in said for text in self.dead_grant_text if text)
 
     def fetch_identity(self, session: "ProviderSession", token: "TokenResponse") -> Identity:
         """Ask who the account is. Raises ProviderError where the provider does not say.

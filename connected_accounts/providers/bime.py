@@ -12,7 +12,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from django.utils.translation import gettext_lazy as _
 
 from connected_accounts.conf import Problem, ProviderConfig
-from connected_accounts.exceptions import ConnectedAccountsError, UnexpectedResponse
+from connected_accounts.exceptions import (
+    ConnectedAccountsError,
+    ProviderError,
+    UnexpectedResponse,
+)
 from connected_accounts.providers.base import Endpoints, Identity, Provider
 from connected_accounts.providers.endpoints import fill
 from connected_accounts.providers.inputs import ConnectField
@@ -56,6 +60,7 @@ class Bime(Provider):
         "api_base": "https://api.bime.io/v3",
         "dialect": "",
         "token_info": False,
+        "accounts_path": "",
     }
 
     def __init__(self, config: ProviderConfig) -> None:
@@ -125,9 +130,25 @@ class Bime(Provider):
             # Nothing tells whose the token is; an envelope without an error tells that it works.
             if document.get("error") or not isinstance(document.get("result"), list):
                 raise UnexpectedResponse("no_identity")
-            return Identity(account, account)
+            return Identity(account, self._label(session, account))
         owner = document.get("resource_owner_id")
         if not isinstance(owner, int | str) or isinstance(owner, bool) or owner == "":
             raise UnexpectedResponse("no_identity")
         # Whether these numbers are unique across accounts is not known.
-        return Identity(f"{account}:{owner}", account)
+        return Identity(f"{account}:{owner}", self._label(session, account))
+
+    def _label(self, session: "ProviderSession", account: str) -> str:
+        """The account, and the others that the token is good for, where the API lists them: "any of
+        the Bime ID's accounts". A list that does not come ends no connection."""
+        path = str(self.options["accounts_path"]).strip("/")
+        if not path:
+            return account
+        try:
+            document = session.fetch("GET", path)
+        except ProviderError:
+            return account
+        listed = document.get("result") if isinstance(document, dict) else document
+        rows = [row for row in listed if isinstance(row, dict)] if isinstance(listed, list) else []
+        names = [row.get("subdomain") or row.get("name") for row in rows]
+        others = {n.lower(): n for n in names if isinstance(n, str) and n and n.isprintable()}
+        return ", ".join([account, *(n for key, n in others.items() if key != account)])

@@ -99,9 +99,10 @@ class BitBadges(Provider):
     # "Only needed if redirected", the documentation says; it shows it on refresh, so it is sent.
     refresh_request_fields = ("redirect_uri",)
     revocation_request_format = "json"
-    revocation_auth_method = "none"
+    revocation_auth_method = "bare"
     # The server finds a grant by its access token only; revoking that ends both.
     revoke_token_type_hint = "access_token"
+    revokes_whole_authorization = True  # so its documentation says
     already_revoked_text = "could not find"
     identity_source = "token_response"
     status_method = "POST"
@@ -187,7 +188,7 @@ class BitBadges(Provider):
         raise UnexpectedResponse("no_identity")
 
     def _chosen_scopes(self, session: "ProviderSession") -> tuple[str, ...] | None:
-        """What the person allowed, by ``auth/status``; None where that does not answer."""
+        """The scopes that the person allowed, by ``auth/status``; None where it does not answer."""
         try:
             status = session.fetch("POST", self.endpoints().userinfo_endpoint, json={})
         except ProviderError:

@@ -123,4 +123,6 @@ class Bits(Provider):
         subject = value_at(document, self.options["subject_path"])
         if subject in (None, ""):
             raise UnexpectedResponse("no_identity")
-        return Identity(str(subject))
+        # A token for one application is for nothing else, so each application is an account.
+        application = self.inputs.get("application_id", "")
+        return Identity(f"{subject} {application}" if application else str(subject))

@@ -1,13 +1,14 @@
 """Any OAuth 2.0 server: endpoints and values from OPTIONS, or an ``issuer`` that tells them."""
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 from urllib.parse import urlsplit
 
 from connected_accounts.conf import Problem, ProviderConfig, is_safe_url
 from connected_accounts.exceptions import ProviderError, UnexpectedResponse
-from connected_accounts.providers.base import Endpoints, Identity, Provider
+from connected_accounts.providers.base import Client, Endpoints, Identity, Provider
 from connected_accounts.providers.endpoints import ENDPOINT_NAMES, with_client_id
 from connected_accounts.providers.hosts import at_host, host_problems, place_field
 from connected_accounts.providers.inputs import ConnectField
@@ -27,19 +28,39 @@ NEEDED: Final = {
 }
 
 
+METHODS: Final = ("client_secret_basic", "client_secret_post", "none")
+PLAIN: Final = re.compile(r"[A-Za-z0-9._~-]*", re.ASCII)  # the same in every encoding
+OFFLINE: Final = "offline_access"
+# Claims that people recognise themselves by, in this order, besides the address (OpenID Connect
+# Core 5.1, and what others have).
+LABELS: Final = ("preferred_username", "nickname", "name", "username", "login")
+
+
 class OAuth2(Provider):
     """Any OAuth 2.0 server: by its ``issuer``, or by its endpoints in OPTIONS."""
 
     name = "OAuth 2.0"
+    # Google answers so where the names of OpenID Connect were asked for; nobody else has these.
+    scope_aliases: Mapping[str, str] = {
+        "https://www.googleapis.com/auth/userinfo.email": "email",
+        "https://www.googleapis.com/auth/userinfo.profile": "profile",
+    }
     own_options: ClassVar[Mapping[str, Any]] = {
         "subject_path": "sub",
         "label_path": "email",
+        # By issuer: whether a refresh token is asked for by a scope, where the server has one.
+        "offline_access": True,
         # What "https://{host}" in an address may stand for: a host, or a URL that it is below.
         "hosts": (),
     }
 
+    _metadata: Mapping[str, Any] = {}  # of the issuer, once it was asked
+
     def __init__(self, config: ProviderConfig) -> None:
         super().__init__(config)
+        if "name" not in config.options:
+            address = self.issuer or self.authorization_endpoint
+            self.name = (urlsplit(address).hostname if "{" not in address else "") or self.name
         self.places = tuple(n for n in self.connect_fields if f"{{{n}}}" in self.token_endpoint)
         if len(self.hosts) == 1:  # there is nothing to choose
             self.connect_fields = tuple(name for name in self.connect_fields if name != "host")
@@ -51,8 +72,42 @@ class OAuth2(Provider):
     @property
     def scopes(self) -> tuple[str, ...]:
         if self.config.scopes is None and self.issuer and not self.default_scopes:
-            return ("openid",)
+            return ("openid",) if not self._metadata or self._offers("openid") else ()
         return super().scopes
+
+    def _offers(self, scope: str) -> bool:
+        """Whether the server lists a scope, or has it by being one of OpenID Connect."""
+        listed = self._metadata.get("scopes_supported")
+        is_openid = scope == "openid" and self._metadata.get("connected_accounts.is_openid")
+        return bool(is_openid or (isinstance(listed, list) and scope in listed))
+
+    def scopes_to_ask(self, wanted: list[str]) -> list[str]:
+        by_itself = self.options["offline_access"] and self.config.scopes != ()
+        asks = by_itself and not self.config.service and self.grant_type == "authorization_code"
+        if asks and OFFLINE not in wanted and self._offers(OFFLINE):
+            return [*wanted, OFFLINE]
+        return wanted
+
+    def request_params(self, scopes: Collection[str]) -> Mapping[str, str]:
+        params = {name: value for name, value in self.authorization_params.items() if value != ""}
+        # OpenID Connect Core 11: else the scope is ignored.
+        is_openid = self._metadata and {"openid", OFFLINE} <= set(scopes)
+        if is_openid and not self.config.service and "prompt" not in self.authorization_params:
+            return {"prompt": "consent", **params}
+        return params
+
+    def registration(self, redirect_uri: str, scopes: list[str]) -> dict[str, Any]:
+        # OpenID Connect Dynamic Client Registration 1.0, 2: some refuse http to any but these.
+        kind = "native" if redirect_uri.startswith("http:") else "web"
+        return super().registration(redirect_uri, scopes) | {"application_type": kind}
+
+    def bound(
+        self, *, client: Client | None = None, inputs: Mapping[str, str] | None = None
+    ) -> Self:
+        one = super().bound(client=client, inputs=inputs)
+        if one._metadata:
+            one._choose_auth_method()
+        return one
 
     @classmethod
     def problems(cls, config: ProviderConfig) -> Iterator[Problem]:
@@ -79,6 +134,21 @@ class OAuth2(Provider):
                 f"{where} does not say where to ask whose an account is: nobody can connect.",
                 'Write userinfo_endpoint, or "identity_source": "token_response".',
             )
+        source = options.get("identity_source", cls.identity_source)
+        if source == "none" and config.exclusive:
+            yield Problem(
+                "E015",
+                f"{where} tells no person, and an account that nobody knows cannot be EXCLUSIVE.",
+                'Remove "EXCLUSIVE", or say where the server tells whose an account is.',
+            )
+        path = str(options.get("subject_path", ""))
+        if source != "none" and not config.service and "mail" in path.rpartition(".")[2].lower():
+            yield Problem(
+                "W013",
+                f"{where}['subject_path'] is {path!r}: an address that people can change.",
+                "Name an id that stays, if the server has one: after a change the account is "
+                "another one, and cannot be connected again but as a new one.",
+            )
         yield from host_problems(where, options)
 
     @classmethod
@@ -98,6 +168,17 @@ class OAuth2(Provider):
     def _host(self, inputs: Mapping[str, str]) -> str:
         """The host of one connection; where settings name a single one, nobody was asked."""
         return inputs.get("host", "") or (self.hosts[0] if len(self.hosts) == 1 else "")
+
+    def offers_revocation(self) -> bool | None:
+        found = super().offers_revocation()
+        if found is not None or not self.issuer:
+            return found
+        from connected_accounts.oauth2.discovery import known_metadata  # loads requests
+
+        told = known_metadata(self.issuer)
+        return (
+            None if told is None else bool(_endpoint(told.get("revocation_endpoint"), self.issuer))
+        )
 
     def resolve_endpoints(self, inputs: Mapping[str, str]) -> Endpoints:
         declared = super().resolve_endpoints(inputs)
@@ -132,12 +213,8 @@ class OAuth2(Provider):
     def _adopt_metadata(self, metadata: Mapping[str, Any]) -> None:
         """Fill in what settings leave open from what the server says of itself (RFC 8414 2)."""
         options = self.config.options
-        methods = metadata.get("token_endpoint_auth_methods_supported")
-        if "token_endpoint_auth_method" not in options:
-            known = ["client_secret_basic", "client_secret_post", "none"]
-            offered = [m for m in known if m in methods] if isinstance(methods, list) else known
-            public = not self.client.client_secret.reveal()
-            self.token_endpoint_auth_method = "none" if public else (offered or known)[0]
+        self._metadata = metadata
+        self._choose_auth_method()
         challenges = metadata.get("code_challenge_methods_supported")
         if "code_challenge_method" not in options and isinstance(challenges, list):
             self.code_challenge_method = "S256" if "S256" in challenges else ""
@@ -146,20 +223,51 @@ class OAuth2(Provider):
                 metadata.get("authorization_response_iss_parameter_supported") is True
             )
 
+    def _choose_auth_method(self) -> None:
+        """Authenticate in the best way that the server offers for this client, where settings do
+        not say how. Without a client yet, that is the way to register for."""
+        if "token_endpoint_auth_method" in self.config.options:
+            return
+        methods = self._metadata.get("token_endpoint_auth_methods_supported")
+        offered = [m for m in METHODS if m in methods] if isinstance(methods, list) else [*METHODS]
+        client_id, secret = self.client.client_id, self.client.client_secret.reveal()
+        registers = not client_id and bool(self.registration_endpoint)
+        if not secret and not registers:
+            self.token_endpoint_auth_method = "none"
+            return
+        # Servers decode Basic in four ways; in the body a secret with such letters is one text.
+        is_plain = PLAIN.fullmatch(client_id + secret) is not None or self.client.registered
+        if not is_plain and "client_secret_post" in offered:
+            offered = ["client_secret_post"]
+        self.token_endpoint_auth_method = (offered or METHODS)[0]
+
     def fetch_identity(self, session: "ProviderSession | None", token: "TokenResponse") -> Identity:
+        if self.identity_source == "none":  # one account for each owner
+            return Identity(urlsplit(self.endpoints().token_endpoint).hostname or self.alias)
         document: Any = token.claims
         if self.identity_source == "token_response":
             document = token.raw
         elif self.identity_source == "userinfo" and session is not None:
             document = self._userinfo(session, token)
-        subject = value_at(document, self.options["subject_path"])
-        label = value_at(document, self.options["label_path"])
+        subject = self._first(document, token.claims, "subject_path", "id")
+        label = self._first(document, token.claims, "label_path", *LABELS)
         if subject in (None, ""):
             raise UnexpectedResponse("no_identity")
         # Numbers of one host, or of one customer's part of it, say nothing about another's.
         places = {**self.inputs, "host": self._host(self.inputs)}
         named = [places[name] for name in self.places if places.get(name)]
         return Identity(":".join([*named, str(subject)]), "" if label is None else str(label))
+
+    def _first(self, document: Any, claims: Mapping[str, Any], option: str, *others: str) -> Any:
+        """The value at the path that settings name; where they name none, at the usual one, or at
+        another that the server has, or in what the id_token claims."""
+        paths = [self.options[option]]
+        documents = [document]
+        if option not in self.config.options:
+            paths += others
+            documents.append(claims)
+        values = (value_at(one, path) for path in paths for one in documents)
+        return next((value for value in values if value not in (None, "")), None)
 
     def _userinfo(self, session: "ProviderSession", token: "TokenResponse") -> Any:
         endpoint = self.endpoints().userinfo_endpoint

@@ -26,19 +26,24 @@ RESERVED_PARAMS: Final = frozenset(
         "client_secret",
     }
 )
+LIFE_UNITS: Final = ("seconds", "milliseconds", "timestamp", "timestamp_ms", "date")
 CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "grant_type": ("authorization_code", "client_credentials", "personal_token"),
     "token_endpoint_auth_method": ("client_secret_post", "client_secret_basic", "none"),
-    "revocation_auth_method": ("", "client_secret_post", "client_secret_basic", "none", "bearer"),
+    "revocation_auth_method": (
+        *("", "client_secret_post", "client_secret_basic", "none", "bearer", "bare"),
+    ),
     "revocation_method": ("POST", "DELETE"),
     "userinfo_method": ("GET", "POST"),
     "basic_auth_encoding": ("form", "raw"),
+    "expires_in_unit": LIFE_UNITS,
+    "refresh_token_expires_in_unit": LIFE_UNITS,
     "token_request_format": ("form", "json"),
     "token_response_format": ("json", "form"),
     "revocation_request_format": ("form", "json"),
     "revoke_token_type_hint": ("refresh_token", "access_token"),
     "code_challenge_method": ("S256", ""),
-    "identity_source": ("userinfo", "token_response", "id_token"),
+    "identity_source": ("userinfo", "token_response", "id_token", "none"),
     "bearer_method": ("header", "query"),
     "default_refresh_policy": ("ahead", "on_use"),
 }
@@ -57,6 +62,7 @@ def problems(backend: type[Provider], config: ProviderConfig) -> Iterator[Proble
     yield from found_by_backend
     provider = backend(config)
     yield from _wrong_choices(provider)
+    yield from _wrong_meanings(provider)
     yield from _reserved_params(provider)
     yield from _address_problems(provider, is_explained=bool(found_by_backend))
 
@@ -99,6 +105,18 @@ def _wrong_choices(provider: Provider) -> Iterator[Problem]:
                 "E011",
                 f"{_where(provider.config)}['OPTIONS'][{name!r}] is {getattr(provider, name)!r}.",
                 f"Write one of: {', '.join(map(repr, allowed))}.",
+            )
+
+
+def _wrong_meanings(provider: Provider) -> Iterator[Problem]:
+    for scope, others in provider.scope_includes.items():
+        texts = isinstance(others, list | tuple) and all(isinstance(o, str) for o in others)
+        if not (isinstance(scope, str) and texts):
+            yield Problem(
+                "E011",
+                f"{_where(provider.config)}['OPTIONS']['scope_includes'][{scope!r}] is not a list "
+                "of scopes.",
+                'Write what a granted scope stands for besides itself: {"user": ["user:email"]}.',
             )
 
 
@@ -183,7 +201,8 @@ def _client_problems(provider: Provider, known: Endpoints) -> Iterator[Problem]:
 
 def _is_like(default: Any, value: Any) -> bool:
     if isinstance(default, tuple):
-        return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
+        kind = type(default[0]) if default else str
+        return isinstance(value, list | tuple) and all(type(item) is kind for item in value)
     if isinstance(default, Mapping):
         return isinstance(value, Mapping)
     return isinstance(value, type(default)) and isinstance(value, bool) == isinstance(default, bool)

@@ -33,6 +33,14 @@ def get_provider(alias: str) -> Provider:
     return found(config)
 
 
+def known_provider(alias: str) -> Provider | None:
+    """The provider of an alias; None where settings have none, or not in order."""
+    try:
+        return get_provider(alias)
+    except ConfigurationError:
+        return None
+
+
 def provider_of(config: ProviderConfig) -> Provider:
     """The provider of an entry that need not stand in settings. Raises ConfigurationError."""
     config, backend = _checked(config)

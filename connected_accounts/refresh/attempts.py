@@ -27,13 +27,18 @@ from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.providers.base import Client, Endpoints, Provider
 from connected_accounts.providers.hooks import call_hook
 from connected_accounts.tokens.endpoint import exchange_client_credentials, exchange_refresh_token
+from connected_accounts.tokens.throttle import NOT_IN_TIME, Lane
 
 LEASE_MARGIN: Final = 30.0  # seconds to store in, after the deadline of the call
 
-LEASE_TOO_OLD: Final = "lease_too_old"
+LEASE_TOO_OLD: Final = NOT_IN_TIME
+HOOK_FAILED: Final = "hook_failed"
 OWNER_INACTIVE: Final = "owner_inactive"
 INACTIVE_AGAIN_IN: Final = timedelta(days=1)  # the owner may be let in again
-REPLAY_PAUSE: Final = 1.0  # seconds until a lost answer is asked for again, in a reuse window
+REPLAY_PAUSE: Final = 1.0  # seconds until a lost answer is asked for again
+# Seconds. Servers that take a spent refresh token once more do so for as long (half a minute to two
+# minutes, seen), and some answer with the tokens of the first time, which have aged by then.
+LONGEST_GRACE: Final = 600.0
 
 RefreshResult = TokenResponse | ConnectedAccountsError
 
@@ -53,8 +58,11 @@ class Attempt:
     counted_from: float  # time.monotonic(), when it was ``sent_at`` by the caller's ``now``
     sent_at: datetime
     asked: bool = False  # the provider was
+    after_refusal: bool = False  # an API has refused the access token
+    had_ended: bool = False  # by a refusal, and may heal
     outcome: "RefreshResult | None" = None  # once settled
     not_before: float = 0.0  # time.monotonic(): its slot under the provider's rate limit
+    lane: Lane = field(default_factory=Lane, repr=False)
     endpoints: Endpoints = field(default_factory=Endpoints)
     clients: list[Client] = field(default_factory=list)
     refused: list[Client] = field(default_factory=list)
@@ -65,11 +73,30 @@ class Attempt:
         return self.account.attempt_started_at if self.replay else None
 
     @property
-    def in_reuse_window(self) -> bool:
-        """Whether the provider takes a refresh token once more that it may have rotated out."""
+    def _age(self) -> float:
+        """Seconds since the refresh token was first sent, as far as is known."""
         began = self.account.attempt_started_at or self.sent_at
-        age = (self.sent_at - began).total_seconds() + time.monotonic() - self.counted_from
-        return age < self.provider.reuse_window
+        return (self.sent_at - began).total_seconds() + time.monotonic() - self.counted_from
+
+    def may_replay(self, outcome: "RefreshResult") -> bool:
+        """Whether the answer is asked for again at once: the first time that none arrived, while a
+        grace of the server's may still run, and for as long as a declared one does."""
+        if not isinstance(outcome, ProviderError) or not outcome.sent:
+            return False
+        if outcome.code == HOOK_FAILED or not self.provider.replay_lost_answer:
+            return False  # a backend's hook that fails would fail again
+        first = outcome.status is None and not self.replay
+        return first or self._age < self.provider.reuse_window
+
+    @property
+    def life_counted_from(self) -> datetime:
+        """The moment from which the answer's tokens may have lived. One that repeats an earlier
+        answer tells their whole life all the same (seen)."""
+        began = self.account.attempt_started_at
+        if not self.replay or began is None:
+            return self.sent_at
+        grace = timedelta(seconds=max(LONGEST_GRACE, self.provider.reuse_window))
+        return began if self.sent_at - began <= grace else self.sent_at
 
 
 def claim(pks: Collection[int], provider: Provider, *, now: datetime) -> list[Attempt]:
@@ -90,6 +117,7 @@ def claim(pks: Collection[int], provider: Provider, *, now: datetime) -> list[At
             provider=provider,
             known_clients=known,
             replay=row.attempt_started_at != now,
+            had_ended=row.needs_reconnect,
             send_before=began + LEASE_MARGIN / 2,
             lease_ends=began + lease,
             counted_from=began,
@@ -122,6 +150,8 @@ def prepare(attempt: Attempt) -> ConnectedAccountsError | None:
         attempt.document = account.open_token()
     except Undecryptable as error:
         return error
+    if attempt.replay and not attempt.provider.replay_lost_answer:
+        return ReauthorizationRequired(Reason.ROTATION_LOST)
     return _nothing_to_ask_with(attempt)
 
 
@@ -144,16 +174,16 @@ def _nothing_to_ask_with(attempt: Attempt) -> ReauthorizationRequired | None:
 def ask(attempt: Attempt) -> RefreshResult:
     """Call the provider. Network only, safe in any thread; an error is returned, not raised.
 
-    Where the provider declares a reuse window, an answer that was lost is asked for once more.
+    An answer that was lost is asked for once more at once: a server that takes a spent refresh
+    token again does so for seconds, and where it does not, waiting gains nothing.
     """
     time.sleep(max(attempt.not_before - time.monotonic(), 0))
     if time.monotonic() > attempt.send_before:
         return ProviderUnavailable(LEASE_TOO_OLD, sent=False)
-    outcome = _ask_with_any_client(attempt)
-    lost = isinstance(outcome, ProviderError) and outcome.sent
+    outcome = attempt.lane.send(lambda: _ask_with_any_client(attempt), ends=attempt.send_before)
     # Under a rate limit a second request would have no slot of its own.
     free = attempt.provider.config.max_requests_per_second is None
-    if lost and free and attempt.in_reuse_window and time.monotonic() <= attempt.send_before:
+    if free and attempt.may_replay(outcome) and time.monotonic() <= attempt.send_before:
         attempt.replay = True
         outcome = _ask_once(attempt)
     return outcome

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from django.utils import timezone
 
+from connected_accounts.database.locks import statements_retried
 from connected_accounts.exceptions import (
     ConfigurationError,
     ProviderUnavailable,
@@ -45,9 +46,11 @@ def carried_document(
 ) -> dict[str, Any]:
     """The token document with what is to be known of it wherever it comes to."""
     about = {name: getattr(account, name) for name in _ABOUT}
-    return {**document, "sent_at": sent_at.isoformat(), "about": about}
+    known = {"sent_at": sent_at.isoformat(), "revision": account.revision, "about": about}
+    return {**document, **known}
 
 
+@statements_retried()
 @clears_traceback_locals
 def store_sealed(account_id: int, generation: int, sealed: str) -> bool:
     """Store a grant that the broker carried, unless its account got a newer one meanwhile.
@@ -62,7 +65,7 @@ def store_sealed(account_id: int, generation: int, sealed: str) -> bool:
         if entry is not None and entry.account_pk not in (None, account_id):
             raise Undecryptable("foreign")
         sent_at = datetime.fromisoformat(document.pop("sent_at"))
-        about = dict(document.pop("about"))
+        about, revision = dict(document.pop("about")), int(document.pop("revision"))
     except Undecryptable as error:
         if account is not None:
             account.mark_undecryptable(error.code, at=timezone.now())
@@ -79,16 +82,23 @@ def store_sealed(account_id: int, generation: int, sealed: str) -> bool:
         return False
     if account.generation > generation and _is_held(account):
         raise ProviderUnavailable("busy", sent=False)
-    return _store(account, UUID(seal_id), document, sent_at)
+    values = _values(account, UUID(seal_id), document, sent_at)
+    if account.mark_refreshed(**values):
+        return True
+    # It may have been put back; what was refreshed then is the newest if nobody asked since.
+    account.seal_id, account.revision = UUID(seal_id), revision
+    account.client_id, account.inputs = about["client_id"], about["inputs"]
+    account.endpoint_fingerprint = about["endpoint_fingerprint"]
+    return bool(account.mark_refreshed(put_back=True, **values))
 
 
 def _is_held(account: ConnectedAccount) -> bool:
     return not ConnectedAccount.objects.current().filter(LEASE_IS_FREE, pk=account.pk).exists()
 
 
-def _store(
+def _values(
     account: ConnectedAccount, seal_id: UUID, document: dict[str, Any], sent_at: datetime
-) -> bool:
+) -> dict[str, Any]:
     token = TokenResponse(
         access_token=Secret(document["access_token"]),
         expires_in=document.get("expires_in"),
@@ -103,8 +113,7 @@ def _store(
         known_end=account.refresh_token_expires_at,
     )
     # The next generation fences off an attempt that is under way.
-    values |= {"refreshed_at": sent_at, "generation": account.generation + 1}
-    return bool(account.mark_refreshed(**values))
+    return values | {"refreshed_at": sent_at, "generation": account.generation + 1}
 
 
 def _withdraw(about: dict[str, Any], document: Mapping[str, Any]) -> None:

@@ -6,6 +6,7 @@ arrive: those that are there at the same moment in one transaction, none of whic
 
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -18,7 +19,8 @@ from django.db import Error, OperationalError, connection, transaction
 from django.utils import timezone
 
 from connected_accounts import conf
-from connected_accounts.database.locks import is_lock_timeout, short_lock_waits
+from connected_accounts.database.connections import short_lock_waits
+from connected_accounts.database.locks import is_lock_timeout, retried, statements_retried
 from connected_accounts.exceptions import (
     ClientRejected,
     ConfigurationError,
@@ -28,15 +30,18 @@ from connected_accounts.exceptions import (
     UnexpectedResponse,
 )
 from connected_accounts.models import ConnectedAccount, ProviderState
+from connected_accounts.models.deployment import adopt_database
 from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.provider_state import outages, pauses
-from connected_accounts.provider_state.rate_limit import reserve_slots
+from connected_accounts.provider_state.rate_limit import PATIENCE, is_throttled, reserve_slots
 from connected_accounts.providers.base import Provider
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.refresh.attempts import Attempt, RefreshResult, ask, claim, prepare
 from connected_accounts.refresh.grant_end import end_copies
 from connected_accounts.refresh.interruptions import signals_held, to_the_end
-from connected_accounts.refresh.outcomes import note_provider_failure, settle, settle_together
+from connected_accounts.refresh.outcomes import settle, settle_together
+from connected_accounts.refresh.provider_failures import note_provider_failure
+from connected_accounts.tokens.throttle import Lane, named_wait
 
 logger = logging.getLogger("connected_accounts")
 
@@ -62,15 +67,15 @@ def is_due(alias: str, now: datetime) -> bool:
     # beginning and not the index, however far away the first row that is due may be.
     if not due.values_list("pk", flat=True)[:1]:
         return False
-    state = pauses.get_or_create_state(alias)
-    if not pauses.is_this_deployments(state):
-        logger.warning(
-            "not refreshed: provider=%s is another site's; see manage.py confirm_site", alias
-        )
+    names = adopt_database()
+    if names.differ:
+        logger.error("not refreshed: provider=%s: %s; see manage.py confirm_site", alias, names)
         return False
-    return not pauses.is_paused(state, now)
+    state = pauses.get_or_create_state(alias)
+    return not pauses.is_paused(state, now) and not is_throttled(state, now)
 
 
+@statements_retried()
 def drain(
     alias: str,
     *,
@@ -90,17 +95,19 @@ def drain(
         return Drained()
     state = pauses.get_or_create_state(alias)
     # A provider that was paused is probed with one account before it gets the rest.
-    probe = state if state.pause_reason else None
-    if probe is not None and not outages.take_probe(probe, now):
-        return Drained()  # another worker's
-    if not _can_be_found(provider):
-        outages.suspend(alias, now=now)
-        return Drained()
-    work = _Drain(provider, now, seconds, probe)
-    with short_lock_waits(LOCK_WAIT):
-        work.run(stop)
-    if probe is not None and not work.provider_was_asked:
-        outages.give_back_probe(probe)
+    with outages.turn(state, now) as mine:
+        if mine is None:
+            return Drained()  # another worker's
+        if not _can_be_found(provider):
+            mine.sent = True  # its metadata was asked for
+            outages.suspend(alias, now=now)
+            return Drained()
+        work = _Drain(provider, now, seconds, state if state.pause_reason else None)
+        try:
+            with short_lock_waits(LOCK_WAIT):
+                work.run(stop)
+        finally:
+            mine.sent = work.provider_was_asked
     return work.drained
 
 
@@ -139,6 +146,7 @@ class _Drain:
         self.ends = self.began + seconds
         self.width = int(conf.get("REFRESH_CONCURRENCY")) if probe is None else 1
         self.drained = Drained()
+        self.lanes: defaultdict[str, Lane] = defaultdict(Lane)  # by token endpoint
         # Claimed, and not settled yet. One leaves only when what came of it is stored, so that
         # whatever is raised in here meanwhile loses none.
         self.held: dict[Future[RefreshResult], Attempt] = {}
@@ -191,6 +199,9 @@ class _Drain:
         # Under a rate limit none waits for a thread: each is sent when its slot comes.
         limited = self.provider.config.max_requests_per_second is not None
         full = self.width if limited else 2 * self.width
+        if any(lane.is_narrow for lane in self.lanes.values()):
+            # Their leases run while they wait for their turn; half of them is time for a claim.
+            return self.width - self.in_flight if self.in_flight <= self.width // 2 else 0
         # Up to twice as many as there are threads: many answers arrive during one claim, and no
         # thread should idle.
         return full - self.in_flight if self.in_flight <= full * 3 // 4 else 0
@@ -199,7 +210,7 @@ class _Drain:
         """Claim as many accounts as there are free slots, and start them."""
         try:
             slots = reserve_slots(self.provider, wanted)
-            attempts = self.claim(len(slots)) if slots else []
+            attempts = retried(lambda: self.claim(len(slots))) if slots else []
         except Error as error:
             _forgive(error)
             self.claiming = False  # what is in flight is finished; beat starts the next drain
@@ -213,6 +224,7 @@ class _Drain:
             if blocked is not None:
                 future.set_result(blocked)
                 continue
+            attempt.lane = self.lanes[attempt.endpoints.token_endpoint]
             pool.submit(_answer, future, attempt)
             self.claiming = self.claiming and self.probe is None
 
@@ -235,6 +247,8 @@ class _Drain:
 
         The ids only: MariaDB takes no LIMIT in the subquery of an UPDATE.
         """
+        if self.probe is not None:
+            due = outages.fit_to_probe(due, self.probe, self.now)
         oldest = list(due.values_list("pk", "failure_count")[:wanted])
         self.claiming = bool(oldest)
         held = sum(attempt.account.failure_count > 0 for attempt in self.held.values())
@@ -300,20 +314,26 @@ class _Drain:
         """Draw from one account's outcome what it says of the provider."""
         try:
             if isinstance(outcome, ClientRejected):
+                self.failures_may_be_recorded = True
                 # A person's own credentials are that person's trouble, and pause nobody.
                 paused = pauses.pause_of(self.alias, self.moment)
                 if isinstance(error, ClientRejected) and paused:
                     self.stop_and_release()
+            elif (wait := named_wait(outcome)) is not None:
+                if wait > PATIENCE and not attempt.account.inputs:
+                    self.stop_and_release()  # until the end that it named
             elif not attempt.asked or not isinstance(
                 outcome, TokenResponse | ReauthorizationRequired
             ):
                 self.failures_may_be_recorded = True
                 if note_provider_failure(attempt):
                     self.stop_and_release()
+            elif isinstance(outcome, TokenResponse):
+                self.note_success()
             elif self.probe is not None:
                 pauses.resume(self.alias)
             else:
-                self.note_success()
+                outages.answered(self.alias)
         except Error as failure:
             _forgive(failure)
 
@@ -321,7 +341,7 @@ class _Drain:
         """Tell the other workers, once in a while, that the provider answers."""
         due = time.monotonic() > self.success_noted_at + LOOK_AGAIN
         if self.failures_may_be_recorded or due:
-            outages.answered(self.alias)
+            pauses.note_success(self.alias, now=self.moment)
             self.failures_may_be_recorded, self.success_noted_at = False, time.monotonic()
 
     def stop_and_release(self) -> None:

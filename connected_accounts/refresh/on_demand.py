@@ -2,16 +2,17 @@
 does."""
 
 import time
-from contextlib import suppress
-from typing import Final
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
+from typing import Final, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.db import router
 from django.utils import timezone
 
 from connected_accounts import conf
-from connected_accounts.database.locks import retried
-from connected_accounts.database.transactions import outside_transaction
+from connected_accounts.database.locks import retried, statements_retried
+from connected_accounts.database.transactions import is_done_apart, outside_transaction
 from connected_accounts.exceptions import (
     ClientRejected,
     ConfigurationError,
@@ -19,34 +20,72 @@ from connected_accounts.exceptions import (
     ReauthorizationRequired,
 )
 from connected_accounts.models import ConnectedAccount, Reason
-from connected_accounts.provider_state import outages, pauses
+from connected_accounts.models.deployment import adopt_database
+from connected_accounts.provider_state import outages, pauses, rate_limit
 from connected_accounts.provider_state.rate_limit import wait_for_slot
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.refresh.attempts import Attempt, claim
 from connected_accounts.refresh.grant_end import end_grant
 from connected_accounts.refresh.interruptions import signals_held
-from connected_accounts.refresh.outcomes import note_provider_failure, refresh_claimed
+from connected_accounts.refresh.outcomes import refresh_claimed
+from connected_accounts.refresh.provider_failures import note_provider_failure
 from connected_accounts.secret import clears_traceback_locals
 
 POLL: Final = 0.1  # seconds between looks at a row that somebody else refreshes
 PATIENCE_FOR_OTHERS: Final = 10.0  # seconds over HTTP_DEADLINE
+T = TypeVar("T")
 
 
+@statements_retried()
 @clears_traceback_locals
 def refresh(account: ConnectedAccount) -> None:
     """Refresh now, whatever ``refresh_at``, backoff and pause say, and update ``account`` in place.
 
     While another process refreshes the same account, waits for it instead and takes its result.
     Raises exactly ReauthorizationRequired, ProviderUnavailable, ClientRejected, UnexpectedResponse
-    or Undecryptable.
+    or Undecryptable; and inside a transaction ConfigurationError, where a connection of our own
+    cannot see what the site's does.
     """
     try:
-        outside_transaction(lambda: renew(look(account)))
+        with_row_apart(look(account), renew)
     finally:
         with suppress(ConnectedAccount.DoesNotExist):
             same = ConnectedAccount.objects.filter(**account.which())
             database = router.db_for_write(ConnectedAccount)
             account.refresh_from_db(using=database, from_queryset=same)
+
+
+def with_row_apart(seen: ConnectedAccount, work: Callable[[ConnectedAccount], T]) -> T:
+    """Do ``work`` outside of the site's transaction, with the row that was seen on the site's
+    connection, as it is where the work is done.
+
+    Raises ConfigurationError (``unseen_row``) where it is not there although the site sees it.
+    """
+    if not is_done_apart():
+        return work(seen)
+    try:
+        return outside_transaction(lambda: work(_seen_here_too(seen)))
+    except ConfigurationError as error:
+        if error.code == "unseen_row":
+            look(seen)  # disconnected meanwhile, it says so
+        raise
+
+
+def _seen_here_too(seen: ConnectedAccount) -> ConnectedAccount:
+    """The row on another connection than ``seen`` was read on. It is in the same table, where its
+    number is its own; a reconnect meanwhile gives it another ``seal_id`` and counts it up."""
+    rows = ConnectedAccount.objects.current().with_originality()
+    row: ConnectedAccount | None = rows.filter(pk=seen.pk).first()
+    same = row is not None and row.seal_id == seen.seal_id
+    if row is None or not (same or row.generation > seen.generation):
+        raise ConfigurationError(
+            "unseen_row",
+            "A token is refreshed on a connection of its own, because a transaction is open here; "
+            "that connection does not see the account. Where row-level security hides it, let "
+            "CONNECTED_ACCOUNTS['PREPARE_CONNECTION'] prepare it as the site's is; an account "
+            "that was made or changed in this very transaction can be used after its commit.",
+        )
+    return row
 
 
 def look(account: ConnectedAccount) -> ConnectedAccount:
@@ -64,17 +103,20 @@ def look(account: ConnectedAccount) -> ConnectedAccount:
     return stored
 
 
-def renew(before: ConnectedAccount) -> None:
+def renew(
+    before: ConnectedAccount, *, heeds_pause: bool = False, after_refusal: bool = False
+) -> None:
     """Bring about a newer grant than ``before``, by our own request or by waiting for another's.
 
-    Exactly one of any number of callers with the same ``before`` asks the provider.
+    Exactly one of any number of callers with the same ``before`` asks the provider. With
+    ``heeds_pause`` nothing is sent during a pause, and after it as a probe. ``after_refusal``: an
+    API has refused the access token.
     """
     try:
         provider = get_provider(before.provider)
     except ConfigurationError as error:
         raise ClientRejected(error.code, error.message, sent=False) from None
-    state = pauses.get_or_create_state(before.provider)
-    if not pauses.is_this_deployments(state):
+    if adopt_database().differ:
         raise ProviderUnavailable("other_site", sent=False)
     began = timezone.now()
     paused = pauses.pause_of(before.provider, began)
@@ -84,19 +126,21 @@ def renew(before: ConnectedAccount) -> None:
             reason = pauses.pause_of(before.provider, began)
             if reason:  # paused while we waited: one request with wrong credentials is enough
                 raise outages.refusal(reason)
+        shared = pauses.get_or_create_state(before.provider)
+        if rate_limit.is_throttled(shared, timezone.now()):
+            raise ProviderUnavailable("throttled", sent=False)
         with signals_held():
             attempts = retried(lambda: claim([before.pk], provider, now=timezone.now()))
             if attempts:
-                _renew_claimed(attempts[0], before)
-                if state.pause_reason or state.failures_in_a_row:
-                    pauses.resume(before.provider)
+                attempts[0].after_refusal = after_refusal
+                _renew_claimed(attempts[0], before, heeds_pause=heeds_pause)
                 return
         if time.monotonic() > ends:
             raise ProviderUnavailable("busy", sent=False)
         time.sleep(POLL)
 
 
-def _renew_claimed(attempt: Attempt, before: ConnectedAccount) -> None:
+def _renew_claimed(attempt: Attempt, before: ConnectedAccount, *, heeds_pause: bool) -> None:
     # Somebody may have finished between our look and our claim.
     try:
         done = _is_newer(attempt.account, before)
@@ -108,10 +152,15 @@ def _renew_claimed(attempt: Attempt, before: ConnectedAccount) -> None:
         attempt.account.release(attempt_started_at=None)
         return
     attempt.not_before = time.monotonic() + delay
-    error = refresh_claimed(attempt)
+    alias, failed_before = before.provider, attempt.account.failure_count > 0
+    turn: AbstractContextManager[outages.Turn] = nullcontext(outages.Turn())
+    if heeds_pause:
+        turn = outages.single_turn(alias, timezone.now(), failed_before=failed_before)
+    error = refresh_claimed(attempt, turn)
     note_provider_failure(attempt)
     if error is not None:
         raise error
+    pauses.note_success(alias, now=attempt.sent_at)
 
 
 def _is_newer(account: ConnectedAccount, before: ConnectedAccount) -> bool:

@@ -1,16 +1,19 @@
 """Storing the outcome of a refresh, if the row is still ours."""
 
 import logging
+import random
+import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
-from django.db import DatabaseError, InterfaceError, connection
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
-from connected_accounts import signals
+from connected_accounts import conf, signals
 from connected_accounts.clients.credentials import note_refused, retire
+from connected_accounts.database.locks import is_lock_timeout
 from connected_accounts.database.transactions import after_commit
 from connected_accounts.exceptions import (
     ClientRejected,
@@ -19,32 +22,35 @@ from connected_accounts.exceptions import (
     ProviderUnavailable,
     ReauthorizationRequired,
     Undecryptable,
-    UnexpectedResponse,
 )
 from connected_accounts.models import ConnectedAccount, Event, Kind, Reason
 from connected_accounts.oauth2.token import TokenResponse
-from connected_accounts.provider_state import outages, pauses
+from connected_accounts.provider_state import outages, pauses, rate_limit
 from connected_accounts.providers.base import Identity
 from connected_accounts.refresh.attempts import (
     INACTIVE_AGAIN_IN,
     LEASE_TOO_OLD,
     OWNER_INACTIVE,
-    REPLAY_PAUSE,
     Attempt,
     RefreshResult,
     ask,
     prepare,
 )
-from connected_accounts.refresh.grant_end import end_grant
+from connected_accounts.refresh.grant_end import end_grant, lost_an_answer_elsewhere
 from connected_accounts.refresh.interruptions import to_the_end
+from connected_accounts.refresh.refusals import is_refusal, retry_time, settle_after_the_end, stays
 from connected_accounts.refresh.storage import store_grant
 from connected_accounts.revoke.disconnect import revoke_orphan
 from connected_accounts.secret import Secret
 from connected_accounts.tokens.endpoint import token_document
 from connected_accounts.tokens.identity import identity_of, with_claims
-from connected_accounts.tokens.lifetimes import backoff, grant_values
+from connected_accounts.tokens.lifetimes import MAX_BACKOFF, grant_values
+from connected_accounts.tokens.scopes import granted_scopes, missing_scopes
+from connected_accounts.tokens.throttle import named_wait
 
 logger = logging.getLogger("connected_accounts")
+
+REJECTIONS: Final = 3  # of the client for one account, with others' successes between, end it
 
 
 def settle(attempt: Attempt, outcome: RefreshResult) -> ConnectedAccountsError | None:
@@ -53,6 +59,8 @@ def settle(attempt: Attempt, outcome: RefreshResult) -> ConnectedAccountsError |
     attempt.outcome = outcome
     if attempt.refused:
         note_refused([client.pk for client in attempt.refused], attempt.sent_at)
+    if attempt.had_ended and not isinstance(outcome, TokenResponse):
+        return settle_after_the_end(attempt, outcome)
     if isinstance(outcome, ClientRejected):
         return _settle_rejection(attempt, outcome)
     if attempt.refused:
@@ -74,7 +82,32 @@ def settle(attempt: Attempt, outcome: RefreshResult) -> ConnectedAccountsError |
         # It waited too long for its turn. Nothing happened, so nothing is counted against it.
         attempt.account.release(attempt_started_at=attempt.unresolved_since)
         return outcome
+    wait = named_wait(outcome)
+    if wait is not None:
+        return _settle_throttle(attempt, outcome, wait)
+    if is_refusal(outcome) and stays(attempt):
+        return _settle_reauthorization(attempt, ReauthorizationRequired(Reason.REFUSED))
     return _settle_failure(attempt, outcome)
+
+
+def _settle_throttle(
+    attempt: Attempt, error: ConnectedAccountsError, wait: float
+) -> ConnectedAccountsError:
+    """The provider takes no more requests for longer than was left of the attempt. That is no
+    failure of the account: it stays due or, where the end is far, is due again then, and so is the
+    provider."""
+    account = attempt.account
+    if wait <= rate_limit.PATIENCE:
+        account.release(attempt_started_at=attempt.unresolved_since)
+        return error
+    ends = attempt.sent_at + timedelta(seconds=min(wait, MAX_BACKOFF))
+    spread = timedelta(seconds=random.uniform(0, 2 * conf.JITTER) * min(wait, MAX_BACKOFF))  # noqa: S311
+    if not account.release(attempt_started_at=attempt.unresolved_since, refresh_at=ends + spread):
+        return ProviderUnavailable("overtaken")
+    if not account.inputs:  # else the other connections are at hosts of their own
+        rate_limit.note_throttle(attempt.provider.alias, ends=ends)
+    logger.info("throttled: provider=%s seconds=%d", attempt.provider.alias, wait)
+    return error
 
 
 def _settle_rejection(attempt: Attempt, error: ClientRejected) -> ConnectedAccountsError:
@@ -92,10 +125,17 @@ def _settle_rejection(attempt: Attempt, error: ClientRejected) -> ConnectedAccou
         # The site's one account; those of people, with their own credentials, are not stopped.
         pauses.report(alias, error.code, now=attempt.sent_at)
         return _settle_failure(attempt, error)
-    # Nothing is wrong with the account: it stays due, and the provider is paused.
-    pauses.pause(alias, error.code, now=attempt.sent_at)
-    attempt.account.release(attempt_started_at=attempt.unresolved_since)
-    return error
+    account = attempt.account
+    known = account.last_error in (error.code, *attempt.provider.client_errors)
+    others_succeed = pauses.note_rejection(
+        alias, account.pk, error.code, times=account.failure_count, now=attempt.sent_at
+    )
+    # Twice over: a success between two refusals may have been on its way before the first.
+    if others_succeed and known and account.failure_count >= REJECTIONS - 1:
+        return _settle_reauthorization(
+            attempt, ReauthorizationRequired(Reason.CREDENTIALS_REJECTED)
+        )
+    return _settle_failure(attempt, error)
 
 
 def _settle_success(attempt: Attempt, token: TokenResponse) -> ConnectedAccountsError | None:
@@ -143,23 +183,31 @@ def _grant(attempt: Attempt, token: TokenResponse) -> _Grant:
     account, provider = attempt.account, attempt.provider
     token = _with_claims(attempt, token)
     document = token_document(token, previous=attempt.document)
+    if attempt.after_refusal:
+        document["after_refusal"] = True
     values = grant_values(
         provider,
         token,
         document,
         seal_id=account.seal_id,
-        sent_at=attempt.sent_at,
+        sent_at=attempt.life_counted_from,
         known_end=account.refresh_token_expires_at,
     )
     values["refreshed_at"] = attempt.sent_at
-    values["scopes_granted"] = account.scopes_granted if token.scope is None else list(token.scope)
+    renewable = bool(document.get("refresh_token"))
+    values["scopes_granted"] = granted_scopes(
+        provider, account.scopes_granted, token.scope, renewable=renewable
+    )
     return _Grant(values, document, _other_identity(attempt, token))
 
 
 def _announce_refresh(attempt: Attempt, grant: _Grant, known: set[str]) -> None:
     """Say that an account was refreshed, and whether its scopes are others than those ``known``."""
     account, scopes = attempt.account, grant.values["scopes_granted"]
-    if set(scopes) != known:
+    if attempt.had_ended:
+        Event.record(Kind.RECONNECTED, account, at=attempt.sent_at, detail="taken_again")
+    provider = attempt.provider
+    if missing_scopes(provider, scopes, known) or missing_scopes(provider, known, scopes):
         Event.record(Kind.SCOPES_CHANGED, account, at=attempt.sent_at, detail=" ".join(scopes))
     after_commit(lambda: signals.account_refreshed.send_robust(ConnectedAccount, account=account))
 
@@ -245,7 +293,7 @@ def _settle_reauthorization(
         reason = Reason.REFRESH_TOKEN_EXPIRED
     elif error.code in Reason and error.code != Reason.REVOKED:
         reason = Reason(error.code)
-    elif attempt.replay:
+    elif attempt.replay or lost_an_answer_elsewhere(account):
         reason = Reason.ROTATION_LOST
     elif expires_at is not None and expires_at <= attempt.sent_at:
         reason = Reason.REFRESH_TOKEN_EXPIRED
@@ -253,58 +301,65 @@ def _settle_reauthorization(
         reason = Reason.REVOKED
     if not end_grant(account, reason, at=attempt.sent_at):
         return ProviderUnavailable("overtaken")
-    return ReauthorizationRequired(reason)
+    return ReauthorizationRequired(account.reason)
 
 
 def _settle_failure(attempt: Attempt, error: ConnectedAccountsError) -> ConnectedAccountsError:
     account = attempt.account
     # Behind an unknown answer the token may be spent; the next attempt is then a replay.
     unknown = attempt.replay or (isinstance(error, ProviderError) and error.sent)
-    retry_after = error.retry_after if isinstance(error, ProviderError) else None
     closed = isinstance(error, Undecryptable)
+    refused = is_refusal(error) or isinstance(error, ClientRejected)
     code = "undecryptable" if closed else error.code
     already_noted = account.last_error == code if closed else account.failure_count > 0
-    wait = backoff(account.failure_count + 1, retry_after)
-    if unknown and retry_after is None and attempt.in_reuse_window:
-        wait = timedelta(seconds=REPLAY_PAUSE)
+    retry_at = retry_time(attempt, error, unknown=unknown)
     if not account.mark_failed(
         code,
-        retry_at=attempt.sent_at + wait,
+        retry_at=retry_at,
         attempt_started_at=account.attempt_started_at if unknown else None,
+        refused_since=attempt.sent_at if refused and not account.refused_since else None,
     ):
         return ProviderUnavailable("overtaken")
     if not already_noted:
         kind = Kind.UNDECRYPTABLE if closed else Kind.REFRESH_FAILED
         Event.record(kind, account, at=attempt.sent_at, detail=error.code)
     logger.info("refresh failed: account=%s code=%s", account.pk, code)
-    signals.refresh_failed.send_robust(ConnectedAccount, account=account, error=error)
+    after_commit(
+        lambda: signals.refresh_failed.send_robust(ConnectedAccount, account=account, error=error)
+    )
     return error
 
 
-def refresh_claimed(attempt: Attempt) -> ConnectedAccountsError | None:
-    """Take one claimed account through to its outcome, and return the error, if it is one."""
+def refresh_claimed(
+    attempt: Attempt, turn: AbstractContextManager[outages.Turn]
+) -> ConnectedAccountsError | None:
+    """Take one claimed account through to its outcome, and return the error, if it is one. The
+    ``turn`` is taken once nothing else speaks against sending; what it raises is raised. Where the
+    account's row is locked, that is waited for while the lease lasts."""
     blocked = prepare(attempt)
     if blocked is not None:
-        return settle(attempt, blocked)
-    # In a thread of its own: whatever is raised into this one, the answer still arrives.
-    with ThreadPoolExecutor(1, "connected-accounts-ask") as pool:
+        return _settle_when_unlocked(attempt, blocked)
+    with ExitStack() as stack:
+        try:
+            mine = stack.enter_context(turn)
+        except ProviderUnavailable:
+            attempt.account.release(attempt_started_at=attempt.unresolved_since)
+            raise
+        # In a thread of its own: whatever is raised into this one, the answer still arrives.
+        pool = stack.enter_context(ThreadPoolExecutor(1, "connected-accounts-ask"))
+        mine.sent = True
         answer = pool.submit(ask, attempt)
-        return to_the_end(lambda: settle(attempt, answer.result()))
+        error = to_the_end(lambda: _settle_when_unlocked(attempt, answer.result()))
+        mine.sent = attempt.asked
+    return error
 
 
-def note_provider_failure(attempt: Attempt) -> bool:
-    """Count a settled attempt that was its account's first failure, if the provider is to blame.
-    Returns whether the provider is paused now.
-
-    Where each connection has a host of its own, the others' are not held up by one that is away.
-    """
-    account, outcome = attempt.account, attempt.outcome
-    if attempt.asked and isinstance(outcome, ReauthorizationRequired):
-        outages.answered(attempt.provider.alias)
-    if account.failure_count != 1 or account.inputs:
-        return False
-    unavailable = isinstance(outcome, ProviderUnavailable)
-    if not (unavailable or (attempt.asked and isinstance(outcome, UnexpectedResponse))):
-        return False
-    wait = outcome.retry_after if isinstance(outcome, ProviderError) else None
-    return outages.note_failure(attempt.provider.alias, now=attempt.sent_at, retry_after=wait)
+def _settle_when_unlocked(
+    attempt: Attempt, outcome: RefreshResult
+) -> ConnectedAccountsError | None:
+    while True:
+        try:
+            return settle(attempt, outcome)
+        except OperationalError as error:
+            if not is_lock_timeout(error) or time.monotonic() > attempt.lease_ends:
+                raise

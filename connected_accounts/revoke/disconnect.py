@@ -1,7 +1,7 @@
 """Disconnect: the account goes at once, and its grant into the outbox, to be withdrawn there."""
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
@@ -14,7 +14,7 @@ from django.utils import timezone
 from connected_accounts import security, signals
 from connected_accounts.database.functions import digest
 from connected_accounts.database.inserts import insert_all_apart
-from connected_accounts.database.locks import retried
+from connected_accounts.database.locks import retried, statements_retried
 from connected_accounts.models import (
     AuthorizationRequest,
     ConnectedAccount,
@@ -24,6 +24,7 @@ from connected_accounts.models import (
     Revocation,
 )
 from connected_accounts.models.accounts import ConnectedAccountQuerySet
+from connected_accounts.models.history import Cause
 from connected_accounts.models.lease import LEASE_RELEASED
 from connected_accounts.models.ledger import LedgerEntry
 from connected_accounts.owners import acted_for, owner_key
@@ -37,6 +38,7 @@ BATCH: Final = 500
 NOT_STORED: Final = "not_stored"  # the last_error of what the outbox did not take
 
 
+@statements_retried()
 def disconnect(account: ConnectedAccount, *, by: Any = None) -> Revocation | None:
     """Delete the account; its grant is queued for revocation in the same transaction.
 
@@ -76,6 +78,7 @@ def revoke_before_delete(
         return
     token, seal_id = rows.values_list("token", "seal_id").get()
     copies = LedgerEntry.objects.close({instance.pk: seal_id}, using)
+    _release_held([instance.pk], at=now, using=using)
     if token is not None and instance.pk not in copies:
         instance.revocation = _queue(
             token,
@@ -119,10 +122,19 @@ _COPIED: Final = (
 )
 
 
-def _owed(token: Secret, seal_id: uuid.UUID, *, at: datetime, **copied: Any) -> Revocation:
+def _owed(
+    token: Secret,
+    seal_id: uuid.UUID,
+    *,
+    at: datetime,
+    held_for: int | None = None,
+    **copied: Any,
+) -> Revocation:
     """A row of the outbox, not stored yet."""
     if is_sealed(token):
         state: dict[str, Any] = {"token": token, "next_attempt_at": at}
+        if held_for is not None:
+            state |= {"next_attempt_at": None, "outcome": Outcome.HELD, "held_for": held_for}
     else:
         # Damaged beyond opening with any key: nothing could ever be sent.
         state = {
@@ -141,6 +153,12 @@ def _queue(
     if row.outcome == Outcome.GIVEN_UP:
         Event.record(Kind.GIVEN_UP, row, at=at, detail=row.last_error, using=using)
     return row
+
+
+def _release_held(pks: Collection[int], *, at: datetime, using: str) -> None:
+    """Let what was held for these accounts be withdrawn, beside their newest grants."""
+    held = Revocation.objects.using(using).filter(held_for__in=pks, outcome=Outcome.HELD)
+    held.update(outcome=Outcome.PENDING, held_for=None, created_at=at, next_attempt_at=at)
 
 
 def _store(rows: list[Revocation], *, at: datetime, using: str | None = None) -> None:
@@ -166,6 +184,7 @@ def _disconnect_batch(pks: list[int]) -> int:
         rows.transition(generation=F("generation") + 1, **LEASE_RELEASED)
         found = list(rows.current().with_token().select_related("user"))
         copies = LedgerEntry.objects.close({row.pk: row.seal_id for row in found})
+        _release_held(pks, at=now, using=router.db_for_write(ConnectedAccount))
         owed = [
             _owed(row.token, row.seal_id, at=now, **{name: getattr(row, name) for name in _COPIED})
             for row in found
@@ -185,11 +204,10 @@ def _disconnect_batch(pks: list[int]) -> int:
 
 
 def take_replaced(owner: str, provider: str, subject: str) -> ConnectedAccount | None:
-    """Before a new grant takes the place of an old one: lock the account, and return it with the
-    old one.
+    """Before a new grant takes the place of an old one: lock the account, fenced off from a refresh
+    that is under way, and return it with the old grant; None where there is none.
 
-    To be called where the provider ends nothing but the token that is revoked; inside the
-    transaction that stores the new grant, and then gives the old one to ``queue_replaced``.
+    To be called inside the transaction that stores the new grant.
     """
     same = ConnectedAccount.objects.filter(
         owner_key=owner, provider=provider, subject_digest=digest(subject)
@@ -201,10 +219,22 @@ def take_replaced(owner: str, provider: str, subject: str) -> ConnectedAccount |
     return old
 
 
-def queue_replaced(old: ConnectedAccount, *, at: datetime) -> None:
-    """Queue a grant for revocation whose account has a new one by now."""
+def hold_replaced(old: ConnectedAccount, *, at: datetime) -> None:
+    """Keep a grant, sealed, whose account has a new one by now, until that is disconnected.
+
+    To withdraw it at once could end the newer one as well: at some servers all grants of a browser
+    session are one, at others each stands for itself. At the disconnect both are withdrawn.
+    """
     if is_sealed(old.token) and old.is_original:
-        _queue(old.token, old.seal_id, at=at, **{name: getattr(old, name) for name in _COPIED})
+        copied = {name: getattr(old, name) for name in _COPIED}
+        _queue(
+            old.token,
+            old.seal_id,
+            at=at,
+            held_for=old.pk,
+            cause=Cause.REPLACED,
+            **copied,
+        )
 
 
 def revoke_orphan(
@@ -219,20 +249,27 @@ def revoke_orphan(
     """Queue a grant for revocation that was given to us but is stored nowhere. ``endpoints`` are
     those it came from, or their token fingerprint.
 
-    Not where an account with this subject exists, if the provider withdraws everything that a
-    person allowed the site at once: that account must go on working. It becomes a matter of who
-    began the authorization, not of their team: it may be an account of their own.
+    Where its owner has this account, it is held until that is disconnected: both could be one.
+    Where anybody has it, and the provider withdraws everything that a person allowed the site at
+    once, nothing is withdrawn: their accounts must go on working. It becomes a matter of who began
+    the authorization, not of their team: it may be an account of their own.
     """
     begun_by = about.user if isinstance(about, AuthorizationRequest) else None
-    same = ConnectedAccount.objects.at(provider.alias).filter(subject_digest=digest(subject))
-    if provider.revokes_whole_authorization and subject and same.current().exists():
+    same = ConnectedAccount.objects.current().at(provider.alias)
+    same = same.filter(subject_digest=digest(subject))
+    if provider.revokes_whole_authorization and same.exists():
         return
+    own = same.for_owner(about.owner_key).values_list("pk", flat=True).first()
+    if isinstance(about, AuthorizationRequest) and not subject:
+        own = about.account_id  # it was to be connected again, and is likely the one
     seal_id = uuid.uuid4()
     made_at = endpoints if isinstance(endpoints, str) else endpoints.token_fingerprint()
     _queue(
         seal_document(dict(document), seal_id),
         seal_id,
         at=at,
+        held_for=own,
+        cause=Cause.UNUSED,
         provider=provider.alias,
         owner_key=owner_key(begun_by) if begun_by is not None else about.owner_key,
         subject=subject,

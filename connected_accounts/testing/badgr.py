@@ -56,7 +56,7 @@ class BadgrDialect(Dialect):
         text = "Request is missing username parameter."
         return Answer(400, {"error": "invalid_request", "error_description": text})
 
-    def client_refusal(self, request: RecordedRequest) -> Answer | None:
+    def client_refusal(self, request: RecordedRequest, method: str = "") -> Answer | None:
         by_header = request.basic(form_encoded=False)
         client = by_header[0] if by_header else request.fields.get("client_id")
         if client is None:

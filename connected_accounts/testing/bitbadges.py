@@ -67,7 +67,7 @@ class BitBadgesDialect(Dialect):
         text = "Unauthorized request. Error validating API key."
         return Answer(401, {"errorMessage": text})
 
-    def client_refusal(self, request: RecordedRequest) -> Answer | None:
+    def client_refusal(self, request: RecordedRequest, method: str = "") -> Answer | None:
         if self.is_first and request.basic(form_encoded=False) is not None:
             return self._refusal("client")  # read in the body only, then
         return super().client_refusal(request)

@@ -30,11 +30,11 @@ class BitsDialect(Dialect):
             return refused(400, "Bad request")
         return None
 
-    def client_of(self, request: RecordedRequest) -> RegisteredClient | None:
+    def client_of(self, request: RecordedRequest, method: str = "") -> RegisteredClient | None:
         by_header = request.basic(form_encoded=False)
         return None if by_header is None else self.server.client(*by_header)
 
-    def client_refusal(self, request: RecordedRequest) -> Answer | None:
+    def client_refusal(self, request: RecordedRequest, method: str = "") -> Answer | None:
         if self.client_of(request) is None:
             return refused(401, "Invalid client credentials")
         scopes = set(request.fields.get("scope", "").split())

@@ -138,20 +138,21 @@ class Dialect:
             return Answer(400, {"error": "invalid_request"})
         return None
 
-    def client_refusal(self, request: RecordedRequest) -> Answer | None:
-        """The answer to a client that did not authenticate in exactly one way, or None."""
+    def client_refusal(self, request: RecordedRequest, method: str = "") -> Answer | None:
+        """The answer to a client that did not authenticate in exactly one way, or None. ``method``
+        is the endpoint's, where it is not that of the token endpoint."""
         by_header = request.basic(form_encoded=False) is not None
         if by_header and "client_secret" in request.fields:
             return Answer(400, {"error": "invalid_request"})
-        return None if self.client_of(request) else self.invalid_client(by_header)
+        return None if self.client_of(request, method) else self.invalid_client(by_header)
 
-    def client_of(self, request: RecordedRequest) -> RegisteredClient | None:
+    def client_of(self, request: RecordedRequest, method: str = "") -> RegisteredClient | None:
         """The client that the request is of, if it proves so."""
         by_header = request.basic(form_encoded=self.provider.basic_auth_encoding == "form")
         named = self.provider.client_id_parameter
         in_body = (request.fields.get(named, ""), request.fields.get("client_secret", ""))
         client, secret = by_header or in_body
-        public = self.provider.token_endpoint_auth_method == "none"  # noqa: S105
+        public = (method or self.provider.token_endpoint_auth_method) == "none"
         return self.server.client(client, None if public else secret)
 
     def own_grant(self, request: RecordedRequest) -> Grant:
@@ -205,11 +206,11 @@ class Dialect:
         named, method = self.provider.revocation_token_parameter, self.provider.revocation_method
         if request.method != method or (named and named not in request.fields):
             return Answer(400, {"error": "invalid_request"})
-        by_itself = self.provider.revocation_auth_method == "bearer"
-        if by_itself and self.server.by_access_token(request.bearer) is None:
+        method = self.provider.revocation_auth_method
+        if method == "bearer" and self.server.by_access_token(request.bearer) is None:
             return self.bearer_refusal()
-        if not by_itself and self.provider.revocation_auth_method != "none":
-            refusal = self.client_refusal(request)
+        if method not in ("bearer", "bare"):
+            refusal = self.client_refusal(request, method)
             if refusal is not None:
                 return refusal
         token = request.fields[named] if named else request.bearer

@@ -4,13 +4,18 @@ Safe to call from a pool thread. The meaning of an answer is decided here, once,
 """
 
 import logging
+import re
+import secrets
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from django.views.decorators.debug import sensitive_variables
 
+from connected_accounts import conf
 from connected_accounts.exceptions import (
+    ClientRejected,
     ConnectedAccountsError,
     ProviderError,
     ProviderUnavailable,
@@ -22,6 +27,7 @@ from connected_accounts.oauth2 import transport
 from connected_accounts.oauth2.request import build_request
 from connected_accounts.oauth2.session import ProviderSession, origin_of
 from connected_accounts.oauth2.token import (
+    LifeField,
     TokenResponse,
     parse_form,
     parse_json_object,
@@ -32,8 +38,11 @@ from connected_accounts.providers.base import Endpoints, Provider
 from connected_accounts.providers.endpoints import as_origin, with_client_id
 from connected_accounts.providers.paths import value_at
 from connected_accounts.secret import Secret
+from connected_accounts.tokens.throttle import until_answered
 
 logger = logging.getLogger("connected_accounts")
+
+MAX_SAID: Final = 4096  # characters of a refused revocation that are looked at
 
 
 @sensitive_variables()
@@ -46,13 +55,15 @@ def exchange_code(
     code_verifier: str,
     scopes: Sequence[str] = (),
 ) -> TokenResponse:
-    """Spend an authorization code, once (RFC 6749 4.1.3). Raises as ``request_token``."""
+    """Spend an authorization code, once (RFC 6749 4.1.3); after a throttle that ends before the
+    deadline, again. Raises as ``request_token``."""
     data = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri}
     if code_verifier:
         data["code_verifier"] = code_verifier
     if "scope" in provider.code_request_fields and scopes:
         data["scope"] = provider.scope_separator.join(scopes)
-    return request_token(provider, endpoints, data)
+    ends = time.monotonic() + float(conf.get("HTTP_DEADLINE"))
+    return until_answered(lambda: request_token(provider, endpoints, data), ends=ends)
 
 
 @sensitive_variables()
@@ -106,7 +117,7 @@ def request_token(provider: Provider, endpoints: Endpoints, data: dict[str, str]
         payload = parse_form(answer.body)
     if 200 <= answer.status < 300 and payload is not None:
         try:
-            return _read(provider, payload, refreshed="refresh_token" in data)
+            return token_response_of(provider, provider.parse_token_response(payload))
         except UnexpectedResponse as error:
             # Some providers report errors with status 200.
             meant = _failure(provider, answer, payload)
@@ -118,20 +129,26 @@ def request_token(provider: Provider, endpoints: Endpoints, data: dict[str, str]
 
 
 @sensitive_variables()
-def _read(provider: Provider, payload: Mapping[str, Any], *, refreshed: bool) -> TokenResponse:
-    """The answer, checked, and completed by what the provider declares about such answers."""
+def token_response_of(provider: Provider, payload: Mapping[str, Any]) -> TokenResponse:
+    """Read a token answer in RFC 6749's words, or nearly, and complete it by what the provider
+    declares about such answers. Raises UnexpectedResponse."""
     token = read_token_response(
-        provider.parse_token_response(payload),
+        payload,
         scope_separator=provider.granted_scope_separator or provider.scope_separator,
         token_types=provider.token_types,
-        refresh_token_expires_in_field=provider.refresh_token_expires_in_field,
+        access_token_life=LifeField(
+            (provider.expires_in_field,), provider.expires_in_unit, provider.default_expires_in
+        ),
+        refresh_token_life=LifeField(
+            (provider.refresh_token_expires_in_field,),
+            provider.refresh_token_expires_in_unit,
+            provider.default_refresh_token_expires_in,
+        ),
     )
-    renewable = refreshed or token.refresh_token is not None
     told = value_at(payload, provider.api_base_field) if provider.api_base_field else None
     return replace(
         token,
-        expires_in=token.expires_in or provider.default_expires_in or None,
-        scope=provider.scopes_granted(token.scope, renewable=renewable),
+        scope=provider.scopes_granted(token.scope),
         api_base=provider.endpoints_of_grant(Endpoints(), told).api_base_url,
     )
 
@@ -197,11 +214,14 @@ def revoke_token(provider: Provider, endpoints: Endpoints, document: Mapping[str
     first = provider.revoke_token_type_hint
     other = "access_token" if first == "refresh_token" else "refresh_token"
     hints = [hint for hint in (first, other) if document.get(hint)]
+    outcomes = []
     for hint in hints:
-        outcome = _revoke_one(provider, endpoints, hint, document[hint])
-        if outcome is not Outcome.UNSUPPORTED:
-            return outcome
-    return Outcome.UNSUPPORTED
+        outcomes.append(_revoke_one(provider, endpoints, hint, document[hint]))
+        if outcomes[-1] is not Outcome.UNSUPPORTED:
+            break
+    if hints[: len(outcomes)] == ["refresh_token", "access_token"]:
+        return Outcome.UNSUPPORTED  # whatever became of the latter, the former goes on
+    return outcomes[-1] if outcomes else Outcome.UNSUPPORTED
 
 
 @sensitive_variables()
@@ -225,11 +245,37 @@ def _revoke_by_itself(
 
 
 def _revoke_one(provider: Provider, endpoints: Endpoints, hint: str, token: str) -> Outcome:
+    answer = _send_revocation(provider, endpoints, hint, token)
+    if 200 <= answer.status < 300:
+        return Outcome.REVOKED  # whatever the body says (RFC 7009 2.2)
+    payload = parse_json_object(answer.body) or {}
+    if provider.already_revoked_text and provider.already_revoked_text in str(payload).lower():
+        return Outcome.ALREADY_GONE
+    error = _failure(provider, answer, payload)
+    if isinstance(error, ReauthorizationRequired):
+        return Outcome.ALREADY_GONE
+    refused = 400 <= answer.status < 500 and not isinstance(error, ClientRejected)
+    said = _said(answer, token)
+    if refused and answer.status != 429 and _NO_SUCH_TOKEN.search(said):
+        # Many say so, and none says it alike: what is said of a token that never was is the proof.
+        made_up = secrets.token_urlsafe(32)
+        other = _send_revocation(provider, endpoints, hint, made_up)
+        if (other.status, _said(other, made_up)) == (answer.status, said):
+            return Outcome.ALREADY_GONE
+    # No such endpoint after all, or not for this kind of token (RFC 7009 2.2.1).
+    if answer.status in (404, 405) or payload.get("error") == "unsupported_token_type":
+        return Outcome.UNSUPPORTED
+    if isinstance(error, ProviderError):
+        raise error
+    raise ProviderUnavailable(f"status_{answer.status}", status=answer.status)
+
+
+def _send_revocation(provider: Provider, endpoints: Endpoints, hint: str, token: str) -> Answer:
     named = provider.revocation_token_parameter
     data = {named: token} if named else {}
     if provider.revocation_request_format == "form" and named == "token":
         data["token_type_hint"] = hint
-    answer = _post(
+    return _post(
         provider,
         endpoints,
         endpoints.revocation_endpoint,
@@ -239,20 +285,22 @@ def _revoke_one(provider: Provider, endpoints: Endpoints, hint: str, token: str)
         method=provider.revocation_method,
         bearer=Secret(token),
     )
-    if 200 <= answer.status < 300:
-        return Outcome.REVOKED  # whatever the body says (RFC 7009 2.2)
-    payload = parse_json_object(answer.body) or {}
-    if provider.already_revoked_text and provider.already_revoked_text in str(payload).lower():
-        return Outcome.ALREADY_GONE
-    # No such endpoint after all, or not for this kind of token (RFC 7009 2.2.1).
-    if answer.status in (404, 405) or payload.get("error") == "unsupported_token_type":
-        return Outcome.UNSUPPORTED
-    error = _failure(provider, answer, payload)
-    if isinstance(error, ReauthorizationRequired):
-        return Outcome.ALREADY_GONE
-    if isinstance(error, ProviderError):
-        raise error
-    raise ProviderUnavailable(f"status_{answer.status}", status=answer.status)
+
+
+# Words for a token that is not there (any more), as servers write them; "token type" is not meant.
+_GONE: Final = (
+    r"(?:not found|not exist|no such|no longer|unknown|invalid|expired|revoked|not valid|not active"
+    r"|inactive|not recogni[sz]ed)"
+)
+_NO_SUCH_TOKEN: Final = re.compile(
+    rf"{_GONE}.{{0,40}}(?:token|grant)\b(?! type)|(?:token|grant)\b(?! type).{{0,40}}{_GONE}"
+)
+
+
+def _said(answer: Answer, token: str) -> str:
+    """The text of an answer, in lower case and in words, without the token that it may quote."""
+    text = answer.body[:MAX_SAID].decode(errors="replace").replace(token, "")
+    return " ".join(re.split(r"[\s_-]+", text.lower()))
 
 
 def session_for(
@@ -272,6 +320,8 @@ def session_for(
         access_token_header=provider.access_token_header,
         requires_challenge=provider.requires_challenge,
         public_only=endpoints.public_only,
+        dead_token_statuses=provider.dead_token_statuses,
+        identity_url=endpoints.userinfo_endpoint,
         provider=provider.alias,
     )
 

@@ -1,12 +1,14 @@
 """The identity behind a fresh token: by its id_token, by the token answer, or by asking the
 provider."""
 
+import time
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 
 import requests
 
+from connected_accounts import conf
 from connected_accounts.exceptions import ProviderError, ProviderUnavailable, UnexpectedResponse
 from connected_accounts.oauth2.id_token import read_id_token
 from connected_accounts.oauth2.session import ProviderSession
@@ -14,6 +16,7 @@ from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.providers.base import Endpoints, Identity, Provider
 from connected_accounts.providers.hooks import call_hook
 from connected_accounts.tokens.endpoint import session_for
+from connected_accounts.tokens.throttle import until_answered
 
 
 def with_claims(
@@ -45,7 +48,8 @@ def identify(provider: Provider, endpoints: Endpoints, token: TokenResponse) -> 
     """Ask the provider who a fresh token belongs to. Raises ProviderError."""
     endpoints = provider.endpoints_of_grant(endpoints, token.api_base)
     session = session_for(provider, endpoints, access_token=lambda: token.access_token)
-    return identity_of(provider, session, token)
+    ends = time.monotonic() + float(conf.get("HTTP_DEADLINE"))
+    return until_answered(lambda: identity_of(provider, session, token), ends=ends)
 
 
 def identity_of(

@@ -27,23 +27,21 @@ def refresh_time(
     """When this grant is due: the same share of the life of whichever token dies first.
 
     Drawn once, with jitter, so that grants made together do not come due together. None where
-    there is no refresh token or no known end. A policy of ``on_use`` leaves the access token to be
-    refreshed when asked for; only a refresh token that would die unused is renewed ahead.
+    there is no refresh token or no known end. With a REFRESH_MARGIN an access token is due within
+    that time before its end, and not earlier: some providers refuse it. A policy of ``on_use``
+    leaves the access token to be refreshed when asked for; only a refresh token that would die
+    unused is renewed ahead.
     """
     if not renewable:
         return None
-    lives = [None if ends_at is None else (ends_at - sent_at).total_seconds()]
-    if provider.refresh_policy == "ahead":
-        lives.append(token.expires_in)
-    known = [max(life, 0.0) for life in lives if life is not None]
-    if not known:
-        return None
-    if provider.refresh_margin and provider.refresh_policy == "ahead" and token.expires_in:
-        # What is asked sooner it refuses, or answers with the same token.
-        before = provider.refresh_margin * random.uniform(0.5, 1)  # noqa: S311
-        return sent_at + timedelta(seconds=max(token.expires_in - before, SOONEST))
-    share = float(conf.get("REFRESH_AT")) * random.uniform(1 - conf.JITTER, 1 + conf.JITTER)  # noqa: S311
-    return sent_at + timedelta(seconds=max(min(known) * min(share, 1.0), SOONEST))
+    share = provider.refresh_at * random.uniform(1 - conf.JITTER, 1 + conf.JITTER)  # noqa: S311
+    share, margin = min(share, 1.0), provider.refresh_margin
+    due = [] if ends_at is None else [(ends_at - sent_at).total_seconds() * share]
+    if provider.refresh_policy == "ahead" and token.expires_in is not None:
+        # What is asked sooner than the margin it refuses, or answers with the same token.
+        last = token.expires_in - margin * random.uniform(0.5, 1)  # noqa: S311
+        due.append(last if margin else token.expires_in * share)
+    return sent_at + timedelta(seconds=max(min(due), SOONEST)) if due else None
 
 
 def backoff(failure_count: int, retry_after: float | None) -> timedelta:
@@ -70,13 +68,16 @@ def grant_values(
     # Client credentials are asked for another token; there is nothing to refresh with (4.4.3).
     renewable = bool(document.get("refresh_token")) or provider.grant_type == "client_credentials"
     ends_at = token.refresh_token_expires_at(sent_at)
-    if ends_at is None and token.refresh_token is None:
-        ends_at = known_end
+    if ends_at is None and token.refresh_token is None and known_end and known_end > sent_at:
+        ends_at = known_end  # else it was not its end: it has just worked
+    refresh_at = refresh_time(
+        provider, token, renewable=renewable, ends_at=ends_at, sent_at=sent_at
+    )
     return {
         "token": seal_document(dict(document), seal_id),
         "expires_at": token.expires_at(sent_at),
         "refresh_token_expires_at": ends_at,
-        "refresh_at": refresh_time(
-            provider, token, renewable=renewable, ends_at=ends_at, sent_at=sent_at
-        ),
+        # What cannot be renewed is looked at when it ends, so that its owner is told.
+        "refresh_at": refresh_at if renewable else token.expires_at(sent_at),
+        "is_renewable": renewable,
     }

@@ -26,6 +26,7 @@ from connected_accounts.tokens.identity import identity_of
 from connected_accounts.use.tokens import current_token, renewed_token
 
 REFUSED = (401, 403)
+REFUSALS = ("status_401", "status_403")  # without a reason other than the token
 
 
 class CheckOutcome(StrEnum):
@@ -54,10 +55,12 @@ def check_connection(account: ConnectedAccount) -> CheckOutcome:
         try:
             return _ask(provider, endpoints, account, token)
         except UnexpectedResponse as error:
-            if error.status != 401:
+            if error.code not in REFUSALS:
                 raise
-        token = renewed_token(account, token, fingerprint=fingerprint)
-        return _ask(provider, endpoints, account, token)
+            renewed = renewed_token(account, token, fingerprint=fingerprint)
+            if renewed == token:
+                raise
+        return _ask(provider, endpoints, account, renewed)
     except ConnectedAccountsError as error:
         return _meaning(error)
 
@@ -92,6 +95,8 @@ def _meaning(error: ConnectedAccountsError) -> CheckOutcome:
             return CheckOutcome.REFUSED
         case ReauthorizationRequired():
             return CheckOutcome.RECONNECT
+        case ProviderUnavailable(code="other_site"):
+            return CheckOutcome.SITE_FAULT
         case ProviderUnavailable():
             return CheckOutcome.UNAVAILABLE
         case ClientRejected():

@@ -7,8 +7,9 @@ from asgiref.sync import sync_to_async
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
+from connected_accounts import conf
+from connected_accounts.database.locks import statements_retried
 from connected_accounts.database.statements import read_one
-from connected_accounts.database.transactions import outside_transaction
 from connected_accounts.exceptions import (
     ConnectedAccountsError,
     ProviderUnavailable,
@@ -19,15 +20,17 @@ from connected_accounts.models import ConnectedAccount, Reason
 from connected_accounts.models.accounts import owner_state
 from connected_accounts.models.ledger import PRESENT
 from connected_accounts.oauth2.session import ProviderSession
-from connected_accounts.provider_state import outages
-from connected_accounts.providers.registry import get_provider
+from connected_accounts.provider_state import pauses
+from connected_accounts.providers.registry import get_provider, known_provider
 from connected_accounts.refresh.attempts import OWNER_INACTIVE
 from connected_accounts.refresh.grant_end import end_grant, end_if_dead
-from connected_accounts.refresh.on_demand import renew
+from connected_accounts.refresh.on_demand import renew, with_row_apart
 from connected_accounts.secret import Secret, clears_traceback_locals
 from connected_accounts.tokens.endpoint import session_for
 
-MARGIN: Final = timedelta(seconds=60)
+MARGIN: Final = timedelta(seconds=conf.LAST_MINUTE)
+YOUNG: Final = timedelta(minutes=1)  # a token that was just renewed is not what is wrong
+CURED_FOR: Final = timedelta(hours=1)  # as its life, where that is longer or not told
 USED: Final = (
     "owner_key",
     "subject_digest",
@@ -42,13 +45,15 @@ USED: Final = (
     "last_error",
     "token",
     "seal_id",
+    "generation",
     "endpoint_fingerprint",  # compared with where a session sends it
 )
 
 
 @clears_traceback_locals
 def get_access_token(account: ConnectedAccount) -> str:
-    """The account's access token, refreshed first when it expires within 60 s.
+    """The account's access token, refreshed first when it expires within 60 s (or within the
+    provider's ``refresh_margin``, where that is less).
 
     One query when the token is fresh. Where the refresh fails, a token that is still valid is
     returned. Raises ReauthorizationRequired, ProviderUnavailable (without sending anything while
@@ -83,6 +88,7 @@ def get_session(account: ConnectedAccount) -> ProviderSession:
     )
 
 
+@statements_retried()
 @clears_traceback_locals
 @sensitive_variables()
 def current_token(account: ConnectedAccount, *, fingerprint: str | None = None) -> Secret:
@@ -93,35 +99,54 @@ def current_token(account: ConnectedAccount, *, fingerprint: str | None = None) 
         return _access_token(stored)
     try:
         # What was read above is the site's view of things; this is done apart from it.
-        return outside_transaction(lambda: _renewed(stored, fingerprint))
+        return with_row_apart(stored, lambda seen: _renewed(seen, fingerprint))
     except ConnectedAccountsError:
         if stored.expires_at is None or stored.expires_at > timezone.now():
             return _access_token(stored)
         raise
 
 
+@statements_retried()
 @clears_traceback_locals
 @sensitive_variables()
 def renewed_token(
     account: ConnectedAccount, failed: Secret, *, fingerprint: str | None = None
 ) -> Secret:
-    """A token other than the one a provider just refused: the stored one, if it is newer."""
+    """A token other than the one a provider just refused: the stored one, if it is newer. The same
+    one where another would be refused, too."""
     stored = _read(account, fingerprint)
-    token = _access_token(stored)
+    document = _open(stored)
+    token = Secret(document["access_token"])
     if token != failed:
         return token
+    if not _may_help(stored, document, timezone.now()):
+        return failed
     try:
-        return outside_transaction(lambda: _renewed(stored, fingerprint))
+        return with_row_apart(stored, lambda seen: _renewed(seen, fingerprint, after_refusal=True))
     except ReauthorizationRequired as error:
         if error.code == "no_refresh_token":
-            outside_transaction(lambda: end_if_dead(_read(account, fingerprint)))
+            with_row_apart(stored, lambda seen: end_if_dead(_read(seen, fingerprint)))
             _read(account)  # raises with the reason, if it has ended
         raise
 
 
-def _renewed(stored: ConnectedAccount, fingerprint: str | None) -> Secret:
+def _may_help(stored: ConnectedAccount, document: dict[str, Any], now: datetime) -> bool:
+    """Whether a token that was refused may be so for its age: not right after a refresh, and not
+    again within its life where a refresh for the same cause did not help."""
+    if stored.refreshed_at is None:
+        return True
+    age = now - stored.refreshed_at
+    if age < YOUNG or not document.get("after_refusal"):
+        return age >= YOUNG
+    life = document.get("expires_in")
+    return age >= (min(timedelta(seconds=life), CURED_FOR) if life else CURED_FOR)
+
+
+def _renewed(
+    stored: ConnectedAccount, fingerprint: str | None, *, after_refusal: bool = False
+) -> Secret:
     _refuse_in_backoff(stored, timezone.now())
-    renew(stored)
+    renew(stored, heeds_pause=True, after_refusal=after_refusal)
     return _access_token(_read(stored, fingerprint))
 
 
@@ -168,17 +193,29 @@ def _all_columns(stored: ConnectedAccount) -> ConnectedAccount:
 
 
 def _is_stale(stored: ConnectedAccount, now: datetime) -> bool:
-    if stored.expires_at is None or stored.expires_at - now > MARGIN:
+    if stored.expires_at is None:
+        return False
+    if stored.expires_at - now > MARGIN:
+        return False
+    margin = _margin(stored.provider)
+    if stored.expires_at - now > margin:
         return False
     life = _open(stored).get("expires_in")
-    if life is None or life > MARGIN.total_seconds() or stored.refreshed_at is None:
+    if life is None or life > margin.total_seconds() or stored.refreshed_at is None:
         return True
     # A life shorter than MARGIN: refresh after half of it, and not at every use.
     return stored.expires_at <= now or now - stored.refreshed_at > timedelta(seconds=life / 2)
 
 
+def _margin(alias: str) -> timedelta:
+    """The time before its end in which a token is renewed: less where the provider refuses it."""
+    provider = known_provider(alias)
+    own = provider.refresh_margin if provider is not None else 0
+    return min(MARGIN, timedelta(seconds=own)) if own else MARGIN
+
+
 def _refuse_in_backoff(stored: ConnectedAccount, now: datetime) -> None:
     if stored.failure_count and stored.refresh_at is not None and stored.refresh_at > now:
         raise ProviderUnavailable(stored.last_error, sent=False)
-    if not outages.may_ask(stored.provider, now):
+    if pauses.pause_of(stored.provider, now):
         raise ProviderUnavailable("paused", sent=False)

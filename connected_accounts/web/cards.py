@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
 
-from django.db import router
 from django.urls import reverse
 from django.utils.formats import date_format
 from django.utils.html import escape, format_html
@@ -16,12 +15,12 @@ from django.utils.translation import gettext_lazy
 
 from connected_accounts.connect.intent import optional_scopes_of
 from connected_accounts.database.statements import read_all
-from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.models import ConnectedAccount, Reason
 from connected_accounts.owners import owner_key
 from connected_accounts.provider_state import pauses
 from connected_accounts.providers.base import Provider
-from connected_accounts.providers.registry import get_provider
+from connected_accounts.providers.registry import known_provider
+from connected_accounts.tokens.scopes import missing_scopes
 from connected_accounts.web.marks import Mark, mark_of
 
 _SHOWN: Final = (
@@ -37,8 +36,9 @@ _SHOWN: Final = (
     "status",
     "reason",
     "failure_count",
+    "refused_since",
     "expires_at",
-    "refresh_at",
+    "is_renewable",
 )
 # Stands in an address for every account's key, to cut the address around it: no other part of a
 # URL has these nineteen digits.
@@ -48,6 +48,14 @@ _NOT_OFFERED: Final = gettext_lazy(
 )
 _NOT_ANSWERING: Final = gettext_lazy(
     "The service is not answering at the moment. There is nothing for you to do; it is tried again."
+)
+_REFUSING: Final = gettext_lazy(
+    "The service refuses to renew the permission. It is tried again; if that goes on, you will be "
+    "asked to connect it again."
+)
+_REFUSING_NOW: Final = gettext_lazy(
+    "The service refuses to renew the permission, and it has run out. It is tried again; if it "
+    "cannot wait, connect it again."
 )
 
 
@@ -103,7 +111,7 @@ class Card(_ByKey):
     """One connected account, as its owner sees it. ``state`` is ``connected``, ``needs_you``,
     ``not_answering`` or ``not_offered``; ``state_words`` says the same to a person. ``scopes`` were
     granted, ``missing`` asked for and not granted. ``note``: that the service answers nobody at the
-    moment, which is no fault of the connection."""
+    moment, which is no fault of the connection, or that it refuses to renew what still works."""
 
     pk: int
     provider: str
@@ -171,10 +179,7 @@ class Offer:
 def account_cards(user: Any, now: datetime) -> list[Card]:
     """The cards of a user's accounts: those that need the person first, then by provider, oldest
     first. Two queries."""
-    using = router.db_for_read(ConnectedAccount)
-    accounts = read_all(ConnectedAccount, {"owner_key": owner_key(user)}, _SHOWN, using=using)
-    # As in for_user: a row in which SQL has written another user is nobody's.
-    accounts = [account for account in accounts if account.user_id in (None, user.pk)]
+    accounts = read_all(ConnectedAccount, {"owner_key": owner_key(user)}, _SHOWN)
     accounts.sort(key=lambda account: (account.provider, account.connected_at))
     return sorted(cards_of(accounts, now), key=lambda card: not card.needs_you)
 
@@ -204,10 +209,8 @@ def providers_by_alias() -> Any:
 
     def look_up(alias: str) -> Provider | None:
         if alias not in known:
-            try:
-                known[alias] = get_provider(alias)
-            except ConfigurationError:
-                known[alias] = None  # taken out of settings: shown, and can be disconnected
+            # None where it was taken out of settings: it is shown, and can be disconnected.
+            known[alias] = known_provider(alias)
         return known[alias]
 
     return look_up
@@ -221,7 +224,7 @@ def _card(
     in_outage: Collection[str] = (),
 ) -> Card:
     state, state_words = _state(account, now) if provider else ("not_offered", str(_NOT_OFFERED))
-    note = ""
+    note = str(_REFUSING) if state == "connected" and _is_refused(account) else ""
     if account.provider in in_outage and state not in ("needs_you", "not_offered"):
         state, state_words, note = "connected", _("Connected"), str(_NOT_ANSWERING)
     return Card(
@@ -233,7 +236,7 @@ def _card(
         state=state,
         state_words=state_words,
         scopes=tuple(scope_lines(provider, account.scopes_granted)),
-        missing=tuple(scope_lines(provider, _missing(account))),
+        missing=tuple(scope_lines(provider, _missing(provider, account))),
         connected_at=account.connected_at,
         refreshed_at=account.refreshed_at,
         can_reconnect=provider is not None,
@@ -244,14 +247,9 @@ def _card(
 
 
 def is_revocable(account: ConnectedAccount) -> bool:
-    """Whether the grant can be withdrawn from here, as far as settings tell: what a server says of
-    itself is not asked for."""
-    try:
-        provider = get_provider(account.provider)
-        described = bool(provider.issuer) or "host" in provider.connect_fields
-        return described or bool(provider.known_endpoints().revocation_endpoint)
-    except ConfigurationError:
-        return False
+    """Whether the grant can be withdrawn from here, as far as is known: nobody is asked."""
+    provider = known_provider(account.provider)
+    return provider is not None and provider.offers_revocation() is not False
 
 
 def _state(account: ConnectedAccount, now: datetime) -> tuple[str, str]:
@@ -263,18 +261,28 @@ def _state(account: ConnectedAccount, now: datetime) -> tuple[str, str]:
         )
         return "needs_you", _("Needs you: %(why)s. Please connect it again.") % {"why": why}
     expired = account.expires_at is not None and account.expires_at <= now
-    if expired and account.refresh_at is None:
+    if expired and not account.is_renewable:
         return "needs_you", _("Needs you: the permission has run out. Please connect it again.")
+    if _is_refused(account):
+        return ("needs_you", str(_REFUSING_NOW)) if expired else ("connected", _("Connected"))
     if account.failure_count:
         return "not_answering", str(_NOT_ANSWERING)
+    if account.expires_at is not None and not account.is_renewable:
+        until = date_format(localtime(account.expires_at), "DATETIME_FORMAT")
+        words = _("Connected until %(until)s. The service does not let this site renew it.")
+        return "connected", words % {"until": until}
     return "connected", _("Connected")
 
 
-def _missing(account: ConnectedAccount) -> list[str]:
+def _is_refused(account: ConnectedAccount) -> bool:
+    return bool(account.failure_count) and account.refused_since is not None
+
+
+def _missing(provider: Provider | None, account: ConnectedAccount) -> list[str]:
     # Some providers have other names for what they grant: only fewer say that something is missing.
     if len(account.scopes_granted) >= len(account.scopes_requested):
         return []
-    return [scope for scope in account.scopes_requested if scope not in account.scopes_granted]
+    return missing_scopes(provider, account.scopes_requested, account.scopes_granted)
 
 
 def scope_lines(provider: Provider | None, scopes: Any) -> list[ScopeLine]:

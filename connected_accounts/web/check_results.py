@@ -39,10 +39,7 @@ RESULTS: Final[dict[CheckOutcome, CheckResult]] = {
     CheckOutcome.REFUSED: CheckResult(
         "needs_you",
         _("The service did not let this site in"),
-        _(
-            "It knows the connection, but refused this call. If that stays so, connect the account "
-            "again."
-        ),
+        _("It refused this call. If that stays so, connect the account again."),
     ),
     CheckOutcome.UNAVAILABLE: CheckResult(
         "not_answering",

@@ -130,6 +130,15 @@ _UNEXPECTED: Final = Failure(
     _("The service gave an answer we do not understand"),
     _("Please try again. If it happens again, tell the people who run this site."),
 )
+_REFUSED_REQUEST: Final = Failure(
+    502,
+    _("The service does not take this request"),
+    _(
+        "That is for the people who run this site. Some services take no PKCE, and some demand "
+        "it: the option code_challenge_method of the service says which."
+    ),
+    try_again=False,
+)
 _NOT_VERIFIED: Final = Failure(
     403,
     _("The service did not confirm it"),
@@ -231,6 +240,8 @@ def failure_for(error: ConnectedAccountsError) -> Failure:
         return _UNAVAILABLE
     if isinstance(error, ClientRejected):
         return _NOT_ACCEPTED if error.code == "credentials" else _REJECTED
+    if error.code == "invalid_request" and getattr(error, "status", None) is None:
+        return _REFUSED_REQUEST  # in the callback, which has no status
     if error.code == "verification_failed":
         return _NOT_VERIFIED
     if error.code in _OTHER_SCOPES:

@@ -9,7 +9,9 @@ from django.db.models import Q
 from django.utils.translation import gettext as _
 
 from connected_accounts.models import Outcome, Revocation
+from connected_accounts.models.history import Cause
 from connected_accounts.owners import owner_key
+from connected_accounts.providers.base import Provider
 from connected_accounts.web.cards import providers_by_alias
 
 RECENT: Final = timedelta(days=7)
@@ -37,9 +39,10 @@ def open_revocations(user: Any, now: datetime) -> list[RevocationLine]:
 def revocations_of(owners: Iterable[str], now: datetime) -> list[RevocationLine]:
     """The same for owners that are named by their keys."""
     stands = Q(outcome__in=(Outcome.PENDING, Outcome.GIVEN_UP))
-    rows = Revocation.objects.filter(
-        stands | Q(finished_at__gt=now - RECENT), owner_key__in=list(owners)
-    )
+    shown = Q(cause=Cause.DISCONNECTED) & (stands | Q(finished_at__gt=now - RECENT))
+    # An older grant of the same account is told of where the words for the newest do not hold.
+    shown |= Q(cause=Cause.REPLACED) & stands & Q(attempts__gt=0)
+    rows = Revocation.objects.filter(shown, owner_key__in=list(owners))
     providers = providers_by_alias()
     return [
         _line(revocation, providers)
@@ -54,19 +57,28 @@ def revocation_line(revocation: Revocation) -> RevocationLine:
 
 def _line(revocation: Revocation, providers: Any) -> RevocationLine:
     provider = providers(revocation.provider)
+    outcome = _known_outcome(revocation, provider)
     return RevocationLine(
         pk=revocation.pk,
         service=provider.name if provider else revocation.provider,
         label=revocation.display_name,
-        outcome=revocation.outcome,
-        words=_outcome_words(revocation),
-        by_hand=revocation.outcome in (Outcome.UNSUPPORTED, Outcome.GIVEN_UP),
+        outcome=outcome,
+        words=_outcome_words(revocation, outcome),
+        by_hand=outcome in (Outcome.UNSUPPORTED, Outcome.GIVEN_UP),
         manage_url=provider.manage_url_for(revocation.inputs) if provider else "",
     )
 
 
-def _outcome_words(revocation: Revocation) -> str:
-    if revocation.outcome == Outcome.PENDING and revocation.attempts:
+def _known_outcome(revocation: Revocation, provider: Provider | None) -> str:
+    """The outcome, which is clear before anybody was asked where there is nobody to ask."""
+    waits = revocation.outcome == Outcome.PENDING and not revocation.attempts
+    if waits and provider is not None and provider.offers_revocation() is False:
+        return Outcome.UNSUPPORTED.value
+    return revocation.outcome
+
+
+def _outcome_words(revocation: Revocation, outcome: str) -> str:
+    if outcome == Outcome.PENDING and revocation.attempts:
         return _(
             "The permission is being withdrawn at the service. That did not go through yet, and is "
             "tried again; there is nothing for you to do."
@@ -80,7 +92,7 @@ def _outcome_words(revocation: Revocation) -> str:
             "your settings at the service."
         ),
         Outcome.GIVEN_UP.value: _given_up_words(revocation),
-    }.get(revocation.outcome, revocation.outcome)
+    }.get(outcome, outcome)
 
 
 def _given_up_words(revocation: Revocation) -> str:

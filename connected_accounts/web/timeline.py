@@ -1,6 +1,7 @@
 """The events of an account, in words, newest first. From the table of events, which are kept for a
 while (``EVENT_RETENTION_DAYS``)."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,12 +13,19 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from connected_accounts.exceptions import AuthorizationDenied, InvalidState
-from connected_accounts.models import ConnectedAccount, Event, Kind, Reason
+from connected_accounts.models import ConnectedAccount, Event, Kind, Outcome, Reason
 from connected_accounts.web.failures import failure_for
 
 SHOWN: Final = 100
 GOOD: Final = (Kind.CONNECTED, Kind.RECONNECTED, Kind.REVOKED)
-BAD: Final = (Kind.RECONNECT_REQUIRED, Kind.REFUSED, Kind.GIVEN_UP)
+BAD: Final = (Kind.RECONNECT_REQUIRED, Kind.REFUSED, Kind.CONNECT_FAILED, Kind.GIVEN_UP)
+_REFUSED_TO_RENEW: Final = gettext_lazy(
+    "The service refused to renew the permission; it is tried again."
+)
+# Codes of a failed refresh that were a definite no of the provider.
+_REFUSALS: Final = re.compile(
+    "status_4(?!08|25|29)|invalid_|unsupported_grant_type|unauthorized_client|client_rejected"
+)
 _WORDS: Final[dict[str, str | Promise]] = {
     Kind.CONNECTED: gettext_lazy("Connected."),
     Kind.RECONNECTED: gettext_lazy("Connected again."),
@@ -28,7 +36,16 @@ _WORDS: Final[dict[str, str | Promise]] = {
     Kind.REVOKED: gettext_lazy("The permission was withdrawn at the service."),
     Kind.GIVEN_UP: gettext_lazy("The permission could not be withdrawn at the service."),
     Kind.REFUSED: gettext_lazy("An attempt to connect was refused."),
+    Kind.CONNECT_FAILED: gettext_lazy("An attempt to connect failed."),
     Kind.MOVED: gettext_lazy("Given to another owner."),
+}
+
+# How a revocation ended, where nothing was withdrawn by it.
+_REVOKED_WORDS: Final[dict[str, str | Promise]] = {
+    Outcome.ALREADY_GONE.value: gettext_lazy("The service had ended the permission already."),
+    Outcome.UNSUPPORTED.value: gettext_lazy(
+        "The service offers no way to withdraw the permission from here."
+    ),
 }
 
 
@@ -46,23 +63,28 @@ class Line:
 
 def timeline(account: ConnectedAccount) -> list[Line]:
     """The last events of one account, and refused attempts of its owner there. One query."""
-    about = Q(subject=account.subject) | Q(kind=Kind.REFUSED, subject="")
+    attempts = (Kind.REFUSED, Kind.CONNECT_FAILED)
+    about = Q(subject=account.subject) | Q(kind__in=attempts, subject="")
     found = Event.objects.filter(about, owner_key=account.owner_key, provider=account.provider)
     return list(_lines(found.order_by("-at", "-pk")[:SHOWN]))
 
 
 def _lines(events: Iterable[Event]) -> Iterable[Line]:
     for event in events:
-        mood = "good" if event.kind in GOOD else "bad" if event.kind in BAD else "neutral"
+        good = event.kind in GOOD and event.detail != Outcome.UNSUPPORTED
+        mood = "good" if good else "bad" if event.kind in BAD else "neutral"
         scopes = event.detail.split() if event.kind == Kind.SCOPES_CHANGED else []
         yield Line(event.at, event.kind, mood, _words(event), scopes, event.detail)
 
 
 def _words(event: Event) -> str:
-    words = str(_WORDS.get(event.kind, event.get_kind_display()))
+    words = str(_REVOKED_WORDS.get(event.detail, "")) if event.kind == Kind.REVOKED else ""
+    words = words or str(_WORDS.get(event.kind, event.get_kind_display()))
     if event.kind == Kind.RECONNECT_REQUIRED and event.detail in Reason:
         why = Reason(event.detail).label
         return _("The connection ended: %(why)s. It must be connected again.") % {"why": why}
+    if event.kind == Kind.REFRESH_FAILED and _REFUSALS.match(event.detail):
+        return str(_REFUSED_TO_RENEW)
     if event.kind == Kind.REFUSED:
         return f"{words} {_why_refused(event.detail)}".rstrip()
     return words

@@ -72,14 +72,15 @@ class BadgrTokenView(DialectTokenView):
     def answer(self, request: HttpRequest) -> HttpResponse:
         if not settings.SANDBOX_THROTTLE:  # type: ignore[misc]
             return self.answer_unthrottled(request)
-        address = request.META["REMOTE_ADDR"]
-        if seconds := Lockout.seconds_left(address):
+        forwarded = request.headers.get("X-Forwarded-For", "").partition(",")[0].strip()
+        address = forwarded or request.META["REMOTE_ADDR"]
+        if seconds := Lockout.step_of(address):
             return throttled(seconds)
         response = self.answer_unthrottled(request)
         if response.status_code == 200:
             Lockout.clear(address)
-        elif b"invalid_grant" in response.content:
-            Lockout.lengthen(address)
+        else:
+            Lockout.lengthen(address)  # whatever it was (seen)
         return response
 
     def answer_unthrottled(self, request: HttpRequest) -> HttpResponse:

@@ -7,7 +7,7 @@ from django.views import View
 from oauth2_provider.views.mixins import OAuthLibMixin
 
 from .badgr import BadgrValidator
-from .people import badgr_entity_id, digest
+from .people import badgr_entity_id, digest, digest_of_name
 
 BADGES = [
     ("Wheelwright", "Keeps a wheel true."),
@@ -15,9 +15,52 @@ BADGES = [
 ]
 
 
+ISSUER = "Sandbox Academy"
+OB2_CONTEXT = "https://w3id.org/openbadges/v2"
+
+
+def public_id(purpose: str, name: str) -> str:
+    return digest_of_name(purpose, name).hex()[:22]
+
+
+def badge_class(request: HttpRequest, number: str) -> HttpResponse:
+    """A badge as anybody may read it (Open Badges 2.0)."""
+    for name, text in BADGES:
+        if public_id("badge class", name) == number:
+            address = request.build_absolute_uri()
+            issuer = f"/badgr/public/issuers/{public_id('issuer', ISSUER)}"
+            return public(
+                {
+                    "type": "BadgeClass",
+                    "id": address,
+                    "name": name,
+                    "description": text,
+                    "image": f"{address}/image",
+                    "issuer": request.build_absolute_uri(issuer),
+                }
+            )
+    return HttpResponse(status=404)
+
+
+def issuer(request: HttpRequest, number: str) -> HttpResponse:
+    """Who awards it."""
+    if number != public_id("issuer", ISSUER):
+        return HttpResponse(status=404)
+    address = request.build_absolute_uri()
+    return public({"type": "Issuer", "id": address, "name": ISSUER, "url": address})
+
+
+def public(document: dict[str, Any]) -> HttpResponse:
+    return JsonResponse({"@context": OB2_CONTEXT} | document, content_type="application/ld+json")
+
+
 def envelope(success: bool, description: str, result: list[dict[str, Any]]) -> dict[str, Any]:
     body = {"status": {"success": success, "description": description}, "result": result}
     return body if success else body | {"fieldErrors": {}, "validationErrors": []}
+
+
+def answered(result: list[dict[str, Any]]) -> HttpResponse:
+    return JsonResponse(envelope(True, "ok", result), content_type="application/ld+json")
 
 
 def refused(description: str, status: int) -> HttpResponse:
@@ -37,9 +80,12 @@ class BadgrResource(OAuthLibMixin, View):  # type: ignore[misc]
         if not valid:
             return refused("no valid auth token found", 401)
         if not set(self.any_scope) & set(oauth_request.scopes):
-            return refused("insufficient scope", 403)
+            return self.without_scope()
         self.person = oauth_request.user
         return super().dispatch(request, *args, **kwargs)
+
+    def without_scope(self) -> HttpResponse:
+        return refused("entity not found or insufficient privileges", 404)
 
     def email(self) -> dict[str, Any]:
         return {"email": self.person.email, "verified": True, "primary": True, "caseVariants": []}
@@ -57,16 +103,24 @@ class SelfView(BadgrResource):
             "emails": [self.email()],
             "url": [],
             "telephone": [],
-            "badgrDomain": request.get_host(),
+            "badgrDomain": None,
             "recipient": {"type": "email", "identity": self.person.email},
+            "agreedTermsVersion": 1,
+            "hasAgreedToLatestTermsVersion": True,
+            "marketingOptIn": False,
+            "hasPasswordSet": True,
         }
-        return JsonResponse(envelope(True, "ok", [person]))
+        return answered([person])
 
 
 class ProfileView(BadgrResource):
     """Version 1: no envelope, and the entity id under the name `slug`."""
 
     any_scope = ("r:profile", "rw:profile")
+
+    def without_scope(self) -> HttpResponse:
+        detail = "You do not have permission to perform this action."
+        return JsonResponse({"detail": detail}, status=403)
 
     def get(self, request: HttpRequest) -> HttpResponse:
         return JsonResponse(
@@ -86,20 +140,27 @@ class AssertionsView(BadgrResource):
 
     def get(self, request: HttpRequest) -> HttpResponse:
         assertions = [self.assertion(name, text) for name, text in BADGES]
-        return JsonResponse(envelope(True, "ok", assertions))
+        return answered(assertions)
 
     def assertion(self, name: str, narrative: str) -> dict[str, Any]:
         entity_id = digest(f"assertion {name}", self.person).hex()[:22]
         address = self.request.build_absolute_uri(f"/badgr/public/assertions/{entity_id}")
+        number, issuer = public_id("badge class", name), public_id("issuer", ISSUER)
+        place = self.request.build_absolute_uri("/badgr/public")
         return {
             "entityType": "Assertion",
             "entityId": entity_id,
             "openBadgeId": address,
-            "badgeclassName": name,
-            "issuerName": "Sandbox Academy",
+            "badgeclass": number,
+            "badgeclassOpenBadgeId": f"{place}/badges/{number}",
+            "issuer": issuer,
+            "issuerOpenBadgeId": f"{place}/issuers/{issuer}",
+            "image": f"{address}/image",
+            "pending": False,
+            "expires": None,
             "recipient": {"type": "email", "identity": self.person.email},
             "issuedOn": "2026-01-15T09:00:00Z",
             "narrative": narrative,
-            "acceptance": "Accepted",
+            "acceptance": "Unaccepted",
             "revoked": False,
         }

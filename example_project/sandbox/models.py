@@ -72,18 +72,20 @@ class Lockout(models.Model):
         return f"{self.address} until {self.until}"
 
     @classmethod
-    def seconds_left(cls, address: str) -> int:
-        lockout = cls.objects.filter(address=address).first()
-        if lockout is None:
-            return 0
-        return max(0, ceil((lockout.until - timezone.now()).total_seconds()))
+    def step_of(cls, address: str) -> int:
+        """The seconds of the lock that holds an address, from its beginning (seen); 0: none."""
+        lockout = cls.objects.filter(address=address, until__gt=timezone.now()).first()
+        return 0 if lockout is None else cls.seconds_after(lockout.failures)
+
+    @staticmethod
+    def seconds_after(failures: int) -> int:
+        return min(2 ** min(failures, 12), LONGEST_LOCKOUT)
 
     @classmethod
     def lengthen(cls, address: str) -> None:
         lockout = cls.objects.filter(address=address).first() or cls(address=address)
         lockout.failures += 1
-        seconds = min(2 ** min(lockout.failures, 12), LONGEST_LOCKOUT)
-        lockout.until = timezone.now() + timedelta(seconds=seconds)
+        lockout.until = timezone.now() + timedelta(seconds=cls.seconds_after(lockout.failures))
         lockout.save()
 
     @classmethod

@@ -34,6 +34,8 @@ badgr_urls = [
     path("v2/users/self", badgr_api.SelfView.as_view()),
     path("v1/user/profile", badgr_api.ProfileView.as_view()),
     path("v2/backpack/assertions", badgr_api.AssertionsView.as_view()),
+    path("public/badges/<number>", badgr_api.badge_class),
+    path("public/issuers/<number>", badgr_api.issuer),
 ]
 
 bitbadges_api_urls = [

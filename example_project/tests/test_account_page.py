@@ -6,18 +6,33 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from connected_accounts.providers.registry import get_provider
 from connected_accounts.services import get_access_token, refresh
 from connected_accounts.tasks import refresh_due_accounts
 from connected_accounts.testing import (
     CANARY,
     Answer,
     BadGateway,
+    ConnectionRefused,
     DropAnswer,
     Timeout,
     TooManyRequests,
 )
 
-BADGES = {"result": [{"entityId": "1", "badgeclassName": "Welder", "issuerName": "Guild"}]}
+
+def badges() -> list[Answer]:
+    """An assertion has only addresses; what they are called stands there."""
+    public = f"{get_provider('badgr').endpoints().api_base_url}/public"
+    badge = {
+        "entityId": "1",
+        "badgeclassOpenBadgeId": f"{public}/badges/1",
+        "issuerOpenBadgeId": f"{public}/issuers/1",
+        "image": f"{public}/assertions/1/image",
+    }
+    documents: list[Any] = [{"result": [badge]}, {"name": "Welder"}, {"name": "Guild"}]
+    return [Answer(json=document) for document in documents]
+
+
 TRY_LATER = "cannot be reached right now"
 RECONNECT = "Reconnect Badgr"
 
@@ -30,11 +45,13 @@ def test_badges_are_shown_and_no_token_is(
     browser: Client, ada: Any, fake_provider: Any, connected_account: Any
 ) -> None:
     account = connected_account("badgr", ada)
-    fake_provider("badgr").script("api", Answer(json=BADGES))
+    fake_provider("badgr").script("api", *badges())
 
     text = text_of(browser, account)
 
     assert "Welder" in text
+    assert "from Guild" in text
+    assert "/public/assertions/1/image" in text
     assert CANARY not in text
 
 
@@ -44,7 +61,7 @@ def test_a_token_whose_life_is_over_is_renewed_on_the_way(
     account = connected_account("badgr", ada)
     badgr = fake_provider("badgr")
     badgr.advance(days=2)
-    badgr.script("api", Answer(json=BADGES))
+    badgr.script("api", *badges())
 
     assert "Welder" in text_of(browser, account)
     assert sum(badgr.presentations.values()) == 1
@@ -69,7 +86,7 @@ def test_a_provider_in_trouble_is_said_to_be_so(
     account = connected_account("badgr", ada)
     badgr = fake_provider("badgr")
     badgr.advance(days=2)
-    badgr.script("token", fault)
+    badgr.script("token", fault, fault)
 
     assert TRY_LATER in text_of(browser, account)
 
@@ -89,7 +106,7 @@ def test_an_answer_that_was_lost_after_a_rotation_costs_the_connection(
     account = connected_account("badgr", ada)
     badgr = fake_provider("badgr")
     badgr.advance(days=2)
-    badgr.script("token", DropAnswer())
+    badgr.script("token", DropAnswer(), ConnectionRefused())  # it is asked again at once
 
     assert TRY_LATER in text_of(browser, account)
     with pytest.raises(Exception, match="connect"):

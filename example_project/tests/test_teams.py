@@ -8,12 +8,24 @@ from django.test import Client
 from django.urls import reverse
 
 from connected_accounts.models import ConnectedAccount, Event
+from connected_accounts.providers.registry import get_provider
 from connected_accounts.services import get_access_token, refresh
 from connected_accounts.tasks import revoke_pending_tokens
 from connected_accounts.testing import Answer
 from example_project.teams.models import Membership, Team
 
-BADGES = {"result": [{"entityId": "1", "badgeclassName": "Wheelwright", "issuerName": "Guild"}]}
+
+def badges() -> list[Answer]:
+    """An assertion has only addresses; what they are called stands there."""
+    public = f"{get_provider('badgr').endpoints().api_base_url}/public"
+    badge = {
+        "entityId": "1",
+        "badgeclassOpenBadgeId": f"{public}/badges/1",
+        "issuerOpenBadgeId": f"{public}/issuers/1",
+        "image": f"{public}/assertions/1/image",
+    }
+    documents: list[Any] = [{"result": [badge]}, {"name": "Wheelwright"}, {"name": "Guild"}]
+    return [Answer(json=document) for document in documents]
 
 
 @pytest.fixture
@@ -84,7 +96,7 @@ def test_colleagues_use_it_and_strangers_find_nothing(
     team: Team, shared: Any, colleague: Any, stranger: Any, browser_of: Any, fake_provider: Any
 ) -> None:
     url = reverse("team-badges", args=[team.pk])
-    fake_provider("badgr").script("api", Answer(json=BADGES))
+    fake_provider("badgr").script("api", *badges())
 
     assert "Wheelwright</strong>" in browser_of(colleague).get(url).content.decode()
     eve = browser_of(stranger)

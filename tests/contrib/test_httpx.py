@@ -72,6 +72,7 @@ def test_a_refused_token_is_renewed_once_and_the_call_repeated(
 
     assert call(server, method="POST", json={"a": 1}).status_code == 200
     assert len(set(server.seen)) == len(server.seen) == 2
+    badgr.advance(hours=2)  # a cure is not tried again in the hour
     refuses = Badges(badgr, lambda request: httpx.Response(401))
     assert call(refuses).status_code == 401
     assert len(refuses.seen) == 2

@@ -4,6 +4,7 @@ PostgreSQL is the one that ``DATABASE_URL`` names, MariaDB the one that ``MARIAD
 """
 
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,13 +16,16 @@ import dj_database_url
 import pymysql
 import pytest
 from django.core.management import call_command
-from django.db import IntegrityError, connection, connections, transaction
+from django.db import IntegrityError, OperationalError, connection, connections, transaction
+from django.db.models import QuerySet
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from connected_accounts.database.connections import short_lock_waits
+from connected_accounts.database.locks import is_lock_timeout
 from connected_accounts.models import ConnectedAccount, Event, Kind, Revocation
 from connected_accounts.operations.activity import activity
-from connected_accounts.owners import owner_key
+from connected_accounts.owners import owner_key, owner_key_of
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.refresh.attempts import claim as take
 from connected_accounts.refresh.drain import is_due
@@ -133,11 +137,38 @@ def test_a_token_comes_back_from_the_column(accounts: Any) -> None:
     account = accounts.get()
     assert account.open_token() == {"access_token": "nul \x00 and 漢"}
     fresh = [seal_document({"access_token": f"token-{n}"}, account.seal_id) for n in range(2)]
-    account.token = fresh[0]
-    accounts.bulk_update([account], ["token"])
+    accounts.transition(token=fresh[0])
     assert accounts.with_token().get().open_token() == {"access_token": "token-0"}
     accounts.transition(token=fresh[1].reveal())
     assert accounts.with_token().get().open_token() == {"access_token": "token-1"}
+
+
+def test_users_whose_keys_a_collation_takes_for_the_same_share_nothing(accounts: Any) -> None:
+    keys = [
+        "vytxeTZskVKR7C7WgdSP3d",
+        "VYTXEtzskVKR7C7WgdSP3d",
+        "ada",
+        "ada ",
+        "\u00e4da",
+        "x" * 300,
+    ]
+    for number, key in enumerate(keys):
+        store(accounts, "the-subject", owner_key=owner_key_of(key), label=str(number))
+    for number, key in enumerate(keys):
+        found = accounts.for_owner(owner_key_of(key)).values_list("label", flat=True)
+        assert list(found) == [str(number)]
+
+
+def test_a_row_that_was_put_back_and_a_clone_are_claimed_by_nobody(accounts: Any) -> None:
+    store(accounts)
+    past = accounts.values().get()
+    assert claim(accounts, [past["id"]], seconds=-1) == 1
+    QuerySet.update(accounts.all(), **{k: v for k, v in past.items() if k != "id"})
+    assert claim(accounts, [past["id"]], seconds=-1) == 0
+    assert [row.pk for row in accounts.copies()] == [past["id"]]
+    clone = ConnectedAccount(**{**past, "id": None, "subject": "another"})
+    clone.save()
+    assert accounts.get(pk=clone.pk).reason == "restored_copy"
 
 
 @pytest.mark.parametrize("user", [None, 7])
@@ -239,6 +270,49 @@ def test_a_worker_that_lost_its_lease_changes_nothing(accounts: Any) -> None:
     assert accounts.get().label == "second"
 
 
+@pytest.mark.parametrize("max_age", [0, None])
+def test_a_connection_that_is_opened_anew_waits_no_longer_for_a_lock(
+    accounts: Any, database: str, max_age: int | None
+) -> None:
+    asked = "SHOW lock_timeout" if database == "postgresql" else "SELECT @@innodb_lock_wait_timeout"
+
+    def wait() -> Any:
+        with connection.cursor() as cursor:
+            cursor.execute(asked)
+            return cursor.fetchone()[0]
+
+    pk, held, done = store(accounts).pk, threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with transaction.atomic():
+            accounts.filter(pk=pk).update(label="held")
+            held.set()
+            done.wait(60)
+        connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        holding = pool.submit(hold)
+        assert held.wait(10)
+        connection.settings_dict["CONN_MAX_AGE"] = max_age
+        before = wait()
+        try:
+            with short_lock_waits(1):
+                for _ in range(2):
+                    began = time.monotonic()
+                    with pytest.raises(OperationalError) as caught:
+                        accounts.filter(pk=pk).update(label="mine")
+                    assert is_lock_timeout(caught.value)
+                    assert time.monotonic() - began < 10
+                    connection.close()
+        finally:
+            done.set()
+        holding.result()
+    assert wait() == before
+    with short_lock_waits(1):
+        assert wait() in ("1s", 1)
+    assert wait() == before
+
+
 # --- Finding what is due ------------------------------------------------------------------------
 
 
@@ -259,6 +333,7 @@ def test_what_is_due_is_found_by_the_index(accounts: Any, database: str, now: da
             **{f.attname: getattr(template, f.attname) for f in template._meta.concrete_fields}
         )
         row.pk, row.subject, row.subject_digest = None, str(number), f"{number:064}"
+        row.seal_id = uuid.uuid4()
         row.refresh_at = now + timedelta(minutes=number - 20)
         rows.append(row)
     accounts.bulk_create(rows, batch_size=500)

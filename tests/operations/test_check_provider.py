@@ -15,6 +15,7 @@ from django.core.management import CommandError, call_command
 
 from connected_accounts.clients.credentials import seal_client_secret
 from connected_accounts.models import ProviderClient
+from connected_accounts.models.deployment import adopt_database
 from connected_accounts.oauth2 import discovery
 from connected_accounts.operations.doctor.diagnosis import LATER, diagnose
 from connected_accounts.operations.doctor.reachability import METHODS
@@ -78,7 +79,7 @@ class Lying:
         self.answers: dict[str, Any] = {
             "/authorize": {"status": 200},
             "/token": self.token,
-            "/revoke": {"status": 200},
+            "/revoke": self.revoke,
             "/me": {"status": 401},
         }
         self.seen: list[Any] = []
@@ -93,6 +94,11 @@ class Lying:
             return None if found is None else self.answering(b"", found.get("status", 200))
         answer: bytes = self.answering(**found)
         return answer
+
+    def revoke(self, request: Any) -> dict[str, Any]:
+        if b"client_secret=the-secret" not in request.body:
+            return {"body": '{"error": "invalid_client"}', "status": 401}
+        return {"status": 200}
 
     def token(self, request: Any) -> dict[str, Any]:
         if b"client_secret=the-secret" not in request.body:
@@ -159,7 +165,8 @@ def test_what_is_sent_can_do_no_harm(server: Lying, configure: Any) -> None:
     check("login")
     sent = [dict(parse_qsl(request.body.decode())) for request in server.seen]
     assert {fields["grant_type"] for fields in sent if "grant_type" in fields} == {
-        "authorization_code"
+        "authorization_code",
+        "refresh_token",
     }
     for request, fields in zip(server.seen, sent, strict=True):
         assert "authorization" not in request.headers
@@ -271,6 +278,10 @@ def test_a_public_client_is_told_from_a_made_up_one(server: Lying, configure: An
 
     server.answers["/token"] = token
     assert check("login").level("credentials") == "ok"
+    configure(
+        entry={"CLIENT_ID": "another", "CLIENT_SECRET": ""}, token_endpoint_auth_method="none"
+    )
+    assert "refuses the client id." in check("login").said("credentials")
 
 
 # --- Client credentials and personal tokens
@@ -531,7 +542,7 @@ def test_pkce_against_what_the_server_says(
 @pytest.mark.parametrize(
     ("answer", "level", "word"),
     [
-        ({"status": 200}, "ok", "can be revoked"),
+        ({"status": 200}, "warning", "yes to anything"),
         ({"status": 400, "body": '{"error": "invalid_grant"}'}, "ok", "can be revoked"),
         ({"status": 405}, "error", "does not revoke"),
         ({"status": 401, "body": '{"error": "invalid_client"}'}, "error", "refuses the client"),
@@ -613,6 +624,18 @@ def test_a_host_that_does_not_describe_itself_is_an_error(settings: Any) -> None
     assert (checked.code, checked.level("discovery")) == (1, "error")
 
 
+def test_a_database_of_another_site_is_an_error(app_settings: Any) -> None:
+    app_settings(SITE_ID="production")
+    adopt_database()
+    app_settings(SITE_ID="staging")
+    with FakeProvider("badgr"):
+        checked = check("badgr")
+    assert (checked.code, checked.level("site")) == (1, "error")
+    assert "'production'" in checked.said("site")
+    assert "'staging'" in checked.said("site")
+    assert "confirm_site" in checked.said("site")
+
+
 def test_every_finding_is_on_its_page_with_a_test_that_provokes_it() -> None:
     rows = tables(page("reference/check-provider.md"))[0]
     shown = [(row["Level"], row["Says"]) for row in rows]
@@ -622,7 +645,7 @@ def test_every_finding_is_on_its_page_with_a_test_that_provokes_it() -> None:
 
 
 def test_every_check_is_on_its_page() -> None:
-    others = ("settings", "redirect_uri", "client", *LATER)
+    others = ("settings", "site", "redirect_uri", "client", "calls", *LATER)
     documented = column(table("how-to/check-a-provider.md", "What is checked"), "Check")
     assert sorted(documented) == sorted({*others, *METHODS} - {"endpoints"})
 
@@ -638,3 +661,246 @@ def test_a_provider_that_is_down_is_told_apart_from_wrong_credentials() -> None:
         assert check("badgr").level("credentials") == "error"
         fake.script("token", Answer(429), Answer(429))
         assert list(diagnose("badgr"))
+
+
+# --- What it makes of answers
+
+
+def no_word_for_a_dead_grant(server: Lying, status: int, body: str) -> None:
+    usual = server.token
+
+    def token(request: Any) -> dict[str, Any]:
+        answer = usual(request)
+        refused = answer["status"] == 401
+        return (
+            answer
+            if refused or b"refresh_token" not in request.body
+            else {"body": body, "status": status}
+        )
+
+    server.answers["/token"] = token
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "word"),
+    [
+        (400, '{"error": "invalid_request"}', '"invalid_request"'),
+        (400, "", '"status_400"'),
+        (403, '{"error": "bad_refresh_token"}', '"bad_refresh_token"'),
+    ],
+)
+def test_the_word_for_a_dead_grant_is_proposed(
+    server: Lying, configure: Any, status: int, body: str, word: str
+) -> None:
+    no_word_for_a_dead_grant(server, status, body)
+    checked = check("login")
+    assert (checked.level("credentials"), checked.level("refresh")) == ("ok", "warning")
+    assert f'"dead_grant_errors": ["invalid_grant", {word}]' in checked.said("refresh")
+    configure(dead_grant_errors=["invalid_grant", word.strip('"')])
+    assert check("login").level("refresh") == "ok"
+
+
+@pytest.mark.parametrize(
+    ("body", "level", "word"),
+    [
+        ('{"error": "unsupported_grant_type"}', "warning", "does not let this client refresh"),
+        ('{"error": "unauthorized_client"}', "warning", "does not let this client refresh"),
+        ('{"error": "invalid_grant"}', "ok", "called dead"),
+    ],
+)
+def test_a_client_that_may_not_refresh_is_told_from_one_that_is_refused(
+    server: Lying, configure: Any, body: str, level: str, word: str
+) -> None:
+    no_word_for_a_dead_grant(server, 400, body)
+    checked = check("login")
+    assert checked.level("refresh") == level
+    assert word in checked.said("refresh")
+
+
+def test_a_server_that_gives_a_token_for_anything_is_an_error(
+    server: Lying, configure: Any
+) -> None:
+    no_word_for_a_dead_grant(server, 200, '{"access_token": "t"}')
+    assert "never issued" in check("login").said("refresh")
+    no_word_for_a_dead_grant(server, 503, "")
+    assert "503" in check("login").said("refresh")
+
+
+@pytest.mark.parametrize(
+    ("used", "takes", "hint"),
+    [
+        ("client_secret_post", "basic", '"token_endpoint_auth_method": "client_secret_basic"'),
+        ("client_secret_basic", "post", '"token_endpoint_auth_method": "client_secret_post"'),
+        ("client_secret_basic", "raw", '"basic_auth_encoding": "raw"'),
+    ],
+)
+def test_the_way_of_client_authentication_that_works_is_named(
+    server: Lying, configure: Any, used: str, takes: str, hint: str
+) -> None:
+    configure(entry={"CLIENT_SECRET": "a+b"}, token_endpoint_auth_method=used)
+    accepted = {"basic": "dGhlLWNsaWVudDphJTJCYg==", "raw": "dGhlLWNsaWVudDphK2I="}
+
+    def token(request: Any) -> dict[str, Any]:
+        sent = request.headers.get("authorization", "")
+        body = b"client_secret=a%2Bb" in request.body
+        right = body if takes == "post" else sent.endswith(accepted[takes])
+        error = "invalid_code" if right else "unauthorized_client"
+        return {"body": json.dumps({"error": error}), "status": 403}
+
+    server.answers["/token"] = token
+    checked = check("login")
+    assert checked.level("credentials") == "error"
+    assert "not in this way" in checked.said("credentials")
+    assert hint in checked.said("credentials")
+
+
+def test_two_answers_that_differ_tell_that_the_client_was_looked_at(
+    server: Lying, configure: Any
+) -> None:
+    def token(request: Any) -> dict[str, Any]:
+        right = b"client_secret=the-secret" in request.body
+        return {"body": "", "status": 403 if right else 400}
+
+    server.answers["/token"] = token
+    assert check("login").level("credentials") == "ok"
+
+
+def test_a_bare_401_is_a_client_that_is_refused(server: Lying, configure: Any) -> None:
+    server.answers["/token"] = {"body": "Unauthorized", "status": 401}
+    assert "refuses the client id or secret" in check("login").said("credentials")
+
+
+def test_a_server_that_demands_dpop_says_so_itself(server: Lying, configure: Any) -> None:
+    server.answers["/token"] = {"body": '{"error": "use_dpop_nonce"}', "status": 400}
+    assert "DPoP" in check("login").said("credentials")
+
+
+@pytest.mark.parametrize(
+    ("more", "level", "word"),
+    [
+        ({"require_pushed_authorization_requests": True}, "error", "RFC 9126"),
+        ({"require_signed_request_object": True}, "error", "RFC 9101"),
+        ({"token_endpoint_auth_methods_supported": ["private_key_jwt"]}, "error", "private_key"),
+        ({"token_endpoint_auth_methods_supported": ["client_secret_basic"]}, "error", "_basic"),
+        ({"response_types_supported": ["token"]}, "error", "response_types_supported"),
+        ({"scopes_supported": ["write"]}, "warning", "read"),
+        ({"userinfo_endpoint": None}, "error", "whose an account is"),
+        ({"scopes_supported": ["read"]}, "ok", "what this app uses"),
+    ],
+)
+def test_what_the_metadata_demand_or_lack(
+    server: Lying, configure: Any, more: dict[str, Any], level: str, word: str
+) -> None:
+    told = metadata(server.url, **({"userinfo_endpoint": f"{server.url}/me"} | more))
+    server.answers[OPENID] = told
+    entry = {"SCOPES": ["read"]}
+    configure(entry=entry, issuer=server.url, **NO_ENDPOINTS, userinfo_endpoint=None)
+    checked = check("login")
+    assert checked.level("metadata") == level
+    assert word in checked.said("metadata")
+
+
+def test_the_issuer_that_a_document_names_is_shown(server: Lying, configure: Any) -> None:
+    configure(issuer=server.url, **NO_ENDPOINTS)
+    server.answers[OPENID] = metadata(f"{server.url}/")
+    said = check("login").said("discovery")
+    assert f'Write "issuer": "{server.url}/"' in said
+    discovery.clear_cache()
+    nameless = {"authorization_endpoint": "/authorize", "token_endpoint": "/token"}
+    server.answers[OPENID] = {"body": json.dumps(nameless)}
+    said = check("login").said("discovery")
+    assert "names no issuer" in said
+    assert f'"authorization_endpoint": "{server.url}/authorize"' in said
+
+
+def test_relative_addresses_are_resolved(server: Lying, configure: Any) -> None:
+    told = {"issuer": server.url, "authorization_endpoint": "/authorize"}
+    told |= {"token_endpoint": "/token", "revocation_endpoint": "/revoke"}
+    server.answers[OPENID] = {"body": json.dumps(told)}
+    configure(issuer=server.url, **NO_ENDPOINTS)
+    checked = check("login")
+    assert checked.code == 0, checked.text
+    assert f"{server.url}/token" in checked.said("token_endpoint")
+
+
+def test_text_of_a_provider_that_is_not_plain_is_not_shown(server: Lying, configure: Any) -> None:
+    no_word_for_a_dead_grant(server, 400, '{"error": "an \\u001b[31modd<b> one"}')
+    assert "odd" not in check("login").text
+
+
+@pytest.mark.parametrize("status", [405, 501])
+def test_a_head_that_is_not_implemented_is_no_fault(
+    server: Lying, configure: Any, status: int
+) -> None:
+    server.answers["/api"] = {"status": status}
+    configure(api_base_url=f"{server.url}/api")
+    assert check("login").level("api_base_url") == "ok"
+
+
+def test_a_revocation_of_access_tokens_only_is_no_fault(server: Lying, configure: Any) -> None:
+    def revoke(request: Any) -> dict[str, Any]:
+        if b"hint=refresh_token" in request.body:
+            return {"body": '{"error": "unsupported_token_type"}', "status": 401}
+        return server.revoke(request)
+
+    server.answers["/revoke"] = revoke
+    checked = check("login")
+    assert checked.level("revocation") == "ok"
+    assert '"revoke_token_type_hint": "access_token"' in checked.said("revocation")
+
+
+def test_what_an_unknown_token_is_told_is_proposed(server: Lying, configure: Any) -> None:
+    body = '{"error": "invalid_request", "error_description": "Nothing here"}'
+    server.answers["/revoke"] = {"body": body, "status": 400}
+    checked = check("login")
+    assert checked.level("revocation") == "warning"
+    assert '"already_revoked_text": "nothing here"' in checked.said("revocation")
+    configure(already_revoked_text="nothing here")
+    assert check("login").level("revocation") == "ok"
+
+
+def test_an_address_that_is_locked_out_is_said_so_and_left_alone(
+    server: Lying, configure: Any
+) -> None:
+    for path in server.answers:
+        server.answers[path] = {"body": "403: Forbidden", "status": 403}
+    checked = check("login")
+    assert (checked.code, checked.level("endpoints")) == (1, "error")
+    assert "this machine's address" in checked.said("endpoints")
+    assert checked.level("credentials") == "unchecked"
+    assert {request.method for request in server.seen} <= {"GET", "HEAD"}
+
+
+def test_no_call_fails_that_need_not_and_their_number_is_told(
+    server: Lying, configure: Any
+) -> None:
+    """Home Assistant bans an address after five failures, counted over all runs."""
+    configure(entry={"CLIENT_SECRET": ""}, token_endpoint_auth_method="none")
+    failed: list[Any] = []
+
+    def count(answer: Any) -> Any:
+        def counted(request: Any) -> Any:
+            found = answer(request) if callable(answer) else answer
+            failed.extend([request] * (found["status"] in (400, 401)))
+            return found
+
+        return counted
+
+    server.answers["/token"] = {"body": '{"error": "invalid_grant"}', "status": 400}
+    server.answers["/revoke"] = {"status": 200}
+    server.answers = {path: count(answer) for path, answer in server.answers.items()}
+    checked = check("login")  # twice: for people and for machines
+    assert len(failed) == 2 * 2
+    assert checked.level("credentials") == "ok"
+    assert "2 were refused" in checked.said("calls")
+
+
+def test_a_connection_that_was_to_be_closed_is_not_used_again(
+    server: Lying, configure: Any
+) -> None:
+    configure(api_base_url=f"{server.url}/api")
+    check("login")
+    closed = {r.line for r in server.seen if r.headers.get("connection") == "close"}
+    last = {request.line: request for request in server.seen}
+    assert closed
+    assert all(last[line].headers.get("connection") == "close" for line in closed)

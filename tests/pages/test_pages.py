@@ -88,7 +88,7 @@ def test_an_account_whose_token_ran_out_for_good_needs_the_person(
     account: ConnectedAccount, client_of_ada: Client
 ) -> None:
     past = timezone.now() - timedelta(seconds=1)
-    ConnectedAccount.objects.update(expires_at=past, refresh_at=None)
+    ConnectedAccount.objects.update(expires_at=past, is_renewable=False)
     assert "the permission has run out" in page(client_of_ada)
 
 

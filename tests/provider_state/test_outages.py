@@ -198,7 +198,7 @@ def test_failures_of_single_requests_are_counted_together(
 def test_the_wait_that_a_paused_provider_asks_for_is_kept_to(
     accounts: list[ConnectedAccount], badgr: FakeProvider, now: datetime
 ) -> None:
-    badgr.unavailable(Answer(429, headers={"Retry-After": "1800"}))
+    badgr.unavailable(Answer(503, headers={"Retry-After": "1800"}))
     drain("badgr", now=now)
     assert state().paused_until - now >= timedelta(minutes=30)
 

@@ -169,6 +169,29 @@ class BimeCases(Harness):
                 "no_identity"
             )
 
+    @pytest.mark.parametrize(
+        ("answer", "label"),
+        [
+            (Answer(200, {"result": [{"name": "Globex"}, {"subdomain": "acme"}]}), "acme, Globex"),
+            (Answer(200, {"result": [], "error": None}), "acme"),
+            (Answer(200, {"result": [{"name": 5}, "x", {}]}), "acme"),
+            (Answer(404), "acme"),
+            (Answer(503), "acme"),
+        ],
+    )
+    def test_the_accounts_that_a_token_is_good_for_are_shown_where_the_api_lists_them(
+        self, user: Any, answer: Answer, label: str
+    ):
+        self.configure(options={"accounts_path": "/accounts"})
+        with FakeProvider(self.alias, inputs=self.inputs) as fake:
+            fake.script("api", answer)
+
+            account = self.connect(user, fake)
+
+            [sent] = fake.sent_to("api")
+        assert sent.url == "https://api.bime.io/v3/accounts"
+        assert (account.subject, account.label) == ("acme", label)
+
     # In the query.
 
     def test_the_bearer_is_in_the_query_only_where_options_say_so(

@@ -186,7 +186,7 @@ class TestBitBadges(BitBadgesContract):
         ("moment", "life"),
         [(1000, None), ("1000", None), (-5, None), (10**400, None), ("soon", None), ([], None)],
     )
-    def test_a_moment_that_cannot_be_is_no_crash(self, moment: Any, life: int | None):
+    def test_a_moment_that_cannot_be_is_not_believed(self, moment: Any, life: int | None):
         token = self.read(access_token="canary-access-1", access_token_expires_at=moment)
 
         assert token.expires_in == life

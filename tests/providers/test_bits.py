@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from connected_accounts.connect.direct import connect_directly
 from connected_accounts.exceptions import (
     AuthorizationDenied,
     ClientRejected,
@@ -289,6 +290,30 @@ class TestBitsSession(OfBits):
         "workflow_id": "bits:workflow::1",
         "redirect_url": "https://site.example/done?a=b",
     }
+
+    def test_two_applications_of_one_customer_are_two_accounts(
+        self, user: Any, client: Any, fake: FakeProvider
+    ):
+        first = self.connect(user, fake)
+        fake.add_client("second-id", "canary-second", subject=first.subject.partition(" ")[0])
+        values = {**self.inputs, "client_id": "second-id", "client_secret": "canary-second"}
+        second, created = connect_directly(
+            user=user,
+            provider="bits",
+            values={**values, "application_id": "bits:application::2"},
+        )
+        again, anew = connect_directly(
+            user=user,
+            provider="bits",
+            values={**values, "application_id": "bits:application::2"},
+        )
+
+        assert (created, anew) == (True, False)
+        assert again == second != first
+        client.force_login(user)
+        page = client.get("/connections/").content.decode()
+        assert "bits:application::1" in page
+        assert "bits:application::2" in page
 
     def test_its_claims_are_asked_for(self):
         provider = get_provider("bits")

@@ -51,6 +51,8 @@ PROMISED: dict[type[Harness], dict[str, list[str]]] = {
     TokenCases: {
         "expires_in number, string": ["the_life_of_a_token_is_read_from"],
         "expires_in missing": ["a_life_that_is_not_told_is_not_known"],
+        "expires_in nought, negative": ["a_life_of_nought_or_less_has_not_ended_already"],
+        "expires_in absurd": ["a_life_beyond_all_measure_is_bounded"],
     },
     FailureCases: {
         "429": [
@@ -89,6 +91,10 @@ PROMISED: dict[type[Harness], dict[str, list[str]]] = {
             "each_refresh_presents_the_newest_refresh_token_once",
         ],
         "refresh omits refresh_token": ["a_refresh_that_gives_no_refresh_token_keeps_the_old_one"],
+        "second authorization omits it": [
+            "a_second_authorization_that_gives_no_refresh_token_keeps_the_old_one"
+        ],
+        "refusal": ["a_refusal_in_whatever_word_is_the_persons_own"],
         "dead refresh token": [
             "a_dead_refresh_token_must_be_connected_again",
             "a_dead_code_ends_the_authorization_and_stores_nothing",
@@ -139,6 +145,8 @@ PROMISED: dict[type[Harness], dict[str, list[str]]] = {
             "a_disconnected_grant_is_dead_at_the_provider",
         ],
         "revoke unknown": ["a_grant_that_the_provider_does_not_know_is_done_with"],
+        "revoke replaced": ["a_replaced_grant_is_dead_too_after_the_disconnect"],
+        "revoke public client": ["a_client_without_a_secret_names_itself_unless_declared_bare"],
         "revoke refused": [
             "a_refused_revocation_is_tried_until_it_is_done",
             "a_provider_without_the_endpoint_does_not_hold_up_the_outbox",

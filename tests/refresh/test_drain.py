@@ -11,7 +11,8 @@ from django.utils import timezone
 
 from connected_accounts import tasks
 from connected_accounts.models import ConnectedAccount, Event, ProviderState
-from connected_accounts.provider_state.pauses import confirm_site, pause
+from connected_accounts.models.deployment import confirm_site
+from connected_accounts.provider_state.pauses import pause
 from connected_accounts.provider_state.rate_limit import reserve_slots
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.refresh.drain import drain
@@ -107,9 +108,11 @@ def test_badgrs_throttle_is_waited_for_and_ends_no_grant(
 ) -> None:
     badgr.script("token", Answer(429, json={"error": "login attempts throttled", "expires": 1800}))
     drain("badgr")
-    throttled = ConnectedAccount.objects.get(failure_count=1)
-    assert throttled.status == "active"
-    assert throttled.refresh_at - timezone.now() > timedelta(minutes=29)
+    throttled = ConnectedAccount.objects.order_by("-refresh_at").get(
+        refresh_at__gt=timezone.now() + timedelta(minutes=29),
+        refresh_at__lt=timezone.now() + timedelta(minutes=40),
+    )
+    assert (throttled.status, throttled.failure_count) == ("active", 0)
 
 
 def test_rejected_credentials_stop_the_drain_and_a_probe_resumes_it(
@@ -119,8 +122,8 @@ def test_rejected_credentials_stop_the_drain_and_a_probe_resumes_it(
     badgr.script("token", *[Answer(401, json={"error": "invalid_client"})] * 10)
     drain("badgr")
     asked = refreshes(badgr)
-    assert asked <= 2
-    assert not ConnectedAccount.objects.exclude(status="active", failure_count=0).exists()
+    assert 2 <= asked <= 3
+    assert not ConnectedAccount.objects.exclude(status="active").exists()
     drain("badgr")
     assert refreshes(badgr) == asked
     ProviderState.objects.update(paused_until=timezone.now())
@@ -131,7 +134,8 @@ def test_rejected_credentials_stop_the_drain_and_a_probe_resumes_it(
     badgr._scripts["token"].clear()
     assert vars(drain("badgr")) == {"refreshed": 1, "failed": 0}
     assert ProviderState.objects.get().pause_reason == ""
-    assert drain("badgr").refreshed == 4
+    drain("badgr", now=timezone.now() + timedelta(minutes=2))
+    assert not ConnectedAccount.objects.filter(refreshed_at=None).exists()
 
 
 def test_an_account_in_somebodys_hands_is_left_alone(
@@ -220,7 +224,7 @@ def test_a_copy_of_the_database_under_another_site_id_refreshes_nothing(
     app_settings(SITE_ID="staging")
     tasks.refresh_due_accounts.apply().get()
     assert refreshes(badgr) == 5
-    assert confirm_site() == 1
+    assert confirm_site() == ("staging", "production")
     assert drain("badgr").refreshed == 5
 
 

@@ -230,7 +230,9 @@ def test_a_page_of_html_with_status_200_is_no_answer(
 
 def throttled(account_at: Any, serve: Any, answering: Any, **headers: str) -> timedelta:
     account = account_at(serve(answering("{}", 429, **headers)).url)
-    assert failed(account).code == "status_429"
+    with pytest.raises(ProviderUnavailable, match="status_429"):
+        refresh(account)
+    assert account.status == "active"
     assert account.attempt_started_at is None
     wait: timedelta = account.refresh_at - timezone.now()
     return wait
@@ -241,6 +243,8 @@ def test_too_many_requests_waits_for_the_seconds_it_is_told(
 ) -> None:
     wait = throttled(account_at, serve, answering, Retry_After="600")
     assert timedelta(seconds=590) < wait <= timedelta(seconds=720)
+    # An end that is named is obeyed, and is no failure.
+    assert not ConnectedAccount.objects.filter(failure_count__gt=0).exists()
 
 
 def test_too_many_requests_waits_until_the_date_it_is_told(

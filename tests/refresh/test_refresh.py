@@ -104,7 +104,7 @@ def test_a_grant_withdrawn_at_the_provider_needs_the_person_once(
 def test_a_lost_answer_is_replayed_and_its_end_is_called_rotation_lost(
     account: ConnectedAccount, badgr: FakeProvider
 ) -> None:
-    badgr.script("token", DropAnswer())
+    badgr.script("token", DropAnswer(), DropAnswer())
     with pytest.raises(ProviderUnavailable):
         refresh(account)
     assert account.status == "active"
@@ -129,13 +129,18 @@ def test_a_request_that_was_not_acted_on_is_no_replay_later(
 
 
 @pytest.mark.parametrize(
-    "fault",
-    [Timeout(), Answer(502, body="<html>"), Answer(200, body="<html>"), Answer(200, json={})],
+    "faults",
+    [
+        [Timeout(), Timeout()],  # which is asked again at once
+        [Answer(502, body="<html>")],
+        [Answer(200, body="<html>")],
+        [Answer(200, json={})],
+    ],
 )
 def test_an_unknown_answer_is_remembered_as_an_open_attempt(
-    account: ConnectedAccount, badgr: FakeProvider, fault: Any
+    account: ConnectedAccount, badgr: FakeProvider, faults: list[Any]
 ) -> None:
-    badgr.script("token", fault)
+    badgr.script("token", *faults)
     with pytest.raises((ProviderUnavailable, UnexpectedResponse)):
         refresh(account)
     began = account.attempt_started_at
@@ -148,15 +153,14 @@ def test_an_unknown_answer_is_remembered_as_an_open_attempt(
     assert account.attempt_started_at is None
 
 
-def test_rejected_client_credentials_pause_the_provider_and_touch_no_account(
-    account: ConnectedAccount, badgr: FakeProvider
+def test_rejected_client_credentials_of_two_accounts_pause_the_provider_and_end_neither(
+    account: ConnectedAccount, badgr: FakeProvider, make_account: Any
 ) -> None:
-    before = (account.status, account.refresh_at, account.failure_count, account.last_error)
-    for _ in range(2):
+    for one in (account, make_account()):
         badgr.script("token", Answer(401, json={"error": "invalid_client"}))
         with pytest.raises(ClientRejected):
-            refresh(account)
-    assert (account.status, account.refresh_at, account.failure_count, account.last_error) == before
+            refresh(one)
+        assert (one.status, one.failure_count, one.last_error) == ("active", 1, "invalid_client")
     assert ProviderState.objects.get().paused_until > timezone.now()
     assert Event.objects.filter(kind="client_rejected").count() == 1
     expire(account)

@@ -1,14 +1,15 @@
 """The whole life of grants at random, the real code against a scripted authorization server.
 
-Rules send, answer, lose the answer, crash, disconnect, reconnect, write late and move the clock;
-the server rotates, and ends a grant whose spent token comes back. The seed is pytest-randomly's: it
-stands in the header of each run, and ``PYTEST_ARGS='--randomly-seed=N'`` repeats it.
+Rules send, answer, lose the answer, crash, are cut by time limits, disconnect, reconnect, write
+late, save old copies, put rows back, merge users and move the clock; the server rotates, and ends
+a grant whose spent token comes back. The seed is pytest-randomly's: it stands in the header of
+each run, and ``PYTEST_ARGS='--randomly-seed=N'`` repeats it.
 """
 
 import os
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -25,6 +26,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from connected_accounts.exceptions import ConnectedAccountsError
 from connected_accounts.models import (
     AuthorizationRequest,
     ConnectedAccount,
@@ -33,12 +35,20 @@ from connected_accounts.models import (
     Revocation,
 )
 from connected_accounts.oauth2.state import new_secret
+from connected_accounts.owners import owner_key
 from connected_accounts.providers.registry import get_provider
+from connected_accounts.refresh import outcomes, storage
 from connected_accounts.refresh.attempts import Attempt, RefreshResult, ask, claim, prepare
 from connected_accounts.refresh.drain import drain
 from connected_accounts.refresh.outcomes import settle
 from connected_accounts.revoke.outbox import revoke_pending
-from connected_accounts.services import complete_authorization, disconnect, start_authorization
+from connected_accounts.services import (
+    complete_authorization,
+    disconnect,
+    move_to_owner,
+    refresh,
+    start_authorization,
+)
 from connected_accounts.testing import (
     Answer,
     ConnectionRefused,
@@ -47,6 +57,7 @@ from connected_accounts.testing import (
     Redirect,
     Timeout,
 )
+from tests.past_rows import columns_of, put_back
 
 EXAMPLES = int(os.environ.get("CONNECTED_ACCOUNTS_MODEL_EXAMPLES", "16"))
 # Seeds that failed once.
@@ -68,6 +79,54 @@ FAULTS: list[tuple[Any, bool]] = [
 ]
 
 
+class TimeLimit(BaseException):
+    """As gevent's: no Exception, raised into whatever is under way."""
+
+
+PLACES: tuple[tuple[Any, str], ...] = (
+    (ConnectedAccount, "mark_failed"),
+    (ConnectedAccount, "mark_reconnect_required"),
+    (ConnectedAccount, "mark_refreshed"),
+    (outcomes, "_announce_refresh"),
+    (outcomes, "_grant"),
+    (outcomes, "store_grant"),
+    (storage, "retry_while_unavailable"),
+)
+# At which call of one of these, and whether behind what is done there.
+Limit = tuple[int, bool]
+LIMITS = st.tuples(st.integers(1, 4), st.booleans())
+
+
+@contextmanager
+def cut_by(limit: Limit) -> Iterator[None]:
+    """Raise it there once, and take it back when it comes out."""
+    calls = [0]
+
+    def cut(original: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            calls[0] += 1
+            if calls[0] != limit[0]:
+                return original(*args, **kwargs)
+            if limit[1]:
+                original(*args, **kwargs)
+            raise TimeLimit
+
+        return call
+
+    originals = [(owner, name, getattr(owner, name)) for owner, name in PLACES]
+    for owner, name, original in originals:
+        setattr(owner, name, cut(original))
+    try:
+        yield
+    except TimeLimit:
+        pass
+    else:
+        assert calls[0] < limit[0], "a time limit was swallowed"
+    finally:
+        for owner, name, original in originals:
+            setattr(owner, name, original)
+
+
 class RefreshModel(RuleBasedStateMachine):
     """``pending`` are requests that were sent and whose answer is not written down yet."""
 
@@ -77,7 +136,12 @@ class RefreshModel(RuleBasedStateMachine):
         self.fake.__enter__()
         self.clock = datetime(2030, 1, 1, tzinfo=UTC)
         self.real_now, timezone.now = timezone.now, lambda: self.clock
-        self.user = get_user_model().objects.create_user("model")
+        self.user, self.other = (
+            get_user_model().objects.create_user(name) for name in ("model", "merged")
+        )
+        self.copies: list[ConnectedAccount] = []
+        self.past: list[dict[str, Any]] = []
+        self.put_back: set[int] = set()  # accounts, by key, that were at least once
         self.pending: list[tuple[Attempt, RefreshResult]] = []
         self.lost: set[str] = set()  # refresh tokens whose answer never was written down
         self.unspent: Counter[str] = Counter()  # how often one came and was sent away unread
@@ -95,30 +159,29 @@ class RefreshModel(RuleBasedStateMachine):
                 model.objects.all().delete()
             Revocation.objects.all().delete()
             self.user.delete()
+            self.other.delete()
 
     # What people do.
 
-    def authorize(self, subject: str) -> None:
+    def authorize(self, subject: str, user: Any) -> None:
         secret = new_secret()
         url = start_authorization(
-            user=self.user, provider="badgr", redirect_uri=CALLBACK, browser_secret=secret
+            user=user, provider="badgr", redirect_uri=CALLBACK, browser_secret=secret
         )
         params = self.fake.authorize(url, subject=subject)
-        complete_authorization(
-            user=self.user, provider="badgr", browser_secret=secret, params=params
-        )
+        complete_authorization(user=user, provider="badgr", browser_secret=secret, params=params)
 
     @precondition(lambda self: self.subjects < 4)
     @rule()
     def connect(self) -> None:
         self.subjects += 1
-        self.authorize(f"person-{self.subjects}")
+        self.authorize(f"person-{self.subjects}", self.user)
 
     @rule(data=st.data())
     def reconnect(self, data: st.DataObject) -> None:
         row = self.some_account(data)
         if row is not None:
-            self.authorize(row.subject)
+            self.authorize(row.subject, row.user)
             row.refresh_from_db()
             assert (row.status, row.reason, row.attempt_started_at) == ("active", "", None)
 
@@ -135,6 +198,52 @@ class RefreshModel(RuleBasedStateMachine):
             self.withdrawn.add(id(grant))
             grant.revoke()
 
+    # What the site does with rows.
+
+    @rule(data=st.data())
+    def load(self, data: st.DataObject) -> None:
+        row = self.some_account(data)
+        if row is not None:
+            self.copies.append(row)
+            self.past.append(columns_of(row))
+
+    @precondition(lambda self: self.copies)
+    @rule(data=st.data())
+    def save_an_old_copy(self, data: st.DataObject) -> None:
+        copy = self.copies.pop(data.draw(st.integers(0, len(self.copies) - 1)))
+        before = ConnectedAccount.objects.filter(pk=copy.pk).values().first()
+        copy.label = f"{copy.label}."
+        with suppress(ConnectedAccount.DoesNotExist):
+            copy.save()
+        after = ConnectedAccount.objects.filter(pk=copy.pk).values().first()
+        assert after == (before and before | {"label": copy.label})
+
+    @precondition(lambda self: self.past)
+    @rule(data=st.data())
+    def revert(self, data: st.DataObject) -> None:
+        """As a package of histories does it, all columns at once."""
+        past = self.past.pop(data.draw(st.integers(0, len(self.past) - 1)))
+        if ConnectedAccount.objects.filter(pk=past["id"]).exists():
+            put_back(past)
+            self.put_back.add(past["id"])
+            self.generations[past["id"]] = past["generation"]
+
+    @rule(data=st.data(), way=st.sampled_from(["save", "update", "service"]))
+    def merge_users(self, data: st.DataObject, way: str) -> None:
+        row = self.some_account(data)
+        if row is None:
+            return
+        old, new = row.user, self.other if row.user == self.user else self.user
+        if way == "save":
+            row.user = new
+            row.save()
+        elif way == "update":
+            ConnectedAccount.objects.filter(pk=row.pk).update(user=new)
+        else:
+            move_to_owner(row, new)
+        assert ConnectedAccount.objects.for_user(new).filter(pk=row.pk).exists()
+        assert not ConnectedAccount.objects.for_user(old).filter(pk=row.pk).exists()
+
     # What workers do.
 
     @rule(data=st.data(), fault=st.sampled_from(FAULTS))
@@ -146,7 +255,8 @@ class RefreshModel(RuleBasedStateMachine):
     def begin(self, row: ConnectedAccount, fault: tuple[Any, bool]) -> None:
         attempts = claim([row.pk], get_provider("badgr"), now=self.clock)
         free = row.lease_until is None or row.lease_until == PAST
-        assert len(attempts) == (row.status == "active" and free)
+        expected = row.status == "active" and free
+        assert len(attempts) == expected or row.pk in self.put_back
         for attempt in attempts:
             blocked = prepare(attempt)
             if blocked is not None:
@@ -195,7 +305,8 @@ class RefreshModel(RuleBasedStateMachine):
         settle(attempt, outcome)
         after = ConnectedAccount.objects.filter(pk=attempt.account.pk).values().first()
         if not mine:
-            assert after == before, "a stale writer changed the row"
+            same = after == before or attempt.account.pk in self.put_back
+            assert same, "a stale writer changed the row"
             self.lost.add(attempt.document.get("refresh_token", ""))
 
     @precondition(lambda self: self.pending)
@@ -219,13 +330,48 @@ class RefreshModel(RuleBasedStateMachine):
 
     @rule(fault=st.sampled_from(FAULTS))
     def drain(self, fault: tuple[Any, bool]) -> None:
+        self.drain_amid(fault, nullcontext())
+
+    @precondition(lambda self: self.free_accounts())
+    @rule(limit=LIMITS, fault=st.sampled_from(FAULTS))
+    def drain_under_a_time_limit(self, limit: Limit, fault: tuple[Any, bool]) -> None:
+        """It is raised amid the storing. Nothing is lost by it, so nothing is noted as lost."""
+        held = ConnectedAccount.objects.exclude(lease_holder=None).values_list("pk", flat=True)
+        before = set(held.all())
+        self.a_moment_passes()
+        ConnectedAccount.objects.filter(status="active").update(refresh_at=self.clock)
+        self.drain_amid(fault, cut_by(limit))
+        assert set(held.all()) <= before
+
+    def drain_amid(self, fault: tuple[Any, bool], limit: AbstractContextManager[None]) -> None:
         if fault[0] is not None:
             self.fake.unavailable(fault[0])
         if fault[1]:
             self.lost |= {str(grant.refresh_token) for grant in self.fake.grants}
-        with self.noting_what_is_unspent(fault):
+        with self.noting_what_is_unspent(fault), limit:
             drain("badgr", now=self.clock, seconds=5)
         self.fake.available()
+
+    @precondition(lambda self: self.free_accounts())
+    @rule(data=st.data(), limit=LIMITS, fault=st.sampled_from(FAULTS))
+    def refresh_under_a_time_limit(
+        self, data: st.DataObject, limit: Limit, fault: tuple[Any, bool]
+    ) -> None:
+        """As a task of the site's own, which uses a token."""
+        row = data.draw(st.sampled_from(self.free_accounts()))
+        self.a_moment_passes()
+        if fault[0] is not None:
+            self.fake.script("token", fault[0])
+        if fault[1]:
+            self.lost.add(row.open_token()["refresh_token"])
+        with (
+            self.noting_what_is_unspent(fault),
+            cut_by(limit),
+            suppress(ConnectedAccountsError),
+        ):
+            refresh(row)
+        self.fake._scripts["token"].clear()
+        assert ConnectedAccount.objects.get(pk=row.pk).lease_holder is None
 
     @rule()
     def revoke(self) -> None:
@@ -236,6 +382,11 @@ class RefreshModel(RuleBasedStateMachine):
         self.clock += timedelta(seconds=seconds)
 
     # What always holds.
+
+    @invariant()
+    def whose_an_account_is_has_one_truth(self) -> None:
+        for row in ConnectedAccount.objects.all():
+            assert row.owner_key == owner_key(row.user)
 
     @invariant()
     def generations_never_go_back(self) -> None:
@@ -256,14 +407,19 @@ class RefreshModel(RuleBasedStateMachine):
             stored = row.open_token()["refresh_token"]
             grant = self.grant_of(stored)
             assert grant is not None
-            assert grant.refresh_token == stored or id(grant) in self.withdrawn
+            known = id(grant) in self.withdrawn or row.pk in self.put_back
+            assert grant.refresh_token == stored or known
 
     @invariant()
     def an_end_has_its_reason(self) -> None:
         for row in ConnectedAccount.objects.filter(status="reconnect_required"):
             stored = row.open_token()["refresh_token"]
             grant = self.grant_of(stored)
-            if row.reason == "rotation_lost":
+            if row.reason == "restored_copy":
+                assert row.pk in self.put_back
+            elif row.pk in self.put_back:
+                pass  # it may have been put back to an end that it had
+            elif row.reason == "rotation_lost":
                 assert stored in self.lost
             else:
                 assert row.reason == "revoked"
@@ -302,6 +458,14 @@ class RefreshModel(RuleBasedStateMachine):
         rows = list(ConnectedAccount.objects.order_by("pk"))
         row: ConnectedAccount | None = data.draw(st.sampled_from(rows)) if rows else None
         return row
+
+    def a_moment_passes(self) -> None:
+        """No two attempts at an account begin in one microsecond."""
+        self.clock += timedelta(microseconds=1)
+
+    def free_accounts(self) -> list[ConnectedAccount]:
+        rows = ConnectedAccount.objects.filter(status="active").order_by("pk")
+        return [row for row in rows if row.lease_until in (None, PAST)]
 
     def grant_of(self, refresh_token: str) -> Any:
         owns = (g for g in self.fake.grants if refresh_token in {g.refresh_token, *g.spent})

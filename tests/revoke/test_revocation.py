@@ -168,13 +168,3 @@ def test_purge_deletes_what_has_served_and_keeps_what_is_owed(
     assert purge_old(later(days=91), timedelta(days=90)) == 8
     assert Revocation.objects.get().outcome == "pending"
     tasks.purge.apply().get()
-
-
-def test_the_replaced_grant_is_withdrawn_where_that_ends_no_other(
-    client_of_ada: Client, badgr: FakeProvider, bitbadges: FakeProvider
-) -> None:
-    for fake, alias, alive in ((badgr, "badgr", [False, True]), (bitbadges, "bitbadges", None)):
-        connect(client_of_ada, fake, alias)
-        connect(client_of_ada, fake, alias)
-        revoke_pending()
-        assert [grant.is_alive for grant in fake.grants] == (alive or [True, True])

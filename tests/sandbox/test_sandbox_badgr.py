@@ -69,7 +69,7 @@ def test_badgr_from_login_to_revocation(sandbox: Sandbox) -> None:
 def test_scopes_that_badgr_does_not_know_are_left_out(sandbox: Sandbox) -> None:
     token = Person(sandbox).connect_badgr("r:profile r:unheard-of")
     assert token["scope"] == "r:profile"
-    assert sandbox.get("/badgr/v2/backpack/assertions", token["access_token"]).status_code == 403
+    assert sandbox.get("/badgr/v2/backpack/assertions", token["access_token"]).status_code == 404
 
 
 def test_badgr_shows_the_backpack_and_the_old_profile(sandbox: Sandbox) -> None:

@@ -93,6 +93,7 @@ COMMANDS = {
     "check_provider": Command(("badgr",), asks=False),
     "confirm_site": Command(("--endpoints", "badgr"), asks=True),
     "connections_status": Command((), asks=False),
+    "refresh_connections": Command((), asks=False),
     "import_connections": Command(("--from", "allauth", "--blank"), asks=True),
     "revoke_all": Command(("--provider", "badgr"), asks=True),
     "rotate_token_keys": Command(("--dry-run",), asks=False),

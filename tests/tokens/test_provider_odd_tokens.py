@@ -49,7 +49,7 @@ def test_an_expires_in_of_nothing_makes_no_refresh_loop(
     server = serve(answering(json.dumps(GOOD | {"expires_in": life})))
     account = account_at(server.url)
     refresh(account)
-    assert (account.expires_at, account.refresh_at) == (None, None)
+    assert (account.expires_at, account.refresh_at) == (None, None)  # not told, or without end
     for _ in range(20):
         assert get_access_token(account) == "new-access-token"
     assert len(server.requests) == 1

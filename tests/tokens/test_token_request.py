@@ -86,8 +86,20 @@ def test_a_public_client_names_itself_without_a_secret() -> None:
 
 
 def test_a_bare_token_is_revoked_without_a_client() -> None:
-    request = prepared(auth_method="none", data={"token": "t"}, body_format="json")
+    request = prepared(auth_method="bare", data={"token": "t"}, body_format="json")
     assert json.loads(request.body) == {"token": "t"}
+
+
+@pytest.mark.parametrize("body_format", ["form", "json"])
+def test_a_public_client_names_itself_when_it_revokes(body_format: str) -> None:
+    request = prepared(auth_method="none", data={"token": "t"}, body_format=body_format)
+    body = json.loads(request.body) if body_format == "json" else form(request)
+    assert body == {"token": "t", "client_id": "client"}
+
+
+def test_a_space_is_sent_so_that_every_decoder_reads_it() -> None:
+    pair = base64.b64decode(basic_auth("a b", Secret("c d+e"), "form").split()[1]).decode()
+    assert pair == "a%20b:c%20d%2Be"
 
 
 @pytest.mark.parametrize("method", ["client_secret_post", "client_secret_basic", "none"])

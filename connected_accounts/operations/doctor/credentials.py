@@ -1,6 +1,7 @@
 """Trying a site's credentials at a provider, with a code and a token that nobody ever had."""
 
 import secrets
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -12,57 +13,95 @@ from connected_accounts.exceptions import (
     ReauthorizationRequired,
 )
 from connected_accounts.models import Outcome
-from connected_accounts.operations.doctor.findings import Finding, error, ok, unchecked
-from connected_accounts.providers.base import Endpoints, Provider
+from connected_accounts.operations.doctor.findings import Finding, error, ok, unchecked, warning
+from connected_accounts.operations.doctor.tries import Call, Kind, Said, attempt, made_up
+from connected_accounts.providers.base import Client, Endpoints, Provider
 from connected_accounts.secret import Secret
 from connected_accounts.tokens.endpoint import (
     exchange_client_credentials,
     exchange_code,
+    exchange_refresh_token,
     revoke_token,
     token_document,
 )
 
 CREDENTIALS: Final = "credentials"
-REVOCATION: Final = "revocation"
+REFRESH: Final = "refresh"
 CHECK_CLIENT: Final = "Compare client id and secret with the provider's own page."
-TOKEN_REFUSED, CLIENT_REFUSED, ACCEPTED = "grant", "client", "accepted"
+# The ways of client authentication besides those without a secret, and how Basic encodes.
+WAYS: Final = (
+    ("client_secret_post", "form"),
+    ("client_secret_basic", "form"),
+    ("client_secret_basic", "raw"),
+)
+DPOP: Final = ("invalid_dpop_proof", "use_dpop_nonce")  # RFC 9449 5, 8
 
 
-def made_up(length: int = 32) -> str:
-    """A value that cannot be anybody's."""
-    return f"made-up-{secrets.token_urlsafe(length)}"
+def is_public(provider: Provider) -> bool:
+    """Whether there is no secret to try."""
+    no_secret = not provider.client.client_secret.reveal()
+    return no_secret or provider.token_endpoint_auth_method == "none"  # noqa: S105  # a method
 
 
-def credentials_finding(
-    provider: Provider, endpoints: Endpoints, *, redirect_uri: str, request_token: bool
-) -> Finding:
-    """Whether the provider takes the site's client id and secret, as far as that can be told."""
+def wrong_client(provider: Provider) -> Client:
+    """The client with a secret that is surely wrong, or a public one that is surely unknown."""
+    if is_public(provider):
+        return replace(provider.client, client_id=made_up())
+    return replace(provider.client, client_secret=Secret(made_up()))
+
+
+def asks_token_endpoint(provider: Provider) -> bool:
+    """Whether the credentials are tried there by a request that can only be refused."""
+    return provider.grant_type == "authorization_code" and bool(provider.client.client_id)
+
+
+def credentials_findings(
+    provider: Provider,
+    endpoints: Endpoints,
+    calls: Sequence[Call],
+    *,
+    redirect_uri: str,
+    request_token: bool,
+) -> Iterator[Finding]:
+    """Whether the provider takes the site's client, as far as that can be told, and what it says
+    to a refresh token that it does not know. ``calls`` are those that are watched."""
     if provider.grant_type == "personal_token":
-        return unchecked(CREDENTIALS, "People bring tokens of their own; the site has none.")
-    if not provider.client.client_id:
-        return unchecked(CREDENTIALS, "There is no client to try.")
-    if provider.grant_type == "client_credentials":
-        return _by_token(provider, endpoints, request_token=request_token)
-    return _by_code(provider, endpoints, redirect_uri or "https://made-up.invalid/callback/")
+        yield unchecked(CREDENTIALS, "People bring tokens of their own; the site has none.")
+    elif not provider.client.client_id:
+        yield unchecked(CREDENTIALS, "There is no client to try.")
+    elif provider.grant_type == "client_credentials":
+        yield _by_token(provider, endpoints, request_token=request_token)
+    elif is_public(provider):
+        yield from _of_public_client(provider, _spend_refresh_token(provider, endpoints, calls))
+    else:
+        redirect_uri = redirect_uri or "https://made-up.invalid/callback/"
+        finding = _by_code(provider, endpoints, calls, redirect_uri)
+        yield finding
+        if finding.level != "error" and calls[-1].answer is not None:
+            yield _of_refresh_token(provider, _spend_refresh_token(provider, endpoints, calls))
 
 
-def _by_code(provider: Provider, endpoints: Endpoints, redirect_uri: str) -> Finding:
+def _by_code(
+    provider: Provider, endpoints: Endpoints, calls: Sequence[Call], redirect_uri: str
+) -> Finding:
     """A made-up code is refused, but the client is looked at before (RFC 6749 3.2.1). Whether it
     was is told by a second try, with a secret that is surely wrong."""
-    reply = _spend_made_up(provider, endpoints, redirect_uri)
-    if isinstance(reply, ConnectedAccountsError):
-        return _no_answer(CREDENTIALS, reply)
-    if reply == CLIENT_REFUSED:
-        return error(CREDENTIALS, "The provider refuses the client id or secret.", CHECK_CLIENT)
-    if reply == ACCEPTED:
+    said = _spend_code(provider, endpoints, calls, redirect_uri)
+    if said.word in DPOP:
+        hint = "Nobody can connect, unless it lets this client do without."
+        return error(CREDENTIALS, "The provider demands DPoP, which this app does not send.", hint)
+    if said.kind is Kind.ACCEPTED:
         return error(CREDENTIALS, "The provider gave a token for a code that it never issued.")
-    client = provider.client
-    has_secret = bool(client.client_secret.reveal())
-    wrong = replace(client, client_secret=Secret(made_up()))
-    if not has_secret or provider.token_endpoint_auth_method == "none":  # noqa: S105  # a method
-        wrong = replace(client, client_id=made_up())
-    if _spend_made_up(provider.bound(client=wrong), endpoints, redirect_uri) == CLIENT_REFUSED:
+    if said.kind is Kind.CLIENT_REFUSED:
+        return _another_way(provider, endpoints, calls, redirect_uri)
+    if said.kind in (Kind.NONE, Kind.NOT_SENT):
+        return no_answer(CREDENTIALS, said.problem)
+    wrong = provider.bound(client=wrong_client(provider))
+    other = _spend_code(wrong, endpoints, calls, redirect_uri)
+    if other.kind is Kind.CLIENT_REFUSED or (other.word, other.status) != (said.word, said.status):
         return ok(CREDENTIALS, "The provider accepts the client; it refused only a made-up code.")
+    if said.kind is not Kind.GRANT_REFUSED:
+        return no_answer(CREDENTIALS, said.problem)
     return unchecked(
         CREDENTIALS,
         "A made-up code is refused, but no less with wrong credentials: that tells nothing.",
@@ -70,26 +109,84 @@ def _by_code(provider: Provider, endpoints: Endpoints, redirect_uri: str) -> Fin
     )
 
 
-def _spend_made_up(
-    provider: Provider, endpoints: Endpoints, redirect_uri: str
-) -> str | ConnectedAccountsError:
+def _another_way(
+    provider: Provider, endpoints: Endpoints, calls: Sequence[Call], redirect_uri: str
+) -> Finding:
+    """The client was refused: by its credentials, or by the way in which they are sent?"""
+    used = provider.token_endpoint_auth_method, provider.basic_auth_encoding
+    for method, encoding in WAYS:
+        if method == used[0] and (method == "client_secret_post" or encoding == used[1]):
+            continue
+        other = provider.bound(client=provider.client)
+        other.token_endpoint_auth_method, other.basic_auth_encoding = method, encoding
+        said = _spend_code(other, endpoints, calls, redirect_uri)
+        if said.kind in (Kind.GRANT_REFUSED, Kind.REFUSED):
+            hint = f'Set "token_endpoint_auth_method": "{method}"'
+            hint += f', "basic_auth_encoding": "{encoding}"' if "basic" in method else ""
+            return error(
+                CREDENTIALS,
+                "The provider takes the client id and secret, but not in this way.",
+                f"{hint}.",
+            )
+    return error(CREDENTIALS, "The provider refuses the client id or secret.", CHECK_CLIENT)
+
+
+def _spend_code(
+    provider: Provider, endpoints: Endpoints, calls: Sequence[Call], redirect_uri: str
+) -> Said:
     verifier = secrets.token_urlsafe(48) if provider.code_challenge_method else ""
-    try:
-        exchange_code(
+    return attempt(
+        lambda: exchange_code(
             provider,
             endpoints,
             code=made_up(),
             redirect_uri=redirect_uri,
             code_verifier=verifier,
             scopes=provider.scopes,
+        ),
+        calls,
+    )
+
+
+def _spend_refresh_token(provider: Provider, endpoints: Endpoints, calls: Sequence[Call]) -> Said:
+    document = {"refresh_token": made_up()}
+    return attempt(lambda: exchange_refresh_token(provider, endpoints, document, []), calls)
+
+
+def _of_public_client(provider: Provider, said: Said) -> Iterator[Finding]:
+    """One request tells all: there is no secret to be wrong."""
+    if said.kind is Kind.CLIENT_REFUSED:
+        yield error(CREDENTIALS, "The provider refuses the client id.", CHECK_CLIENT)
+    elif said.kind in (Kind.NONE, Kind.NOT_SENT):
+        yield no_answer(CREDENTIALS, said.problem)
+    else:
+        yield ok(CREDENTIALS, "The provider does not refuse the client, which has no secret.")
+        yield _of_refresh_token(provider, said)
+
+
+def _of_refresh_token(provider: Provider, said: Said) -> Finding:
+    """The provider speaks of dead refresh tokens as it does of one that is nobody's."""
+    if said.kind is Kind.ACCEPTED:
+        return error(REFRESH, "The provider gave a token for a refresh token it never issued.")
+    if said.kind in (Kind.NONE, Kind.NOT_SENT):
+        return no_answer(REFRESH, said.problem)
+    if said.kind is Kind.GRANT_REFUSED:
+        return ok(REFRESH, "A refresh token that the provider does not know is called dead.")
+    if said.kind is Kind.CLIENT_REFUSED or said.word == "unsupported_grant_type":
+        return warning(
+            REFRESH,
+            f"The provider does not let this client refresh ({said.word}).",
+            "Allow it the grant type refresh_token there; else each connection ends with its "
+            "access token.",
         )
-    except ClientRejected:
-        return CLIENT_REFUSED
-    except ReauthorizationRequired:
-        return TOKEN_REFUSED
-    except (ProviderError, ConfigurationError) as problem:
-        return problem
-    return ACCEPTED
+    known = ", ".join(f'"{word}"' for word in (*provider.dead_grant_errors, said.word))
+    return warning(
+        REFRESH,
+        f"A refresh token that the provider does not know is refused with {said.word}, which is "
+        "not known to mean a dead grant.",
+        f'Set "dead_grant_errors": [{known}], if that is its word for it. Else it takes hours '
+        "until an account that ended there is shown so.",
+    )
 
 
 def _by_token(provider: Provider, endpoints: Endpoints, *, request_token: bool) -> Finding:
@@ -109,7 +206,7 @@ def _by_token(provider: Provider, endpoints: Endpoints, *, request_token: bool) 
     except ClientRejected:
         return error(CREDENTIALS, "The provider refuses the client id or secret.", CHECK_CLIENT)
     except (ProviderError, ConfigurationError, ReauthorizationRequired) as problem:
-        return _no_answer(CREDENTIALS, problem)
+        return no_answer(CREDENTIALS, problem)
     try:
         gone = revoke_token(provider, endpoints, token_document(token)) is Outcome.REVOKED
     except ProviderError:
@@ -118,34 +215,9 @@ def _by_token(provider: Provider, endpoints: Endpoints, *, request_token: bool) 
     return ok(CREDENTIALS, f"The provider accepts the client; the token that it issued {what}.")
 
 
-def revocation_finding(provider: Provider, endpoints: Endpoints) -> Finding:
-    """Whether a disconnect can withdraw what was granted, tried with a token that is nobody's: for
-    an unknown one the answer is a yes too (RFC 7009 2.2)."""
-    if not endpoints.revocation_endpoint:
-        where = provider.manage_url_for(provider.inputs)
-        by_hand = f" People withdraw it at {where}." if where else ""
-        return unchecked(REVOCATION, f"The provider has no revocation endpoint.{by_hand}")
-    open_to_all = provider.revocation_auth_method == "none"
-    if not provider.client.client_id and not open_to_all:
-        return unchecked(REVOCATION, "There is no client to try it with.")
-    try:
-        outcome = revoke_token(provider, endpoints, {provider.revoke_token_type_hint: made_up()})
-    except ClientRejected:
-        return error(REVOCATION, "The provider refuses the client there.", CHECK_CLIENT)
-    except (ProviderError, ConfigurationError) as problem:
-        return _no_answer(REVOCATION, problem)
-    if outcome is Outcome.UNSUPPORTED:
-        return error(
-            REVOCATION,
-            "The revocation endpoint does not revoke.",
-            "Correct revocation_endpoint, or leave it empty; then nothing is withdrawn.",
-        )
-    return ok(REVOCATION, "Tokens can be revoked.")
-
-
-def _no_answer(check: str, problem: ConnectedAccountsError) -> Finding:
+def no_answer(check: str, problem: ConnectedAccountsError | None) -> Finding:
     if isinstance(problem, ConfigurationError):
         return error(check, problem.message)
-    status = getattr(problem, "status", None)
-    reply = f"{problem.code}, status {status}" if status else problem.code
-    return unchecked(check, f"The provider's answer does not tell ({reply}).")
+    status, code = getattr(problem, "status", None), getattr(problem, "code", "")
+    said = f"{code}, status {status}" if status else code
+    return unchecked(check, f"The provider's answer does not tell ({said}).")

@@ -3,26 +3,48 @@
 Changes nothing, here or there. A check that could not be made is a finding too.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from connected_accounts.clients.credentials import client_in_use
 from connected_accounts.exceptions import ConfigurationError, ProviderError, Undecryptable
 from connected_accounts.oauth2.discovery import server_metadata
-from connected_accounts.operations.doctor.credentials import credentials_finding, revocation_finding
+from connected_accounts.operations.doctor.credentials import (
+    asks_token_endpoint,
+    credentials_findings,
+)
 from connected_accounts.operations.doctor.findings import Finding, error, ok, unchecked, warning
+from connected_accounts.operations.doctor.metadata import metadata_findings, undiscovered
 from connected_accounts.operations.doctor.reachability import (
+    Knock,
     clock_finding,
     endpoint_findings,
     knock,
+    refused_everywhere,
     tls_finding,
 )
+from connected_accounts.operations.doctor.revocation import (
+    asks_revocation_endpoint,
+    revocation_finding,
+)
+from connected_accounts.operations.doctor.tries import Call, watched
 from connected_accounts.providers.base import Client, Endpoints, Provider
 from connected_accounts.providers.inputs import CREDENTIALS, ConnectField
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.secret import MASK, Secret
 
-LATER: Final = ("discovery", "pkce", "endpoints", "tls", "clock", "credentials", "revocation")
+LATER: Final = (
+    "discovery",
+    "metadata",
+    "pkce",
+    "endpoints",
+    "tls",
+    "clock",
+    "credentials",
+    "refresh",
+    "revocation",
+)
+CALLS: Final = "calls"
 
 
 def input_fields(provider: Provider) -> list[ConnectField]:
@@ -43,13 +65,25 @@ def diagnose(
     ``inputs`` stand for what ``connect_fields`` ask of a person; ``request_token`` lets a provider
     of client credentials issue a token. Raises ConfigurationError (``inputs``).
     """
+    with watched() as calls:
+        found = list(_diagnose(alias, inputs or {}, redirect_uri, request_token, calls))
+    yield from found
+
+
+def _diagnose(
+    alias: str,
+    inputs: Mapping[str, str],
+    redirect_uri: str,
+    request_token: bool,
+    calls: list[Call],
+) -> Iterator[Finding]:
     try:
         provider = get_provider(alias)
     except ConfigurationError as problem:
         yield error("settings", problem.message)
         yield from _not_looked_at(LATER, "Settings must be in order first.")
         return
-    provider = provider.bound(inputs=_known_inputs(provider, inputs or {}))
+    provider = provider.bound(inputs=_known_inputs(provider, inputs))
     client, finding = _client(provider, redirect_uri)
     yield finding
     provider = provider.bound(client=client or Client("", Secret("")))
@@ -63,26 +97,59 @@ def diagnose(
         yield from _not_looked_at(LATER[1:], "The addresses are not known.")
         return
     except ProviderError as problem:
-        yield _undiscovered(problem, error)
+        yield undiscovered(problem, error, calls)
         yield from _not_looked_at(LATER[1:], "The addresses are not known.")
         return
-    yield from _findings_at_endpoints(provider, endpoints, redirect_uri, request_token)
-
-
-def _findings_at_endpoints(
-    provider: Provider, endpoints: Endpoints, redirect_uri: str, request_token: bool
-) -> Iterator[Finding]:
-    metadata, finding = _discovery(provider, endpoints)
+    metadata, finding = _discovery(provider, endpoints, calls)
     yield finding
+    yield from metadata_findings(provider, endpoints, metadata)
     yield _pkce(provider, metadata)
-    knocks = knock(endpoints, provider.grant_type, provider.client.client_id)
+    yield from _at_endpoints(provider, endpoints, redirect_uri, request_token, calls)
+
+
+def _at_endpoints(
+    provider: Provider,
+    endpoints: Endpoints,
+    redirect_uri: str,
+    request_token: bool,
+    calls: list[Call],
+) -> Iterator[Finding]:
+    """An endpoint that is tried with made-up values is not knocked at besides: servers that count
+    failures count each of them."""
+    first = len(calls)
+    tried = ["token_endpoint"] * asks_token_endpoint(provider)
+    tried += ["revocation_endpoint"] * asks_revocation_endpoint(provider, endpoints)
+    knocks = knock(endpoints, provider.grant_type, provider.client.client_id, leave_out=tried)
+    if refused_everywhere(knocks):
+        yield from endpoint_findings(knocks)
+        yield error(
+            "endpoints",
+            "Everything there is refused with 403: it does not let this machine's address in.",
+            "Ask its operator to, or run this from the machine that runs the workers.",
+        )
+        yield from _not_looked_at(LATER[4:], "It refuses everything from here.")
+        yield _calls_made(calls[first:])
+        return
+    said = [
+        *credentials_findings(
+            provider, endpoints, calls, redirect_uri=redirect_uri, request_token=request_token
+        ),
+        revocation_finding(provider, endpoints, calls),
+    ]
+    for name in tried:
+        url = getattr(endpoints, name)
+        knocks += [Knock.of(name, call) for call in calls[first:] if call.url == url][:1]
     yield from endpoint_findings(knocks)
     yield tls_finding(knocks)
     yield clock_finding(knocks)
-    yield credentials_finding(
-        provider, endpoints, redirect_uri=redirect_uri, request_token=request_token
-    )
-    yield revocation_finding(provider, endpoints)
+    yield from said
+    yield _calls_made(calls[first:])
+
+
+def _calls_made(calls: Sequence[Call]) -> Finding:
+    """For whoever runs this often: some servers lock an address out after a few refusals."""
+    refused = sum(call.was_refused for call in calls)
+    return ok(CALLS, f"{len(calls)} calls were made to the endpoints; {refused} were refused.")
 
 
 def _not_looked_at(checks: tuple[str, ...], why: str) -> Iterator[Finding]:
@@ -128,7 +195,9 @@ def _client(provider: Provider, redirect_uri: str) -> tuple[Client | None, Findi
     return None, error(check, "There is no client id: nobody can connect.", hint)
 
 
-def _discovery(provider: Provider, endpoints: Endpoints) -> tuple[Mapping[str, Any], Finding]:
+def _discovery(
+    provider: Provider, endpoints: Endpoints, calls: list[Call]
+) -> tuple[Mapping[str, Any], Finding]:
     check = "discovery"
     if not endpoints.issuer:
         if endpoints.public_only or "host" in provider.inputs:
@@ -137,7 +206,7 @@ def _discovery(provider: Provider, endpoints: Endpoints) -> tuple[Mapping[str, A
     try:
         metadata = server_metadata(endpoints.issuer)
     except ProviderError as problem:
-        return {}, _undiscovered(problem, warning)
+        return {}, undiscovered(problem, warning, calls)
     names = ("authorization_endpoint", "token_endpoint", "revocation_endpoint")
     other = [n for n in names if metadata.get(n) and metadata[n] != getattr(endpoints, n)]
     if other:
@@ -148,16 +217,6 @@ def _discovery(provider: Provider, endpoints: Endpoints) -> tuple[Mapping[str, A
     return metadata, ok(check, f"{endpoints.issuer} names itself and its endpoints.")
 
 
-def _undiscovered(problem: ProviderError, level: Any) -> Finding:
-    words = {
-        "wrong_issuer": ("A document there names another issuer.", "Write issuer exactly so."),
-        "no_metadata": ("There is no document that names the endpoints.", "Correct the address."),
-    }
-    text, hint = words.get(problem.code, (f"It cannot be had ({problem.code}).", ""))
-    found: Finding = level("discovery", text, hint)
-    return found
-
-
 def _pkce(provider: Provider, metadata: Mapping[str, Any]) -> Finding:
     check, method = "pkce", provider.code_challenge_method
     if provider.grant_type != "authorization_code":
@@ -165,7 +224,8 @@ def _pkce(provider: Provider, metadata: Mapping[str, Any]) -> Finding:
     offered = metadata.get("code_challenge_methods_supported")
     if not isinstance(offered, list):
         sent = "S256 is sent" if method else "No challenge is sent, as the provider is declared"
-        return unchecked(check, f"{sent}; the provider does not say whether it checks one.")
+        hint = 'If connecting fails, set "code_challenge_method": "".' if method else ""
+        return unchecked(check, f"{sent}; the provider does not say whether it checks one.", hint)
     if method and "S256" in offered:
         return ok(check, "S256 is sent, and the provider says that it checks it.")
     if method:

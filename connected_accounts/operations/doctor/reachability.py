@@ -4,11 +4,11 @@ A GET where people and bearers go, without either; an empty POST where only a PO
 where a POST could make something. Nothing of the site's own is sent.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Final
+from typing import Final, Self
 from urllib.parse import urlsplit
 
 import requests
@@ -17,6 +17,7 @@ from connected_accounts.exceptions import ProviderError
 from connected_accounts.oauth2 import transport
 from connected_accounts.oauth2.transport import Answer
 from connected_accounts.operations.doctor.findings import Finding, error, ok, unchecked, warning
+from connected_accounts.operations.doctor.tries import Call
 from connected_accounts.providers.base import Endpoints
 from connected_accounts.providers.endpoints import with_client_id
 
@@ -65,16 +66,32 @@ class Knock:
     answer: Answer | None = None
     failure: str = ""
 
+    @classmethod
+    def of(cls, name: str, call: Call) -> Self:
+        """A call that was made for more than to see whether somebody answers."""
+        return cls(name, call.url, call.method, call.at, call.answer, call.failure)
 
-def knock(endpoints: Endpoints, grant_type: str, client_id: str = "") -> list[Knock]:
-    """Call each endpoint there is, once, but those that this grant type has no use for."""
-    useless = USELESS.get(grant_type, ())
+
+def knock(
+    endpoints: Endpoints, grant_type: str, client_id: str = "", *, leave_out: Collection[str] = ()
+) -> list[Knock]:
+    """Call each endpoint there is, once, but those that this grant type has no use for, and those
+    to ``leave_out``."""
+    useless = (*USELESS.get(grant_type, ()), *leave_out)
     named = [
         (name, with_client_id(getattr(endpoints, name), client_id))
         for name in METHODS
         if name not in useless
     ]
     return [_knock(name, url, public=endpoints.public_only) for name, url in named if url]
+
+
+def refused_everywhere(knocks: Sequence[Knock]) -> bool:
+    """Whether each of several endpoints answers 403: as a server does that has locked out the
+    address, and no endpoint does that a page and an API are at."""
+    statuses = [one.answer.status if one.answer else None for one in knocks]
+    pages = [one for one in knocks if one.name == "authorization_endpoint"]
+    return len(statuses) > 1 and bool(pages) and set(statuses) == {403}
 
 
 def _knock(name: str, url: str, *, public: bool) -> Knock:
@@ -92,7 +109,7 @@ def _knock(name: str, url: str, *, public: bool) -> Knock:
 
 
 def endpoint_findings(knocks: Sequence[Knock]) -> Iterator[Finding]:
-    for one in knocks:
+    for one in sorted(knocks, key=lambda one: list(METHODS).index(one.name)):
         yield _judge(one)
 
 
@@ -104,11 +121,11 @@ def _judge(one: Knock) -> Finding:
         return error(one.name, f"{one.url}: {what}.", HINTS.get(one.failure, ""))
     status = one.answer.status
     said = f"{one.url} answers {one.method} with {status}"
-    if one.name in ANY_ANSWER and status < 500:
+    if one.name in ANY_ANSWER and (status < 500 or status == 501):  # which knows no HEAD
         return ok(one.name, f"{said}.")
     if status >= 500:
         if one.method == "POST" and status == 500:
-            return warning(one.name, f"{said}, which an empty request may bring about.")
+            return warning(one.name, f"{said}, which a made-up request may bring about.")
         return error(one.name, f"{said}.", "Try again later.")
     if status == 429:
         return warning(one.name, f"{said}: too many requests from here.", "Try again later.")

@@ -108,7 +108,7 @@ class ClientCredentialsCases(Harness):
     def test_an_answer_that_was_lost_costs_nothing(
         self, account: ConnectedAccount, fake: FakeProvider
     ) -> None:
-        self.refused_refresh(account, fake, Timeout())
+        self.refused_refresh(account, fake, Timeout(), Timeout())
         fake.script("token", self.recorded("token_refreshed"))
 
         refresh(account)

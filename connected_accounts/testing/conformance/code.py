@@ -2,9 +2,12 @@
 
 from typing import Any, ClassVar
 
+import pytest
 from django.utils import timezone
 
+from connected_accounts.connect.callback_params import REFUSALS
 from connected_accounts.exceptions import (
+    AuthorizationDenied,
     ClientRejected,
     InvalidState,
     ProviderUnavailable,
@@ -97,6 +100,31 @@ class CodeCases(Harness):
         assert document["access_token"] == "canary-access-2"
         assert document["refresh_token"] == "canary-refresh-1"
 
+    def test_a_second_authorization_that_gives_no_refresh_token_keeps_the_old_one(
+        self, user: Any, fake: FakeProvider
+    ) -> None:
+        # Answered by the fake itself.
+        first = self.begin(user, fake)()
+        kept = self.stored(first).open_token()["refresh_token"]
+        fake.behaviour.omit_refresh_token = True
+
+        again = self.begin(user, fake)()
+
+        assert again.pk == first.pk
+        assert again.refresh_at is not None
+        assert self.stored(again).open_token()["refresh_token"] == kept
+
+    @pytest.mark.parametrize("word", REFUSALS)
+    def test_a_refusal_in_whatever_word_is_the_persons_own(
+        self, user: Any, fake: FakeProvider, word: str
+    ) -> None:
+        error = self.raised_by(self.begin(user, fake, error=word))
+
+        assert type(error) is AuthorizationDenied
+        assert error.code == "access_denied"
+        assert fake.sent_to("token") == []
+        assert not ConnectedAccount.objects.exists()
+
     def test_each_refresh_presents_the_newest_refresh_token_once(
         self, user: Any, fake: FakeProvider
     ) -> None:
@@ -135,18 +163,16 @@ class CodeCases(Harness):
         assert error.code == "code_rejected"
         assert not ConnectedAccount.objects.exists()
 
-    def test_a_wrong_client_secret_is_the_sites_fault_and_touches_no_account(
+    def test_a_wrong_client_secret_is_the_sites_fault_and_ends_no_account(
         self, account: ConnectedAccount, fake: FakeProvider
     ) -> None:
         error = self.refused_refresh(account, fake, self.recorded("token_wrong_client_secret"))
 
         assert type(error) is ClientRejected
-        row = self.stored(account)
-        assert (row.status, row.failure_count) == (Status.ACTIVE, 0)
-        assert row.refresh_at == account.refresh_at
+        self.assert_is_tried_again(account, may_be_spent=False)
+        # One account's answer pauses nobody: some servers say so of one dead grant.
         state = ProviderState.objects.get(provider=self.alias)
-        assert state.paused_until is not None
-        assert state.paused_until > timezone.now()
+        assert (state.pause_reason, state.rejected_account) == ("", account.pk)
 
     def test_a_token_that_is_dead_after_a_lost_answer_was_lost_in_rotation(
         self, user: Any, fake: FakeProvider
@@ -154,12 +180,10 @@ class CodeCases(Harness):
         # Answered by the fake itself: it rotates, and then knows a token that comes twice.
         account = self.begin(user, fake)()
 
-        error = self.refused_refresh(account, fake, DropAnswer())
+        # The second try, at once, does not get through, which settles nothing.
+        error = self.refused_refresh(account, fake, DropAnswer(), ConnectionRefused())
         assert type(error) is ProviderUnavailable
-        assert error.code == "connection_lost"
         self.assert_is_tried_again(account, may_be_spent=True)
-        # What fails after that without being sent settles nothing.
-        self.refused_refresh(account, fake, ConnectionRefused())
 
         error = self.refused_refresh(account, fake)
         assert type(error) is ReauthorizationRequired

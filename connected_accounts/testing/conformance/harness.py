@@ -199,8 +199,11 @@ class Harness:
     def identity_is_in_the_token_answer(self) -> bool:
         return get_provider(self.alias).identity_source == "token_response"
 
-    def begin(self, user: Any, fake: FakeProvider) -> Callable[[], ConnectedAccount]:
-        """Start, and agree or enter what is asked for; what is returned finishes the connection."""
+    def begin(
+        self, user: Any, fake: FakeProvider, *, error: str = ""
+    ) -> Callable[[], ConnectedAccount]:
+        """Start, and agree or enter what is asked for; what is returned finishes the connection.
+        ``error`` comes back from the provider instead of a code."""
         if self.provider.grant_type != "authorization_code":
             return lambda: self.connect_directly(user)
         browser_secret = new_secret()
@@ -211,7 +214,8 @@ class Harness:
             browser_secret=browser_secret,
             inputs=self.inputs,
         )
-        params = fake.authorize(url)
+        params = fake.authorize(url, deny=bool(error))
+        params |= {"error": error} if error else {}
         return lambda: (
             complete_authorization(
                 user=user, provider=self.alias, browser_secret=browser_secret, params=params
@@ -266,10 +270,12 @@ class Harness:
         assert self.stored(account).open_token() == before
         return error
 
-    def assert_is_tried_again(self, account: ConnectedAccount, *, may_be_spent: bool) -> None:
+    def assert_is_tried_again(
+        self, account: ConnectedAccount, *, may_be_spent: bool, failures: int = 1
+    ) -> None:
         """The account waits for a next attempt; ``may_be_spent``: the answer is unknown."""
         row = self.stored(account)
-        assert (row.status, row.reason, row.failure_count) == (Status.ACTIVE, "", 1)
+        assert (row.status, row.reason, row.failure_count) == (Status.ACTIVE, "", failures)
         assert row.refresh_at is not None
         assert row.refresh_at > timezone.now()
         assert row.lease_until is None

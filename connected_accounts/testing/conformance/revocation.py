@@ -5,10 +5,13 @@ from typing import Any, ClassVar
 from django.utils import timezone
 
 from connected_accounts.models import ConnectedAccount, Event, Kind, Outcome, Revocation
+from connected_accounts.providers.base import Client
 from connected_accounts.revoke.outbox import revoke_pending
+from connected_accounts.secret import Secret
 from connected_accounts.services import disconnect
 from connected_accounts.testing import FakeProvider, Redirect, Timeout
-from connected_accounts.testing.conformance.harness import Harness
+from connected_accounts.testing.conformance.harness import CLIENT_ID, Harness
+from connected_accounts.tokens.endpoint import revoke_token
 
 
 class RevocationCases(Harness):
@@ -89,6 +92,37 @@ class RevocationCases(Harness):
 
         assert [grant.is_alive for grant in fake.grants] == [False]
         assert Revocation.objects.get().outcome == Outcome.REVOKED
+
+    def test_a_replaced_grant_is_dead_too_after_the_disconnect(
+        self, user: object, fake: FakeProvider
+    ) -> None:
+        # Answered by the fake itself, where each authorization is a grant of its own.
+        self.begin(user, fake)()
+        account = self.begin(user, fake)()
+        revoke_pending()
+        newest = fake.grants[-1]
+        assert newest.is_alive
+
+        disconnect(account)
+        revoke_pending()
+
+        assert [grant.is_alive for grant in fake.grants] == [False, False]
+
+    def test_a_client_without_a_secret_names_itself_unless_declared_bare(
+        self, fake: FakeProvider
+    ) -> None:
+        provider = self.provider.bound(client=Client(CLIENT_ID, Secret("")))
+        provider.token_endpoint_auth_method = "none"
+        bare = provider.revocation_auth_method == "bare"
+        provider.revocation_auth_method = "bare" if bare else ""
+        fake.script("revocation", self.recorded("revoke_done"))
+
+        revoke_token(provider, provider.endpoints(), {provider.revoke_token_type_hint: "canary"})
+
+        [sent] = fake.sent_to("revocation")
+        assert sent.fields.get("client_id") == (None if bare else CLIENT_ID)
+        assert "client_secret" not in sent.fields
+        assert "Authorization" not in sent.headers
 
     def revoked(self, account: ConnectedAccount, fake: FakeProvider, name: str) -> Any:
         fake.script("revocation", self.recorded(name))
