@@ -56,7 +56,7 @@ def clone(folder: Path, broker: str, accounts: int, watched: float = WATCHED) ->
             before = sandbox.state()
             assert before["token_requests"]["refresh_token"] == 0, before
             assert (before["revocations"], before["alive_grants"]) == (0, accounts), before
-            drains = staging.logs().count("another site's")
+            drains = staging.logs().count("not refreshed: ")
             assert drains > 0, "the worker has done nothing at all"
             staging.do("command", "confirm_site")
             wait_until(lambda: sandbox.refreshes() == accounts - 1, 120)

@@ -1,7 +1,7 @@
 """System checks. Ids are stable: a retired one is never used again.
 
-Touches no network. Only ``check_keys`` touches a database, where ``check --database`` or
-``migrate`` names it.
+Touches no network. Only ``check_keys`` and ``check_site`` touch a database, where
+``check --database`` or ``migrate`` names it.
 """
 
 from collections.abc import Sequence
@@ -13,12 +13,15 @@ from urllib.parse import urlsplit
 from django.apps import apps
 from django.conf import settings
 from django.core import checks
-from django.db import connections
+from django.db import connections, router
 from django.urls import NoReverseMatch, reverse
 
 from connected_accounts import conf, owners
 from connected_accounts.conf import is_loopback_literal
+from connected_accounts.database import connections as own_connections
 from connected_accounts.exceptions import ConfigurationError
+from connected_accounts.models import Deployment
+from connected_accounts.models.deployment import sites
 from connected_accounts.operations.keys_in_use import SEALED, count_by_key, missing_keys
 from connected_accounts.providers import registry
 from connected_accounts.sealing import SealedTextField, encryption_keys, key_id
@@ -39,11 +42,12 @@ def register() -> None:
     checks.register(check_histories, "connected_accounts")
     # Without our tag: Django 6.1 gives a check that is asked for by a tag every database.
     checks.register(check_keys, checks.Tags.database)
+    checks.register(check_site, checks.Tags.database)
 
 
 def check_settings(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[checks.CheckMessage]:
-    """E001 to E019, E021, E022, W004, W012: what in ``CONNECTED_ACCOUNTS`` would fail when used."""
-    found = [*conf.problems(), *owners.problems()]
+    """E001 to E019, E021 to E023, W004, W012: what in settings would fail when used."""
+    found = [*conf.problems(), *owners.problems(), *own_connections.problems()]
     if not any(problem.id in ("E001", "E005") for problem in found):
         found += registry.problems()
     return [
@@ -216,6 +220,28 @@ def check_loopback(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[che
                 )
             )
     return found
+
+
+def check_site(
+    app_configs: Sequence[Any] | None, databases: Sequence[str] | None = None, **kwargs: Any
+) -> list[checks.CheckMessage]:
+    """W015 (``--database``): the database is another deployment's, so nothing is refreshed."""
+    used = router.db_for_write(Deployment)
+    if used not in (databases or ()):
+        return []
+    if Deployment._meta.db_table not in connections[used].introspection.table_names():
+        return []
+    names = sites()
+    if not names.differ:
+        return []
+    return [
+        checks.Warning(
+            f"Nothing is refreshed: {names}.",
+            hint="If this site moved, or its SITE_ID or REDIRECT_BASE_URL was changed, run "
+            "manage.py confirm_site. On a copy of the database all is well.",
+            id="connected_accounts.W015",
+        )
+    ]
 
 
 def check_keys(

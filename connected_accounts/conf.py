@@ -25,6 +25,7 @@ DEFAULTS: dict[str, Any] = {
     "REVOKE_GIVE_UP_AFTER": 2592000,
     "EVENT_RETENTION_DAYS": 90,
     "OWNERS": None,
+    "PREPARE_CONNECTION": None,
 }
 PROVIDER_DEFAULTS: dict[str, Any] = {
     "BACKEND": "",
@@ -134,8 +135,16 @@ def get(name: str) -> Any:
 
 
 def site_id() -> str:
-    """The name of this deployment; empty when the site gives none."""
-    return str(get("SITE_ID") or get("REDIRECT_BASE_URL") or "").rstrip("/")
+    """The name of this deployment; empty when the site gives none, or one that checks reject."""
+    name = get("SITE_ID")
+    if name is None or name == "":
+        base = get("REDIRECT_BASE_URL")
+        name = base if _is_base_url(base) else ""
+    return name.rstrip("/") if _is_site_id(name) else ""
+
+
+def _is_site_id(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= MAX_SITE_ID
 
 
 def provider_aliases() -> list[str]:
@@ -202,7 +211,7 @@ def problems() -> Iterator[Problem]:
             "CONNECTED_ACCOUNTS['REDIRECT_BASE_URL'] is not an https URL.",
             'Write the public address of the site, such as "https://app.example.org".',
         )
-    if not isinstance(get("SITE_ID"), str | None) or len(site_id()) > MAX_SITE_ID:
+    if not _is_site_id("" if get("SITE_ID") is None else get("SITE_ID")):
         yield Problem(
             "E016",
             "CONNECTED_ACCOUNTS['SITE_ID'] is not a text, or too long.",

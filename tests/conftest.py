@@ -80,10 +80,10 @@ def nothing_known_of_the_database() -> None:
     """What a process remembers of the database, a test's own database does not have."""
     from django.core.cache import cache
 
+    from connected_accounts.models import deployment
     from connected_accounts.operations import activity, health
-    from connected_accounts.provider_state import pauses
 
-    pauses._claimed.clear()
+    deployment._Adopted.names.clear()
     cache.delete_many([health.CACHE_KEY, activity.CACHE_KEY])
 
 

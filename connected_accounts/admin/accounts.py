@@ -24,6 +24,7 @@ from connected_accounts.admin.large_lists import (
 )
 from connected_accounts.admin.records import ReadOnlyAdmin
 from connected_accounts.models import ConnectedAccount
+from connected_accounts.models.deployment import sites
 from connected_accounts.owners import CONNECT_THE_SITE, SITE_OWNER, owner_key
 from connected_accounts.providers.inputs import CREDENTIALS
 from connected_accounts.revoke.disconnect import disconnect
@@ -151,6 +152,7 @@ class ConnectedAccountAdmin(ReadOnlyAdmin):
         above = {
             "figures": provider_figures(timezone.now()),
             "chart_days": DAYS,
+            "sites": sites(),
             "may_connect_the_site": request.user.has_perm(CONNECT_THE_SITE),
         }
         return super().changelist_view(request, {**above, **(extra_context or {})})

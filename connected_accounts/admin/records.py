@@ -7,7 +7,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from connected_accounts.admin.large_lists import BoundedPaginator, ProviderFilter
-from connected_accounts.models import Event, ProviderState, Revocation
+from connected_accounts.models import Deployment, Event, ProviderState, Revocation
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
@@ -81,5 +81,11 @@ class EventAdmin(ReadOnlyAdmin):
 
 @admin.register(ProviderState)
 class ProviderStateAdmin(ReadOnlyAdmin):
-    list_display = ("provider", "paused_until", "pause_reason", "site_id")
-    fields = ("provider", "paused_until", "pause_reason", "site_id")
+    list_display = ("provider", "paused_until", "pause_reason")
+    fields = ("provider", "paused_until", "pause_reason")
+
+
+@admin.register(Deployment)
+class DeploymentAdmin(ReadOnlyAdmin):
+    list_display = ("site_id", "adopted_at")
+    fields = ("site_id", "adopted_at")

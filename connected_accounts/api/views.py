@@ -22,6 +22,7 @@ from connected_accounts.api import documents
 from connected_accounts.api.bodies import Connecting, read_connecting, refuse_other_types
 from connected_accounts.api.problems import ProblemError, problem_for
 from connected_accounts.clients.credentials import connectable
+from connected_accounts.database.locks import statements_retried
 from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.owners import owners_of
@@ -46,6 +47,7 @@ class Endpoint(View):
     # Exempt for the site's own middleware only: it would answer with a page. It is checked in here.
     @csrf_exempt
     @transaction.non_atomic_requests
+    @statements_retried()
     @login_not_required  # 401, not a way to the login page
     @sensitive_variables()
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:

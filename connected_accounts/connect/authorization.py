@@ -19,11 +19,12 @@ from connected_accounts.connect.failures import failures_traced
 from connected_accounts.connect.intent import Intent, check_intent
 from connected_accounts.database.functions import digest
 from connected_accounts.database.inserts import insert_in_step
+from connected_accounts.database.locks import statements_retried
 from connected_accounts.database.statements import insert_one
 from connected_accounts.exceptions import UnexpectedResponse
 from connected_accounts.models import AuthorizationRequest, ConnectedAccount, ProviderClient
+from connected_accounts.models.deployment import adopt_database_once
 from connected_accounts.oauth2 import pkce, state
-from connected_accounts.provider_state.pauses import own_database_once
 from connected_accounts.providers.base import Endpoints, Provider
 from connected_accounts.sealing import seal
 from connected_accounts.secret import clears_traceback_locals
@@ -34,6 +35,7 @@ VERIFIER_PURPOSE: Final = "connected_accounts.code_verifier"
 
 
 @failures_traced
+@statements_retried()
 @clears_traceback_locals
 def start_authorization(
     *,
@@ -89,7 +91,7 @@ def _open(intent: Intent, place: Mapping[str, str], now: datetime) -> str:
     unknown = set(intent.provider.scopes) - set(provider.scopes)
     wanted = [scope for scope in intent.scopes if scope not in unknown]
     offered = offered_scopes(provider, wanted)  # raises before anything is stored
-    own_database_once(provider.alias)
+    adopt_database_once()
     nonce = state.new_secret()
     verifier = pkce.new_code_verifier() if provider.code_challenge_method else ""
     # OpenID Connect Core 3.1.2.1

@@ -17,6 +17,7 @@ from connected_accounts.connect.connection import Authorized, store_connection
 from connected_accounts.connect.failures import failures_traced
 from connected_accounts.connect.refusals import logs_refusals, record_refusal
 from connected_accounts.database.functions import digest
+from connected_accounts.database.locks import statements_retried
 from connected_accounts.database.statements import read_all
 from connected_accounts.database.transactions import in_sites_transaction
 from connected_accounts.exceptions import (
@@ -60,6 +61,7 @@ class Completed:
 
 
 @failures_traced
+@statements_retried()
 @logs_refusals
 @clears_traceback_locals
 @sensitive_variables()

@@ -15,6 +15,7 @@ from connected_accounts.connect.connection import Authorized, store_connection
 from connected_accounts.connect.failures import failures_traced
 from connected_accounts.connect.intent import Intent, check_intent
 from connected_accounts.connect.refusals import logs_refusals
+from connected_accounts.database.locks import statements_retried
 from connected_accounts.database.transactions import in_sites_transaction
 from connected_accounts.exceptions import (
     ClientRejected,
@@ -24,9 +25,9 @@ from connected_accounts.exceptions import (
     UnexpectedResponse,
 )
 from connected_accounts.models import AuthorizationRequest, ConnectedAccount
+from connected_accounts.models.deployment import adopt_database_once
 from connected_accounts.oauth2.token import TokenResponse, read_token_response
 from connected_accounts.owners import may_still_connect
-from connected_accounts.provider_state.pauses import own_database_once
 from connected_accounts.providers.base import Client, Endpoints, Provider
 from connected_accounts.providers.inputs import CREDENTIALS
 from connected_accounts.secret import Secret
@@ -35,6 +36,7 @@ REJECTED = (401, 403)
 
 
 @failures_traced
+@statements_retried()
 @logs_refusals
 @sensitive_variables()
 def connect_directly(
@@ -82,7 +84,7 @@ def _connect(intent: Intent, sent_at: datetime) -> tuple[ConnectedAccount, bool]
     inputs = {name: text for name, text in intent.entered.items() if name not in CREDENTIALS}
     provider = _with_credentials(intent.provider.bound(inputs=inputs), intent)
     endpoints = provider.endpoints()
-    own_database_once(provider.alias)
+    adopt_database_once()
     try:
         token = _token(provider, endpoints, intent)
         identity = identify(provider, endpoints, token)

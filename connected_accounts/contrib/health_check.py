@@ -24,8 +24,8 @@ class Connections(HealthCheck):  # type: ignore[misc]  # the library has no type
     def run(self) -> None:
         try:
             rows = health(timezone.now(), max_overdue=self.max_overdue)
+            found = troubles(rows, max_overdue=self.max_overdue)
         finally:
             connection.close_if_unusable_or_obsolete()  # it runs in a thread of the view's
-        found = troubles(rows, max_overdue=self.max_overdue)
         if found:
             raise ServiceWarning(" ".join(found))

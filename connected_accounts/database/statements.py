@@ -117,12 +117,10 @@ def read_all(
     names: Sequence[str] = (),
     true_unless: Mapping[str, str] | None = None,
     agreeing: Mapping[str, Counterpart] | None = None,
-    *,
-    using: str | None = None,
 ) -> list[Any]:
-    """The rows that meet the conditions, newest first, from the database that is written to unless
-    ``using`` names another; all their fields, or the key and those named."""
-    table = _Table(model, using)
+    """The rows that meet the conditions, newest first, from the database that is written to; all
+    their fields, or the key and those named."""
+    table = _Table(model)
     every = [field.name for field in model._meta.concrete_fields]
     read = table.columns(["id", *names] if names else every)
     for attribute, path in (true_unless or {}).items():

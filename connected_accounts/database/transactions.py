@@ -1,21 +1,29 @@
 """Transactions of the site around ours, and a database that cannot be reached for a while."""
 
+import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from contextvars import ContextVar, copy_context
 from typing import Any, Final, TypeVar
 
 from django.db import (
+    DatabaseError,
     InterfaceError,
     InternalError,
     OperationalError,
+    ProgrammingError,
     connection,
     connections,
     transaction,
 )
 
-from connected_accounts.database.locks import is_lock_timeout, short_lock_waits
-from connected_accounts.exceptions import ProviderUnavailable
+from connected_accounts.database.connections import Bound
+from connected_accounts.database.locks import is_lock_timeout
+from connected_accounts.exceptions import ConfigurationError, ProviderUnavailable
+
+logger = logging.getLogger("connected_accounts")
 
 RETRY_EVERY: Final = 0.5
 LOCK_WAIT: Final = 5  # seconds
@@ -30,9 +38,22 @@ def in_sites_transaction() -> bool:
     return bool(blocks) and not any(getattr(block, "_from_testcase", False) for block in blocks)
 
 
+def is_done_apart() -> bool:
+    """Whether ``outside_transaction`` takes its work to a connection of its own here."""
+    return in_sites_transaction() and connection.vendor != "sqlite"
+
+
+# While work is done apart: what is to be sent on the site's own connection, once it is done.
+_left_to_send: ContextVar[list[Callable[[], Any]] | None] = ContextVar("left_to_send", default=None)
+
+
 def after_commit(send: Callable[[], Any]) -> None:
-    """Send a signal at once, or after the site's transaction where the refresh is part of it."""
-    if in_sites_transaction():
+    """Send a signal at once, in the site's own thread; after the site's transaction where what it
+    tells of is part of that."""
+    left = _left_to_send.get()
+    if left is not None:
+        left.append(send)
+    elif in_sites_transaction():
         transaction.on_commit(send)
     else:
         send()
@@ -43,26 +64,49 @@ def outside_transaction(work: Callable[[], T]) -> T:
 
     A site's view may run in a transaction (``ATOMIC_REQUESTS``): a refresh inside it would hold the
     transaction open over a network call, hide the lease from other processes, and lose the rotated
-    token if the view fails. It is done on a connection of its own then. SQLite has one writer, so
-    there it stays inside; a test case's own transaction is nobody's to leave.
+    token if the view fails. It is done on a connection of its own then, which is prepared as this
+    one is. SQLite has one writer, so there it stays inside; a test case's own transaction is
+    nobody's to leave.
+
+    Raises ConfigurationError where that connection cannot be prepared so, and ProviderUnavailable
+    (``no_connection``, ``busy``) where there is none, or it would wait for this one.
     """
-    if not in_sites_transaction() or connection.vendor == "sqlite":
+    if not is_done_apart():
         return work()
-    with ThreadPoolExecutor(1, "connected-accounts-refresh") as pool:
-        return pool.submit(_work_apart, work).result()
+    bound, left = Bound(), list[Callable[[], Any]]()
+    here = copy_context()  # what the site keeps in context variables, such as the language
+    here.run(_left_to_send.set, left)
+    try:
+        with ThreadPoolExecutor(1, "connected-accounts-refresh") as pool:
+            return pool.submit(here.run, _work_apart, work, bound).result()
+    finally:
+        for send in left:
+            # In a savepoint: a receiver's failed statement must not fail the site's transaction.
+            with suppress(DatabaseError), transaction.atomic():
+                send()
 
 
-def _work_apart(work: Callable[[], T]) -> T:
+def _work_apart(work: Callable[[], T], bound: Bound) -> T:
     """On this thread's own connection. A row that the site's own transaction has locked cannot be
     waited for: that transaction waits for us."""
+    code = "no_connection"
     try:
-        with short_lock_waits(LOCK_WAIT):
+        with bound.on_this_thread(LOCK_WAIT):
+            code = "busy"
             return work()
     except OperationalError:
         pass
+    except ProgrammingError as error:
+        logger.error("connection of its own: %s", type(error.__cause__).__name__)
+        raise ConfigurationError(
+            "other_tables",
+            "A token is refreshed on a connection of its own, because a transaction is open here; "
+            "that connection may not use the tables. Let CONNECTED_ACCOUNTS['PREPARE_CONNECTION'] "
+            "prepare it as the site's is, or call this outside of the transaction.",
+        ) from None
     finally:
         connections.close_all()
-    raise ProviderUnavailable("busy", sent=False)
+    raise ProviderUnavailable(code, sent=False)
 
 
 def retry_while_unavailable(write: Callable[[], T], ends: float) -> T:

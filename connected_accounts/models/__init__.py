@@ -7,11 +7,13 @@ from connected_accounts.models.authorizations import (
     ProviderState,
 )
 from connected_accounts.models.choices import Reason, Status
+from connected_accounts.models.deployment import Deployment
 from connected_accounts.models.history import Event, Kind, Outcome, Revocation
 
 __all__ = [
     "AuthorizationRequest",
     "ConnectedAccount",
+    "Deployment",
     "Event",
     "Kind",
     "Outcome",

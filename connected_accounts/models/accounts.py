@@ -30,6 +30,7 @@ from connected_accounts.models.guards import WHOSE_AT, GuardedModel, GuardedQuer
 from connected_accounts.models.history import Event, Kind, Revocation, display_name
 from connected_accounts.models.lease import AFTER_SUCCESS, LEASE_IS_FREE, LEASE_RELEASED
 from connected_accounts.models.ledger import LedgerEntry, contradicts
+from connected_accounts.models.managers import PrimaryManager
 from connected_accounts.owners import owner_key, owners_of
 from connected_accounts.sealing import SealedTextField, open_document
 
@@ -260,11 +261,11 @@ class ConnectedAccountQuerySet(GuardedQuerySet["ConnectedAccount"]):
 
 if TYPE_CHECKING:
     # What from_queryset makes, in words that every type checker reads.
-    class _FromQuerySet(ConnectedAccountQuerySet, models.Manager["ConnectedAccount"]):  # type: ignore[misc]
+    class _FromQuerySet(ConnectedAccountQuerySet, PrimaryManager["ConnectedAccount"]):  # type: ignore[misc]
         pass
 
 else:
-    _FromQuerySet = models.Manager.from_queryset(ConnectedAccountQuerySet)
+    _FromQuerySet = PrimaryManager.from_queryset(ConnectedAccountQuerySet)
 
 
 class TokenlessManager(_FromQuerySet):

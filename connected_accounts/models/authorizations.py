@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from connected_accounts.database.functions import DatabaseNow
 from connected_accounts.models.accounts import ConnectedAccount
+from connected_accounts.models.managers import PrimaryManager
 from connected_accounts.owners import SITE_OWNER
 from connected_accounts.sealing import SealedTextField
 
@@ -42,7 +43,10 @@ class AuthorizationRequest(models.Model):
     expires_at = models.DateTimeField(db_index=True)
     consumed_at = models.DateTimeField(null=True)
 
+    objects = PrimaryManager["AuthorizationRequest"]()
+
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("authorization request")
         verbose_name_plural = _("authorization requests")
 
@@ -63,9 +67,11 @@ class ProviderState(models.Model):
     next_request_at = models.DateTimeField(null=True, editable=False)
     # One process at a time registers the site as a client (RFC 7591).
     registering_until = models.DateTimeField(null=True, editable=False)
-    site_id = models.CharField(_("site"), max_length=255, blank=True)
+
+    objects = PrimaryManager["ProviderState"]()
 
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("provider state")
         verbose_name_plural = _("provider states")
 
@@ -117,9 +123,10 @@ class ProviderClient(models.Model):
     retired_at = models.DateTimeField(_("retired at"), null=True)
     refused_at = models.DateTimeField(_("refused at"), null=True)
 
-    objects = ProviderClientQuerySet.as_manager()
+    objects = PrimaryManager.from_queryset(ProviderClientQuerySet)()
 
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("provider client")
         verbose_name_plural = _("provider clients")
         indexes = (

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from connected_accounts import security
 from connected_accounts.database.inserts import insert_all_apart, insert_apart
 from connected_accounts.database.statements import insert_one
+from connected_accounts.models.managers import PrimaryManager
 from connected_accounts.sealing import SealedTextField
 
 
@@ -91,9 +92,10 @@ class Revocation(models.Model):
     finished_at = models.DateTimeField(_("finished at"), null=True)
     last_error = models.CharField(_("last error"), max_length=64, blank=True)
 
-    objects = RevocationQuerySet.as_manager()
+    objects = PrimaryManager.from_queryset(RevocationQuerySet)()
 
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("revocation")
         verbose_name_plural = _("revocations")
         indexes = (
@@ -142,7 +144,10 @@ class Event(models.Model):
     # What a page of failure shows in small print, for whoever is asked about it.
     reference = models.CharField(_("reference"), max_length=16, blank=True, db_index=True)
 
+    objects = PrimaryManager["Event"]()
+
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("event")
         verbose_name_plural = _("events")
         ordering = ("-at", "-pk")

@@ -13,6 +13,7 @@ from django.db import models, router
 from django.db.models import F, OuterRef
 
 from connected_accounts.database.statements import insert_one
+from connected_accounts.models.managers import PrimaryManager
 
 
 class Account(Protocol):
@@ -97,9 +98,10 @@ class LedgerEntry(models.Model):
     account_pk = models.BigIntegerField(null=True, db_index=True)
     revision = models.PositiveBigIntegerField()
 
-    objects = LedgerQuerySet.as_manager()
+    objects = PrimaryManager.from_queryset(LedgerQuerySet)()
 
     class Meta:
+        base_manager_name = "objects"
         verbose_name = "ledger entry"
         verbose_name_plural = "ledger entries"
 

@@ -9,6 +9,7 @@ from django.db.models import Count, Min, Q
 
 from connected_accounts import conf
 from connected_accounts.models import ConnectedAccount, Outcome, ProviderState, Revocation, Status
+from connected_accounts.models.deployment import sites
 from connected_accounts.operations.cached_figures import cached_if_slow
 from connected_accounts.operations.keys_in_use import count_by_key, missing_keys
 from connected_accounts.provider_state import pauses
@@ -72,13 +73,14 @@ def recent_health(now: datetime) -> list[Health]:
 def health(now: datetime, *, max_overdue: int = MAX_OVERDUE) -> list[Health]:
     """Every alias that settings or the database know, in alphabetical order.
 
-    Five queries, each answered by an index alone.
+    Six queries, each answered by an index alone.
     """
     known = conf.provider_aliases()
     statuses = _statuses()
     waiting, given_up = _owed(Outcome.PENDING), _owed(Outcome.GIVEN_UP)
     aliases = sorted({*known, *(alias for alias, _ in statuses), *waiting, *given_up})
     due = _due(aliases, now, max_overdue)
+    elsewhere = sites().differ
     states = {state.provider: state for state in ProviderState.objects.all()}
     rows = []
     for alias in aliases:
@@ -100,7 +102,7 @@ def health(now: datetime, *, max_overdue: int = MAX_OVERDUE) -> list[Health]:
                 revocations_given_up=given_up.get(alias, 0),
                 paused_until=state.paused_until if state is not None and paused else None,
                 pause_reason=state.pause_reason if state is not None and paused else "",
-                other_site=state is not None and not pauses.is_this_deployments(state),
+                other_site=elsewhere,
                 configured=alias in known,
             )
         )
@@ -135,7 +137,8 @@ def _due(aliases: Collection[str], now: datetime, max_overdue: int) -> dict[str,
 
 def troubles(rows: Collection[Health], *, max_overdue: int = MAX_OVERDUE) -> list[str]:
     """The troubles that an operator should look at, in words."""
-    found = []
+    names = sites()
+    found = [f"Nothing is refreshed: {names}; see manage.py confirm_site."] if names.differ else []
     for row in rows:
         if row.overdue_seconds > max_overdue:
             found.append(
@@ -143,8 +146,6 @@ def troubles(rows: Collection[Health], *, max_overdue: int = MAX_OVERDUE) -> lis
             )
         if row.paused_until is not None:
             found.append(f"{row.provider}: paused until {row.paused_until}: {row.pause_reason}.")
-        if row.other_site:
-            found.append(f"{row.provider}: belongs to another site; see manage.py confirm_site.")
         if not row.configured and (row.active or row.revocations_waiting):
             found.append(f"{row.provider}: has connections, but is not in settings.")
     return found

@@ -4,12 +4,14 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from connected_accounts.clients.credentials import orphaned_clients
+from connected_accounts.database.locks import retried, statements_retried
 from connected_accounts.models import AuthorizationRequest, Event, Outcome, Revocation
 
 BATCH: Final = 1000
 REQUESTS_KEPT: Final = timedelta(days=1)  # so that a late callback is told why, not "unknown"
 
 
+@statements_retried()
 def purge_old(now: datetime, keep: timedelta) -> int:
     """Delete expired authorization requests, events and finished revocations older than ``keep``,
     and people's own credentials that nothing needs any more, in small batches. Returns how many
@@ -26,5 +28,5 @@ def purge_old(now: datetime, keep: timedelta) -> int:
 def _delete(rows: Any) -> int:
     gone = 0
     while pks := list(rows.order_by().values_list("pk", flat=True)[:BATCH]):
-        gone += rows.model.objects.filter(pk__in=pks).delete()[0]
+        gone += retried(rows.model.objects.filter(pk__in=pks).delete)[0]
     return gone

@@ -16,6 +16,7 @@ from django.utils.http import urlencode
 from django.views import View
 from django.views.decorators.csrf import csrf_protect
 
+from connected_accounts.database.locks import statements_retried
 from connected_accounts.exceptions import ConfigurationError, ConnectedAccountsError, WayOn
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.providers.base import Provider
@@ -43,6 +44,7 @@ class Page(View):
 
     # A spent code must not be rolled back by the site's ATOMIC_REQUESTS.
     @transaction.non_atomic_requests
+    @statements_retried()
     @login_not_required  # each page asks for it itself, with 303
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:

@@ -24,6 +24,7 @@ from connected_accounts.exceptions import (
     WayOn,
 )
 from connected_accounts.models import ConnectedAccount, Outcome
+from connected_accounts.models.deployment import sites
 from connected_accounts.owners import owner_for
 from connected_accounts.pages.base import Page, failure_page, too_many_page
 from connected_accounts.provider_state.pauses import report
@@ -54,6 +55,7 @@ class ListView(Page):
         context = {
             "cards": cards,
             "needing": [card for card in cards if card.needs_you],
+            "paused_here": bool(cards) and sites().differ,
             "offers": offers(connectable(get_providers()), {card.provider for card in cards}),
             "revocations": open_revocations(request.user, timezone.now()),
         }

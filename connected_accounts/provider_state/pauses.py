@@ -1,17 +1,16 @@
-"""State that all workers share about a provider: whose grants it holds, and whether it is paused. A
-provider that refuses the site's credentials is paused here, one that does not answer in
-``outages``."""
+"""State that all workers share about a provider: whether it is paused. A provider that refuses the
+site's credentials is paused here, one that does not answer in ``outages``."""
 
 import logging
 from datetime import datetime, timedelta
 from typing import Final
 
-from django.db import connection, router
 from django.db.models import Q
 from django.utils import timezone
 
-from connected_accounts import conf, security
+from connected_accounts import security
 from connected_accounts.database.inserts import insert_in_step
+from connected_accounts.database.locks import retried
 from connected_accounts.database.statements import read_all
 from connected_accounts.models import Event, Kind, ProviderState
 from connected_accounts.owners import SITE_OWNER
@@ -30,29 +29,12 @@ SERVED_EVERY: Final = timedelta(minutes=1)  # how exactly it is known when a ref
 
 
 def get_or_create_state(alias: str) -> ProviderState:
-    """The shared row of an alias, made when first needed, and this deployment's from then on."""
-    here = conf.site_id()
+    """The shared row of an alias, made when first needed."""
     rows = ProviderState.objects
-    state, _ = insert_in_step(
-        ProviderState, lambda: rows.get_or_create(provider=alias, defaults={"site_id": here})
+    state, _ = retried(
+        lambda: insert_in_step(ProviderState, lambda: rows.get_or_create(provider=alias))
     )
-    if here and not state.site_id:
-        ProviderState.objects.filter(pk=state.pk, site_id="").update(site_id=here)
-        state.refresh_from_db()
     return state
-
-
-_claimed: set[tuple[str, str]] = set()
-
-
-def own_database_once(alias: str) -> None:
-    """From the first connection on, the database is this deployment's. Seen to once per process:
-    a row that went meanwhile is made anew before anything is refreshed."""
-    known = alias, conf.site_id()
-    if known not in _claimed:
-        get_or_create_state(alias)
-        if not connection.in_atomic_block:  # which could be rolled back
-            _claimed.add(known)
 
 
 def lock_state_row(alias: str) -> None:
@@ -72,22 +54,8 @@ def pause_of(alias: str, now: datetime) -> str:
 
 def aliases_in_outage() -> set[str]:
     """The aliases that nobody gets an answer from at the moment. One query, of a few rows."""
-    using = router.db_for_read(ProviderState)
-    rows = read_all(ProviderState, {"pause_reason": OUTAGE}, ["provider"], using=using)
+    rows = read_all(ProviderState, {"pause_reason": OUTAGE}, ["provider"])
     return {row.provider for row in rows}
-
-
-def is_this_deployments(state: ProviderState) -> bool:
-    """False for the database of another deployment: a copy must not spend its refresh tokens."""
-    return state.site_id in ("", conf.site_id())
-
-
-def confirm_site() -> int:
-    """Make this deployment the owner of the database's grants; return how many aliases changed."""
-    here = conf.site_id()
-    changed = ProviderState.objects.exclude(site_id=here).update(site_id=here)
-    security.log(SecurityEvent.SITE_CONFIRMED)
-    return changed
 
 
 def pause(alias: str, code: str, *, now: datetime | None = None) -> None:

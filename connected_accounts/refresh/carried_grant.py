@@ -14,6 +14,7 @@ from uuid import UUID
 
 from django.utils import timezone
 
+from connected_accounts.database.locks import statements_retried
 from connected_accounts.exceptions import (
     ConfigurationError,
     ProviderUnavailable,
@@ -49,6 +50,7 @@ def carried_document(
     return {**document, **known}
 
 
+@statements_retried()
 @clears_traceback_locals
 def store_sealed(account_id: int, generation: int, sealed: str) -> bool:
     """Store a grant that the broker carried, unless its account got a newer one meanwhile.

@@ -19,7 +19,8 @@ from django.db import Error, OperationalError, connection, transaction
 from django.utils import timezone
 
 from connected_accounts import conf
-from connected_accounts.database.locks import is_lock_timeout, short_lock_waits
+from connected_accounts.database.connections import short_lock_waits
+from connected_accounts.database.locks import is_lock_timeout, retried, statements_retried
 from connected_accounts.exceptions import (
     ClientRejected,
     ConfigurationError,
@@ -29,6 +30,7 @@ from connected_accounts.exceptions import (
     UnexpectedResponse,
 )
 from connected_accounts.models import ConnectedAccount, ProviderState
+from connected_accounts.models.deployment import adopt_database
 from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.provider_state import outages, pauses
 from connected_accounts.provider_state.rate_limit import PATIENCE, is_throttled, reserve_slots
@@ -65,15 +67,15 @@ def is_due(alias: str, now: datetime) -> bool:
     # beginning and not the index, however far away the first row that is due may be.
     if not due.values_list("pk", flat=True)[:1]:
         return False
-    state = pauses.get_or_create_state(alias)
-    if not pauses.is_this_deployments(state):
-        logger.warning(
-            "not refreshed: provider=%s is another site's; see manage.py confirm_site", alias
-        )
+    names = adopt_database()
+    if names.differ:
+        logger.error("not refreshed: provider=%s: %s; see manage.py confirm_site", alias, names)
         return False
+    state = pauses.get_or_create_state(alias)
     return not pauses.is_paused(state, now) and not is_throttled(state, now)
 
 
+@statements_retried()
 def drain(
     alias: str,
     *,
@@ -208,7 +210,7 @@ class _Drain:
         """Claim as many accounts as there are free slots, and start them."""
         try:
             slots = reserve_slots(self.provider, wanted)
-            attempts = self.claim(len(slots)) if slots else []
+            attempts = retried(lambda: self.claim(len(slots))) if slots else []
         except Error as error:
             _forgive(error)
             self.claiming = False  # what is in flight is finished; beat starts the next drain

@@ -2,11 +2,13 @@
 
 from collections.abc import Collection
 from datetime import datetime
+from functools import partial
 
 from django.db.models import Q
 from django.utils import timezone
 
 from connected_accounts import security, signals
+from connected_accounts.database.transactions import after_commit
 from connected_accounts.exceptions import ConnectedAccountsError, ProviderError
 from connected_accounts.models import ConnectedAccount, Event, Kind, Reason
 from connected_accounts.oauth2.token import read_token_response
@@ -56,7 +58,13 @@ def end_grant(account: ConnectedAccount, reason: Reason, *, at: datetime) -> boo
         account=account.pk,
         reason=reason.value,
     )
-    signals.reconnect_required.send_robust(ConnectedAccount, account=account, reason=reason.value)
+    send = partial(
+        signals.reconnect_required.send_robust,
+        ConnectedAccount,
+        account=account,
+        reason=reason.value,
+    )
+    after_commit(send)
     return True
 
 

@@ -2,16 +2,17 @@
 does."""
 
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import Final
+from typing import Final, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.db import router
 from django.utils import timezone
 
 from connected_accounts import conf
-from connected_accounts.database.locks import retried
-from connected_accounts.database.transactions import outside_transaction
+from connected_accounts.database.locks import retried, statements_retried
+from connected_accounts.database.transactions import is_done_apart, outside_transaction
 from connected_accounts.exceptions import (
     ClientRejected,
     ConfigurationError,
@@ -19,6 +20,7 @@ from connected_accounts.exceptions import (
     ReauthorizationRequired,
 )
 from connected_accounts.models import ConnectedAccount, Reason
+from connected_accounts.models.deployment import adopt_database
 from connected_accounts.provider_state import outages, pauses, rate_limit
 from connected_accounts.provider_state.rate_limit import wait_for_slot
 from connected_accounts.providers.registry import get_provider
@@ -31,23 +33,59 @@ from connected_accounts.secret import clears_traceback_locals
 
 POLL: Final = 0.1  # seconds between looks at a row that somebody else refreshes
 PATIENCE_FOR_OTHERS: Final = 10.0  # seconds over HTTP_DEADLINE
+T = TypeVar("T")
 
 
+@statements_retried()
 @clears_traceback_locals
 def refresh(account: ConnectedAccount) -> None:
     """Refresh now, whatever ``refresh_at``, backoff and pause say, and update ``account`` in place.
 
     While another process refreshes the same account, waits for it instead and takes its result.
     Raises exactly ReauthorizationRequired, ProviderUnavailable, ClientRejected, UnexpectedResponse
-    or Undecryptable.
+    or Undecryptable; and inside a transaction ConfigurationError, where a connection of our own
+    cannot see what the site's does.
     """
     try:
-        outside_transaction(lambda: renew(look(account)))
+        with_row_apart(look(account), renew)
     finally:
         with suppress(ConnectedAccount.DoesNotExist):
             same = ConnectedAccount.objects.filter(**account.which())
             database = router.db_for_write(ConnectedAccount)
             account.refresh_from_db(using=database, from_queryset=same)
+
+
+def with_row_apart(seen: ConnectedAccount, work: Callable[[ConnectedAccount], T]) -> T:
+    """Do ``work`` outside of the site's transaction, with the row that was seen on the site's
+    connection, as it is where the work is done.
+
+    Raises ConfigurationError (``unseen_row``) where it is not there although the site sees it.
+    """
+    if not is_done_apart():
+        return work(seen)
+    try:
+        return outside_transaction(lambda: work(_seen_here_too(seen)))
+    except ConfigurationError as error:
+        if error.code == "unseen_row":
+            look(seen)  # disconnected meanwhile, it says so
+        raise
+
+
+def _seen_here_too(seen: ConnectedAccount) -> ConnectedAccount:
+    """The row on another connection than ``seen`` was read on. It is in the same table, where its
+    number is its own; a reconnect meanwhile gives it another ``seal_id`` and counts it up."""
+    rows = ConnectedAccount.objects.current().with_originality()
+    row: ConnectedAccount | None = rows.filter(pk=seen.pk).first()
+    same = row is not None and row.seal_id == seen.seal_id
+    if row is None or not (same or row.generation > seen.generation):
+        raise ConfigurationError(
+            "unseen_row",
+            "A token is refreshed on a connection of its own, because a transaction is open here; "
+            "that connection does not see the account. Where row-level security hides it, let "
+            "CONNECTED_ACCOUNTS['PREPARE_CONNECTION'] prepare it as the site's is; an account "
+            "that was made or changed in this very transaction can be used after its commit.",
+        )
+    return row
 
 
 def look(account: ConnectedAccount) -> ConnectedAccount:
@@ -78,8 +116,7 @@ def renew(
         provider = get_provider(before.provider)
     except ConfigurationError as error:
         raise ClientRejected(error.code, error.message, sent=False) from None
-    state = pauses.get_or_create_state(before.provider)
-    if not pauses.is_this_deployments(state):
+    if adopt_database().differ:
         raise ProviderUnavailable("other_site", sent=False)
     began = timezone.now()
     paused = pauses.pause_of(before.provider, began)

@@ -2,16 +2,18 @@
 
 import logging
 import random
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Final
 
-from django.db import DatabaseError, InterfaceError, connection
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
 from connected_accounts import conf, signals
 from connected_accounts.clients.credentials import note_refused, retire
+from connected_accounts.database.locks import is_lock_timeout
 from connected_accounts.database.transactions import after_commit
 from connected_accounts.exceptions import (
     ClientRejected,
@@ -322,7 +324,9 @@ def _settle_failure(attempt: Attempt, error: ConnectedAccountsError) -> Connecte
         kind = Kind.UNDECRYPTABLE if closed else Kind.REFRESH_FAILED
         Event.record(kind, account, at=attempt.sent_at, detail=error.code)
     logger.info("refresh failed: account=%s code=%s", account.pk, code)
-    signals.refresh_failed.send_robust(ConnectedAccount, account=account, error=error)
+    after_commit(
+        lambda: signals.refresh_failed.send_robust(ConnectedAccount, account=account, error=error)
+    )
     return error
 
 
@@ -330,10 +334,11 @@ def refresh_claimed(
     attempt: Attempt, turn: AbstractContextManager[outages.Turn]
 ) -> ConnectedAccountsError | None:
     """Take one claimed account through to its outcome, and return the error, if it is one. The
-    ``turn`` is taken once nothing else speaks against sending; what it raises is raised."""
+    ``turn`` is taken once nothing else speaks against sending; what it raises is raised. Where the
+    account's row is locked, that is waited for while the lease lasts."""
     blocked = prepare(attempt)
     if blocked is not None:
-        return settle(attempt, blocked)
+        return _settle_when_unlocked(attempt, blocked)
     with ExitStack() as stack:
         try:
             mine = stack.enter_context(turn)
@@ -344,6 +349,17 @@ def refresh_claimed(
         pool = stack.enter_context(ThreadPoolExecutor(1, "connected-accounts-ask"))
         mine.sent = True
         answer = pool.submit(ask, attempt)
-        error = to_the_end(lambda: settle(attempt, answer.result()))
+        error = to_the_end(lambda: _settle_when_unlocked(attempt, answer.result()))
         mine.sent = attempt.asked
     return error
+
+
+def _settle_when_unlocked(
+    attempt: Attempt, outcome: RefreshResult
+) -> ConnectedAccountsError | None:
+    while True:
+        try:
+            return settle(attempt, outcome)
+        except OperationalError as error:
+            if not is_lock_timeout(error) or time.monotonic() > attempt.lease_ends:
+                raise

@@ -45,10 +45,12 @@ def store_grant(
     """Store a refreshed grant while the row is ours, or was put back by somebody else since.
     False: it is not, and the grant is withdrawn if a disconnect or a reconnect was faster.
 
-    Raises OperationalError where the row is locked for longer than the connection waits.
+    Raises OperationalError where the row is locked for longer than the connection waits, as long as
+    it can be tried again within the lease.
 
-    When the database stays away the grant goes to the broker, sealed, and ProviderUnavailable
-    (``database_away``) is raised. While neither is there it is kept, and both are tried.
+    When the database stays away, or the row locked, the grant goes to the broker, sealed, and
+    ProviderUnavailable (``database_away``) is raised. While neither is there it is kept, and both
+    are tried.
     """
 
     def write() -> bool:
@@ -74,12 +76,12 @@ def store_grant(
 
 
 def _write_until(write: Callable[[], bool], ends: float) -> bool | None:
-    """The value of ``write``; None where the database stays away. Raises OperationalError where the
-    row is locked."""
+    """The value of ``write``; None where the database stays away, or the row locked until ``ends``.
+    Before that, raises OperationalError where the row is locked."""
     try:
         return retry_while_unavailable(write, ends)
     except DATABASE_UNAVAILABLE as error:
-        if is_lock_timeout(error):
+        if is_lock_timeout(error) and time.monotonic() < ends:
             raise
     return None  # the database's error, which would hold the statement, is gone by now
 

@@ -24,8 +24,8 @@ from connected_accounts.exceptions import (
     Undecryptable,
 )
 from connected_accounts.models import Event, Kind, Outcome, Revocation
+from connected_accounts.models.deployment import adopt_database
 from connected_accounts.models.history import Cause, record_undecryptable
-from connected_accounts.provider_state import pauses
 from connected_accounts.providers.base import Client, Endpoints, Provider
 from connected_accounts.providers.hooks import call_hook
 from connected_accounts.providers.registry import get_provider
@@ -77,7 +77,7 @@ def plan(revocation: Revocation, delay: float = 0.0) -> RevocationCall | Revocat
     """The call to make, in ``delay`` seconds; or the result, where none can be made."""
     try:
         provider = get_provider(revocation.provider)
-        if not pauses.is_this_deployments(pauses.get_or_create_state(revocation.provider)):
+        if adopt_database().differ:
             raise ConfigurationError("other_site")  # in a copy it would end the original's grant
         provider = provider.bound(inputs=revocation.inputs)
         endpoints = provider.endpoints()

@@ -14,7 +14,7 @@ from django.utils import timezone
 from connected_accounts import security, signals
 from connected_accounts.database.functions import digest
 from connected_accounts.database.inserts import insert_all_apart
-from connected_accounts.database.locks import retried
+from connected_accounts.database.locks import retried, statements_retried
 from connected_accounts.models import (
     AuthorizationRequest,
     ConnectedAccount,
@@ -38,6 +38,7 @@ BATCH: Final = 500
 NOT_STORED: Final = "not_stored"  # the last_error of what the outbox did not take
 
 
+@statements_retried()
 def disconnect(account: ConnectedAccount, *, by: Any = None) -> Revocation | None:
     """Delete the account; its grant is queued for revocation in the same transaction.
 

@@ -9,6 +9,7 @@ from typing import Final
 from django.db import Error, connection, router
 from django.utils import timezone
 
+from connected_accounts.database.locks import statements_retried
 from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.models import Revocation
 from connected_accounts.models.history import RevocationQuerySet
@@ -25,6 +26,7 @@ CALLS_PER_PROVIDER: Final = 4
 POLL: Final = 0.1  # seconds
 
 
+@statements_retried()
 @clears_traceback_locals
 def revoke_pending(*, now: datetime | None = None, seconds: float = 50) -> int:
     """Work off what is due in the outbox for at most ``seconds``; return how many were tried.

@@ -95,6 +95,8 @@ def _meaning(error: ConnectedAccountsError) -> CheckOutcome:
             return CheckOutcome.REFUSED
         case ReauthorizationRequired():
             return CheckOutcome.RECONNECT
+        case ProviderUnavailable(code="other_site"):
+            return CheckOutcome.SITE_FAULT
         case ProviderUnavailable():
             return CheckOutcome.UNAVAILABLE
         case ClientRejected():

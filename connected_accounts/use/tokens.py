@@ -8,8 +8,8 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from connected_accounts import conf
+from connected_accounts.database.locks import statements_retried
 from connected_accounts.database.statements import read_one
-from connected_accounts.database.transactions import outside_transaction
 from connected_accounts.exceptions import (
     ConnectedAccountsError,
     ProviderUnavailable,
@@ -24,7 +24,7 @@ from connected_accounts.provider_state import pauses
 from connected_accounts.providers.registry import get_provider, known_provider
 from connected_accounts.refresh.attempts import OWNER_INACTIVE
 from connected_accounts.refresh.grant_end import end_grant, end_if_dead
-from connected_accounts.refresh.on_demand import renew
+from connected_accounts.refresh.on_demand import renew, with_row_apart
 from connected_accounts.secret import Secret, clears_traceback_locals
 from connected_accounts.tokens.endpoint import session_for
 
@@ -45,6 +45,7 @@ USED: Final = (
     "last_error",
     "token",
     "seal_id",
+    "generation",
     "endpoint_fingerprint",  # compared with where a session sends it
 )
 
@@ -87,6 +88,7 @@ def get_session(account: ConnectedAccount) -> ProviderSession:
     )
 
 
+@statements_retried()
 @clears_traceback_locals
 @sensitive_variables()
 def current_token(account: ConnectedAccount, *, fingerprint: str | None = None) -> Secret:
@@ -97,13 +99,14 @@ def current_token(account: ConnectedAccount, *, fingerprint: str | None = None) 
         return _access_token(stored)
     try:
         # What was read above is the site's view of things; this is done apart from it.
-        return outside_transaction(lambda: _renewed(stored, fingerprint))
+        return with_row_apart(stored, lambda seen: _renewed(seen, fingerprint))
     except ConnectedAccountsError:
         if stored.expires_at is None or stored.expires_at > timezone.now():
             return _access_token(stored)
         raise
 
 
+@statements_retried()
 @clears_traceback_locals
 @sensitive_variables()
 def renewed_token(
@@ -119,10 +122,10 @@ def renewed_token(
     if not _may_help(stored, document, timezone.now()):
         return failed
     try:
-        return outside_transaction(lambda: _renewed(stored, fingerprint, after_refusal=True))
+        return with_row_apart(stored, lambda seen: _renewed(seen, fingerprint, after_refusal=True))
     except ReauthorizationRequired as error:
         if error.code == "no_refresh_token":
-            outside_transaction(lambda: end_if_dead(_read(account, fingerprint)))
+            with_row_apart(stored, lambda seen: end_if_dead(_read(seen, fingerprint)))
             _read(account)  # raises with the reason, if it has ended
         raise
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
 
-from django.db import router
 from django.urls import reverse
 from django.utils.formats import date_format
 from django.utils.html import escape, format_html
@@ -180,10 +179,7 @@ class Offer:
 def account_cards(user: Any, now: datetime) -> list[Card]:
     """The cards of a user's accounts: those that need the person first, then by provider, oldest
     first. Two queries."""
-    using = router.db_for_read(ConnectedAccount)
-    accounts = read_all(ConnectedAccount, {"owner_key": owner_key(user)}, _SHOWN, using=using)
-    # As in for_user: a row in which SQL has written another user is nobody's.
-    accounts = [account for account in accounts if account.user_id in (None, user.pk)]
+    accounts = read_all(ConnectedAccount, {"owner_key": owner_key(user)}, _SHOWN)
     accounts.sort(key=lambda account: (account.provider, account.connected_at))
     return sorted(cards_of(accounts, now), key=lambda card: not card.needs_you)
 

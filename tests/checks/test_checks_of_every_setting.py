@@ -30,6 +30,7 @@ MISTAKES: dict[str, list[Any]] = {
     "REFRESH_CONCURRENCY": ["32", 0],
     "REVOKE_GIVE_UP_AFTER": ["30 days", -1],
     "EVENT_RETENTION_DAYS": ["90", -1],
+    "PREPARE_CONNECTION": ["nowhere.prepare", "", ["nowhere.prepare"]],
     "OWNERS": ["nowhere.owners_of", "", ["nowhere.owners_of"]],
     "BACKEND": ["badgr", ""],
     "SERVICE": ["github", 17],

@@ -5,7 +5,7 @@ by ``test_other_sites.py`` in a process of its own, since databases are named be
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import django
 import pytest
@@ -20,7 +20,10 @@ APP = "connected_accounts"
 class Router:
     """Reads from the replica, writes to the primary, as Django's documentation shows it."""
 
+    asked: ClassVar[set[str]] = set()
+
     def db_for_read(self, model: Any, **hints: Any) -> str:
+        self.asked.add(model._meta.app_label)
         return "replica"
 
     def db_for_write(self, model: Any, **hints: Any) -> str:
@@ -41,6 +44,9 @@ def configure(folder: Path) -> None:
         for name in ("default", "replica", "others")
     }
     values["DATABASE_ROUTERS"] = ["tests.database.replica_site.Router"]
+    values["SESSION_ENGINE"] = "django.contrib.sessions.backends.signed_cookies"
+    if django.VERSION < (6, 1):
+        values["EMAIL_BACKEND"] = "django.core.mail.backends.locmem.EmailBackend"
     settings.configure(**values)
     django.setup()
     for name in values["DATABASES"]:
@@ -51,6 +57,7 @@ def main(folder: Path) -> None:
     configure(folder)
     from django.contrib.auth import get_user_model
     from django.db import connections
+    from django.db import router as connection_router
 
     from connected_accounts.exceptions import ReauthorizationRequired
     from connected_accounts.models import ConnectedAccount, Revocation
@@ -61,9 +68,9 @@ def main(folder: Path) -> None:
     others = set(connections["others"].introspection.table_names())
     assert not [name for name in others if name.startswith(APP)], others
     with FakeProvider("badgr") as badgr:
-        user = get_user_model().objects.create_user("ada")
+        user = get_user_model().objects.create_user("ada", "ada@site.example")
         account = connect_account(badgr, user)
-        primary, replica = ConnectedAccount.objects.using("default"), ConnectedAccount.objects
+        primary, replica = (ConnectedAccount.objects.using(n) for n in ("default", "replica"))
         assert (primary.count(), replica.count()) == (1, 0)
         # The replica has caught up, and stays behind from now on.
         connections.close_all()
@@ -87,7 +94,71 @@ def main(folder: Path) -> None:
         assert replica.count() == 1
         with pytest.raises(ReauthorizationRequired, match="disconnected"):
             get_access_token(stale)
+        decide_by_the_primary(badgr, user)
+    [router] = connection_router.routers  # made of this module under its own name
+    assert "auth" in router.asked  # of what is not ours a router decides
+    assert APP not in router.asked
     sys.stdout.write("done\n")
+
+
+def decide_by_the_primary(badgr: Any, user: Any) -> None:
+    """What is new on the primary, and nowhere else."""
+    from django.core import mail
+    from django.test import Client, override_settings
+    from django.utils import timezone
+
+    from connected_accounts.models import ConnectedAccount, ProviderClient, Reason
+    from connected_accounts.operations.notices import mail_owner
+    from connected_accounts.refresh.drain import drain
+    from connected_accounts.testing import connect_account
+
+    site = Client()
+    site.force_login(user)
+    first = connect_account(badgr, user, subject="first")
+    page = f"/connections/{first.pk}/disconnect/"
+    assert site.get(page).status_code == 200
+    assert first.label in site.get("/connections/").content.decode()
+    # Two client ids, neither in settings any more.
+    own = settings.CONNECTED_ACCOUNTS["PROVIDERS"]["badgr"]
+    for client_id in (own["CLIENT_ID"], "another"):
+        badgr.add_client(client_id, own["CLIENT_SECRET"])
+        enter(client_id, own["CLIENT_SECRET"])
+    entered = ProviderClient.objects.filter(provider="badgr")
+    assert entered.count() == 2
+    providers = {"badgr": own | {"CLIENT_ID": "", "CLIENT_SECRET": ""}}
+    with override_settings(CONNECTED_ACCOUNTS={"PROVIDERS": providers}):
+        second = connect_account(badgr, user, subject="second")
+        assert second.client_id == "another" != first.client_id
+        ConnectedAccount.objects.update(refresh_at=timezone.now())
+        assert vars(drain("badgr")) == {"refreshed": 2, "failed": 0}
+    first.refresh_from_db()
+    assert first.mark_reconnect_required(Reason.REVOKED)
+    base = {"REDIRECT_BASE_URL": "https://app.example.org"}
+    with override_settings(CONNECTED_ACCOUNTS=settings.CONNECTED_ACCOUNTS | base):
+        assert mail_owner(first.pk, first.generation)
+    assert [message.to for message in mail.outbox] == [[user.email]]
+    assert site.post(page).status_code == 303
+    assert not ConnectedAccount.objects.filter(pk=first.pk).exists()
+
+
+def enter(client_id: str, secret: str) -> None:
+    """Enter a pair, as an admin does."""
+    import uuid
+
+    from django.utils import timezone
+
+    from connected_accounts.clients.credentials import seal_client_secret
+    from connected_accounts.models import ProviderClient
+    from connected_accounts.secret import Secret
+
+    seal_id = uuid.uuid4()
+    ProviderClient.objects.create(
+        provider="badgr",
+        client_id=client_id,
+        client_secret=seal_client_secret(Secret(secret), seal_id),
+        seal_id=seal_id,
+        created_at=timezone.now(),
+    )
 
 
 if __name__ == "__main__":

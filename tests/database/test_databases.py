@@ -4,6 +4,7 @@ PostgreSQL is the one that ``DATABASE_URL`` names, MariaDB the one that ``MARIAD
 """
 
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,11 +16,13 @@ import dj_database_url
 import pymysql
 import pytest
 from django.core.management import call_command
-from django.db import IntegrityError, connection, connections, transaction
+from django.db import IntegrityError, OperationalError, connection, connections, transaction
 from django.db.models import QuerySet
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from connected_accounts.database.connections import short_lock_waits
+from connected_accounts.database.locks import is_lock_timeout
 from connected_accounts.models import ConnectedAccount, Event, Kind, Revocation
 from connected_accounts.operations.activity import activity
 from connected_accounts.owners import owner_key, owner_key_of
@@ -265,6 +268,49 @@ def test_a_worker_that_lost_its_lease_changes_nothing(accounts: Any) -> None:
     assert first.mark_refreshed(label="first") is False
     assert second.mark_refreshed(label="second") is True
     assert accounts.get().label == "second"
+
+
+@pytest.mark.parametrize("max_age", [0, None])
+def test_a_connection_that_is_opened_anew_waits_no_longer_for_a_lock(
+    accounts: Any, database: str, max_age: int | None
+) -> None:
+    asked = "SHOW lock_timeout" if database == "postgresql" else "SELECT @@innodb_lock_wait_timeout"
+
+    def wait() -> Any:
+        with connection.cursor() as cursor:
+            cursor.execute(asked)
+            return cursor.fetchone()[0]
+
+    pk, held, done = store(accounts).pk, threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with transaction.atomic():
+            accounts.filter(pk=pk).update(label="held")
+            held.set()
+            done.wait(60)
+        connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        holding = pool.submit(hold)
+        assert held.wait(10)
+        connection.settings_dict["CONN_MAX_AGE"] = max_age
+        before = wait()
+        try:
+            with short_lock_waits(1):
+                for _ in range(2):
+                    began = time.monotonic()
+                    with pytest.raises(OperationalError) as caught:
+                        accounts.filter(pk=pk).update(label="mine")
+                    assert is_lock_timeout(caught.value)
+                    assert time.monotonic() - began < 10
+                    connection.close()
+        finally:
+            done.set()
+        holding.result()
+    assert wait() == before
+    with short_lock_waits(1):
+        assert wait() in ("1s", 1)
+    assert wait() == before
 
 
 # --- Finding what is due ------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from django.test import Client
 from django.utils import timezone
 
-from connected_accounts.database.locks import short_lock_waits
+from connected_accounts.database.connections import short_lock_waits
 from connected_accounts.exceptions import ProviderUnavailable
 from connected_accounts.models import ConnectedAccount, ProviderState
 from connected_accounts.refresh import drain as drain_module

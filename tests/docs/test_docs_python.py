@@ -14,6 +14,7 @@ import httpx
 import prometheus_client
 import pytest
 from django.apps import apps
+from django.db import connection
 from django.test import RequestFactory
 
 from connected_accounts import signals
@@ -121,6 +122,7 @@ def given(
         "team_id": team.pk,
         "reason": "revoked",
         "award": {},
+        "connection": connection,
         "record": a_record(**dict.fromkeys(fields, "")),
     }
 

@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
 
-from connected_accounts.models import ConnectedAccount, ProviderState
+from connected_accounts.models import ConnectedAccount, Deployment, ProviderState
 from connected_accounts.provider_state.pauses import pause
 from connected_accounts.revoke.outbox import revoke_pending
 from connected_accounts.services import disconnect
@@ -99,10 +99,13 @@ def test_a_pause_another_site_and_a_missing_provider_exit_1(
         call_command("connections_status", stdout=table)
     assert stop.value.code == 1
     assert "invalid_client" in table.getvalue().splitlines()[1]
-    ProviderState.objects.update(paused_until=None, pause_reason="", site_id="elsewhere")
+    ProviderState.objects.update(paused_until=None, pause_reason="")
+    Deployment.objects.create(site_id="elsewhere", adopted_at=timezone.now())
     app_settings(SITE_ID="here")
-    assert "another site" in status()[1]["troubles"][0]
-    ProviderState.objects.all().delete()
+    code, document = status()
+    assert (code, document["site"]) == (1, {"here": "here", "database": "elsewhere"})
+    assert "the database is 'elsewhere', and this site is 'here'" in document["troubles"][0]
+    Deployment.objects.all().delete()
     app_settings(PROVIDERS={})
     code, document = status()
     assert code == 1

@@ -15,6 +15,7 @@ from django.core.management import CommandError, call_command
 
 from connected_accounts.clients.credentials import seal_client_secret
 from connected_accounts.models import ProviderClient
+from connected_accounts.models.deployment import adopt_database
 from connected_accounts.oauth2 import discovery
 from connected_accounts.operations.doctor.diagnosis import LATER, diagnose
 from connected_accounts.operations.doctor.reachability import METHODS
@@ -623,6 +624,18 @@ def test_a_host_that_does_not_describe_itself_is_an_error(settings: Any) -> None
     assert (checked.code, checked.level("discovery")) == (1, "error")
 
 
+def test_a_database_of_another_site_is_an_error(app_settings: Any) -> None:
+    app_settings(SITE_ID="production")
+    adopt_database()
+    app_settings(SITE_ID="staging")
+    with FakeProvider("badgr"):
+        checked = check("badgr")
+    assert (checked.code, checked.level("site")) == (1, "error")
+    assert "'production'" in checked.said("site")
+    assert "'staging'" in checked.said("site")
+    assert "confirm_site" in checked.said("site")
+
+
 def test_every_finding_is_on_its_page_with_a_test_that_provokes_it() -> None:
     rows = tables(page("reference/check-provider.md"))[0]
     shown = [(row["Level"], row["Says"]) for row in rows]
@@ -632,7 +645,7 @@ def test_every_finding_is_on_its_page_with_a_test_that_provokes_it() -> None:
 
 
 def test_every_check_is_on_its_page() -> None:
-    others = ("settings", "redirect_uri", "client", "calls", *LATER)
+    others = ("settings", "site", "redirect_uri", "client", "calls", *LATER)
     documented = column(table("how-to/check-a-provider.md", "What is checked"), "Check")
     assert sorted(documented) == sorted({*others, *METHODS} - {"endpoints"})
 

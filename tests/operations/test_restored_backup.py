@@ -8,7 +8,8 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from connected_accounts import signals
-from connected_accounts.models import ConnectedAccount, Event, ProviderState
+from connected_accounts.models import ConnectedAccount, Deployment, Event
+from connected_accounts.models.deployment import adopt_database
 from connected_accounts.refresh.drain import drain
 from connected_accounts.services import refresh
 from connected_accounts.testing import Answer, FakeProvider
@@ -105,10 +106,11 @@ def test_an_account_that_was_kept_is_refreshed_as_ever(
 
 
 def test_the_site_is_confirmed_too(make_account: Any, app_settings: Any) -> None:
-    ProviderState.objects.create(provider="badgr", site_id="production")
+    app_settings(SITE_ID="production")
+    adopt_database()
     app_settings(SITE_ID="after the fire")
-    assert "after the fire: 1 providers confirmed." in restore()
-    assert ProviderState.objects.get().site_id == "after the fire"
+    assert "The database was production, and is after the fire now." in restore()
+    assert Deployment.objects.get().site_id == "after the fire"
 
 
 def test_options_of_a_restore_are_refused_without_it(make_account: Any) -> None:

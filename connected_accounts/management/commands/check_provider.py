@@ -14,6 +14,7 @@ from django.urls import NoReverseMatch, reverse
 from connected_accounts import conf
 from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.management.arguments import pair
+from connected_accounts.models.deployment import sites
 from connected_accounts.operations.doctor.diagnosis import diagnose
 from connected_accounts.operations.doctor.findings import Finding, Level, error, ok, warning
 from connected_accounts.providers.registry import get_provider
@@ -48,7 +49,7 @@ class Command(BaseCommand):
         if alias not in conf.provider_aliases():
             known = ", ".join(conf.provider_aliases()) or "none"
             raise CommandError(f"Settings have no provider {alias!r}. They have: {known}.")
-        found = [*system_findings(alias), redirect_finding(alias)]
+        found = [*system_findings(alias), site_finding(), redirect_finding(alias)]
         try:
             found += diagnose(
                 alias,
@@ -93,6 +94,15 @@ def system_findings(alias: str) -> Iterator[Finding]:
             yield level("settings", f"{said} ({name})", str(message.hint or ""))
     if clean:
         yield ok("settings", "The system checks find nothing.")
+
+
+def site_finding() -> Finding:
+    """Whether the database is this deployment's."""
+    names = sites()
+    if not names.differ:
+        return ok("site", "The database is no other site's.")
+    hint = "After a move, or under a new name, run manage.py confirm_site; never on a copy."
+    return error("site", f"Nothing is refreshed: {names}.", hint)
 
 
 def redirect_uri(alias: str) -> str | None:

@@ -7,12 +7,11 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from connected_accounts import conf
 from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.management.arguments import moment
+from connected_accounts.models.deployment import confirm_site
 from connected_accounts.operations.endpoints import confirm_endpoints, moved
 from connected_accounts.operations.restored_backup import end_lost_rotations
-from connected_accounts.provider_state.pauses import confirm_site
 
 
 class Command(BaseCommand):
@@ -62,8 +61,9 @@ class Command(BaseCommand):
             self._restored(options)
         elif about_restored:
             raise CommandError("--until, --provider and --all go with --restored.")
-        changed = confirm_site()
-        self.stdout.write(f"{conf.site_id() or '(no SITE_ID)'}: {changed} providers confirmed.")
+        before = confirm_site()
+        was, here = (name or "(no name)" for name in (before.database, before.here))
+        self.stdout.write(f"The database was {was}, and is {here} now.")
 
     def _restored(self, options: dict[str, Any]) -> None:
         now = timezone.now()

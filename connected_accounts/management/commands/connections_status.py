@@ -8,6 +8,7 @@ from typing import Any, Final
 from django.core.management.base import BaseCommand
 from django.utils import timezone
 
+from connected_accounts.models.deployment import sites
 from connected_accounts.operations.health import (
     MAX_OVERDUE,
     Health,
@@ -58,6 +59,7 @@ class Command(BaseCommand):
         found = troubles(rows, max_overdue=limit) + _lost_keys(keys)
         if options["json"]:
             document = {
+                "site": sites()._asdict(),
                 "providers": [row.as_dict() for row in rows],
                 "keys": {
                     name: {"values": state.values, "state": state.state}

@@ -9,6 +9,7 @@ from connected_accounts.exceptions import ConnectedAccountsError
 from connected_accounts.models import (
     AuthorizationRequest,
     ConnectedAccount,
+    Deployment,
     Event,
     Kind,
     Outcome,
@@ -72,6 +73,7 @@ def counts() -> dict[str, int]:
         "open": AuthorizationRequest.objects.count(),
         "clients": ProviderClient.objects.count(),
         "paused": ProviderState.objects.exclude(paused_until=None).count(),
+        "databases": Deployment.objects.count(),
         "refused": Event.objects.filter(kind=Kind.REFUSED).count(),
         "owed": Revocation.objects.filter(outcome=Outcome.PENDING).count(),
     }
