@@ -176,7 +176,7 @@ def as_told(url: str) -> float:
             with transaction.atomic():
                 locked_row = ConnectedAccount.objects.select_for_update().get(pk=account.pk)
                 # Written as it was: the drain comes after.
-                ConnectedAccount.objects.filter(pk=locked_row.pk).update(token=account.token)
+                ConnectedAccount.objects.filter(pk=locked_row.pk).update(label=account.label)
             assert token
     return time.monotonic() - began
 
