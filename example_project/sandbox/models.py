@@ -75,11 +75,11 @@ class Lockout(models.Model):
     def step_of(cls, address: str) -> int:
         """The seconds of the lock that holds an address, from its beginning (seen); 0: none."""
         lockout = cls.objects.filter(address=address, until__gt=timezone.now()).first()
-        return 0 if lockout is None else int(cls.seconds_after(lockout.failures))
+        return 0 if lockout is None else cls.seconds_after(lockout.failures)
 
     @staticmethod
     def seconds_after(failures: int) -> int:
-        return min(2 ** min(failures, 12), LONGEST_LOCKOUT)
+        return int(min(2 ** min(failures, 12), LONGEST_LOCKOUT))
 
     @classmethod
     def lengthen(cls, address: str) -> None:
