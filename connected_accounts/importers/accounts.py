@@ -76,9 +76,9 @@ class Adoption:
         token = self._token(provider, grant)
         identity = _identity(grant)
         seal_id = uuid.uuid4()
-        values = grant_values(
-            provider, token, token_document(token), seal_id=seal_id, sent_at=self.now
-        )
+        # What is left of its life is not the life that a next token will have.
+        document = token_document(replace(token, expires_in=None))
+        values = grant_values(provider, token, document, seal_id=seal_id, sent_at=self.now)
         # As they stood there, and not by way of whole seconds from now.
         values |= {
             "expires_at": grant.expires_at,

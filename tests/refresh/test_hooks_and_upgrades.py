@@ -50,7 +50,7 @@ def test_receivers_that_raise_stop_nothing(
     badgr.advance(hours=23)
     refresh_due_accounts.apply()
     assert get_access_token(account) == badgr.grants[0].access_token
-    badgr.script("token", TooManyRequests())
+    badgr.script("token", Answer(503))
     with pytest.raises(ConnectedAccountsError):
         refresh(account)
     badgr.withdraw()
