@@ -259,7 +259,10 @@ def revoke_orphan(
     same = same.filter(subject_digest=digest(subject))
     if provider.revokes_whole_authorization and same.exists():
         return
-    own = same.for_owner(about.owner_key).values_list("pk", flat=True).first()
+    own_rows = same.for_owner(about.owner_key)
+    if isinstance(about, ConnectedAccount):  # its row may be the past, which somebody brought back
+        own_rows = own_rows.exclude(seal_id=about.seal_id)
+    own = own_rows.values_list("pk", flat=True).first()
     if isinstance(about, AuthorizationRequest) and not subject:
         own = about.account_id  # it was to be connected again, and is likely the one
     seal_id = uuid.uuid4()

@@ -56,7 +56,7 @@ def needs_you_banner(context: template.Context) -> dict[str, Any]:
     """The connections of the signed-in user that must be connected again, each with a link;
     nothing where there is none."""
     now = timezone.now()
-    over = Q(expires_at__lte=now, refresh_at__isnull=True)
+    over = Q(expires_at__lte=now, is_renewable=False)
     rows = user_connections(context).filter(Q(status=Status.RECONNECT_REQUIRED) | over)
     cards = [account_card(row, now) for row in rows]
     return {"needing": [card for card in cards if card.needs_you]}

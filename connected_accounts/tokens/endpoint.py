@@ -255,6 +255,8 @@ def _revoke_one(provider: Provider, endpoints: Endpoints, hint: str, token: str)
     if isinstance(error, ReauthorizationRequired):
         return Outcome.ALREADY_GONE
     refused = 400 <= answer.status < 500 and not isinstance(error, ClientRejected)
+    # A bearer that has run out is unknown, and says nothing of the grant.
+    refused = refused and provider.revocation_auth_method != "bearer"
     said = _said(answer, token)
     if refused and answer.status != 429 and _NO_SUCH_TOKEN.search(said):
         # Many say so, and none says it alike: what is said of a token that never was is the proof.

@@ -9,7 +9,7 @@ from oauth2_provider.views.mixins import OAuthLibMixin
 from .badgr import BadgrValidator
 from .models import Award
 from .people import badgr_entity_id, digest, digest_of_name
-from .translate import replace_query
+from .translate import query_token_into_header
 
 BADGES = [
     ("Wheelwright", "Keeps a wheel true."),
@@ -73,15 +73,6 @@ def refused(description: str, status: int) -> HttpResponse:
     )
 
 
-def take_token_of_query(request: HttpRequest) -> None:
-    """`?access_token=` is taken too, where there is no header (seen)."""
-    query = request.GET.copy()
-    token = query.pop("access_token", [""])[0]
-    if token and "HTTP_AUTHORIZATION" not in request.META:
-        request.META["HTTP_AUTHORIZATION"] = f"Bearer {token}"
-    replace_query(request, query)  # the toolkit refuses a token that it sees there
-
-
 class BadgrResource(OAuthLibMixin, View):  # type: ignore[misc]
     """Open to a live token that has one of `any_scope`."""
 
@@ -89,7 +80,7 @@ class BadgrResource(OAuthLibMixin, View):  # type: ignore[misc]
     any_scope: tuple[str, ...] = ()
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        take_token_of_query(request)
+        query_token_into_header(request)  # taken too (seen)
         valid, oauth_request = self.verify_request(request)
         if not valid:
             return refused("no valid auth token found", 401)

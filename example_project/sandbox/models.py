@@ -81,7 +81,7 @@ class Lockout(models.Model):
 
     @staticmethod
     def seconds_after(failures: int) -> int:
-        return min(1 << min(failures, 12), LONGEST_LOCKOUT)
+        return int(min(2 ** min(failures, 12), LONGEST_LOCKOUT))
 
     @classmethod
     def lengthen(cls, address: str) -> None:

@@ -119,7 +119,7 @@ def test_a_button_can_lead_to_the_page_first(client_of_ada: Client, rf: RequestF
 def test_the_banner_names_what_ran_out_and_not_what_the_site_no_longer_uses(
     account: ConnectedAccount, ada: Any, now: Any, app_settings: Any
 ) -> None:
-    set_row(account, expires_at=now - timedelta(seconds=1), refresh_at=None)
+    set_row(account, expires_at=now - timedelta(seconds=1), is_renewable=False)
     assert "1 connection needs you" in render("{% needs_you_banner %}", user=ada)
     app_settings(PROVIDERS={})
     assert render("{% needs_you_banner %}", user=ada).strip() == ""

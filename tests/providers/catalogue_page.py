@@ -25,6 +25,7 @@ RENEWAL = {
     "again": "asked for again",
     "none": "none",
 }
+REPOSITORIES = ("github.com", "codeberg.org")
 UNITS = ((31536000, "year"), (86400, "day"), (3600, "hour"), (60, "minute"))
 
 
@@ -81,10 +82,10 @@ def revocation(provider: Provider) -> str:
 
 
 def shown(source: str) -> str:
-    if not source.startswith("https://"):
-        return source
-    host = source.split("/")[2].removeprefix("www.")
-    return f"[{host}]({source})"
+    """A link under its host, or under its repository where it leads into one."""
+    _, _, host, *path = source.split("/")
+    name = "/".join(path[:2]) if host in REPOSITORIES else host.removeprefix("www.")
+    return f"[{name}]({source})"
 
 
 def with_tables(name: str, text: str) -> str:

@@ -72,7 +72,8 @@ def test_a_file_is_short_and_says_where_its_values_are_from(name: str) -> None:
     assert set(told) <= KEYS | LIVES
     assert told["name"]
     assert told["sources"]
-    assert all(isinstance(source, str) and source for source in told["sources"])
+    assert all(re.fullmatch(r"https://[^/\s]+/\S*", source) for source in told["sources"])
+    assert len(set(told["sources"])) == len(told["sources"])
     assert date(2026, 1, 1) <= told["checked"]
     assert all(quirk.endswith(".") for quirk in told.get("quirks", ()))
 

@@ -80,15 +80,16 @@ def test_one_bad_row_never_stops_the_others(
     assert (bad.status, bad.last_error) == ("active", "undecryptable")
 
 
-def test_a_row_with_nothing_to_refresh_with_is_not_due_again(
+def test_a_row_with_nothing_to_refresh_with_is_not_due_again_before_its_end(
     client_of_ada: Client, badgr: FakeProvider
 ) -> None:
     badgr.behaviour.omit_refresh_token = True
     connect(client_of_ada, badgr)
     make_due()
     assert vars(drain("badgr", seconds=5)) == {"refreshed": 0, "failed": 1}
-    assert ConnectedAccount.objects.get().refresh_at is None
-    assert ConnectedAccount.objects.get().status == "active"
+    row = ConnectedAccount.objects.get()
+    assert row.refresh_at == row.expires_at, "it is due again when it has run out"
+    assert row.status == "active"
 
 
 def test_failing_rows_wait_their_backoff_and_healthy_ones_go_on(

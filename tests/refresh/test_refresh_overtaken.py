@@ -62,9 +62,12 @@ def test_a_reconnect_wins_over_a_refresh_in_flight(
         refresh(account)
     newest = badgr.grants[-1]
     assert stored(account)["access_token"] == newest.access_token
-    # The grant that was replaced, and the late answer to its refresh, are both withdrawn.
+    # The grant that was replaced, and the late answer to its refresh, go with the newest.
     revoke_pending()
-    assert [grant.is_alive for grant in badgr.grants] == [False, True]
+    assert [grant.is_alive for grant in badgr.grants] == [True, True]
+    disconnect(ConnectedAccount.objects.get())
+    revoke_pending()
+    assert [grant.is_alive for grant in badgr.grants] == [False, False]
 
 
 def test_a_lost_key_changes_no_status_and_bringing_it_back_heals(
