@@ -1,7 +1,8 @@
 """Owners of accounts: users, the site, teams; and what each user may do for them.
 
 The site answers that in one function, ``CONNECTED_ACCOUNTS["OWNERS"]``, which is asked anew each
-time. Whatever goes wrong there, nobody gets anything of anybody else's.
+time. Whatever goes wrong there, nobody gets anything of anybody else's. Views ask
+``ConnectedAccount.objects.usable_by``.
 """
 
 import logging

@@ -1,7 +1,7 @@
 """The signed ``state`` parameter (RFC 6749 10.12): an opaque nonce and a signature, nothing else.
 
 Everything about the authorization lives in its row, which the nonce finds. The signature only keeps
-made-up values from reaching the database.
+made-up values from reaching the database; ``connect.completion`` compares the browser.
 """
 
 import re

@@ -1,4 +1,5 @@
-"""Working off the outbox: many grants at a time are withdrawn at their providers."""
+"""Working off the outbox: many grants at a time are withdrawn at their providers. How often one is
+tried, and for how long, is decided in ``attempts``."""
 
 import logging
 import time
