@@ -82,7 +82,9 @@ def serve(host: str, port: int) -> None:
     from django.core.wsgi import get_wsgi_application
     from waitress.server import MultiSocketServer, create_server
 
-    server = create_server(get_wsgi_application(), host=host, port=port, threads=8, ident=None)
+    # A client may say that it is another one (X-Forwarded-For): Badgr's lock goes by that.
+    told = {"clear_untrusted_proxy_headers": False, "threads": 8, "ident": None}
+    server = create_server(get_wsgi_application(), host=host, port=port, **told)
     if isinstance(server, MultiSocketServer):  # a name with several addresses, such as localhost
         port = server.effective_listen[0][1]
     else:

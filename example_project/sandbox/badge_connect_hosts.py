@@ -2,6 +2,13 @@
 
 One does what Open Badges 2.1 says, one what badgr-server 3.14.1 does (observed 2026), and one what
 Open Badges 3.0 says.
+
+The second keeps to the specification where badgr-server is looser, so that a site's mistake shows:
+the client by Basic, `state`, S256 and the scope are demanded, and a wrong client is a 401. Left
+out: its lock (the sandbox's Badgr has it), the fetching of the logo (a sandbox calls nobody), the
+refusal of another port and of http (all here live on the loopback), its content types and words for
+refusals (the app goes by the statuses), the 400 for an empty scope, and the echo of all three where
+none was sent.
 """
 
 from typing import Any
@@ -88,14 +95,19 @@ badge_connect_urls = [
         "ims/ob/v2p1/profile",
         bound(badge_connect_api.ProfileView, BADGE_CONNECT, scope=f"{OB2}profile.readonly"),
     ),
+    path(
+        "ims/ob/v2p1/assertions",
+        bound(badge_connect_api.AssertionsView, BADGE_CONNECT, scope=f"{OB2}assertion.readonly"),
+    ),
 ]
 
 manifest_at_badgr = bound(badge_connect_discovery.BadgrManifestView, BADGE_CONNECT_BADGR)
-moved = f"/{BADGE_CONNECT_BADGR.name}/bcv1/manifest/badgr.sandbox.example"
+DOMAIN = "badgr.sandbox.example"
+moved = f"/{BADGE_CONNECT_BADGR.name}/bcv1/manifest/{DOMAIN}"
 
 badge_connect_badgr_urls = [
     path(".well-known/badgeconnect.json", RedirectView.as_view(url=moved)),
-    path("bcv1/manifest/<domain>", manifest_at_badgr),
+    path(f"bcv1/manifest/{DOMAIN}", manifest_at_badgr, {"domain": DOMAIN}),
     path("o/register", bound(BadgrRegistrationView, BADGE_CONNECT_BADGR)),
     path(
         "auth/oauth2/authorize", bound(badge_connect.BadgeConnectConsentView, BADGE_CONNECT_BADGR)
@@ -109,6 +121,14 @@ badge_connect_badgr_urls = [
             badge_connect_api.BadgrProfileView,
             BADGE_CONNECT_BADGR,
             scope=f"{OB2}profile.readonly",
+        ),
+    ),
+    path(
+        "bcv1/assertions",
+        bound(
+            badge_connect_api.BadgrAssertionsView,
+            BADGE_CONNECT_BADGR,
+            scope=f"{OB2}assertion.readonly",
         ),
     ),
 ]
@@ -132,5 +152,11 @@ badge_connect_3_urls = [
     path(
         "ims/ob/v3p0/profile",
         bound(badge_connect_api.BareProfileView, BADGE_CONNECT_3, scope=f"{OB3}profile.readonly"),
+    ),
+    path(
+        "ims/ob/v3p0/credentials",
+        bound(
+            badge_connect_api.CredentialsView, BADGE_CONNECT_3, scope=f"{OB3}credential.readonly"
+        ),
     ),
 ]

@@ -1,10 +1,13 @@
 """Badgr: consent page, token and revocation endpoints.
 
 Spelling, statuses and content types as seen on badgr-server 3.14.1 (observed 2026) and in
-badgr-ui (2020), where nothing else is said.
+badgr-ui (2020), where nothing else is said. Kept stricter, so that a site's mistake shows: an old
+refresh token ends the whole family, where the real one lets the new pair live, and `r:issuer` is
+known, as at the hosted service.
 """
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
@@ -49,9 +52,11 @@ class BadgrConsentView(ConsentView):
     validator_class = BadgrValidator
     dialect = BADGR
 
-    def asked_scopes(self, query: QueryDict) -> list[str]:
-        # badgr-ui drops the scopes it does not know instead of refusing the request.
-        return [name for name in super().asked_scopes(query) if name in BADGR.scopes]
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """One scope that it does not know, and the person stays at Badgr, before an empty word."""
+        if set(self.asked_scopes(request.GET)) <= set(BADGR.scopes):
+            return super().dispatch(request, *args, **kwargs)
+        return JsonResponse({"error": ""}, status=400)
 
     def word(self, answer: dict[str, list[str]]) -> None:
         """badgr-ui adds the granted scope, and words a refusal in a way of its own."""
@@ -65,23 +70,36 @@ class BadgrConsentView(ConsentView):
             }
 
 
+def answer_unless_locked(
+    request: HttpRequest, answer: Callable[[HttpRequest], HttpResponse]
+) -> HttpResponse:
+    """An answer of the token endpoint, or that of the lock; nothing of either may be kept."""
+    response = answer_or_lock(request, answer) if settings.SANDBOX_THROTTLE else answer(request)  # type: ignore[misc]
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def answer_or_lock(
+    request: HttpRequest, answer: Callable[[HttpRequest], HttpResponse]
+) -> HttpResponse:
+    forwarded = request.headers.get("X-Forwarded-For", "").partition(",")[0].strip()
+    address = forwarded or request.META["REMOTE_ADDR"]
+    if seconds := Lockout.step_of(address):
+        return throttled(seconds)
+    response = answer(request)
+    if response.status_code == 200:
+        Lockout.clear(address)
+    else:
+        Lockout.lengthen(address)  # whatever it was (seen)
+    return response
+
+
 class BadgrTokenView(DialectTokenView):
     validator_class = BadgrValidator
     dialect = BADGR
 
     def answer(self, request: HttpRequest) -> HttpResponse:
-        if not settings.SANDBOX_THROTTLE:  # type: ignore[misc]
-            return self.answer_unthrottled(request)
-        forwarded = request.headers.get("X-Forwarded-For", "").partition(",")[0].strip()
-        address = forwarded or request.META["REMOTE_ADDR"]
-        if seconds := Lockout.step_of(address):
-            return throttled(seconds)
-        response = self.answer_unthrottled(request)
-        if response.status_code == 200:
-            Lockout.clear(address)
-        else:
-            Lockout.lengthen(address)  # whatever it was (seen)
-        return response
+        return answer_unless_locked(request, self.answer_unthrottled)
 
     def answer_unthrottled(self, request: HttpRequest) -> HttpResponse:
         if request.GET:

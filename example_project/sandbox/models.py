@@ -8,6 +8,8 @@ from django.db import models, transaction
 from django.db.models import F
 from django.utils import timezone
 
+from .people import digest_of_name
+
 LONGEST_LOCKOUT = 3600
 
 
@@ -91,6 +93,23 @@ class Lockout(models.Model):
     @classmethod
     def clear(cls, address: str) -> None:
         cls.objects.filter(address=address).delete()
+
+
+class Award(models.Model):
+    """A badge of Badgr that somebody was given, by e-mail address."""
+
+    badge = models.CharField(max_length=22)
+    recipient = models.CharField(max_length=254)
+    narrative = models.TextField(blank=True)
+
+    objects: ClassVar[models.Manager["Award"]] = models.Manager()
+
+    def __str__(self) -> str:
+        return f"{self.badge} of {self.recipient}"
+
+    @property
+    def entity_id(self) -> str:
+        return digest_of_name("award", str(self.pk)).hex()[:22]
 
 
 class Quota(models.Model):

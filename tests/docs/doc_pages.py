@@ -17,6 +17,7 @@ DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 TEXTS = [ROOT / "README.md", *PAGES]
 FOLLOWED = DOCS / "quickstart.md"  # as a whole, with a project of its own
+BADGE_CLIENTS = DOCS / "how-to/badge-clients.md"  # run by tests/sandbox, with the clients
 READ_ON_GITHUB = [ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md")]
 IDS = [str(path.relative_to(ROOT)) for path in TEXTS]
 UNITS = {

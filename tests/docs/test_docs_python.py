@@ -22,10 +22,11 @@ from connected_accounts.models import ConnectedAccount
 from connected_accounts.testing import Answer, FakeProvider, RecordedRequest
 from connected_accounts.testing.badgr import BadgrDialect
 from example_project.teams.models import Membership, Team
-from tests.docs.doc_pages import DOCS, FOLLOWED, ROOT, TEXTS, blocks
+from tests.docs.doc_pages import BADGE_CLIENTS, DOCS, FOLLOWED, ROOT, TEXTS, blocks
 from tests.docs.doc_python import Page, a_record, write
 
-RUN = [path for path in TEXTS if path != FOLLOWED and blocks(path, "python")]
+ELSEWHERE = (FOLLOWED, BADGE_CLIENTS)
+RUN = [path for path in TEXTS if path not in ELSEWHERE and blocks(path, "python")]
 # Templates of a site's own that the examples name.
 TEMPLATES = {
     "badges.html": "{{ badges }}",

@@ -196,3 +196,45 @@ def test_a_secret_runs_out_when_told_to(tmp_path: Path) -> None:
         assert host.profile(token["access_token"]).status_code == 200
     finally:
         brief.stop()
+
+
+@pytest.mark.parametrize(
+    ("find", "path", "key"),
+    [
+        (badge_connect_client.open_badges_2, "assertions", "results"),
+        (badge_connect_client.badgr, "assertions", "results"),
+        (badge_connect_client.open_badges_3, "credentials", "credential"),
+    ],
+    ids=["2.1", "badgr", "3.0"],
+)
+def test_badges_can_be_read_at_each_host(sandbox: Sandbox, find: Any, path: str, key: str) -> None:
+    host = find(sandbox).registered()
+    url = host.profile_url.removeprefix(sandbox.url).replace("profile", path)
+    token = host.exchange(host.allow()["code"]).json()["access_token"]
+    (badge,) = sandbox.get(url, token).json()[key]
+    assert badge["id"].startswith(sandbox.url)
+    assert sandbox.get(url, "dead").status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("find", "status"),
+    [(badge_connect_client.open_badges_2, 403), (badge_connect_client.badgr, 401)],
+    ids=["2.1", "badgr"],
+)
+def test_a_missing_scope_is_refused_in_each_hosts_way(
+    sandbox: Sandbox, find: Any, status: int
+) -> None:
+    host = replace(find(sandbox).registered(), scope=f"{OB2}profile.readonly")
+    token = host.exchange(host.allow()["code"]).json()["access_token"]
+    assert host.profile(token).status_code == 200
+    path = host.profile_url.removeprefix(sandbox.url).replace("profile", "assertions")
+    answer = sandbox.get(path, token)
+    assert answer.status_code == status
+    denied = answer.json()["status"]["statusText"] == "PERMISSION_DENIED"
+    assert denied is (status == 401)
+
+
+def test_badgr_has_no_manifest_of_another_domain(sandbox: Sandbox) -> None:
+    place = "/badgeconnect-badgr/bcv1/manifest"
+    assert sandbox.get(f"{place}/badgr.sandbox.example").status_code == 200
+    assert sandbox.get(f"{place}/elsewhere.example").status_code == 404

@@ -66,8 +66,18 @@ def test_badgr_from_login_to_revocation(sandbox: Sandbox) -> None:
     assert after["reuse_detected"] == before["reuse_detected"]
 
 
-def test_scopes_that_badgr_does_not_know_are_left_out(sandbox: Sandbox) -> None:
-    token = Person(sandbox).connect_badgr("r:profile r:unheard-of")
+def test_for_a_scope_that_badgr_does_not_know_the_person_stays_there(sandbox: Sandbox) -> None:
+    page = Person(sandbox).open(
+        "/badgr/auth/oauth2/authorize",
+        client_id="badgr-demo",
+        redirect_uri=BADGR_CALLBACK,
+        scope="r:profile r:unheard-of",
+    )
+    assert (page.status_code, page.json()) == (400, {"error": ""})
+
+
+def test_without_the_scope_the_backpack_is_not_found(sandbox: Sandbox) -> None:
+    token = Person(sandbox).connect_badgr("r:profile")
     assert token["scope"] == "r:profile"
     assert sandbox.get("/badgr/v2/backpack/assertions", token["access_token"]).status_code == 404
 

@@ -153,6 +153,7 @@ def test_badgr_words_its_refusals(
     answer = requests.post(f"{sandbox.url}/badgr/o/token", timeout=5, **options)
     assert answer.status_code == status
     assert answer.headers["Content-Type"].startswith(content_type)
+    assert answer.headers["Cache-Control"] == "no-store"
     assert answer.json() == body
 
 
@@ -177,6 +178,62 @@ def test_badgr_compares_the_redirect_uri_of_the_exchange(sandbox: Sandbox) -> No
         "error": "invalid_request",
         "error_description": "Mismatching redirect URI.",
     }
+
+
+def behind(strict_sandbox: Sandbox, address: str, data: dict[str, str]) -> requests.Response:
+    """A token request that came through proxies, from that address in the first place."""
+    headers = {"X-Forwarded-For": f"{address}, 10.0.0.1"}
+    return strict_sandbox.post("/badgr/o/token", data, headers=headers)
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        pytest.param(CODE_GRANT | BADGR_CLIENT, 400, id="dead code"),
+        pytest.param(CODE_GRANT | BADGR_CLIENT | {"client_secret": "x"}, 401, id="wrong secret"),
+        pytest.param(CODE_GRANT | {"client_id": "unknown"}, 400, id="unknown client"),
+        pytest.param(CODE_GRANT | BADGR_CLIENT | {"scope": "x"}, 400, id="unknown scope"),
+        pytest.param({"grant_type": "x"} | BADGR_CLIENT, 400, id="unknown grant type"),
+    ],
+)
+def test_any_refusal_locks_its_address_and_no_other(
+    strict_sandbox: Sandbox, data: dict[str, str], status: int, request: pytest.FixtureRequest
+) -> None:
+    token = Person(strict_sandbox).connect_badgr()["refresh_token"]
+    good = {"grant_type": "refresh_token", "refresh_token": token} | BADGR_CLIENT
+    mine, other = (f"{kind} {request.node.callspec.id}" for kind in ("mine", "other"))
+    assert behind(strict_sandbox, mine, data).status_code == status
+    locked = behind(strict_sandbox, mine, good)
+    assert (locked.status_code, locked.json()["expires"]) == (429, 2)
+    assert locked.headers["Cache-Control"] == "no-store"
+    assert behind(strict_sandbox, other, good).status_code == 200
+
+
+def test_the_lock_tells_its_whole_step_and_doubles_until_a_success(
+    strict_sandbox: Sandbox,
+) -> None:
+    token = Person(strict_sandbox).connect_badgr()["refresh_token"]
+    good = {"grant_type": "refresh_token", "refresh_token": token} | BADGR_CLIENT
+    told: set[int] = set()
+    told: set[int] = set()
+
+    def ask(data: dict[str, str]) -> int:
+        """The status; 0 while the address is locked, with the seconds in ``told``."""
+        answer = behind(strict_sandbox, "a patient one", data)
+        if answer.status_code != 429:
+            return answer.status_code
+        told.add(answer.json()["expires"])
+        return 0
+
+    bad = CODE_GRANT | BADGR_CLIENT
+    assert ask(bad) == 400
+    assert wait_for(lambda: ask(bad)) == 400
+    assert told == {2}  # never what is left of it
+    assert wait_for(lambda: ask(good)) == 200
+    assert told == {2, 4}
+    told.clear()
+    assert ask(bad) == 400
+    assert (ask(bad), told) == (0, {2})
 
 
 def test_the_throttle_locks_every_client_out_after_an_invalid_grant(

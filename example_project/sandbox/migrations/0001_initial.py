@@ -9,6 +9,20 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
+            name="Award",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("badge", models.CharField(max_length=22)),
+                ("recipient", models.CharField(max_length=254)),
+                ("narrative", models.TextField(blank=True)),
+            ],
+        ),
+        migrations.CreateModel(
             name="Lockout",
             fields=[
                 (
