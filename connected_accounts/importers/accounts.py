@@ -22,7 +22,8 @@ from connected_accounts.oauth2.token import MAX_LIFE, TokenResponse
 from connected_accounts.owners import owner_key
 from connected_accounts.providers.base import Endpoints, Identity, Provider
 from connected_accounts.providers.registry import get_provider
-from connected_accounts.tokens.endpoint import token_document, token_response_of
+from connected_accounts.tokens.document import token_document
+from connected_accounts.tokens.endpoint import token_response_of
 from connected_accounts.tokens.lifetimes import grant_values
 
 # Why a row is left where it is, in words for whoever runs the command.

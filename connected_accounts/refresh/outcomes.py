@@ -42,7 +42,7 @@ from connected_accounts.refresh.refusals import is_refusal, retry_time, settle_a
 from connected_accounts.refresh.storage import store_grant
 from connected_accounts.revoke.disconnect import revoke_orphan
 from connected_accounts.secret import Secret
-from connected_accounts.tokens.endpoint import token_document
+from connected_accounts.tokens.document import token_document
 from connected_accounts.tokens.identity import identity_of, with_claims
 from connected_accounts.tokens.lifetimes import MAX_BACKOFF, grant_values, with_known_life
 from connected_accounts.tokens.scopes import granted_scopes, missing_scopes
