@@ -335,7 +335,8 @@ class Provider:
             return ClientRejected(str(error), status=status)
         if error in ("temporarily_unavailable", "server_error"):
             return ProviderUnavailable(str(error), status=status)
-        if code == "status_401":  # without a word: that of the client (RFC 6749 5.2)
+        if status == 401 and not payload.get(self.error_path.split(".")[0]):
+            # Without a word: that of the client (RFC 6749 5.2).
             return ClientRejected("invalid_client", status=status)
         return UnexpectedResponse(code, status=status)
 

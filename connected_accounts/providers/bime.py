@@ -118,8 +118,9 @@ class Bime(Provider):
 
     def classify_error(self, status: int, payload: Mapping[str, Any]) -> ConnectedAccountsError:
         # "More verbose errors than what's given in the spec", and not yet in a field of their own.
-        word = _WORD.match(str(payload.get("error", "")))
-        return super().classify_error(status, {"error": word[0] if word else None})
+        error = payload.get("error")
+        word = _WORD.match(str(error or ""))
+        return super().classify_error(status, {**payload, "error": word[0] if word else error})
 
     def fetch_identity(self, session: "ProviderSession", token: "TokenResponse") -> Identity:
         account = self.inputs["account"].lower()

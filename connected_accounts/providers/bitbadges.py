@@ -169,7 +169,9 @@ class BitBadges(Provider):
             return ReauthorizationRequired("revoked")
         if status >= 500:
             return ProviderUnavailable(f"status_{status}", status=status)
-        return super().classify_error(status, payload)
+        if _is_unverified(payload.get("verificationResponse")):
+            return UnexpectedResponse("verification_failed", status=status)
+        return super().classify_error(status, {**payload, "error": text})
 
     def fetch_identity(self, session: "ProviderSession | None", token: "TokenResponse") -> Identity:
         if session is not None and _is_unverified(token.raw.get("verificationResponse")):

@@ -194,9 +194,11 @@ def _failure(
     if isinstance(error, ProviderError):
         error.status = answer.status
         error.retry_after = error.retry_after or answer.retry_after()
-        # A 4xx is a refusal, and 503 says that nothing was done (RFC 9110 15.6.4). Behind another
-        # 5xx, or a 2xx, the token may have been rotated.
-        error.sent = not (400 <= answer.status < 500 or answer.status == 503)
+        # A 4xx is a refusal, and 503 says that nothing was done (RFC 9110 15.6.4); nor is anything
+        # done for a client that is refused, by whatever status. Behind another 5xx, or a 2xx, the
+        # token may have been rotated.
+        refused = isinstance(error, ClientRejected) or 400 <= answer.status < 500
+        error.sent = not (refused or answer.status == 503)
     return error
 
 

@@ -307,12 +307,18 @@ class TestBime(BimeCases, CodeContract, NoRevocationCases):
 
     @pytest.mark.parametrize(
         "text",
-        ["invalid_grants", "Invalid_grant", " invalid_grant", "", None, 7, ["invalid_grant"]],
+        ["invalid_grants", "Invalid_grant", " invalid_grant", 7, ["invalid_grant"]],
     )
     def test_other_words_end_nothing(self, text: Any):
         error = get_provider("bime").classify_error(401, {"error": text})
 
         assert (type(error), error.code) == (UnexpectedResponse, "status_401")
+
+    @pytest.mark.parametrize("payload", [{}, {"error": ""}, {"error": None}])
+    def test_a_401_without_a_word_is_of_the_client(self, payload: dict[str, Any]):
+        error = get_provider("bime").classify_error(401, payload)
+
+        assert (type(error), error.code) == (ClientRejected, "invalid_client")
 
     # Draft 5.
 

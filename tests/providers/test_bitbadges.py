@@ -213,6 +213,12 @@ class TestBitBadges(BitBadgesContract):
 
         error = self.raised_by(finish)
 
+        assert (type(error), error.code) == (UnexpectedResponse, "verification_failed")
+
+    def test_a_401_in_other_words_is_not_of_the_client(self):
+        said = {"errorMessage": "Something else."}
+        error = get_provider("bitbadges").classify_error(401, said)
+
         assert (type(error), error.code) == (UnexpectedResponse, "status_401")
 
     def test_an_answer_that_says_itself_that_it_did_not_succeed_is_refused_and_revoked(

@@ -99,7 +99,7 @@ PROMISED: dict[type[Harness], dict[str, list[str]]] = {
             "a_dead_refresh_token_must_be_connected_again",
             "a_dead_code_ends_the_authorization_and_stores_nothing",
         ],
-        "wrong client secret": ["a_wrong_client_secret_is_the_sites_fault_and_touches_no_account"],
+        "wrong client secret": ["a_wrong_client_secret_is_the_sites_fault_and_ends_no_account"],
         "timeout": ["a_token_that_is_dead_after_a_lost_answer_was_lost_in_rotation"],
         "identity refused": ["a_refused_identity_connects_nobody_and_withdraws_the_grant"],
     },
