@@ -72,7 +72,7 @@ def test_the_list_shows_the_health_of_each_connection(
     for column in (
         "provider",
         "owner",
-        "label",
+        "display_name",
         "status",
         "expires_at",
         "refresh_at",

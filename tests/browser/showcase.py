@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from connected_accounts.decorators import connection_required
 from connected_accounts.models import ConnectedAccount, ProviderClient, ProviderState
+from connected_accounts.models.deployment import confirm_site
 from connected_accounts.owners import SITE_OWNER, owner_key
 from connected_accounts.pages.base import failure_page, too_many_page
 from connected_accounts.providers.registry import get_provider
@@ -34,6 +35,7 @@ MIDDLEWARE = [
     "django.middleware.locale.LocaleMiddleware",
 ]
 CONNECTED_ACCOUNTS["PROVIDERS"]["badgr"]["OPTIONAL_SCOPES"] = ["rw:backpack", "r:issuer"]
+CONNECTED_ACCOUNTS["SITE_ID"] = "https://site.example"
 """
 # A form may lead on to the sandbox, which stands in for the providers.
 POLICY = (
@@ -117,6 +119,7 @@ def fill() -> None:
     """Besides what the pictures show: fifty accounts with names of all kinds, a site's own account,
     a client that was entered in the admin, and a permission that was not given."""
     now = timezone.now()
+    confirm_site()
     bime = ConnectedAccount.objects.filter(provider="bime")
     bime.update(scopes_requested=["write"], scopes_granted=[])
     many = get_user_model().objects.create_user("many", password="many")

@@ -49,7 +49,7 @@ PAGES = [
 ACCOUNTS = "/admin/connected_accounts/connectedaccount/"
 ADMIN = "/admin/connected_accounts/"
 # The rows of the census, with what the site was filled with; and pages that a question leads to.
-ROWS = {"pk": 1, "revocation": 1, "event": 1, "state": 1, "client": 1, "site": 54}
+ROWS = {"pk": 1, "revocation": 1, "event": 1, "state": 1, "client": 1, "site": 54, "deployment": 1}
 ADMIN_ADDRESSES = [
     *(ADMIN + page.path.format(**ROWS) for page in ADMIN_PAGES.values()),
     *(f"{ACCOUNTS}connect/?provider={alias}" for alias in ALIASES),

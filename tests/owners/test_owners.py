@@ -18,7 +18,7 @@ from connected_accounts.models import (
     ProviderClient,
     Revocation,
 )
-from connected_accounts.owners import SITE_OWNER, Owner, owner_for, owners_of
+from connected_accounts.owners import SITE_OWNER, Owner, owner_for, owner_key, owners_of
 from connected_accounts.providers.base import Identity
 from connected_accounts.services import disconnect, export, get_access_token, refresh
 from connected_accounts.tasks import revoke_pending_tokens
@@ -376,14 +376,20 @@ def test_a_reconnect_as_another_account_changes_nothing_and_offers_both_ways(
 
 
 def test_colleagues_are_not_told_as_whom_else_somebody_signed_in(
-    shared: ConnectedAccount, client_of_ada: Client, client_of_bob: Client, badgr: FakeProvider
+    shared: ConnectedAccount,
+    ada: Any,
+    client_of_ada: Client,
+    client_of_bob: Client,
+    badgr: FakeProvider,
 ) -> None:
     away = client_of_ada.post(f"/connections/{shared.pk}/reconnect/")
     finish(client_of_ada, badgr.authorize(away["Location"], subject="adas-private-one"))
     address = "/api/connections/revocations/"
     assert client_of_bob.get(address).json() == {"revocations": []}
-    (told,) = client_of_ada.get(address).json()["revocations"]
-    assert (told["label"], told["outcome"]) == ("adas-private-one", "pending")
+    assert client_of_ada.get(address).json() == {"revocations": []}, "nothing was disconnected"
+    unused = Revocation.objects.get()
+    assert (unused.cause, unused.outcome) == ("unused", "pending")
+    assert (unused.owner_key, unused.subject) == (owner_key(ada), "adas-private-one")
     revoke_pending_tokens.apply()
     assert [grant.is_alive for grant in badgr.grants] == [True, False]
 

@@ -69,16 +69,21 @@ def test_it_takes_the_place_of_what_it_was_refreshed_from(
     assert not Revocation.objects.exists()
 
 
-def test_after_a_reconnect_it_is_withdrawn_and_the_new_grant_untouched(
+def test_after_a_reconnect_the_new_grant_is_untouched_and_it_is_withdrawn_at_the_disconnect(
     account: ConnectedAccount, badgr: FakeProvider, deliver: Deliver
 ) -> None:
     connect_account(badgr, account.user, subject="ada", account=Rows.get())
     live = columns_of(account)
     deliver()
     assert columns_of(account) == live
+    assert {row.held_for for row in Revocation.objects.filter(cause="unused")} == {account.pk}
     revoke_pending()
-    assert badgr.grants[1].is_alive
+    assert [grant.is_alive for grant in badgr.grants] == [True, True]
     refresh(Rows.get())
+    disconnect(Rows.get())
+    assert not Revocation.objects.filter(outcome="held").exists()
+    revoke_pending()
+    assert [grant.is_alive for grant in badgr.grants] == [False, False]
 
 
 def test_after_a_disconnect_it_is_withdrawn_and_nothing_revived(

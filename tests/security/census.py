@@ -67,6 +67,7 @@ ADMIN_PAGES = {
     **read_only("connectedaccount", "{pk}"),
     **read_only("revocation", "{revocation}"),
     **read_only("event", "{event}"),
+    **read_only("deployment", "{deployment}"),
     **read_only("providerstate", "{state}"),
     **read_only("providerclient", "{client}"),
     "connectedaccount_test": AdminPage("connectedaccount/{pk}/test/", 403, 403),
@@ -83,18 +84,21 @@ ADMIN_ACTIONS = {
 
 
 class Command(NamedTuple):
-    """One command, for whoever has a shell. What cannot be undone asks first."""
+    """One command, for whoever has a shell. What cannot be undone asks first; ``withdraws`` says
+    that it carries out what a disconnect decided before, as the workers do."""
 
     arguments: tuple[str, ...]
     asks: bool
+    withdraws: bool = False
 
 
 COMMANDS = {
     "check_provider": Command(("badgr",), asks=False),
     "confirm_site": Command(("--endpoints", "badgr"), asks=True),
     "connections_status": Command((), asks=False),
-    "refresh_connections": Command((), asks=False),
+    "refresh_connections": Command((), asks=False, withdraws=True),
     "import_connections": Command(("--from", "allauth", "--blank"), asks=True),
     "revoke_all": Command(("--provider", "badgr"), asks=True),
     "rotate_token_keys": Command(("--dry-run",), asks=False),
+    "sandbox": Command(("github", "--port", "0"), asks=False),
 }

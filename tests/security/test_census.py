@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from itertools import product
+from socketserver import BaseServer
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from django.contrib import admin
@@ -17,6 +19,7 @@ from connected_accounts.api import urls as api_urls
 from connected_accounts.clients.credentials import store_own_client
 from connected_accounts.models import ConnectedAccount, Revocation
 from connected_accounts.owners import SITE_OWNER
+from connected_accounts.provider_state.pauses import get_or_create_state
 from connected_accounts.providers.base import Client as ProviderPair
 from connected_accounts.secret import Secret
 from connected_accounts.testing import FakeProvider
@@ -89,13 +92,21 @@ def test_every_command_has_a_row() -> None:
 
 @pytest.fixture
 def ground(
-    account: ConnectedAccount, ada: Any, badgr: FakeProvider, make_account: Any, now: Any
+    account: ConnectedAccount,
+    ada: Any,
+    badgr: FakeProvider,
+    make_account: Any,
+    app_settings: Any,
+    now: Any,
 ) -> dict[str, Any]:
     """Ada's account, and one row of each kind that the admin shows."""
-    from connected_accounts.models import Event, ProviderState
+    from connected_accounts.models import Deployment, Event
+    from connected_accounts.models.deployment import confirm_site
     from connected_accounts.services import disconnect
     from tests.journeys import connect
 
+    app_settings(SITE_ID="production")
+    confirm_site()
     owner = Client()
     owner.force_login(ada)
     disconnect(connect(owner, badgr, subject="given-up"))
@@ -105,7 +116,8 @@ def ground(
         "pk": account.pk,
         "revocation": Revocation.objects.get().pk,
         "event": Event.objects.latest("pk").pk,
-        "state": ProviderState.objects.get(provider="badgr").pk,
+        "deployment": Deployment.objects.get().pk,
+        "state": get_or_create_state("badgr").pk,
         "client": store_own_client(entered, provider="badgr", owner=SITE_OWNER, at=now).pk,
         "site": make_account().pk,
     }
@@ -134,6 +146,7 @@ VIEW = tuple(
         "connectedaccount",
         "revocation",
         "event",
+        "deployment",
         "providerstate",
         "authorizationrequest",
         "providerclient",
@@ -280,6 +293,8 @@ def test_a_command_asks_before_what_cannot_be_undone(
     ConnectedAccount.objects.transition(endpoint_fingerprint="elsewhere")
     asked: list[str] = []
     monkeypatch.setattr("builtins.input", lambda question: asked.append(question) or "no")
+    # A command that serves until Ctrl-C is told so at once.
+    monkeypatch.setattr(BaseServer, "serve_forever", Mock(side_effect=KeyboardInterrupt))
     before = state_of_things()
     if command.asks:
         with pytest.raises(CommandError, match="Nothing was done"):
@@ -287,6 +302,8 @@ def test_a_command_asks_before_what_cannot_be_undone(
         assert len(asked) == 1
     else:
         call_command(name, *command.arguments)
+    if command.withdraws:
+        before[1] = [{**row, "outcome": "revoked", "attempts": 1} for row in before[1]]
     assert state_of_things() == before
 
 

@@ -9,7 +9,12 @@ from django.core.management import call_command
 from django.test import Client as Jar
 
 from connected_accounts.clients.credentials import open_client, store_own_client
-from connected_accounts.exceptions import ConfigurationError, ConnectedAccountsError
+from connected_accounts.exceptions import (
+    ClientRejected,
+    ConfigurationError,
+    ConnectedAccountsError,
+    ReauthorizationRequired,
+)
 from connected_accounts.importers.rows import ForeignGrant, Source
 from connected_accounts.importers.run import import_connections
 from connected_accounts.models import ConnectedAccount
@@ -122,11 +127,14 @@ def test_a_grant_that_ended_and_credentials_that_are_refused(
     account: ConnectedAccount, ada: Any, badgr: FakeProvider, said: Any
 ) -> None:
     said()
-    badgr.script("token", Answer(401, json={"error": "invalid_client"}))
-    for _ in range(2):
-        with pytest.raises(ConnectedAccountsError):
+    # The third time in a row: one refusal may be of one grant only.
+    badgr.script("token", *[Answer(401, json={"error": "invalid_client"})] * 3)
+    for _ in range(3):
+        with pytest.raises(ClientRejected):
             refresh(account)
-        badgr.withdraw()
+    badgr.withdraw()
+    with pytest.raises(ReauthorizationRequired):
+        refresh(account)
     assert said() == [
         ("client_rejected", "badgr", "", None, "invalid_client"),
         ("reconnect_required", "badgr", owner(ada), account.pk, "revoked"),

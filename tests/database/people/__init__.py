@@ -1,0 +1,1 @@
+"""A user model whose key has a collation of its own."""
