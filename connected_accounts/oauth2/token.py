@@ -167,6 +167,13 @@ def seconds(value: Any) -> int | None:
     return None if number is None else int(min(max(number, 1), MAX_LIFE))
 
 
+def wait_seconds(value: Any) -> float | None:
+    """The wait that a throttle named, with its fraction: whoever asks a moment too early may be
+    locked out for longer. None where the value is no such thing."""
+    number = _number(value)
+    return None if number is None else min(float(number), MAX_LIFE)
+
+
 def _number(value: Any) -> float | None:
     """A number above nought, and not beyond all measure, or None."""
     if isinstance(value, str):

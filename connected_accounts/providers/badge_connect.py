@@ -18,7 +18,7 @@ from connected_accounts.exceptions import (
     ProviderUnavailable,
     UnexpectedResponse,
 )
-from connected_accounts.oauth2.token import seconds
+from connected_accounts.oauth2.token import wait_seconds
 from connected_accounts.providers.badge_client import (
     DESCRIPTION,
     addresses_elsewhere,
@@ -169,8 +169,8 @@ class BadgeConnect(Provider):
 
     def classify_error(self, status: int, payload: Mapping[str, Any]) -> ConnectedAccountsError:
         if status == 429:  # badgr-server tells the wait in the body (seen)
-            wait = seconds(payload.get("expires"))
-            return ProviderUnavailable("throttled", status=status, retry_after=wait or None)
+            wait = wait_seconds(payload.get("expires"))
+            return ProviderUnavailable("throttled", status=status, retry_after=wait)
         return super().classify_error(status, payload)
 
     def fetch_identity(self, session: "ProviderSession", token: "TokenResponse") -> Identity:

@@ -16,7 +16,7 @@ from connected_accounts.exceptions import (
     ProviderUnavailable,
     UnexpectedResponse,
 )
-from connected_accounts.oauth2.token import seconds
+from connected_accounts.oauth2.token import wait_seconds
 from connected_accounts.providers.base import Endpoints, Identity, Provider
 
 if TYPE_CHECKING:
@@ -116,8 +116,8 @@ class Badgr(Provider):
         error = payload.get("error")
         if status == 429:
             # The wait is in the body, not in Retry-After, and all of a worker's refreshes share it.
-            wait = seconds(payload.get("expires"))
-            return ProviderUnavailable("throttled", status=status, retry_after=wait or None)
+            wait = wait_seconds(payload.get("expires"))
+            return ProviderUnavailable("throttled", status=status, retry_after=wait)
         if error in ("invalid client_secret", "invalid client_id"):  # with Basic (seen)
             return ClientRejected("invalid_client", status=status)
         return super().classify_error(status, payload)

@@ -210,6 +210,8 @@ class _Drain:
         """Claim as many accounts as there are free slots, and start them."""
         try:
             slots = reserve_slots(self.provider, wanted)
+            # A slot does not move by what the claim takes, or two claims would share their second.
+            reserved_at = time.monotonic()
             attempts = retried(lambda: self.claim(len(slots))) if slots else []
         except Error as error:
             _forgive(error)
@@ -218,7 +220,7 @@ class _Drain:
         begun: dict[Future[RefreshResult], Attempt] = {Future(): attempt for attempt in attempts}
         self.held |= begun
         for (future, attempt), delay in zip(begun.items(), slots, strict=False):
-            attempt.not_before = time.monotonic() + delay
+            attempt.not_before = reserved_at + delay
             future.add_done_callback(self.arrived.put)
             blocked = prepare(attempt)
             if blocked is not None:

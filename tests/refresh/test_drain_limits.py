@@ -4,6 +4,7 @@ import threading
 import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from itertools import cycle, pairwise
 from typing import Any
 
 import pytest
@@ -145,6 +146,36 @@ def test_under_a_rate_limit_sends_are_apart_though_answers_are_slow(
     for start in sent:
         in_a_second = sum(start <= moment < start + 1 for moment in sent)
         assert in_a_second <= 20 + 1  # a thread may wake up late
+
+
+def test_a_claim_that_takes_long_moves_no_slot_into_anothers(
+    make_due: Any,
+    badgr: FakeProvider,
+    provider_settings: Any,
+    app_settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    now: datetime,
+) -> None:
+    app_settings(REFRESH_CONCURRENCY=2)
+    provider_settings("badgr", MAX_REQUESTS_PER_SECOND=10)
+    make_due(8)
+    slots: list[float] = []
+    delays = cycle((0.15, 0.0))
+    send, claim = attempts._ask_once, drain.claim
+
+    def seen(attempt: Any) -> Any:
+        slots.append(attempt.not_before)
+        return send(attempt)
+
+    def slow_at_times(*args: Any, **kwargs: Any) -> Any:
+        time.sleep(next(delays))
+        return claim(*args, **kwargs)
+
+    monkeypatch.setattr(attempts, "_ask_once", seen)
+    monkeypatch.setattr(drain, "claim", slow_at_times)
+    assert drain.drain("badgr", now=now).refreshed == 8
+    slots.sort()
+    assert min(later - slot for slot, later in pairwise(slots)) > 0.05
 
 
 @pytest.mark.django_db(transaction=True)
