@@ -87,6 +87,24 @@ def nothing_known_of_the_database() -> None:
     cache.delete_many([health.CACHE_KEY, activity.CACHE_KEY])
 
 
+@pytest.fixture(scope="session")
+def written_settings() -> str:
+    """The app's settings as the file has them."""
+    from django.conf import settings
+
+    return repr(settings.CONNECTED_ACCOUNTS)
+
+
+@pytest.fixture(autouse=True)
+def settings_are_left_as_written(written_settings: str) -> Iterator[None]:
+    """Fail a test that changes the dictionaries of the settings in place, as ``|=`` does: nothing
+    sets them back, and the tests after it have them."""
+    from django.conf import settings
+
+    yield
+    assert repr(settings.CONNECTED_ACCOUNTS) == written_settings
+
+
 @pytest.fixture(autouse=True)
 def no_outside_connections(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Fail a test that calls another machine, or asks for the address of one.

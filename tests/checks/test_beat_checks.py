@@ -58,9 +58,9 @@ def test_beat_that_is_slower_than_tokens_expire_is_a_warning(schedule: Any, sett
 
 
 def test_a_refresh_so_late_that_beat_cannot_be_in_time_is_a_warning(settings: Any) -> None:
-    settings.CONNECTED_ACCOUNTS |= {"REFRESH_AT": 0.9}
+    settings.CONNECTED_ACCOUNTS = settings.CONNECTED_ACCOUNTS | {"REFRESH_AT": 0.9}
     assert ids() == ["W005"]
-    settings.CONNECTED_ACCOUNTS |= {"REFRESH_AT": 0.8}
+    settings.CONNECTED_ACCOUNTS = settings.CONNECTED_ACCOUNTS | {"REFRESH_AT": 0.8}
     assert ids() == []
 
 
@@ -72,5 +72,7 @@ def test_tokens_refreshed_on_use_need_no_beat_in_time(settings: Any) -> None:
 
 def test_the_more_frequent_of_two_entries_counts(settings: Any) -> None:
     beat(settings, HOURLY)
-    settings.CELERY_BEAT_SCHEDULE |= {"another": {"task": TASK, "schedule": 60}}
+    settings.CELERY_BEAT_SCHEDULE = settings.CELERY_BEAT_SCHEDULE | {
+        "another": {"task": TASK, "schedule": 60}
+    }
     assert ids() == []

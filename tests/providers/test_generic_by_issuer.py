@@ -269,7 +269,9 @@ def test_it_is_called_by_its_host_until_it_has_a_name(settings: Any) -> None:
 def test_its_end_is_told_beforehand_seen_by_beat_and_mailed(
     settings: Any, ada: Any, client_of_ada: Client, fake_provider: Fakes
 ) -> None:
-    settings.CONNECTED_ACCOUNTS |= {"REDIRECT_BASE_URL": "https://site.example"}
+    settings.CONNECTED_ACCOUNTS = settings.CONNECTED_ACCOUNTS | {
+        "REDIRECT_BASE_URL": "https://site.example"
+    }
     name_server(settings, "brief")
     fake = fake_provider("brief", expires_in=3600, omit_refresh_token=True)
     account = connect_account(fake, ada)

@@ -200,14 +200,16 @@ def test_no_secret_is_seen_outside(
         flows += 4
         account = ConnectedAccount.objects.get()
         for fault in FAULTS:
-            fake.script("token", fault)
+            fake.unavailable(fault)  # a lost answer is asked for again at once
             fails(partial(refresh, account))
+            fake.available()
             account = connect(client_of_ada, fake, alias)
         resume(alias)  # which rejected the site's credentials
         for fault in (Timeout(), Answer(502, body="<html>")):
             expire(account)
-            fake.script("token", fault)
+            fake.unavailable(fault)
             fails(partial(get_access_token, account))
+            fake.available()
             account = connect(client_of_ada, fake, alias)
         account = connect(client_of_ada, fake, alias)
         fails(lambda: get_session(account).get("https://evil.example/"))
