@@ -402,10 +402,11 @@ def app_settings(settings: Any) -> Callable[..., None]:
 
 
 @pytest.fixture
-def account_at(settings: Any, make_account: Any) -> Callable[[str], ConnectedAccount]:
-    """An account at a server of one's own, whose token endpoint is at ``url``."""
+def account_at(settings: Any, make_account: Any) -> Callable[..., ConnectedAccount]:
+    """An account at a server of one's own, whose token endpoint is at ``url``; keys of its token
+    document by name."""
 
-    def make(url: str) -> ConnectedAccount:
+    def make(url: str, **document: Any) -> ConnectedAccount:
         options = {
             "authorization_endpoint": f"{url}/authorize",
             "token_endpoint": f"{url}/token",
@@ -416,7 +417,9 @@ def account_at(settings: Any, make_account: Any) -> Callable[[str], ConnectedAcc
         settings.CONNECTED_ACCOUNTS = settings.CONNECTED_ACCOUNTS | {
             "PROVIDERS": {"plain": entry | {"OPTIONS": options}}
         }
-        account: ConnectedAccount = make_account(provider="plain", subject="ada-at-the-provider")
+        account: ConnectedAccount = make_account(
+            provider="plain", subject="ada-at-the-provider", document=document
+        )
         return account
 
     return make

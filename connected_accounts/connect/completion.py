@@ -47,7 +47,8 @@ from connected_accounts.refresh.interruptions import signals_held
 from connected_accounts.revoke.disconnect import revoke_orphan
 from connected_accounts.sealing import unseal
 from connected_accounts.secret import clears_traceback_locals
-from connected_accounts.tokens.endpoint import exchange_code, token_document
+from connected_accounts.tokens.document import token_document
+from connected_accounts.tokens.endpoint import exchange_code
 from connected_accounts.tokens.identity import identify, with_claims
 
 

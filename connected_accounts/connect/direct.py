@@ -78,7 +78,7 @@ def connect_directly(
 
 @sensitive_variables()
 def _connect(intent: Intent, sent_at: datetime) -> tuple[ConnectedAccount, bool]:
-    from connected_accounts.tokens.endpoint import token_document  # loads requests
+    from connected_accounts.tokens.document import token_document  # loads requests
     from connected_accounts.tokens.identity import identify
 
     inputs = {name: text for name, text in intent.entered.items() if name not in CREDENTIALS}

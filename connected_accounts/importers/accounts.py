@@ -22,7 +22,8 @@ from connected_accounts.oauth2.token import MAX_LIFE, TokenResponse
 from connected_accounts.owners import owner_key
 from connected_accounts.providers.base import Endpoints, Identity, Provider
 from connected_accounts.providers.registry import get_provider
-from connected_accounts.tokens.endpoint import token_document, token_response_of
+from connected_accounts.tokens.document import token_document
+from connected_accounts.tokens.endpoint import token_response_of
 from connected_accounts.tokens.lifetimes import grant_values
 
 # Why a row is left where it is, in words for whoever runs the command.
@@ -76,9 +77,9 @@ class Adoption:
         token = self._token(provider, grant)
         identity = _identity(grant)
         seal_id = uuid.uuid4()
-        values = grant_values(
-            provider, token, token_document(token), seal_id=seal_id, sent_at=self.now
-        )
+        # What is left of its life is not the life that a next token will have.
+        document = token_document(replace(token, expires_in=None))
+        values = grant_values(provider, token, document, seal_id=seal_id, sent_at=self.now)
         # As they stood there, and not by way of whole seconds from now.
         values |= {
             "expires_at": grant.expires_at,

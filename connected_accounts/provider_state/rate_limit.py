@@ -7,6 +7,7 @@ from typing import Final
 from django.db.models import Q
 from django.utils import timezone
 
+from connected_accounts.conf import provider_config
 from connected_accounts.exceptions import ProviderUnavailable
 from connected_accounts.models import ProviderState
 from connected_accounts.provider_state.pauses import get_or_create_state
@@ -50,9 +51,13 @@ def note_throttle(alias: str, *, ends: datetime) -> None:
 
 
 def is_throttled(state: ProviderState, now: datetime) -> bool:
-    """Whether the provider takes no request for longer than anybody waits for a place."""
-    patience = timedelta(seconds=PATIENCE)
-    return state.next_request_at is not None and state.next_request_at > now + patience
+    """Whether the provider takes no request until a moment that it named, for longer than anybody
+    waits for a slot. Slots that are taken reach no further than that, and one gap of the rate."""
+    if state.next_request_at is None:
+        return False
+    rate = provider_config(state.provider).max_requests_per_second
+    gap = 0 if rate is None else 1 / rate
+    return state.next_request_at > now + timedelta(seconds=PATIENCE + gap)
 
 
 def wait_for_slot(provider: Provider) -> float:

@@ -42,9 +42,9 @@ from connected_accounts.refresh.refusals import is_refusal, retry_time, settle_a
 from connected_accounts.refresh.storage import store_grant
 from connected_accounts.revoke.disconnect import revoke_orphan
 from connected_accounts.secret import Secret
-from connected_accounts.tokens.endpoint import token_document
+from connected_accounts.tokens.document import token_document
 from connected_accounts.tokens.identity import identity_of, with_claims
-from connected_accounts.tokens.lifetimes import MAX_BACKOFF, grant_values
+from connected_accounts.tokens.lifetimes import MAX_BACKOFF, grant_values, with_known_life
 from connected_accounts.tokens.scopes import granted_scopes, missing_scopes
 from connected_accounts.tokens.throttle import named_wait
 
@@ -181,7 +181,7 @@ class _Grant:
 
 def _grant(attempt: Attempt, token: TokenResponse) -> _Grant:
     account, provider = attempt.account, attempt.provider
-    token = _with_claims(attempt, token)
+    token = with_known_life(provider, _with_claims(attempt, token), attempt.document)
     document = token_document(token, previous=attempt.document)
     if attempt.after_refusal:
         document["after_refusal"] = True

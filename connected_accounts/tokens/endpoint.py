@@ -25,7 +25,6 @@ from connected_accounts.exceptions import (
 from connected_accounts.models import Outcome
 from connected_accounts.oauth2 import transport
 from connected_accounts.oauth2.request import build_request
-from connected_accounts.oauth2.session import ProviderSession, origin_of
 from connected_accounts.oauth2.token import (
     LifeField,
     TokenResponse,
@@ -35,7 +34,7 @@ from connected_accounts.oauth2.token import (
 )
 from connected_accounts.oauth2.transport import Answer
 from connected_accounts.providers.base import Endpoints, Provider
-from connected_accounts.providers.endpoints import as_origin, with_client_id
+from connected_accounts.providers.endpoints import with_client_id
 from connected_accounts.providers.paths import value_at
 from connected_accounts.secret import Secret
 from connected_accounts.tokens.throttle import until_answered
@@ -303,49 +302,3 @@ def _said(answer: Answer, token: str) -> str:
     """The text of an answer, in lower case and in words, without the token that it may quote."""
     text = answer.body[:MAX_SAID].decode(errors="replace").replace(token, "")
     return " ".join(re.split(r"[\s_-]+", text.lower()))
-
-
-def session_for(
-    provider: Provider, endpoints: Endpoints, *, access_token: Any, renew: Any = None
-) -> ProviderSession:
-    """A session for the provider's API; ``access_token`` and ``renew`` as ProviderSession says."""
-    return ProviderSession(
-        client_id=provider.client.client_id,
-        base_url=endpoints.api_base_url,
-        origins={
-            origin_of(url) for url in (*endpoints.api_urls(), *map(as_origin, provider.api_hosts))
-        },
-        access_token=access_token,
-        renew=renew,
-        headers=provider.request_headers(),
-        bearer_method=provider.bearer_method,
-        access_token_header=provider.access_token_header,
-        requires_challenge=provider.requires_challenge,
-        public_only=endpoints.public_only,
-        dead_token_statuses=provider.dead_token_statuses,
-        identity_url=endpoints.userinfo_endpoint,
-        provider=provider.alias,
-    )
-
-
-def token_document(
-    token: TokenResponse, *, previous: Mapping[str, Any] | None = None, redirect_uri: str = ""
-) -> dict[str, Any]:
-    """The document to seal and store for a token answer. A refresh that gives no new refresh token
-    keeps the old one (RFC 6749 6)."""
-    before = previous or {}
-
-    def text(secret: Secret | None, name: str) -> Any:
-        return secret.reveal() if secret is not None else before.get(name)
-
-    document = {
-        "access_token": token.access_token.reveal(),
-        "refresh_token": text(token.refresh_token, "refresh_token"),
-        "id_token": text(token.id_token, "id_token"),
-        "token_type": token.token_type,
-        "expires_in": token.expires_in,
-        "refresh_token_expires_in": token.refresh_token_expires_in,
-        "redirect_uri": redirect_uri or before.get("redirect_uri", ""),
-    }
-    api_base = token.api_base or before.get("api_base")
-    return document | ({"api_base": api_base} if api_base else {})

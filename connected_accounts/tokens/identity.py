@@ -15,7 +15,7 @@ from connected_accounts.oauth2.session import ProviderSession
 from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.providers.base import Endpoints, Identity, Provider
 from connected_accounts.providers.hooks import call_hook
-from connected_accounts.tokens.endpoint import session_for
+from connected_accounts.tokens.api_session import session_for
 from connected_accounts.tokens.throttle import until_answered
 
 

@@ -3,11 +3,12 @@
 import random
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from connected_accounts import conf
-from connected_accounts.oauth2.token import TokenResponse
+from connected_accounts.oauth2.token import TokenResponse, seconds
 from connected_accounts.providers.base import Provider
 from connected_accounts.sealing import seal_document
 
@@ -52,6 +53,18 @@ def backoff(failure_count: int, retry_after: float | None) -> timedelta:
         wait = max(wait, min(retry_after, MAX_BACKOFF))
     wait *= random.uniform(1, 1 + 2 * conf.JITTER)  # noqa: S311
     return timedelta(seconds=min(wait, MAX_BACKOFF * (1 + 2 * conf.JITTER)))
+
+
+def with_known_life(
+    provider: Provider, token: TokenResponse, previous: Mapping[str, Any]
+) -> TokenResponse:
+    """The answer to a refresh, with the access token's life that was told last where it tells none:
+    to leave it out is allowed (RFC 6749 5.1), and does not say that tokens have no end now. Nought
+    says so."""
+    is_told = token.raw.get(provider.expires_in_field) not in (None, "")
+    if token.expires_in is not None or is_told:
+        return token
+    return replace(token, expires_in=seconds(previous.get("expires_in")))
 
 
 def grant_values(

@@ -21,7 +21,7 @@ from connected_accounts.oauth2.token import read_token_response
 from connected_accounts.providers.base import Endpoints, Provider
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.secret import Secret
-from connected_accounts.tokens.endpoint import session_for
+from connected_accounts.tokens.api_session import session_for
 from connected_accounts.tokens.identity import identity_of
 from connected_accounts.use.tokens import current_token, renewed_token
 

@@ -26,7 +26,7 @@ from connected_accounts.refresh.attempts import OWNER_INACTIVE
 from connected_accounts.refresh.grant_end import end_grant, end_if_dead
 from connected_accounts.refresh.on_demand import renew, with_row_apart
 from connected_accounts.secret import Secret, clears_traceback_locals
-from connected_accounts.tokens.endpoint import session_for
+from connected_accounts.tokens.api_session import session_for
 
 MARGIN: Final = timedelta(seconds=conf.LAST_MINUTE)
 YOUNG: Final = timedelta(minutes=1)  # a token that was just renewed is not what is wrong

@@ -119,18 +119,23 @@ def test_a_new_secret_is_tried_first_and_the_old_one_if_it_is_refused(
     assert Event.objects.filter(kind=Kind.CLIENT_REJECTED).count() == 1
 
 
-def test_the_provider_is_paused_when_every_pair_is_refused(
-    client_of_admin: Client, account: ConnectedAccount, badgr: FakeProvider
+def test_the_provider_is_paused_when_every_pair_is_refused_for_two_accounts(
+    client_of_admin: Client, account: ConnectedAccount, client_of_bob: Client, badgr: FakeProvider
 ):
+    of_bob = connect(client_of_bob, badgr, subject="bob")
     enter(client_of_admin, "badgr-client", "wrong-too")
-    badgr.script("token", REFUSED, REFUSED)
+    before = len(badgr.sent_to("token"))
+    badgr.script("token", *[REFUSED] * 4)
 
     with pytest.raises(ClientRejected):
         refresh(account)
+    assert ProviderState.objects.get(provider="badgr").paused_until is None
+    with pytest.raises(ClientRejected):
+        refresh(of_bob)
 
-    assert account.status == "active"
+    assert {account.status, of_bob.status} == {"active"}
     assert ProviderState.objects.get(provider="badgr").paused_until is not None
-    assert len(badgr.sent_to("token")) == 3
+    assert len(badgr.sent_to("token")) == before + 4
 
 
 def test_without_any_pair_of_its_client_an_account_must_be_connected_again(
@@ -209,13 +214,15 @@ def test_a_secret_is_rotated_and_no_refresh_fails_on_the_way(
 
 
 def test_where_one_secret_can_be_alive_a_refresh_by_hand_with_the_new_one_ends_the_pause(
-    client_of_admin: Client, account: ConnectedAccount, badgr: FakeProvider
+    client_of_admin: Client, account: ConnectedAccount, client_of_bob: Client, badgr: FakeProvider
 ):
+    of_bob = connect(client_of_bob, badgr, subject="bob")
     badgr.add_client("badgr-client", "newer")
     badgr.remove_client("badgr-client", "badgr-client-secret")
-    with pytest.raises(ClientRejected):
-        refresh(account)
-    assert account.status == "active"
+    for refused in (account, of_bob):
+        with pytest.raises(ClientRejected):
+            refresh(refused)
+        assert refused.status == "active"
     assert ProviderState.objects.get(provider="badgr").paused_until is not None
     enter(client_of_admin, "badgr-client", "newer")
     refresh(account)

@@ -68,7 +68,7 @@ def test_a_second_account_that_is_refused_too_pauses_the_provider(
     two: Any, badgr: FakeProvider
 ) -> None:
     for account in two:
-        assert ProviderState.objects.get().pause_reason == ""
+        assert get_or_create_state("badgr").pause_reason == ""
         badgr.script("token", Answer(401, json={"error": "invalid_client"}))
         with pytest.raises(ClientRejected):
             refresh(account)

@@ -11,13 +11,9 @@ from connected_accounts.providers.base import Identity, Provider
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.secret import Secret
 from connected_accounts.testing import FakeProvider
-from connected_accounts.tokens.endpoint import (
-    exchange_code,
-    exchange_refresh_token,
-    revoke_token,
-    session_for,
-    token_document,
-)
+from connected_accounts.tokens.api_session import session_for
+from connected_accounts.tokens.document import token_document
+from connected_accounts.tokens.endpoint import exchange_code, exchange_refresh_token, revoke_token
 
 SITE: Final = "https://site.example/callback/"
 VERIFIER: Final = "v" * 43

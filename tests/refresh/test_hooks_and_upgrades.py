@@ -15,7 +15,7 @@ from connected_accounts.models import ConnectedAccount, Revocation, Status
 from connected_accounts.providers.badgr import Badgr
 from connected_accounts.services import disconnect, get_access_token, refresh
 from connected_accounts.tasks import refresh_due_accounts
-from connected_accounts.testing import Answer, BadGateway, FakeProvider, Timeout, TooManyRequests
+from connected_accounts.testing import Answer, BadGateway, FakeProvider, Timeout
 from tests.journeys import connect, finish, start, stored
 
 pytestmark = pytest.mark.django_db
@@ -50,7 +50,7 @@ def test_receivers_that_raise_stop_nothing(
     badgr.advance(hours=23)
     refresh_due_accounts.apply()
     assert get_access_token(account) == badgr.grants[0].access_token
-    badgr.script("token", TooManyRequests())
+    badgr.script("token", Answer(503))
     with pytest.raises(ConnectedAccountsError):
         refresh(account)
     badgr.withdraw()

@@ -13,7 +13,7 @@ from django.utils import timezone
 from connected_accounts.exceptions import ReauthorizationRequired
 from connected_accounts.models import ConnectedAccount, Revocation
 from connected_accounts.services import get_access_token, refresh
-from tests.journeys import stored
+from tests.journeys import set_row, stored
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("own_connections")]
 
@@ -37,9 +37,25 @@ def answered(account_at: Any, serve: Any, answering: Any, **fields: Any) -> Conn
 def test_a_missing_expires_in_is_not_known_and_nothing_is_due(
     account_at: Any, serve: Any, answering: Any
 ) -> None:
-    account = answered(account_at, serve, answering)
+    account = answered(lambda url: account_at(url, expires_in=None), serve, answering)
     assert (account.expires_at, account.refresh_at) == (None, None)
     assert get_access_token(account) == "new-access-token"
+
+
+@pytest.mark.parametrize("untold", [..., None, ""])
+def test_a_missing_expires_in_leaves_the_life_that_was_told_last(
+    account_at: Any, serve: Any, answering: Any, untold: Any
+) -> None:
+    def outlived(url: str) -> ConnectedAccount:
+        account: ConnectedAccount = account_at(url, expires_in=1800)
+        set_row(account, expires_at=timezone.now() - timedelta(hours=1))
+        return account
+
+    account = answered(outlived, serve, answering, expires_in=untold)
+    for _ in range(2):  # and it is told no more
+        assert account.expires_at == account.refreshed_at + timedelta(seconds=1800)
+        assert account.refreshed_at < account.refresh_at < account.expires_at
+        refresh(account)
 
 
 @pytest.mark.parametrize("life", [0, -5, "0"])

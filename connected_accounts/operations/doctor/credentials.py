@@ -17,12 +17,12 @@ from connected_accounts.operations.doctor.findings import Finding, error, ok, un
 from connected_accounts.operations.doctor.tries import Call, Kind, Said, attempt, made_up
 from connected_accounts.providers.base import Client, Endpoints, Provider
 from connected_accounts.secret import Secret
+from connected_accounts.tokens.document import token_document
 from connected_accounts.tokens.endpoint import (
     exchange_client_credentials,
     exchange_code,
     exchange_refresh_token,
     revoke_token,
-    token_document,
 )
 
 CREDENTIALS: Final = "credentials"

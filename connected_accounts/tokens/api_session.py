@@ -1,0 +1,30 @@
+"""The session for a provider's API, and which hosts it may send the bearer to."""
+
+from typing import Any
+
+from connected_accounts.oauth2.session import ProviderSession, origin_of
+from connected_accounts.providers.base import Endpoints, Provider
+from connected_accounts.providers.endpoints import as_origin
+
+
+def session_for(
+    provider: Provider, endpoints: Endpoints, *, access_token: Any, renew: Any = None
+) -> ProviderSession:
+    """A session for the provider's API; ``access_token`` and ``renew`` as ProviderSession says."""
+    return ProviderSession(
+        client_id=provider.client.client_id,
+        base_url=endpoints.api_base_url,
+        origins={
+            origin_of(url) for url in (*endpoints.api_urls(), *map(as_origin, provider.api_hosts))
+        },
+        access_token=access_token,
+        renew=renew,
+        headers=provider.request_headers(),
+        bearer_method=provider.bearer_method,
+        access_token_header=provider.access_token_header,
+        requires_challenge=provider.requires_challenge,
+        public_only=endpoints.public_only,
+        dead_token_statuses=provider.dead_token_statuses,
+        identity_url=endpoints.userinfo_endpoint,
+        provider=provider.alias,
+    )

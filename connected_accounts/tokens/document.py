@@ -1,0 +1,30 @@
+"""The document that is sealed and stored for a token answer."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from connected_accounts.oauth2.token import TokenResponse
+from connected_accounts.secret import Secret
+
+
+def token_document(
+    token: TokenResponse, *, previous: Mapping[str, Any] | None = None, redirect_uri: str = ""
+) -> dict[str, Any]:
+    """The document to seal and store for a token answer. A refresh that gives no new refresh token
+    keeps the old one (RFC 6749 6)."""
+    before = previous or {}
+
+    def text(secret: Secret | None, name: str) -> Any:
+        return secret.reveal() if secret is not None else before.get(name)
+
+    document = {
+        "access_token": token.access_token.reveal(),
+        "refresh_token": text(token.refresh_token, "refresh_token"),
+        "id_token": text(token.id_token, "id_token"),
+        "token_type": token.token_type,
+        "expires_in": token.expires_in,
+        "refresh_token_expires_in": token.refresh_token_expires_in,
+        "redirect_uri": redirect_uri or before.get("redirect_uri", ""),
+    }
+    api_base = token.api_base or before.get("api_base")
+    return document | ({"api_base": api_base} if api_base else {})
