@@ -107,7 +107,8 @@ class _Round:
         except Error as error:
             code = type(error).__name__
             logger.error("revocation not settled: revocation=%s: %s", revocation.pk, code)
-            connection.close_if_unusable_or_obsolete()
+            if not connection.in_atomic_block:  # whose work would be lost with it
+                connection.close_if_unusable_or_obsolete()
 
 
 def _outbox() -> RevocationQuerySet:
