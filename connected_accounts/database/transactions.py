@@ -109,6 +109,13 @@ def _work_apart(work: Callable[[], T], bound: Bound) -> T:
     raise ProviderUnavailable(code, sent=False)
 
 
+def close_unusable_connection() -> None:
+    """After an error, let the next statement open a new connection if this one is gone. Not inside
+    a transaction, which would be lost with it: whoever opened it decides."""
+    if not connection.in_atomic_block:
+        connection.close_if_unusable_or_obsolete()
+
+
 def retry_while_unavailable(write: Callable[[], T], ends: float) -> T:
     """Run a write again while the database cannot be reached. Raises what it last raised."""
     while True:

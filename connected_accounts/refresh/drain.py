@@ -21,6 +21,7 @@ from django.utils import timezone
 from connected_accounts import conf
 from connected_accounts.database.connections import short_lock_waits
 from connected_accounts.database.locks import is_lock_timeout, retried, statements_retried
+from connected_accounts.database.transactions import close_unusable_connection
 from connected_accounts.exceptions import (
     ClientRejected,
     ConfigurationError,
@@ -366,4 +367,4 @@ def _answer(future: Future[RefreshResult], attempt: Attempt) -> None:
 
 def _forgive(error: Exception) -> None:
     logger.error("drain: %s", type(error).__name__)
-    connection.close_if_unusable_or_obsolete()
+    close_unusable_connection()

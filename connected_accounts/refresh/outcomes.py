@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Final
 
-from django.db import DatabaseError, InterfaceError, OperationalError, connection
+from django.db import DatabaseError, InterfaceError, OperationalError
 
 from connected_accounts import conf, signals
 from connected_accounts.clients.credentials import note_refused, retire
 from connected_accounts.database.locks import is_lock_timeout
-from connected_accounts.database.transactions import after_commit
+from connected_accounts.database.transactions import after_commit, close_unusable_connection
 from connected_accounts.exceptions import (
     ClientRejected,
     ConnectedAccountsError,
@@ -237,7 +237,7 @@ def settle_together(answers: Answers) -> Answers:
             [(attempt.account, grant.values) for attempt, grant, _ in grants]
         )
     except (DatabaseError, InterfaceError):
-        connection.close_if_unusable_or_obsolete()
+        close_unusable_connection()
         return answers
     if not stored:
         return answers

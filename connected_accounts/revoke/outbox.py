@@ -7,10 +7,11 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import datetime
 from typing import Final
 
-from django.db import Error, connection, router
+from django.db import Error, router
 from django.utils import timezone
 
 from connected_accounts.database.locks import statements_retried
+from connected_accounts.database.transactions import close_unusable_connection
 from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.models import Revocation
 from connected_accounts.models.history import RevocationQuerySet
@@ -107,8 +108,7 @@ class _Round:
         except Error as error:
             code = type(error).__name__
             logger.error("revocation not settled: revocation=%s: %s", revocation.pk, code)
-            if not connection.in_atomic_block:  # whose work would be lost with it
-                connection.close_if_unusable_or_obsolete()
+            close_unusable_connection()
 
 
 def _outbox() -> RevocationQuerySet:

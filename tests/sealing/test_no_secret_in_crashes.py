@@ -129,7 +129,7 @@ def test_a_crash_shows_no_secret(
     settings.DEBUG = debug
     client_of_ada.raise_request_exception = False
     crashes = number = 0
-    # A drain takes any error of the database for a connection that is gone, and closes it.
+    # The drain's raw query cannot be put into a traceback with its values: its repr fails.
     while number < 40 and flow != "drain":
         number += 1
         run, fail = ready(flow, client_of_ada, badgr), FailAt(number)
