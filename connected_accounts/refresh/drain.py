@@ -181,8 +181,8 @@ class _Drain:
             self.claiming = self.claiming and time.monotonic() < self.ends
             if self.claiming and (wanted := self.wanted()):
                 self.take(wanted, pool)
-            self.settle_what_arrived()
-            if (self.claiming or self.locked) and not self.in_flight:
+            arrived = self.settle_what_arrived()
+            if not arrived and (self.claiming or self.locked) and not self.in_flight:
                 time.sleep(MAX_WAIT)  # no slot is free in this second, or a row is locked
 
     def begin_again(self) -> None:
@@ -263,9 +263,11 @@ class _Drain:
             healthy = list(rest[: wanted - len(failing)])
         return failing + healthy
 
-    def settle_what_arrived(self) -> None:
+    def settle_what_arrived(self) -> bool:
+        """Settle the answers that are there; whether any was new."""
         # One that was given back is not held any more, and one that came twice is settled once.
         futures = [future for future in dict.fromkeys(self.ready()) if future in self.held]
+        arrived = bool(futures)
         if not futures:
             futures, self.locked = self.locked, []
         answers = {future: (self.held[future], future.result()) for future in futures}
@@ -279,6 +281,7 @@ class _Drain:
         for future, (attempt, outcome) in answers.items():
             if attempt in left:
                 self.finish(future, attempt, outcome)
+        return arrived
 
     def ready(self) -> list[Future[RefreshResult]]:
         """The answers that are there, after waiting a moment for the first."""
