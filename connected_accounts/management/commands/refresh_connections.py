@@ -43,9 +43,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if options["every"] <= 0:
             raise CommandError("--every takes a number of seconds above 0, such as 60.")
-        # Mails and the like, which the flows would send to a worker, are done in here.
-        current_app.conf.task_always_eager = True
-        with stop_told() as stop:
+        with tasks_done_here(), stop_told() as stop:
             while True:
                 began = time.monotonic()
                 try:
@@ -76,6 +74,17 @@ class Command(BaseCommand):
             self.stdout.write(
                 f"{done.refreshed} refreshed, {done.failed} failed, {tried} revocations tried"
             )
+
+
+@contextmanager
+def tasks_done_here() -> Iterator[None]:
+    """Mails and the like, which the flows would send to a worker, are done in this process."""
+    before = current_app.conf.task_always_eager
+    current_app.conf.task_always_eager = True
+    try:
+        yield
+    finally:
+        current_app.conf.task_always_eager = before
 
 
 @contextmanager
