@@ -1,6 +1,6 @@
 """State that all workers share about a provider: whether it is paused. A provider that refuses the
-site's credentials is paused here, one that does not answer in ``outages``; when an answer means the
-one or the other is decided in ``refresh.outcomes``."""
+site's credentials is paused here, one that does not answer in ``outages``. What an answer means is
+decided in ``refresh.outcomes``."""
 
 import logging
 from datetime import datetime, timedelta
