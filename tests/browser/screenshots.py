@@ -41,8 +41,8 @@ rows.filter(pk=bitbadges.pk).transition(status="reconnect_required", reason="rev
 copied = dict(user=badgr.user, owner_key=badgr.owner_key, connected_at=now - timedelta(days=20),
               client_id="x", endpoint_fingerprint="x", refresh_at=now + timedelta(minutes=3))
 rows.create(provider="bime", subject="acme:1", label="acme", failure_count=2,
-            last_error="status_503", inputs={"account": "acme"}, scopes_requested=["write"],
-            **copied)
+            last_error="status_503", inputs={"account": "acme"}, scopes_wanted=["write"],
+            scopes_requested=["write"], **copied)
 Event.objects.filter(provider="badgr").delete()
 for days, kind, detail in ((90, Kind.CONNECTED, ""), (41, Kind.REFRESH_FAILED, "status_503"),
                            (40, Kind.RECONNECT_REQUIRED, "revoked"), (39, Kind.REFUSED, "expired"),

@@ -121,7 +121,7 @@ def fill() -> None:
     now = timezone.now()
     confirm_site()
     bime = ConnectedAccount.objects.filter(provider="bime")
-    bime.update(scopes_requested=["write"], scopes_granted=[])
+    bime.update(scopes_wanted=["write"], scopes_requested=["write"], scopes_granted=[])
     many = get_user_model().objects.create_user("many", password="many")
     for number in range(50):
         ended = number % 10 == 3
