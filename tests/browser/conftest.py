@@ -55,7 +55,7 @@ class Site:
     def person(self, address: str = "", **options: Any) -> Any:
         """The connections page of somebody new, in a browser of their own."""
         page = self.browser.new_context(**options).new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(60_000)
         sign_in(page, address or self.address, f"person-{next(self.numbers)}")
         return page
 
