@@ -122,11 +122,10 @@ def renew(
     paused = pauses.pause_of(before.provider, began)
     ends = time.monotonic() + float(conf.get("HTTP_DEADLINE")) + PATIENCE_FOR_OTHERS
     while not _is_newer(look(before), before):
-        if not paused:
-            reason = pauses.pause_of(before.provider, began)
-            if reason:  # paused while we waited: one request with wrong credentials is enough
-                raise outages.refusal(reason)
         shared = pauses.get_or_create_state(before.provider)
+        if not paused and shared.pause_reason and pauses.is_paused(shared, began):
+            # Paused while we waited: one request with wrong credentials is enough.
+            raise outages.refusal(shared.pause_reason)
         if rate_limit.is_throttled(shared, timezone.now()):
             raise ProviderUnavailable("throttled", sent=False)
         with signals_held():
