@@ -190,17 +190,17 @@ def test_subjects_that_look_alike_to_a_collation_are_different(accounts: Any, ot
 
 
 def test_an_account_connected_twice_at_once_is_one_row(accounts: Any) -> None:
-    values = {
-        "connected_at": timezone.now(),
-        "client_id": "c",
-        "endpoint_fingerprint": "f",
-        "seal_id": uuid.uuid4(),
-    }
-
     def connect(number: int) -> bool:
-        _, created = accounts.all().mark_connected(
-            user=None, owner=owner_key(None), provider="badgr", subject="s", values=dict(values)
-        )
+        values = {
+            "connected_at": timezone.now(),
+            "client_id": "c",
+            "endpoint_fingerprint": "f",
+            "seal_id": uuid.uuid4(),
+        }
+        with transaction.atomic(durable=True):  # as a callback stores it
+            _, created = accounts.all().mark_connected(
+                user=None, owner=owner_key(None), provider="badgr", subject="s", values=values
+            )
         return created
 
     created = at_once(accounts, connect)
