@@ -144,7 +144,9 @@ def troubles(rows: Collection[Health], *, max_overdue: int = MAX_OVERDUE) -> lis
             found.append(
                 f"{row.provider}: a refresh has been due for {row.overdue_seconds} seconds."
             )
-        if row.paused_until is not None:
+        if row.pause_reason == pauses.BY_HAND:
+            found.append(f"{row.provider}: paused by hand; resume it in the admin.")
+        elif row.paused_until is not None:
             found.append(f"{row.provider}: paused until {row.paused_until}: {row.pause_reason}.")
         if not row.configured and (row.active or row.revocations_waiting):
             found.append(f"{row.provider}: has connections, but is not in settings.")
