@@ -23,7 +23,7 @@ from connected_accounts.providers.registry import get_provider
 from connected_accounts.secret import Secret
 from connected_accounts.testing import FakeProvider
 from connected_accounts.testing.faults import Answer, ConnectionRefused
-from tests.docs.doc_pages import column, names, page, table, tables
+from tests.docs.doc_pages import column, table
 from tests.use.test_where_tokens_go import Authority, TLSServer
 
 pytestmark = pytest.mark.django_db
