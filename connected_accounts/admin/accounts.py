@@ -36,9 +36,13 @@ from connected_accounts.providers.inputs import CREDENTIALS
 from connected_accounts.revoke.disconnect import disconnect
 from connected_accounts.web.last_errors import explain_error
 
+__all__ = ["ConnectedAccountAdmin"]
+
 
 @admin.register(ConnectedAccount)
 class ConnectedAccountAdmin(SearchedByPerson, FailingAdmin):
+    """The accounts of everybody, with each provider's figures above them."""
+
     list_display = (
         "provider",
         "owner",

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 else:
     TabularInline = admin.TabularInline
 
+__all__ = ["ConnectedAccountInline"]
+
 SHOWN: Final = 50  # of each; the lists have the rest
 ATTEMPTS: Final = (Kind.CONNECT_FAILED, Kind.REFUSED)
 TEMPLATE: Final = "admin/connected_accounts/connectedaccount/person.html"

@@ -27,6 +27,8 @@ from connected_accounts.models import Deployment, Event, Outcome, ProviderState,
 from connected_accounts.provider_state import pauses
 from connected_accounts.web.last_errors import explain_error
 
+__all__ = ["EventAdmin", "ProviderStateAdmin", "RevocationAdmin"]
+
 PAUSE: Final = "connected_accounts.change_providerstate"  # the permission
 CONFIRM: Final = "admin/connected_accounts/connectedaccount/confirm.html"
 
@@ -87,6 +89,8 @@ class OwnedAdmin(SearchedByPerson, ReadOnlyAdmin):
 
 @admin.register(Revocation)
 class RevocationAdmin(OwnedAdmin, FailingAdmin):
+    """The outbox: grants that are to be withdrawn, and how that went."""
+
     actions = ("try_again",)
     list_display = (
         "provider",
@@ -114,7 +118,7 @@ class RevocationAdmin(OwnedAdmin, FailingAdmin):
 
     @admin.display(description=_("outcome"), ordering="outcome")
     def state(self, obj: Revocation) -> Any:
-        """How it ended, or what went wrong last time."""
+        """The outcome, and what went wrong last time."""
         outcome, error = obj.get_outcome_display(), explain_error(obj.last_error)
         return format_html("{}<br><small>{}</small>", outcome, error) if error else outcome
 
@@ -138,6 +142,8 @@ class RevocationAdmin(OwnedAdmin, FailingAdmin):
 
 @admin.register(Event)
 class EventAdmin(OwnedAdmin):
+    """The events of the last days, of everybody."""
+
     list_display = ("at", "kind", "provider", "label", "owner", "detail", "reference")
     list_filter = ("kind", ProviderFilter)
     search_fields: ClassVar[tuple[str, ...]] = (
@@ -163,6 +169,8 @@ class EventAdmin(OwnedAdmin):
 
 @admin.register(ProviderState)
 class ProviderStateAdmin(ReadOnlyAdmin):
+    """The pauses of providers, and two pages that begin and end one by hand."""
+
     list_display = ("provider", "paused_until", "pause_reason")
     fields = ("provider", "paused_until", "pause_reason")
 

@@ -170,12 +170,10 @@ def test_the_page_leads_to_the_users_own_admin_page_and_back(
     account: ConnectedAccount,
     client_of_admin: Client,
     person_page: str,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     user = account.user
     assert user is not None
-    model_admin = admin.site._registry[type(user)]
-    monkeypatch.setattr(model_admin, "inlines", [*model_admin.inlines, ConnectedAccountInline])
+    assert ConnectedAccountInline in admin.site._registry[type(user)].inlines
     text = client_of_admin.get(person_page).content.decode()
     [own] = links(text)["ada-lovelace"]
     ConnectedAccount.objects.filter(pk=account.pk).transition(last_error="timeout")
