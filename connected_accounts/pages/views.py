@@ -212,7 +212,9 @@ class CallbackView(Page):
             if isinstance(error, ClientRejected):
                 # No pause: a person can bring about some of these answers.
                 report(provider.alias, error.code)
+            browser.take_up_language(request, error.way_on.next if error.way_on else "")
             return failure_page(request, provider, error)
+        browser.take_up_language(request, completed.next)
         announce_connected(request, provider, completed.created)
         target = browser.safe_next(request, completed.next)
         return browser.SeeOther(target or browser.list_page())

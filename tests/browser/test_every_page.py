@@ -59,7 +59,12 @@ ADMIN_ADDRESSES = [
     f"{ACCOUNTS}?q=ada&status__exact=active&expiring=day&owner=users",
 ]
 # What is Django's own in the admin is not for us to mend.
-DJANGOS = ("#changelist-filter", "#toolbar", ".delete-confirmation #content > ul")
+DJANGOS = (
+    "#changelist-filter",
+    "#toolbar",
+    "#user_form fieldset",
+    ".delete-confirmation #content > ul",
+)
 
 
 @dataclass
