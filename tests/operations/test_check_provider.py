@@ -558,6 +558,15 @@ def test_what_the_revocation_endpoint_says(
     assert word in checked.said("revocation")
 
 
+def test_a_yes_that_proves_nothing_may_be_declared(server: Lying, configure: Any) -> None:
+    server.answers["/revoke"] = {"status": 200}
+    assert '"revocation_confirms": False' in check("login").said("revocation")
+    configure(revocation_confirms=False)
+    checked = check("login")
+    assert checked.level("revocation") == "ok"
+    assert "proves nothing" in checked.said("revocation")
+
+
 def test_a_provider_without_revocation_names_the_page_to_do_it_by_hand(configure: Any) -> None:
     configure(revocation_endpoint="", manage_url="https://login.example/apps")
     checked = check("login")
