@@ -59,7 +59,7 @@ def revocation_finding(provider: Provider, endpoints: Endpoints, calls: Sequence
         return warning(
             REVOCATION,
             "The revocation endpoint says yes to anything, wrong credentials too.",
-            "Its yes proves nothing: see at the provider if a disconnect ends the token. If not, set "
+            "Its yes proves nothing: see at the provider if a disconnect ends it. If not, set "
             '"revocation_confirms": False, and people are told to look there.',
         )
     if hint != first:
