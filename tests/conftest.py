@@ -322,6 +322,7 @@ def make_account(db: None, now: datetime) -> Callable[..., Any]:
             "client_id": backend.config.client_id,
             "endpoint_fingerprint": backend.endpoints(columns.get("inputs")).token_fingerprint(),
             "seal_id": seal_id,
+            "host": backend.bound(inputs=columns.get("inputs")).host,
         }
         if "token" not in columns:
             values["token"] = seal_document(sealed, seal_id)

@@ -119,6 +119,7 @@ _COPIED: Final = (
     "client_id",
     "endpoint_fingerprint",
     "inputs",
+    "host",
 )
 
 
@@ -279,4 +280,5 @@ def revoke_orphan(
         client_id=about.client_id,
         endpoint_fingerprint=made_at,
         inputs=about.inputs,
+        host=provider.bound(inputs=about.inputs).host,
     )
