@@ -53,6 +53,7 @@ class Outcome(models.TextChoices):
     PENDING = "pending", _("is being withdrawn")
     REVOKED = "revoked", _("withdrawn")
     ALREADY_GONE = "already_gone", _("was gone already")
+    UNCONFIRMED = "unconfirmed", _("was asked for, and is not confirmed by the service")
     UNSUPPORTED = "unsupported", _("cannot be withdrawn from here")
     GIVEN_UP = "given_up", _("could not be withdrawn")
 
