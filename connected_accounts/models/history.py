@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from connected_accounts import security
+from connected_accounts.database.functions import digest
 from connected_accounts.database.inserts import insert_all_apart, insert_apart
 from connected_accounts.database.statements import insert_one
 from connected_accounts.models.managers import PrimaryManager
@@ -106,6 +107,10 @@ class Revocation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.provider}: {self.display_name}"
+
+    @property
+    def subject_digest(self) -> str:
+        return digest(self.subject)
 
     @property
     def display_name(self) -> str:

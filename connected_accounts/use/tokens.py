@@ -52,6 +52,7 @@ USED: Final = (
     "token",
     "seal_id",
     "generation",
+    "client_id",
     "endpoint_fingerprint",  # compared with where a session sends it
 )
 
