@@ -2,8 +2,9 @@
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import partial
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
@@ -76,6 +77,15 @@ class ProviderConfig:
     max_requests_per_second: float | None
     service: str = ""  # of the catalogue, where it stands in place of a backend
     refresh_at: float | None = None
+
+
+def known_names(name: Any, known: Iterable[str]) -> str:
+    """The hint for a name that is not among the known ones: the nearest, and all."""
+    names = list(known)
+    folded = {one.lower(): one for one in names}
+    near = get_close_matches(str(name).lower(), folded, n=1)
+    asked = f"Did you mean {folded[near[0]]}? " if near else ""
+    return f"{asked}Known are: {', '.join(names)}."
 
 
 def is_safe_url(url: str) -> bool:
@@ -212,7 +222,7 @@ def problems() -> Iterator[Problem]:
         yield Problem(
             "E002",
             f"CONNECTED_ACCOUNTS has an unknown key {key!r}.",
-            f"Remove it, or write one of: {', '.join(DEFAULTS)}.",
+            known_names(key, DEFAULTS),
         )
     yield from _number_problems()
     base = get("REDIRECT_BASE_URL")
@@ -288,7 +298,7 @@ def provider_problems(alias: Any, entry: Any) -> Iterator[Problem]:
         yield Problem(
             "E007",
             f"{where} has an unknown key {key!r}.",
-            f"Remove it, or write one of: {', '.join(PROVIDER_DEFAULTS)}.",
+            known_names(key, PROVIDER_DEFAULTS),
         )
     yield from _entry_problems(where, PROVIDER_DEFAULTS | entry)
 

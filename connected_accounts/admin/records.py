@@ -171,8 +171,8 @@ class EventAdmin(OwnedAdmin):
 class ProviderStateAdmin(ReadOnlyAdmin):
     """The pauses of providers, and two pages that begin and end one by hand."""
 
-    list_display = ("provider", "paused_until", "pause_reason")
-    fields = ("provider", "paused_until", "pause_reason")
+    list_display = ("provider", "host", "paused_until", "pause_reason")
+    fields = ("provider", "host", "paused_until", "pause_reason")
 
     def get_urls(self) -> list[Any]:
         def page(view: Any, name: str) -> Any:
