@@ -14,7 +14,6 @@ from django.apps import apps
 from django.conf import settings
 from django.core import checks
 from django.db import connections, router
-from django.urls import NoReverseMatch, reverse
 
 from connected_accounts import conf, owners
 from connected_accounts.conf import is_loopback_literal
@@ -48,7 +47,7 @@ def register() -> None:
 
 
 def check_settings(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[checks.CheckMessage]:
-    """E001 to E019, E021 to E023, E030, W004, W012, W023: what in settings would fail when used."""
+    """E001 to E019, E021 to E023, E030, W004, W012, W023, W026: what in settings would fail."""
     found = [*conf.problems(), *owners.problems(), *own_connections.problems()]
     found += site_address.problems()
     if not any(problem.id in ("E001", "E005") for problem in found):
@@ -192,26 +191,8 @@ def check_issuers(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[chec
 
 
 def check_callback(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[checks.CheckMessage]:
-    """E020: the API is there, and the page that providers send people back to is not."""
-    if not _is_there("connected_accounts_api:accounts"):
-        return []
-    if _is_there("connected_accounts:callback", "any"):
-        return []
-    return [
-        checks.Error(
-            "The URLs have connected_accounts.api.urls, but no callback.",
-            hint="Include connected_accounts.urls too, or connected_accounts.callback_urls.",
-            id="connected_accounts.E020",
-        )
-    ]
-
-
-def _is_there(name: str, *args: str) -> bool:
-    try:
-        reverse(name, args=args)
-    except NoReverseMatch:
-        return False
-    return True
+    """E020 and W025: the page that providers send people back to is not there."""
+    return _messages(site_address.url_problems())
 
 
 def check_loopback(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[checks.CheckMessage]:

@@ -83,7 +83,7 @@ def known_names(name: Any, known: Iterable[str]) -> str:
     """The hint for a name that is not among the known ones: the nearest, and all."""
     names = list(known)
     folded = {one.lower(): one for one in names}
-    near = get_close_matches(str(name).lower(), folded, n=1)
+    near = get_close_matches(str(name).lower(), folded, n=1, cutoff=0.5)
     asked = f"Did you mean {folded[near[0]]}? " if near else ""
     return f"{asked}Known are: {', '.join(names)}."
 

@@ -159,7 +159,8 @@ def troubles(rows: Collection[Health], *, max_overdue: int = MAX_OVERDUE) -> lis
     for row in rows:
         if row.overdue_seconds > max_overdue:
             found.append(
-                f"{row.provider}: a refresh has been due for {row.overdue_seconds} seconds. {WORKER}"
+                f"{row.provider}: a refresh has been due for {row.overdue_seconds} seconds. "
+                f"{WORKER}"
             )
         if row.revocation_seconds > max_overdue:
             found.append(

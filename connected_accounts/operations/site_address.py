@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.urls import get_script_prefix, reverse
+from django.urls import NoReverseMatch, get_script_prefix, reverse
 from django.utils import translation
 
 from connected_accounts import conf
@@ -94,3 +94,29 @@ def deploy_problems() -> Iterator[Problem]:
                 f'Set SESSION_COOKIE_DOMAIN = "{pattern}", or list in ALLOWED_HOSTS only the hosts '
                 "that are used.",
             )
+
+
+def url_problems() -> Iterator[Problem]:
+    """E020 and W025: there is no callback among the site's URLs."""
+    if not conf.provider_aliases() or _is_there("connected_accounts:callback", "any"):
+        return
+    if _is_there("connected_accounts_api:accounts"):
+        yield Problem(
+            "E020",
+            "The URLs have connected_accounts.api.urls, but no callback.",
+            "Include connected_accounts.urls too, or connected_accounts.callback_urls.",
+        )
+    else:
+        yield Problem(
+            "W025",
+            "The app's URLs are not part of the site: nobody can connect an account.",
+            'Add path("connections/", include("connected_accounts.urls")) to ROOT_URLCONF.',
+        )
+
+
+def _is_there(name: str, *args: str) -> bool:
+    try:
+        reverse(name, args=args)
+    except NoReverseMatch:
+        return False
+    return True
