@@ -54,7 +54,7 @@ def registered_client(provider: Provider, endpoints: Endpoints, *, redirect_uri:
 def _register_in_turn(
     provider: Provider, endpoints: Endpoints, redirect_uri: str, scopes: list[str]
 ) -> Client:
-    state = get_or_create_state(provider.alias)
+    state = get_or_create_state(provider.alias, provider.host)
     lease = float(conf.get("HTTP_DEADLINE")) + MARGIN
     ends = time.monotonic() + lease
     rows = ProviderState.objects.filter(pk=state.pk)
@@ -90,7 +90,7 @@ def _register(
         logger.error(
             "registration refused: provider=%s host=%s status=%s%s",
             provider.alias,
-            provider.inputs.get("host", ""),
+            provider.host,
             answer.status,
             # badgr-server says so of a logo that is a page (seen).
             "" if parse_json_object(answer.body) else "; is logo_uri a PNG or SVG that it can get?",
@@ -142,7 +142,7 @@ def _store(
     facts = {
         "seal_id": uuid.uuid4(),
         "provider": provider.alias,
-        "host": provider.inputs.get("host", ""),
+        "host": provider.client_host,
         "client_id": client_id,
     }
     values = {

@@ -112,6 +112,7 @@ def _grant_columns(
         ),
         "connected_at": sent_at,
         "inputs": request.inputs,
+        "host": provider.host,
         # Of a refresh token that is kept, an earlier attempt's answer may be unknown still.
         "attempt_started_at": before.attempt_started_at if before and kept else None,
     }
@@ -143,7 +144,13 @@ def _write(
             values=_grant_columns(provider, request, authorized, before, kept),
         )
         if own_client is not None:
-            store_own_client(own_client, provider=request.provider, owner=request.owner_key, at=at)
+            store_own_client(
+                own_client,
+                provider=request.provider,
+                owner=request.owner_key,
+                at=at,
+                host=provider.host,
+            )
         # The grant is stored; what follows stands or falls by itself.
         if before and not kept and _must_be_withdrawn(before, authorized):
             hold_replaced(before, at=at)

@@ -80,6 +80,7 @@ class Revocation(models.Model):
     client_id = models.CharField(max_length=255)
     endpoint_fingerprint = models.CharField(max_length=64)
     inputs = models.JSONField(default=dict)
+    host = models.CharField(_("host"), max_length=255, blank=True)
     token = SealedTextField(null=True)
     seal_id = models.UUIDField()
     created_at = models.DateTimeField(_("created at"))
