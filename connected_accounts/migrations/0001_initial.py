@@ -122,6 +122,7 @@ class Migration(migrations.Migration):
                 ("rejected_account", models.PositiveBigIntegerField(editable=False, null=True)),
                 ("served_at", models.DateTimeField(editable=False, null=True)),
                 ("next_request_at", models.DateTimeField(editable=False, null=True)),
+                ("throttled_at", models.DateTimeField(editable=False, null=True)),
                 ("registering_until", models.DateTimeField(editable=False, null=True)),
             ],
             options={

@@ -17,6 +17,7 @@ AHEAD: Final = timedelta(seconds=1)  # how far ahead slots are given out
 TRIES: Final = 5
 PATIENCE: Final = 10.0  # seconds that a single request waits for its slot
 POLL: Final = 0.1
+THROTTLE_REMEMBERED: Final = timedelta(hours=1)
 
 
 def reserve_slots(
@@ -48,6 +49,16 @@ def note_throttle(alias: str, *, ends: datetime) -> None:
     rows = ProviderState.objects.filter(provider=alias)
     earlier = Q(next_request_at__isnull=True) | Q(next_request_at__lt=ends)
     rows.filter(earlier).update(next_request_at=ends)
+
+
+def note_throttled(alias: str, *, at: datetime) -> None:
+    """Let the next drains ask the provider one request at a time."""
+    ProviderState.objects.filter(provider=alias).update(throttled_at=at)
+
+
+def throttled_lately(state: ProviderState, now: datetime) -> bool:
+    """Whether the provider throttled requests within THROTTLE_REMEMBERED."""
+    return state.throttled_at is not None and now - state.throttled_at < THROTTLE_REMEMBERED
 
 
 def is_throttled(state: ProviderState, now: datetime) -> bool:

@@ -34,7 +34,13 @@ from connected_accounts.models import ConnectedAccount, ProviderState
 from connected_accounts.models.deployment import adopt_database
 from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.provider_state import outages, pauses
-from connected_accounts.provider_state.rate_limit import PATIENCE, is_throttled, reserve_slots
+from connected_accounts.provider_state.rate_limit import (
+    PATIENCE,
+    is_throttled,
+    note_throttled,
+    reserve_slots,
+    throttled_lately,
+)
 from connected_accounts.providers.base import Provider
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.refresh.attempts import Attempt, RefreshResult, ask, claim, prepare
@@ -103,7 +109,13 @@ def drain(
             mine.sent = True  # its metadata was asked for
             outages.suspend(alias, now=now)
             return Drained()
-        work = _Drain(provider, now, seconds, state if state.pause_reason else None)
+        work = _Drain(
+            provider,
+            now,
+            seconds,
+            state if state.pause_reason else None,
+            is_narrow=throttled_lately(state, now),
+        )
         try:
             with short_lock_waits(LOCK_WAIT):
                 work.run(stop)
@@ -140,14 +152,22 @@ class _Drain:
     """One drain under way: what it holds, and what it has learned of the provider."""
 
     def __init__(
-        self, provider: Provider, now: datetime, seconds: float, probe: ProviderState | None
+        self,
+        provider: Provider,
+        now: datetime,
+        seconds: float,
+        probe: ProviderState | None,
+        *,
+        is_narrow: bool = False,
     ) -> None:
         self.provider, self.alias, self.now, self.probe = provider, provider.alias, now, probe
         self.began = time.monotonic()
         self.ends = self.began + seconds
         self.width = int(conf.get("REFRESH_CONCURRENCY")) if probe is None else 1
         self.drained = Drained()
-        self.lanes: defaultdict[str, Lane] = defaultdict(Lane)  # by token endpoint
+        self.is_narrow, self.throttle_noted = is_narrow, False
+        # By token endpoint.
+        self.lanes = defaultdict[str, Lane](lambda: Lane(is_narrow=self.is_narrow))
         # Claimed, and not settled yet. One leaves only when what came of it is stored, so that
         # whatever is raised in here meanwhile loses none.
         self.held: dict[Future[RefreshResult], Attempt] = {}
@@ -319,6 +339,7 @@ class _Drain:
     ) -> None:
         """Draw from one account's outcome what it says of the provider."""
         try:
+            self.note_throttle()
             if isinstance(outcome, ClientRejected):
                 self.failures_may_be_recorded = True
                 # A person's own credentials are that person's trouble, and pause nobody.
@@ -342,6 +363,12 @@ class _Drain:
                 outages.answered(self.alias)
         except Error as failure:
             _forgive(failure)
+
+    def note_throttle(self) -> None:
+        """Tell the other workers, and the next drains, that the provider throttles."""
+        if not self.throttle_noted and any(lane.was_throttled for lane in self.lanes.values()):
+            note_throttled(self.alias, at=self.moment)
+            self.throttle_noted = True
 
     def note_success(self) -> None:
         """Tell the other workers, once in a while, that the provider answers."""
