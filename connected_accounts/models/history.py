@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from connected_accounts import security
+from connected_accounts.database.functions import digest
 from connected_accounts.database.inserts import insert_all_apart, insert_apart
 from connected_accounts.database.statements import insert_one
 from connected_accounts.models.managers import PrimaryManager
@@ -77,6 +78,7 @@ class Revocation(models.Model):
     client_id = models.CharField(max_length=255)
     endpoint_fingerprint = models.CharField(max_length=64)
     inputs = models.JSONField(default=dict)
+    host = models.CharField(_("host"), max_length=255, blank=True)
     token = SealedTextField(null=True)
     seal_id = models.UUIDField()
     created_at = models.DateTimeField(_("created at"))
@@ -105,6 +107,10 @@ class Revocation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.provider}: {self.display_name}"
+
+    @property
+    def subject_digest(self) -> str:
+        return digest(self.subject)
 
     @property
     def display_name(self) -> str:

@@ -27,7 +27,6 @@ from connected_accounts.models import ConnectedAccount, Outcome
 from connected_accounts.models.deployment import sites
 from connected_accounts.owners import owner_for
 from connected_accounts.pages.base import Page, failure_page, too_many_page
-from connected_accounts.provider_state.pauses import report
 from connected_accounts.providers.base import Provider
 from connected_accounts.providers.inputs import CREDENTIALS
 from connected_accounts.providers.registry import get_providers
@@ -209,9 +208,6 @@ class CallbackView(Page):
             failed = throttle.is_failed_callback(error)
             if failed and (wait := throttle.wait_for(request, throttle.FAILED_CALLBACKS)):
                 return too_many_page(request, provider, wait)
-            if isinstance(error, ClientRejected):
-                # No pause: a person can bring about some of these answers.
-                report(provider.alias, error.code)
             return failure_page(request, provider, error)
         announce_connected(request, provider, completed.created)
         target = browser.safe_next(request, completed.next)

@@ -4,6 +4,7 @@ State, PKCE checking, redirect URI, TLS, timeouts, redirects, size limits, seali
 logging are never a provider's business.
 """
 
+import hashlib
 from collections.abc import Collection, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, replace
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from connected_accounts.oauth2.token import TokenResponse
 
 __all__ = ["Endpoints", "Identity", "Provider"]
+
+MAX_HOST: Final = 255  # characters of the column
 
 
 @dataclass(frozen=True)
@@ -165,6 +168,7 @@ class Provider:
         self.options = {**self.own_options, **config.options}
         for name in DECLARED & set(config.options):
             setattr(self, name, _like(getattr(type(self), name), config.options[name]))
+        self.places = self.fields_of_host()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.alias}>"
@@ -177,6 +181,27 @@ class Provider:
         one.client = self.client if client is None else client
         one.inputs = self.inputs if inputs is None else dict(inputs)
         return one
+
+    def fields_of_host(self) -> tuple[str, ...]:
+        """Those of ``connect_fields`` that say which of many hosts a connection is at: they stand
+        in an address."""
+        addresses = [getattr(self, name) for name in ENDPOINT_NAMES]
+        return tuple(
+            name for name in self.connect_fields if any(f"{{{name}}}" in a for a in addresses)
+        )
+
+    @property
+    def host(self) -> str:
+        """The key of this connection's host, where its alias has many: what is known of one, such
+        as a pause or a registration, is of no other. Empty where the alias has one."""
+        key = ":".join(self.inputs[name] for name in self.places if self.inputs.get(name))
+        return key if len(key) <= MAX_HOST else hashlib.sha256(key.encode()).hexdigest()
+
+    @property
+    def client_host(self) -> str:
+        """The ``host`` that the site's client credentials are for. Empty: one service has all the
+        hosts, such as those of its customers, and one client serves them."""
+        return self.host if "host" in self.places else ""
 
     @property
     def scopes(self) -> tuple[str, ...]:

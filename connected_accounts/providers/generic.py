@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from connected_accounts.conf import Problem, ProviderConfig, is_safe_url
 from connected_accounts.exceptions import ProviderError, UnexpectedResponse
 from connected_accounts.providers.base import Client, Endpoints, Identity, Provider
-from connected_accounts.providers.endpoints import ENDPOINT_NAMES, with_client_id
+from connected_accounts.providers.endpoints import ENDPOINT_NAMES, as_origin, with_client_id
 from connected_accounts.providers.hosts import at_host, host_problems, place_field
 from connected_accounts.providers.inputs import ConnectField
 from connected_accounts.providers.paths import value_at
@@ -61,7 +61,6 @@ class OAuth2(Provider):
         if "name" not in config.options:
             address = self.issuer or self.authorization_endpoint
             self.name = (urlsplit(address).hostname if "{" not in address else "") or self.name
-        self.places = tuple(n for n in self.connect_fields if f"{{{n}}}" in self.token_endpoint)
         if len(self.hosts) == 1:  # there is nothing to choose
             self.connect_fields = tuple(name for name in self.connect_fields if name != "host")
 
@@ -208,7 +207,22 @@ class OAuth2(Provider):
         found["issuer"] = declared.issuer
         found["api_base_url"] = declared.api_base_url or declared.issuer
         found["registration_endpoint"] = declared.registration_endpoint
-        return Endpoints(**found, discovered=not enough)
+        if self.places:
+            self._refuse_elsewhere(declared, found)
+        return Endpoints(**found, discovered=not enough, public_only=declared.public_only)
+
+    def _refuse_elsewhere(self, declared: Endpoints, found: Mapping[str, str]) -> None:
+        """Where there are many hosts, one names its own origin alone, and ``api_hosts`` for its
+        API: else it could send people to another one, and have their codes and tokens. Raises
+        UnexpectedResponse (``unlisted_host``)."""
+        from connected_accounts.oauth2.session import origin_of  # loads requests
+
+        own = {origin_of(declared.issuer)}
+        apis = own | {origin_of(as_origin(host)) for host in self.api_hosts}
+        for name, url in found.items():
+            trusted = apis if name == "userinfo_endpoint" else own
+            if url and not getattr(declared, name) and origin_of(url) not in trusted:
+                raise UnexpectedResponse("unlisted_host", sent=False)
 
     def _adopt_metadata(self, metadata: Mapping[str, Any]) -> None:
         """Fill in what settings leave open from what the server says of itself (RFC 8414 2)."""

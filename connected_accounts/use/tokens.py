@@ -52,6 +52,7 @@ USED: Final = (
     "token",
     "seal_id",
     "generation",
+    "client_id",
     "endpoint_fingerprint",  # compared with where a session sends it
 )
 
@@ -235,5 +236,5 @@ def _margin(alias: str) -> timedelta:
 def _refuse_in_backoff(stored: ConnectedAccount, now: datetime) -> None:
     if stored.failure_count and stored.refresh_at is not None and stored.refresh_at > now:
         raise ProviderUnavailable(stored.last_error, sent=False)
-    if pauses.pause_of(stored.provider, now):
+    if pauses.pause_of(stored.provider, now, host=stored.host):
         raise ProviderUnavailable("paused", sent=False)

@@ -27,6 +27,7 @@ _SHOWN: Final = (
     "user",
     "provider",
     "inputs",
+    "host",
     "subject",
     "label",
     "connected_at",
@@ -186,7 +187,7 @@ def account_cards(user: Any, now: datetime) -> list[Card]:
 
 def cards_of(accounts: Iterable[ConnectedAccount], now: datetime) -> list[Card]:
     """The card of each row, in their order. One query besides."""
-    providers, words, in_outage = providers_by_alias(), Words(), pauses.aliases_in_outage()
+    providers, words, in_outage = providers_by_alias(), Words(), pauses.hosts_in_outage()
     return [
         _card(account, providers(account.provider), now, words, in_outage) for account in accounts
     ]
@@ -221,11 +222,11 @@ def _card(
     provider: Provider | None,
     now: datetime,
     words: Words,
-    in_outage: Collection[str] = (),
+    in_outage: Collection[tuple[str, str]] = (),
 ) -> Card:
     state, state_words = _state(account, now) if provider else ("not_offered", str(_NOT_OFFERED))
     note = str(_REFUSING) if state == "connected" and _is_refused(account) else ""
-    if account.provider in in_outage and state not in ("needs_you", "not_offered"):
+    if (account.provider, account.host) in in_outage and state not in ("needs_you", "not_offered"):
         state, state_words, note = "connected", _("Connected"), str(_NOT_ANSWERING)
     return Card(
         pk=account.pk,

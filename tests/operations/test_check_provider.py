@@ -2,7 +2,6 @@
 
 import json
 import re
-import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -13,7 +12,6 @@ from urllib.parse import parse_qsl
 import pytest
 from django.core.management import CommandError, call_command
 
-from connected_accounts.clients.credentials import seal_client_secret
 from connected_accounts.models import ProviderClient
 from connected_accounts.models.deployment import adopt_database
 from connected_accounts.oauth2 import discovery
@@ -328,13 +326,9 @@ def test_a_client_id_that_cannot_be_sent_is_an_error(configure: Any, now: dateti
         token_endpoint_auth_method="client_secret_basic",
         basic_auth_encoding="raw",
     )
-    ProviderClient.objects.create(
-        provider="login",
-        client_id="with:colon",
-        client_secret=seal_client_secret(Secret("entered-secret"), seal_id := uuid.uuid4()),
-        seal_id=seal_id,
-        created_at=now,
-    )
+    row = ProviderClient(provider="login", client_id="with:colon", created_at=now)
+    row.client_secret = row.sealed(Secret("entered-secret"))
+    row.save()
     checked = check("login")
     for name in ("credentials", "revocation"):
         assert checked.level(name) == "error"

@@ -112,7 +112,7 @@ def test_a_registration_outlives_the_transaction_it_was_made_in(
 
 
 def test_a_turn_that_was_left_behind_is_over_in_time(fake: FakeProvider, user: Any) -> None:
-    get_or_create_state("badges")
+    get_or_create_state("badges", HOST)
     ProviderState.objects.update(registering_until=timezone.now() - timedelta(seconds=1))
     assert Flow(user).client_id
 
@@ -122,7 +122,7 @@ def test_while_another_registers_nobody_waits_for_ever(
 ) -> None:
     settings.CONNECTED_ACCOUNTS = settings.CONNECTED_ACCOUNTS | {"HTTP_DEADLINE": 0.2}
     monkeypatch.setattr(registration, "MARGIN", 0.1)
-    get_or_create_state("badges")
+    get_or_create_state("badges", HOST)
     ProviderState.objects.update(registering_until=timezone.now() + timedelta(hours=1))
     with pytest.raises(ProviderUnavailable) as caught:
         Flow(user)

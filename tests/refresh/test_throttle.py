@@ -211,7 +211,7 @@ def as_told(url: str) -> float:
             form = {"grant_type": "refresh_token"} | account.open_token()
             while (answer := session.post(f"{url}/o/token", form)).status_code == 429:
                 time.sleep(answer.json()["expires"])
-            token = seal_document({**account.open_token(), **answer.json()}, account.seal_id)
+            token = seal_document({**account.open_token(), **answer.json()}, account)
             with transaction.atomic():
                 locked_row = ConnectedAccount.objects.select_for_update().get(pk=account.pk)
                 # Written as it was: the drain comes after.
