@@ -103,7 +103,8 @@ class Provider:
     refresh_token_expires_in_field: str = "refresh_token_expires_in"
     refresh_token_expires_in_unit: str = "seconds"
     default_refresh_token_expires_in: int = 0
-    # Seconds before an access token's end from which on a refresh is taken; 0: at any time.
+    # Seconds before an access token's end from which on a refresh is taken; less than 0: after it;
+    # 0: at any time.
     refresh_margin: int = 0
     # Where a token answer names the address of the API, and the domains that it may be on: the
     # bearer goes there.

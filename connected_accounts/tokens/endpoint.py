@@ -234,7 +234,7 @@ def _revoke_by_itself(
     try:
         return _revoke_one(provider, endpoints, "access_token", document["access_token"])
     except ProviderError as error:
-        if error.status != 401:
+        if error.status not in provider.dead_token_statuses:
             raise
     if not document.get("refresh_token"):
         return Outcome.ALREADY_GONE
