@@ -11,6 +11,7 @@ __all__ = [
     "ClientRejected",
     "ConfigurationError",
     "ConnectedAccountsError",
+    "InsufficientScope",
     "InvalidState",
     "ProviderError",
     "ProviderUnavailable",
@@ -64,6 +65,26 @@ class AuthorizationDenied(ConnectedAccountsError):
     another account of the provider) or ``account_in_use`` (the provider account belongs to another
     user of the site, and the provider is EXCLUSIVE).
     """
+
+
+class InsufficientScope(ConnectedAccountsError):
+    """The service wants more permissions for this call than the account was given.
+
+    ``scopes`` are all to ask for: those that were asked for before, and those that the service
+    names now (RFC 6750 3.1). ``account_id`` is the key of the account.
+    """
+
+    def __init__(
+        self,
+        code: str = "",
+        message: str = "",
+        *,
+        scopes: tuple[str, ...] = (),
+        account_id: int | None = None,
+    ) -> None:
+        super().__init__(code, message)
+        self.scopes = scopes
+        self.account_id = account_id
 
 
 class InvalidState(ConnectedAccountsError):
