@@ -18,9 +18,9 @@ from connected_accounts.exceptions import (
     UnexpectedResponse,
 )
 from connected_accounts.oauth2 import transport
-from connected_accounts.oauth2.discovery import age_of, described, known_document, texts_of
+from connected_accounts.oauth2.discovery import age_of, described, known_document
 from connected_accounts.oauth2.session import origin_of
-from connected_accounts.oauth2.token import parse_json_object
+from connected_accounts.oauth2.token import parse_json_object, read_scope
 
 MAX_HOPS: Final = 3
 REDIRECTS: Final = (301, 302, 303, 307, 308)
@@ -143,7 +143,7 @@ def _read_v2p1(document: Mapping[str, Any], base: str) -> dict[str, Any] | None:
             "revocation_endpoint": revocation,
             "api_base_url": api,
             "userinfo_endpoint": f"{api}/profile",
-            "scopes": texts_of(entry.get("scopesOffered")),
+            "scopes": _texts(entry.get("scopesOffered")),
         }
     )
 
@@ -169,7 +169,7 @@ def _read_v3p0(document: Mapping[str, Any], base: str) -> dict[str, Any] | None:
             "revocation_endpoint": "",
             "api_base_url": api,
             "userinfo_endpoint": f"{api}/profile",
-            "scopes": texts_of(flow.get("scopes")),
+            "scopes": _texts(flow.get("scopes")),
         }
     )
 
@@ -221,3 +221,9 @@ def _absolute(url: str, base: str) -> str:
     if "." in first or ":" in first:
         return f"https://{url}"
     return urljoin(base, url)
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    items = list(value) if isinstance(value, list | Mapping) else []
+    found = read_scope([i for i in items if isinstance(i, str) and " " not in i], " ")
+    return found or ()
