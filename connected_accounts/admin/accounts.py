@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext, pgettext_lazy
 from django.views.decorators.debug import sensitive_post_parameters
 
 from connected_accounts import conf
@@ -86,7 +86,10 @@ class ConnectedAccountAdmin(SearchedByPerson, FailingAdmin):
                 )
             },
         ),
-        (_("Permissions"), {"fields": ("scopes_wanted", "scopes_requested", "scopes_granted")}),
+        (
+            pgettext_lazy("given at a service", "Permissions"),
+            {"fields": ("scopes_wanted", "scopes_requested", "scopes_granted")},
+        ),
     )
 
     @admin.display(description=_("status"), ordering="status")

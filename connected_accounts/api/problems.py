@@ -31,7 +31,7 @@ _KNOWN: Final[dict[str, tuple[int, Text, Text]]] = {
     "invalid_body": (
         400,
         _("The body is not as it should be"),
-        _("What is wrong with it stands under “errors”."),
+        _("See “errors” for details."),
     ),
     "bad_request": (400, _("This request cannot be used"), ""),
     "not_signed_in": (401, _("You are not signed in"), _("Sign in, and ask again.")),

@@ -16,8 +16,11 @@ class Reason(models.TextChoices):
 
     REVOKED = "revoked", _("the service says that the permission has ended")
     REPLACED = "replaced", _("another connection of the same account took its place")
-    ROTATION_LOST = "rotation_lost", _("an answer of the service was lost on its way")
-    REFRESH_TOKEN_EXPIRED = "refresh_token_expired", _("the permission has run out")
+    ROTATION_LOST = (
+        "rotation_lost",
+        _("we lost touch with the service while renewing the permission"),
+    )
+    REFRESH_TOKEN_EXPIRED = "refresh_token_expired", _("the permission has expired")
     IDENTITY_CHANGED = "identity_changed", _("the service answered for another account")
     ENDPOINTS_CHANGED = "endpoints_changed", _("the address of the service was changed")
     CREDENTIALS_REJECTED = "credentials_rejected", _("the credentials no longer work")

@@ -12,7 +12,7 @@ from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString
 from django.utils.timezone import is_aware, localtime
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext
 
 from connected_accounts.database.statements import read_all
 from connected_accounts.models import ConnectedAccount, Reason
@@ -60,6 +60,14 @@ _REFUSING_NOW: Final = gettext_lazy(
     "cannot wait, connect it again."
 )
 
+# OpenID Connect Core 5.4 and 11: the same wherever they are granted.
+_STANDARD: Final = {
+    "openid": gettext_lazy("Know who you are there"),
+    "email": gettext_lazy("See your e-mail address"),
+    "profile": gettext_lazy("See your name and profile"),
+    "offline_access": gettext_lazy("Stay connected while you are away"),
+}
+
 
 @dataclass(frozen=True)
 class ScopeLine:
@@ -85,7 +93,7 @@ class Words(_ByKey):
         self.last_refreshed = escape(_("Last refreshed"))
         self.reconnect = escape(_("Reconnect"))
         self.disconnect = escape(_("Disconnect"))
-        self.history = escape(_("History"))
+        self.history = escape(pgettext("of a connection", "History"))
         self.test = escape(_("Test this connection"))
         self._days: dict[date, SafeString] = {}
         self._around: dict[str, tuple[SafeString, SafeString]] = {}
@@ -264,10 +272,10 @@ def _state(account: ConnectedAccount, now: datetime) -> tuple[str, str]:
             if account.reason in Reason
             else _("the permission has ended")
         )
-        return "needs_you", _("Needs you: %(why)s. Please connect it again.") % {"why": why}
+        return "needs_you", _("Action needed: %(why)s. Please reconnect.") % {"why": why}
     expired = account.expires_at is not None and account.expires_at <= now
     if expired and not account.is_renewable:
-        return "needs_you", _("Needs you: the permission has run out. Please connect it again.")
+        return "needs_you", _("Action needed: the permission has expired. Please reconnect.")
     if _is_refused(account):
         return ("needs_you", str(_REFUSING_NOW)) if expired else ("connected", _("Connected"))
     if account.failure_count:
@@ -300,7 +308,9 @@ def _missing(provider: Provider | None, account: ConnectedAccount) -> list[str]:
 def scope_lines(provider: Provider | None, scopes: Any) -> list[ScopeLine]:
     """Permissions in plain words; one that the provider's class does not know stands as it is."""
     described = provider.scope_descriptions if provider else {}
-    return [ScopeLine(scope, str(described.get(scope, ""))) for scope in scopes]
+    return [
+        ScopeLine(scope, str(described.get(scope) or _STANDARD.get(scope, ""))) for scope in scopes
+    ]
 
 
 def _place(provider: Provider, name: str, scopes: list[str] | None) -> dict[str, Any]:

@@ -21,25 +21,25 @@ class CheckResult:
 
 RESULTS: Final[dict[CheckOutcome, CheckResult]] = {
     CheckOutcome.WORKS: CheckResult(
-        "connected", _("The connection works"), _("The service answered, and for this account.")
+        "connected", _("The connection works"), _("The service accepted this connection.")
     ),
     CheckOutcome.NOTHING_TO_ASK: CheckResult(
         "connected",
-        _("Nothing speaks against it"),
-        _("The service has nothing to try a connection with. The permission has not run out."),
+        _("No problem found"),
+        _("This service offers no way to test a connection. The permission has not expired."),
     ),
     CheckOutcome.OTHER_ACCOUNT: CheckResult(
         "needs_you",
         _("The service answered for another account"),
-        _("Please connect this account again."),
+        _("Please reconnect this account."),
     ),
     CheckOutcome.RECONNECT: CheckResult(
-        "needs_you", _("The permission has ended"), _("Please connect this account again.")
+        "needs_you", _("The permission has ended"), _("Please reconnect this account.")
     ),
     CheckOutcome.REFUSED: CheckResult(
         "needs_you",
-        _("The service did not let this site in"),
-        _("It refused this call. If that stays so, connect the account again."),
+        _("The service refused this connection"),
+        _("It refused the request. If this keeps happening, please reconnect the account."),
     ),
     CheckOutcome.UNAVAILABLE: CheckResult(
         "not_answering",
@@ -48,18 +48,18 @@ RESULTS: Final[dict[CheckOutcome, CheckResult]] = {
     ),
     CheckOutcome.NOT_UNDERSTOOD: CheckResult(
         "not_answering",
-        _("The service gave an answer we do not understand"),
+        _("We could not understand the service’s answer"),
         _("The connection is kept. If it happens again, tell the people who run this site."),
     ),
     CheckOutcome.SITE_REFUSED: CheckResult(
         "not_answering",
         _("The service does not accept this site"),
-        _("That is for the people who run this site to mend. The connection is kept."),
+        _("The people who run this site need to fix this. The connection is kept."),
     ),
     CheckOutcome.SITE_FAULT: CheckResult(
         "not_answering",
         _("This site cannot use the connection at the moment"),
-        _("That is for the people who run this site to mend. The connection is kept."),
+        _("The people who run this site need to fix this. The connection is kept."),
     ),
 }
 

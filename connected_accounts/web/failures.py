@@ -42,7 +42,7 @@ _STATES: Final[dict[str, Failure]] = {
     "code_rejected": Failure(
         400,
         _("The service did not accept the answer"),
-        _("The permission it gave had expired or was used already."),
+        _("The permission had expired or had already been used."),
     ),
     "settings_changed": Failure(
         400,
@@ -61,7 +61,7 @@ _STATES: Final[dict[str, Failure]] = {
     ),
     "other_user": Failure(
         403,
-        _("Somebody else began this"),
+        _("Somebody else started this"),
         _(
             "Connecting was started by another user of this site. Sign in as that user to finish "
             "it, or connect your own account."
@@ -69,7 +69,7 @@ _STATES: Final[dict[str, Failure]] = {
     ),
     "other_browser": Failure(
         403,
-        _("This was begun in another browser"),
+        _("You started this in a different browser"),
         _(
             "Go on in the browser where you started, or start again here. If you did not start it "
             "yourself, somebody may have sent you this address: then close this page."
@@ -77,7 +77,7 @@ _STATES: Final[dict[str, Failure]] = {
     ),
     "not_permitted": Failure(
         403,
-        _("You may not connect this"),
+        _("You are not allowed to connect this"),
         _(
             "It would belong to the site itself or to a team, and you are not, or no longer, one "
             "of those who may connect accounts for it."
@@ -127,12 +127,12 @@ _UNAVAILABLE: Final = Failure(
 _REJECTED: Final = Failure(
     502,
     _("The service does not accept this site"),
-    _("That is for the people who run this site to mend; they have been told."),
+    _("The people who run this site need to fix this. They have been notified."),
     try_again=False,
 )
 _UNEXPECTED: Final = Failure(
     502,
-    _("The service gave an answer we do not understand"),
+    _("We could not understand the service’s answer"),
     _("Please try again. If it happens again, tell the people who run this site."),
 )
 _REFUSED_REQUEST: Final = Failure(
@@ -252,19 +252,19 @@ _UNUSABLE_FOR: Final = (
 _NOT_READY: Final = Failure(
     503,
     _("This service is not ready yet"),
-    _("The people who run this site have still to set it up."),
+    _("This service has not been set up yet."),
     try_again=False,
 )
 _CONFIGURATION: Final = Failure(
     500,
     _("This service is not set up correctly"),
-    _("That is for the people who run this site to mend."),
+    _("The people who run this site need to fix this."),
     try_again=False,
 )
 TOO_MANY: Final = Failure(
     429,
-    _("That was a little too often"),
-    _("Wait for a minute, and then go on."),
+    _("Too many attempts"),
+    _("Please wait a minute, then try again."),
 )
 _UNKNOWN_SCOPE: Final = Failure(
     400,

@@ -292,7 +292,7 @@ def test_what_the_orm_brings_back_is_shown_as_ended_at_once(
     revived_by_save(row)
     assert Rows.get().reason == "restored_copy"
     page = client_of_ada.get("/connections/").content.decode()
-    assert "Needs you" in page
+    assert "Action needed" in page
 
 
 # --- Dumps and backups ---------------------------------------------------------------------------

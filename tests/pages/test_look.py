@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils.translation import override
 
 from connected_accounts.models import ConnectedAccount
 from tests.docs.doc_pages import PACKAGE
@@ -52,21 +53,55 @@ def test_a_site_overrides_one_block_and_the_accent_colour(
 def test_one_line_puts_the_pages_into_the_sites_own_base(
     host: Callable[[str, str], None], account: ConnectedAccount, client_of_ada: Client
 ) -> None:
-    host("site.html", "<p>Our header</p>{% block content %}{% endblock %}")
+    host(
+        "site.html",
+        "<title>{% block title %}Ours{% endblock %}</title><p>Our header</p>"
+        "{% block content %}{% endblock %}",
+    )
     host("connected_accounts/base.html", '{% extends "site.html" %}')
     paths = ["", "badgr/connect/", "done/"]
     paths += [f"{account.pk}/{page}/" for page in ("reconnect", "disconnect", "history")]
     for path in paths:
         text = client_of_ada.get(f"/connections/{path}").content.decode()
         assert "Our header" in text
-        assert "<h1" in text, path
+        _, _, inside = text.partition('<div class="ca-page"')
+        assert "<h1" in inside, path
+        assert text.index("connected_accounts.css") < text.index('<div class="ca-page"')
+        assert "<title>Ours<" not in text
 
 
 def test_every_colour_is_a_custom_property() -> None:
-    rules = re.sub(r":root \{.*?\}", "", CSS, flags=re.DOTALL)
-    assert re.findall(r"#[0-9a-fA-F]{3,6}\b", rules) == []
-    light, dark = (set(re.findall(r"(--ca-[a-z-]+):", part)) for part in CSS.split("@media")[:2])
-    assert light == dark
+    given = re.findall(r"var\(--ca-[a-z-]+, (?:light-dark\([^)]*\)|#[0-9a-f]+)\)", CSS)
+    rest = re.sub("|".join(map(re.escape, given)), "", CSS).replace("light-dark(#000, #fff)", "")
+    assert re.findall(r"#[0-9a-fA-F]{3,6}\b", rest) == []
+    names = [re.search(r"--ca-[a-z-]+", one)[0] for one in given]  # type: ignore[index]
+    assert names == sorted(set(names), key=names.index) * 2  # a light set, and a light and dark one
+
+
+def test_the_sheet_touches_nothing_outside_its_own_elements() -> None:
+    selectors = re.findall(r"^(?! )([^@{}\n/]+)\{", CSS, re.MULTILINE)
+    assert [one for one in selectors if ".ca-" not in one] == []
+    for one in selectors:
+        for part in re.sub(r"\([^)]*\)", "", one).split(","):
+            assert part.strip().startswith((".ca-", ":where", ":is")), one
+
+
+@pytest.mark.parametrize(
+    ("language", "words", "direction"),
+    [("de", "de", "ltr"), ("en", "en", "ltr"), ("ar", "en", "ltr"), ("he", "en", "ltr")],
+)
+def test_language_and_direction_are_those_of_the_words(
+    client_of_ada: Client,
+    host: Callable[[str, str], None],
+    language: str,
+    words: str,
+    direction: str,
+) -> None:
+    """Arabic has no catalogue of ours: its words are English, and not turned round."""
+    host("connected_accounts/base.html", "{% block content %}{% endblock %}")
+    with override(language):
+        text = client_of_ada.get("/connections/").content.decode()
+    assert f'<div class="ca-page" lang="{words}" dir="{direction}">' in text
 
 
 def test_the_sheet_names_no_side_of_the_page() -> None:

@@ -55,7 +55,7 @@ def test_an_account_that_needs_the_person_says_why(
     for scopes in (["r:profile"], ["a", "b", "c", "d"]):
         ConnectedAccount.objects.update(scopes_granted=scopes)
         text = page(client_of_ada)
-        assert "Needs you: the service says that the permission has ended." in text
+        assert "Action needed: the service says that the permission has ended." in text
         # The site may do nothing any more.
         assert "What this site may do" not in text
         assert "What this site asks for" in text
@@ -80,7 +80,7 @@ def test_a_permission_that_nobody_described_stands_as_it_is(
 ) -> None:
     set_row(account, scopes_granted=["r:profile", "x:<unheard>"])
     text = page(client_of_ada)
-    assert "See your name and e-mail addresses <code>r:profile</code>" in text
+    assert "<li title="r:profile">See your name and e-mail addresses</li>" in text
     assert "<li><code>x:&lt;unheard&gt;</code></li>" in text
 
 
@@ -89,7 +89,7 @@ def test_an_account_whose_token_ran_out_for_good_needs_the_person(
 ) -> None:
     past = timezone.now() - timedelta(seconds=1)
     ConnectedAccount.objects.update(expires_at=past, is_renewable=False)
-    assert "the permission has run out" in page(client_of_ada)
+    assert "the permission has expired" in page(client_of_ada)
 
 
 def test_a_service_in_trouble_leaves_nothing_to_do(
@@ -98,7 +98,7 @@ def test_a_service_in_trouble_leaves_nothing_to_do(
     ConnectedAccount.objects.update(failure_count=3, last_error="status_503")
     text = page(client_of_ada)
     assert "nothing for you to do" in text
-    assert "Needs you" not in text
+    assert "Action needed" not in text
 
 
 def test_an_account_of_a_provider_no_longer_in_settings_can_be_disconnected(
@@ -110,7 +110,7 @@ def test_an_account_of_a_provider_no_longer_in_settings_can_be_disconnected(
         set_row(account, **row)
         text = page(client_of_ada)
         assert "This site does not use this service any more." in text
-        assert "Needs you" not in text
+        assert "Action needed" not in text
         assert f"/connections/{account.pk}/disconnect/" in text
         assert f"/connections/{account.pk}/reconnect/" not in text
     assert client_of_ada.get(f"/connections/{account.pk}/reconnect/").status_code == 404

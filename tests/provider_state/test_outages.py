@@ -250,8 +250,8 @@ def test_badges_stay_green_with_a_note_and_nobody_is_asked_to_reconnect(
         text = client_of_ada.get("/connections/").content.decode()
         assert "nothing for you to do" in text
         assert "ca-connected" in text
-        assert "Needs you" not in text
+        assert "Action needed" not in text
     set_row(account, status="reconnect_required", reason="revoked")
     text = client_of_ada.get("/connections/").content.decode()
-    assert "Needs you" in text
+    assert "Action needed" in text
     assert "nothing for you to do" not in text

@@ -297,7 +297,7 @@ def test_its_end_is_told_beforehand_seen_by_beat_and_mailed(
     assert told == [("refresh_token_expired", True)]
     assert [message.to for message in mail.outbox] == [[ada.email]]
     assert Event.objects.filter(kind=Kind.RECONNECT_REQUIRED).count() == 1
-    assert "the permission has run out" in client_of_ada.get("/connections/").content.decode()
+    assert "the permission has expired" in client_of_ada.get("/connections/").content.decode()
     assert len(fake.sent_to("token")) == 1  # nobody was asked for what cannot be had
 
 
@@ -320,5 +320,5 @@ def test_one_that_is_refreshed_on_use_has_not_run_out(
     fake = fake_provider("idle", expires_in=3600)
     account = connect_account(fake, ada)
     fake.advance(hours=2)
-    assert "Needs you" not in client_of_ada.get("/connections/").content.decode()
+    assert "Action needed" not in client_of_ada.get("/connections/").content.decode()
     assert get_access_token(account)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import django
 import pytest
 from django.template import Engine
 from django.templatetags.i18n import BlockTranslateNode, TranslateNode
@@ -18,6 +19,7 @@ from tests.docs.doc_pages import PACKAGE, sources
 
 LANGUAGES = ("de", "es", "fr")
 MARKS = {"_", "gettext", "gettext_lazy", "ngettext"}
+IN_CONTEXT = {"pgettext", "pgettext_lazy"}
 PLACEHOLDER = re.compile(r"%\(\w+\)[sd]")
 
 
@@ -35,6 +37,8 @@ def marked_in_code() -> Iterator[str]:
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in MARKS:
                 yield from (a.value for a in node.args if isinstance(a, ast.Constant))
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in IN_CONTEXT:
+                yield "\x04".join(a.value for a in node.args if isinstance(a, ast.Constant))
 
 
 def marked_in_templates() -> Iterator[str]:
@@ -49,7 +53,9 @@ def marked_in_templates() -> Iterator[str]:
     for path in [*folder.rglob("*.html"), *folder.rglob("*.txt")]:
         nodes = engine.from_string(path.read_text("utf-8")).nodelist
         for node in nodes.get_nodes_by_type(TranslateNode):
-            yield node.filter_expression.var.literal  # type: ignore[attr-defined]
+            context = node.message_context  # type: ignore[attr-defined]
+            before = f"{context.var.literal}\x04" if context else ""
+            yield before + node.filter_expression.var.literal  # type: ignore[attr-defined]
         for node in nodes.get_nodes_by_type(BlockTranslateNode):
             for tokens in filter(None, (node.singular, node.plural)):  # type: ignore[attr-defined]
                 text, _names = node.render_token_list(tokens)  # type: ignore[attr-defined]
@@ -79,6 +85,10 @@ def entries(language: str) -> list[dict[str, str]]:
     return found
 
 
+def key_of(entry: dict[str, str]) -> str:
+    return "\x04".join(entry[name] for name in ("msgctxt", "msgid") if name in entry)
+
+
 def plurals(language: str) -> set[str]:
     return {e["msgid_plural"] for e in entries(language) if "msgid_plural" in e}
 
@@ -91,9 +101,9 @@ def test_the_compiled_file_is_that_of_its_source(language: str) -> None:
         if "msgid_plural" in entry:
             expected |= {(entry["msgid"], n): entry[f"msgstr[{n}]"] for n in (0, 1)}
         else:
-            expected[entry["msgid"]] = entry["msgstr"]
+            expected[key_of(entry)] = entry["msgstr"]
     assert known == expected
-    assert {entry["msgid"] for entry in listed} <= MARKED, "no longer used"
+    assert {key_of(entry) for entry in listed} <= MARKED, "no longer used"
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -117,9 +127,22 @@ def test_the_page_is_in_the_persons_language(
 ) -> None:
     with override(language):
         text = client_of_ada.get("/connections/").content.decode()
-    assert f'<html lang="{language}"' in text
+    assert f'<div class="ca-page" lang="{language}" dir="ltr">' in text
     assert [word for word in words if word not in text] == []
 
 
 def test_the_folders_are_those_of_the_languages() -> None:
     assert sorted(path.name for path in Path(PACKAGE / "locale").iterdir()) == list(LANGUAGES)
+
+
+def test_no_short_text_is_another_catalogues() -> None:
+    """Django takes a text that several apps have from the first of them: ours then need a context.
+    These four mean the same there."""
+    django_catalogues = Path(django.__file__).parent.rglob("de/LC_MESSAGES/django.mo")
+    others: set[Any] = set()
+    for path in django_catalogues:
+        with path.open("rb") as file:
+            catalog = gettext.GNUTranslations(file)._catalog  # type: ignore[attr-defined]
+        others |= {key[0] if isinstance(key, tuple) else key for key in catalog}
+    ours = {key[0] if isinstance(key, tuple) else key for key in catalogue("de")}
+    assert ours & others == {"Home", "site", "user", "users"}

@@ -43,7 +43,7 @@ def test_a_token_without_a_told_end_goes_on(
     account = connect_account(fake, ada)
     token = fake.grants[0].access_token
     assert (account.expires_at, account.refresh_at) == (None, None)
-    assert "Needs you" not in client_of_ada.get("/connections/").content.decode()
+    assert "Action needed" not in client_of_ada.get("/connections/").content.decode()
     assert get_access_token(account) == token
 
 

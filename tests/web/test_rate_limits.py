@@ -51,7 +51,7 @@ def test_the_31st_start_in_a_minute_is_a_page_that_says_when(
     assert response.status_code == 429
     assert response["Retry-After"] == "45"
     assert response["Cache-Control"] == "no-store, private"
-    assert "That was a little too often" in response.content.decode()
+    assert "Too many attempts" in response.content.decode()
     assert AuthorizationRequest.objects.count() == 30
     # To ask is free, and another user is another user.
     assert client_of_ada.get(CONNECT).status_code == 200
