@@ -233,7 +233,7 @@ def test_a_list_and_a_page_say_the_last_error_in_a_sentence(
         ("status_503", "The service has a problem of its own (HTTP 503)."),
         ("status_404", "The service refused the request (HTTP 404)."),
         ("invalid_client", "The service does not accept this site’s client ID or secret."),
-        ("refresh_token_expired", "The permission has run out."),
+        ("refresh_token_expired", "The permission has expired."),
         ("owner_inactive", "The user is deactivated."),
         ("something_new", "The refresh failed."),
     ],

@@ -70,6 +70,21 @@ def test_one_line_puts_the_pages_into_the_sites_own_base(
         assert "<title>Ours<" not in text
 
 
+@pytest.mark.parametrize("shown_by_base", [True, False])
+def test_a_message_is_shown_once_by_the_base_or_by_the_page(
+    host: Callable[[str, str], None],
+    account: ConnectedAccount,
+    client_of_ada: Client,
+    shown_by_base: bool,
+) -> None:
+    theirs = "{% for message in messages %}<b>{{ message }}</b>{% endfor %}" * shown_by_base
+    host("connected_accounts/base.html", theirs + "{% block content %}{% endblock %}")
+    client_of_ada.get("/connections/")  # what connecting said
+    client_of_ada.post(f"/connections/{account.pk}/disconnect/")
+    text = client_of_ada.get("/connections/").content.decode()
+    assert text.count("Badgr is disconnected.") == 1
+
+
 def test_every_colour_is_a_custom_property() -> None:
     given = re.findall(r"var\(--ca-[a-z-]+, (?:light-dark\([^)]*\)|#[0-9a-f]+)\)", CSS)
     rest = re.sub("|".join(map(re.escape, given)), "", CSS).replace("light-dark(#000, #fff)", "")

@@ -80,7 +80,7 @@ def test_a_permission_that_nobody_described_stands_as_it_is(
 ) -> None:
     set_row(account, scopes_granted=["r:profile", "x:<unheard>"])
     text = page(client_of_ada)
-    assert "<li title="r:profile">See your name and e-mail addresses</li>" in text
+    assert '<li title="r:profile">See your name and e-mail addresses</li>' in text
     assert "<li><code>x:&lt;unheard&gt;</code></li>" in text
 
 

@@ -54,7 +54,7 @@ def marked_in_templates() -> Iterator[str]:
         nodes = engine.from_string(path.read_text("utf-8")).nodelist
         for node in nodes.get_nodes_by_type(TranslateNode):
             context = node.message_context  # type: ignore[attr-defined]
-            before = f"{context.var.literal}\x04" if context else ""
+            before = f"{context.var}\x04" if context else ""
             yield before + node.filter_expression.var.literal  # type: ignore[attr-defined]
         for node in nodes.get_nodes_by_type(BlockTranslateNode):
             for tokens in filter(None, (node.singular, node.plural)):  # type: ignore[attr-defined]

@@ -72,13 +72,13 @@ def test_who_began_in_german_ends_in_german(client_of_ada: Client, badgr: FakePr
     done = client_of_ada.get("/en/connections/badgr/callback/", params)
     assert done["Location"] == "/de/connections/"
     page = client_of_ada.get(done["Location"]).content.decode()
-    assert '<html lang="de"' in page
+    assert 'lang="de" dir="ltr"' in page
     assert "Badgr ist verbunden." in page
     started = client_of_ada.post("/de/connections/badgr/connect/")
     state = query_of(started["Location"])["state"]
     refused = {"state": state, "error": "access_denied"}
     page = client_of_ada.get("/en/connections/badgr/callback/", refused).content.decode()
-    assert '<html lang="de"' in page
+    assert 'lang="de" dir="ltr"' in page
 
 
 # --- A mount ------------------------------------------------------------------------------------
