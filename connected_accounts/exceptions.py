@@ -61,8 +61,9 @@ class AuthorizationDenied(ConnectedAccountsError):
     """The authorization ended without a connection.
 
     ``code`` is ``access_denied`` (the person said no), ``other_account`` (a reconnect came back as
-    another account of the provider) or ``account_in_use`` (the provider account belongs to another
-    user of the site, and the provider is EXCLUSIVE).
+    another account of the provider), ``account_in_use`` (the provider account belongs to another
+    user of the site, and the provider is EXCLUSIVE) or ``too_many_accounts`` (the owner has
+    MAX_ACCOUNTS of the provider).
     """
 
 

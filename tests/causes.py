@@ -24,6 +24,7 @@ CAUSES: dict[str, ConnectedAccountsError] = {
     "access_denied": AuthorizationDenied("access_denied"),
     "other_account": AuthorizationDenied("other_account"),
     "account_in_use": AuthorizationDenied("account_in_use"),
+    "too_many_accounts": AuthorizationDenied("too_many_accounts"),
     "unavailable": ProviderUnavailable("status_503"),
     "unexpected": UnexpectedResponse("not_json"),
     "refused_request": UnexpectedResponse("invalid_request"),

@@ -21,7 +21,7 @@ from connected_accounts.exceptions import (
 from connected_accounts.oauth2 import transport
 from connected_accounts.oauth2.discovery import RETRY_AFTER, age_of, cached_document, known_document
 from connected_accounts.oauth2.session import origin_of
-from connected_accounts.oauth2.token import parse_json_object
+from connected_accounts.oauth2.token import parse_json_object, read_scope
 
 logger = logging.getLogger("connected_accounts")
 
@@ -238,4 +238,5 @@ def _absolute(url: str, base: str) -> str:
 
 def _texts(value: Any) -> tuple[str, ...]:
     items = list(value) if isinstance(value, list | Mapping) else []
-    return tuple(i for i in items if isinstance(i, str) and i.isprintable() and " " not in i)
+    found = read_scope([i for i in items if isinstance(i, str) and " " not in i], " ")
+    return found or ()

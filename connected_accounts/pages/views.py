@@ -50,9 +50,11 @@ class ListView(Page):
     """The connected accounts, and the providers that can be connected."""
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        cards = account_cards(request.user, timezone.now())
+        page = account_cards(request.user, timezone.now(), request.GET.get("page", 1))
+        cards = list(page)
         context = {
             "cards": cards,
+            "page": page,
             "needing": [card for card in cards if card.needs_you],
             "paused_here": bool(cards) and sites().differ,
             "offers": offers(connectable(get_providers()), {card.provider for card in cards}),

@@ -6,15 +6,21 @@ from dataclasses import dataclass, fields
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
-from connected_accounts.conf import is_dns_label, is_host_name
+from connected_accounts.conf import is_dns_label, is_host_name, is_safe_url
 from connected_accounts.exceptions import ConfigurationError, UnexpectedResponse
+from connected_accounts.oauth2.id_token import MAX_SUBJECT
+from connected_accounts.oauth2.token import read_scope
+from connected_accounts.security import one_line
 
 
 @dataclass(frozen=True)
 class Identity:
     """The identity of the account at the provider. ``subject`` is stable and unique there;
     ``label`` is what a person recognises; ``other_subjects`` are other spellings of it. ``scopes``
-    were granted, where only the answer to this question tells; None: the token answer's count."""
+    were granted, where only the answer to this question tells; None: the token answer's count.
+
+    Raises UnexpectedResponse (``no_identity``) for what no database takes, or is too long; a label
+    is made one line."""
 
     subject: str
     label: str = ""
@@ -22,10 +28,15 @@ class Identity:
     scopes: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
+        if len(self.subject) > MAX_SUBJECT:
+            raise UnexpectedResponse("no_identity")
         text = self.subject + self.label
         # A NUL or half a surrogate pair, which JSON can carry and no database takes.
         if "\x00" in text or text.encode(errors="ignore").decode() != text:
             raise UnexpectedResponse("no_identity")
+        # What a provider wrote stands in pages, mails and logs.
+        object.__setattr__(self, "label", one_line(self.label))
+        object.__setattr__(self, "scopes", read_scope(self.scopes, " "))
 
 
 @dataclass(frozen=True)
@@ -86,7 +97,10 @@ def api_base(told: Any, domains: Collection[str]) -> str:
     ours = any(host == domain or host.endswith(f".{domain}") for domain in domains)
     if not (ours and plain and is_host_name(host) and parts.scheme == "https"):
         raise UnexpectedResponse("api_base")
-    return f"https://{host}{parts.path.rstrip('/')}"
+    address = f"https://{host}{parts.path.rstrip('/')}"
+    if not is_safe_url(address):
+        raise UnexpectedResponse("api_base")
+    return address
 
 
 CLIENT_ID: Final = "{client_id}"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
 
+from django.core.paginator import Page, Paginator
 from django.urls import reverse
 from django.utils.formats import date_format
 from django.utils.html import escape, format_html
@@ -43,6 +44,7 @@ _SHOWN: Final = (
 )
 # Stands in an address for every account's key, to cut the address around it: no other part of a
 # URL has these nineteen digits.
+PER_PAGE: Final = 50  # cards; a page of more is slow to make and to read
 _ANY_PK: Final = 9_000_000_000_000_000_000
 _NOT_OFFERED: Final = gettext_lazy(
     "This site does not use this service any more. You can disconnect it."
@@ -177,12 +179,15 @@ class Offer:
     connected: bool
 
 
-def account_cards(user: Any, now: datetime) -> list[Card]:
-    """The cards of a user's accounts: those that need the person first, then by provider, oldest
-    first. Two queries."""
+def account_cards(user: Any, now: datetime, number: Any = 1) -> Page[Card]:
+    """One page of the cards of a user's accounts: those that need the person first, then by
+    provider, oldest first. Two queries. ``number`` may be anything a person writes."""
     accounts = read_all(ConnectedAccount, {"owner_key": owner_key(user)}, _SHOWN)
-    accounts.sort(key=lambda account: (account.provider, account.connected_at))
-    return sorted(cards_of(accounts, now), key=lambda card: not card.needs_you)
+    accounts.sort(key=lambda row: (not _ended(row, now), row.provider, row.connected_at))
+    page = Paginator(accounts, PER_PAGE).get_page(number)
+    page.object_list = cards_of(page.object_list, now)
+    page.object_list.sort(key=lambda card: not card.needs_you)  # an outage says otherwise
+    return page
 
 
 def cards_of(accounts: Iterable[ConnectedAccount], now: datetime) -> list[Card]:
@@ -273,6 +278,13 @@ def _state(account: ConnectedAccount, now: datetime) -> tuple[str, str]:
         words = _("Connected until %(until)s. The service does not let this site renew it.")
         return "connected", words % {"until": until}
     return "connected", _("Connected")
+
+
+def _ended(account: ConnectedAccount, now: datetime) -> bool:
+    """Whether it works no more without the person, as far as its row tells."""
+    expired = account.expires_at is not None and account.expires_at <= now
+    over = expired and (not account.is_renewable or _is_refused(account))
+    return account.needs_reconnect or over
 
 
 def _is_refused(account: ConnectedAccount) -> bool:

@@ -113,6 +113,11 @@ _DENIED: Final[dict[str, Failure]] = {
         _("Another user of this site has connected it. It can belong to one user only."),
         try_again=False,
     ),
+    "too_many_accounts": Failure(
+        409,
+        _("You have as many accounts of this service as this site takes"),
+        _("Nothing was connected. Disconnect one that you do not need any more, and try again."),
+    ),
 }
 _UNAVAILABLE: Final = Failure(
     502,

@@ -95,6 +95,6 @@ def _words(event: Event) -> str:
 
 
 def _why_refused(code: str) -> str:
-    known = ("access_denied", "other_account", "account_in_use")
+    known = ("access_denied", "other_account", "account_in_use", "too_many_accounts")
     error = AuthorizationDenied(code) if code in known else InvalidState(code)
     return f"{failure_for(error).title}."
