@@ -3,6 +3,9 @@
    allows one; else the whole page goes there. */
 (() => {
   "use strict";
+  // A site's base may load it, too: twice, it would take each press for a second one.
+  if (window.connectedAccountsLoaded) return;
+  window.connectedAccountsLoaded = true;
   const NAME = "connected_accounts";
   const PATIENCE = 10000; // milliseconds
   const channel = "BroadcastChannel" in window ? new BroadcastChannel(NAME) : null;
