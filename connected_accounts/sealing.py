@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 import uuid
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
 
@@ -19,7 +20,7 @@ from django.db.models import Case, Expression, Value
 from django.db.models.functions import Cast
 
 from connected_accounts.exceptions import Undecryptable
-from connected_accounts.secret import Sealed, Secret
+from connected_accounts.secret import Sealed, Secret, SecretFields
 
 MAX_SEALED_BYTES: Final = 512 * 1024
 TOKEN_PURPOSE: Final = "connected_accounts.token"  # noqa: S105  # a name
@@ -151,28 +152,28 @@ def _decrypt(sealed: Secret) -> bytes:
     return document
 
 
-def open_document(token: Secret | None, seal_id: uuid.UUID) -> dict[str, Any]:
+def open_document(token: Secret | None, seal_id: uuid.UUID) -> SecretFields:
     """Open a sealed token document. Raises Undecryptable."""
     return _token_document(unseal(token, purpose=TOKEN_PURPOSE, bound_to=seal_id))
 
 
-def open_any_document(token: Secret | None) -> tuple[str, dict[str, Any]]:
+def open_any_document(token: Secret | None) -> tuple[str, SecretFields]:
     """Open a sealed token document that comes from outside the database: whose seal it has, and it.
     The caller must know what to think of that seal. Raises Undecryptable."""
     seal_id, plaintext = _unseal(token, TOKEN_PURPOSE)
     return seal_id, _token_document(plaintext)
 
 
-def _token_document(plaintext: str) -> dict[str, Any]:
+def _token_document(plaintext: str) -> SecretFields:
     document = json.loads(plaintext)
     if not isinstance(document, dict) or not isinstance(document.get("access_token"), str):
         raise Undecryptable("not_a_token")
-    return document
+    return SecretFields(document)
 
 
-def seal_document(document: dict[str, Any], seal_id: uuid.UUID) -> Sealed:
+def seal_document(document: Mapping[str, Any] | SecretFields, seal_id: uuid.UUID) -> Sealed:
     """Seal a token document for the row that carries ``seal_id``."""
-    return seal(json.dumps(document), purpose=TOKEN_PURPOSE, bound_to=seal_id)
+    return seal(json.dumps(dict(document)), purpose=TOKEN_PURPOSE, bound_to=seal_id)
 
 
 class SealedTextField(EncryptedTextField):  # type: ignore[misc]  # the library has no types

@@ -8,6 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 from connected_accounts.admin.large_lists import BoundedPaginator, ProviderFilter
 from connected_accounts.models import Deployment, Event, ProviderState, Revocation
+from connected_accounts.web import request_secrets
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
@@ -15,7 +16,18 @@ else:
     ModelAdmin = admin.ModelAdmin
 
 
-class ReadOnlyAdmin(ModelAdmin):
+class ForgetfulAdmin(ModelAdmin):
+    """Whatever breaks in a page of ours, what was entered is in no crash report, as on the pages
+    for people."""
+
+    def get_urls(self) -> list[Any]:
+        patterns = super().get_urls()
+        for pattern in patterns:
+            pattern.callback = request_secrets.forgetful(pattern.callback)
+        return patterns
+
+
+class ReadOnlyAdmin(ForgetfulAdmin):
     """To be looked at: what stands here is written by the flows alone."""
 
     @admin.display(description=_("label"), ordering="label")

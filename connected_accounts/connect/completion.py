@@ -46,7 +46,7 @@ from connected_accounts.providers.registry import get_provider
 from connected_accounts.refresh.interruptions import signals_held
 from connected_accounts.revoke.disconnect import revoke_orphan
 from connected_accounts.sealing import unseal
-from connected_accounts.secret import clears_traceback_locals
+from connected_accounts.secret import SecretFields, clears_traceback_locals, hidden, revealed
 from connected_accounts.tokens.document import token_document
 from connected_accounts.tokens.endpoint import exchange_code
 from connected_accounts.tokens.identity import identify, with_claims
@@ -71,24 +71,28 @@ def complete_authorization(
     user: Any,
     provider: str,
     browser_secret: str,
-    params: Mapping[str, str],
+    params: Mapping[str, str] | SecretFields,
     now: datetime | None = None,
 ) -> Completed:
-    """Finish an authorization from the callback's query parameters.
+    """Finish an authorization from the callback's query parameters. ``browser_secret`` may be a
+    Secret, and ``params`` SecretFields.
 
     Raises InvalidState (nothing was spent unless its code is ``code_rejected``),
     AuthorizationDenied, or ProviderError. Must not run inside a transaction: a spent code would be
     rolled back with it.
     """
     if in_sites_transaction():
-        raise RuntimeError("complete_authorization must not run inside a transaction.")
+        raise RuntimeError(
+            "complete_authorization must not run inside a transaction. Leave ATOMIC_REQUESTS and "
+            "middlewares that open one off for this view: see check W019."
+        )
     now = now or timezone.now()
-    return _complete(get_provider(provider), params, user, browser_secret, now)
+    return _complete(get_provider(provider), hidden(params), user, browser_secret, now)
 
 
 @sensitive_variables()
 def _complete(
-    provider: Provider, params: Mapping[str, str], user: Any, browser_secret: str, now: datetime
+    provider: Provider, params: SecretFields, user: Any, browser_secret: str, now: datetime
 ) -> Completed:
     response = read_params(params)
     nonce = state.read(response.get("state", ""))
@@ -111,7 +115,7 @@ def _complete(
 @signals_held()
 @sensitive_variables()
 def _exchange_and_store(
-    provider: Provider, request: AuthorizationRequest, response: Mapping[str, str]
+    provider: Provider, request: AuthorizationRequest, response: SecretFields
 ) -> tuple[ConnectedAccount, bool]:
     """Exchange the code of a spent request, ask whose the grant is, and store the account."""
     provider = provider.bound(inputs=request.inputs)
@@ -195,7 +199,7 @@ def _consume(
         nonce_digest=digest(nonce),
         user=user,
         provider=alias,
-        browser_digest=digest(browser_secret),
+        browser_digest=digest(revealed(browser_secret)),
         expires_at__gt=now,
         consumed_at__isnull=True,
     ).update(consumed_at=now)
@@ -258,7 +262,7 @@ def _cause(
         return "other_provider"
     if request.user_id != (None if user is None else user.pk):
         return "other_user"
-    if request.browser_digest != digest(browser_secret):
+    if request.browser_digest != digest(revealed(browser_secret)):
         return "other_browser"
     return "expired" if request.expires_at <= now and request.consumed_at is None else "replayed"
 

@@ -31,7 +31,8 @@ from connected_accounts.provider_state.pauses import report
 from connected_accounts.providers.base import Provider
 from connected_accounts.providers.inputs import CREDENTIALS
 from connected_accounts.providers.registry import get_providers
-from connected_accounts.web import actions, browser, throttle
+from connected_accounts.secret import Secret, SecretFields
+from connected_accounts.web import actions, browser, request_secrets, throttle
 from connected_accounts.web.cards import (
     account_card,
     account_cards,
@@ -192,18 +193,29 @@ class CallbackView(Page):
             return render(request, "connected_accounts/bounce.html", {"again": again})
         return super().answer(request, *args, **kwargs)
 
-    @sensitive_variables()
-    def get(self, request: HttpRequest, provider: str) -> HttpResponse:
-        return self.complete(request, actions.find_provider(provider))
+    def way_back(self, request: HttpRequest) -> str:
+        request_secrets.keep_callback(request)
+        return request.path
 
     @method_decorator(sensitive_variables())
-    def complete(self, request: HttpRequest, provider: Provider) -> HttpResponse:
+    def get(self, request: HttpRequest, provider: str) -> HttpResponse:
+        params, secret = request_secrets.take_callback(request)
+        return self.complete(request, actions.find_provider(provider), params, secret)
+
+    @method_decorator(sensitive_variables())
+    def complete(
+        self,
+        request: HttpRequest,
+        provider: Provider,
+        params: SecretFields,
+        secret: Secret | None,
+    ) -> HttpResponse:
         try:
             completed = services.complete_authorization(
                 user=request.user,
                 provider=provider.alias,
-                browser_secret=browser.browser_secret(request),
-                params=request.GET,
+                browser_secret=secret or "",
+                params=params,
             )
         except ConnectedAccountsError as error:
             failed = throttle.is_failed_callback(error)

@@ -21,6 +21,7 @@ from connected_accounts.providers.base import Endpoints, Provider
 from connected_accounts.refresh.carried_grant import UNDONE, carried_document
 from connected_accounts.revoke.disconnect import revoke_orphan
 from connected_accounts.sealing import seal_document
+from connected_accounts.secret import SecretFields
 
 logger = logging.getLogger("connected_accounts")
 
@@ -38,7 +39,7 @@ def store_grant(
     values: dict[str, Any],
     provider: Provider,
     endpoints: Endpoints,
-    document: Mapping[str, Any],
+    document: SecretFields,
     *,
     lease_ends: float,
 ) -> bool:
@@ -86,11 +87,11 @@ def _write_until(write: Callable[[], bool], ends: float) -> bool | None:
     return None  # the database's error, which would hold the statement, is gone by now
 
 
-def _hand_over(account: ConnectedAccount, document: Mapping[str, Any]) -> bool:
+def _hand_over(account: ConnectedAccount, document: SecretFields) -> bool:
     """Give the grant to the broker, sealed. False: it did not take it."""
     if send_to_broker is None:
         return False
-    sealed = seal_document(dict(document), account.seal_id)
+    sealed = seal_document(document, account.seal_id)
     try:
         send_to_broker(account.pk, account.generation, sealed.reveal())
     except Exception as error:
@@ -104,7 +105,7 @@ def _explain_lost_update(
     values: Mapping[str, Any],
     provider: Provider,
     endpoints: Endpoints,
-    document: Mapping[str, Any],
+    document: SecretFields,
 ) -> bool:
     rows = ConnectedAccount.objects.current().filter(pk=account.pk)
     row = rows.values("seal_id", "generation", "refreshed_at", "reason").first()

@@ -2,7 +2,6 @@
 
 import random
 import uuid
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -11,6 +10,7 @@ from connected_accounts import conf
 from connected_accounts.oauth2.token import TokenResponse, seconds
 from connected_accounts.providers.base import Provider
 from connected_accounts.sealing import seal_document
+from connected_accounts.secret import SecretFields
 
 SOONEST: Final = 20.0  # seconds from one refresh to the next, however short a token is said to live
 FIRST_BACKOFF: Final = 60.0
@@ -56,7 +56,7 @@ def backoff(failure_count: int, retry_after: float | None) -> timedelta:
 
 
 def with_known_life(
-    provider: Provider, token: TokenResponse, previous: Mapping[str, Any]
+    provider: Provider, token: TokenResponse, previous: SecretFields
 ) -> TokenResponse:
     """The answer to a refresh, with the access token's life that was told last where it tells none:
     to leave it out is allowed (RFC 6749 5.1), and does not say that tokens have no end now. Nought
@@ -70,7 +70,7 @@ def with_known_life(
 def grant_values(
     provider: Provider,
     token: TokenResponse,
-    document: Mapping[str, Any],
+    document: SecretFields,
     *,
     seal_id: uuid.UUID,
     sent_at: datetime,
@@ -87,7 +87,7 @@ def grant_values(
         provider, token, renewable=renewable, ends_at=ends_at, sent_at=sent_at
     )
     return {
-        "token": seal_document(dict(document), seal_id),
+        "token": seal_document(document, seal_id),
         "expires_at": token.expires_at(sent_at),
         "refresh_token_expires_at": ends_at,
         # What cannot be renewed is looked at when it ends, so that its owner is told.

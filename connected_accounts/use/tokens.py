@@ -1,7 +1,7 @@
 """Access tokens that work now, and a session that keeps them so."""
 
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from asgiref.sync import sync_to_async
 from django.utils import timezone
@@ -25,7 +25,7 @@ from connected_accounts.providers.registry import get_provider, known_provider
 from connected_accounts.refresh.attempts import OWNER_INACTIVE
 from connected_accounts.refresh.grant_end import end_grant, end_if_dead
 from connected_accounts.refresh.on_demand import renew, with_row_apart
-from connected_accounts.secret import Secret, clears_traceback_locals
+from connected_accounts.secret import Secret, SecretFields, clears_traceback_locals
 from connected_accounts.tokens.api_session import session_for
 
 MARGIN: Final = timedelta(seconds=conf.LAST_MINUTE)
@@ -130,7 +130,7 @@ def renewed_token(
         raise
 
 
-def _may_help(stored: ConnectedAccount, document: dict[str, Any], now: datetime) -> bool:
+def _may_help(stored: ConnectedAccount, document: SecretFields, now: datetime) -> bool:
     """Whether a token that was refused may be so for its age: not right after a refresh, and not
     again within its life where a refresh for the same cause did not help."""
     if stored.refreshed_at is None:
@@ -154,7 +154,7 @@ def _access_token(stored: ConnectedAccount) -> Secret:
     return Secret(_open(stored)["access_token"])
 
 
-def _open(stored: ConnectedAccount) -> dict[str, Any]:
+def _open(stored: ConnectedAccount) -> SecretFields:
     try:
         return stored.open_token()
     except Undecryptable as error:

@@ -5,14 +5,15 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import NoReverseMatch, reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from connected_accounts import conf
 from connected_accounts.oauth2 import state
+from connected_accounts.secret import Secret
 
-COOKIE: Final = "connected_accounts"
+COOKIE: Final = "connected_accounts_token"  # a name that tools mask, for its last word
 MAX_NEXT: Final = 2000
 
 
@@ -32,33 +33,23 @@ def cookie_name(request: HttpRequest) -> str:
     return f"__Host-{COOKIE}" if is_secure(request) else COOKIE
 
 
-def browser_secret(request: HttpRequest) -> str:
-    """The secret in this browser's cookie, or an empty text."""
+def browser_secret(request: HttpRequest) -> Secret | None:
+    """The secret in this browser's cookie, if it has one."""
     value = request.COOKIES.get(cookie_name(request), "")
-    return value if state.is_secret(value) else ""
+    return Secret(value) if state.is_secret(value) else None
 
 
-def set_browser_secret(request: HttpRequest, response: HttpResponse, secret: str) -> None:
+def set_browser_secret(request: HttpRequest, response: HttpResponse, secret: Secret) -> None:
     """Keep the cookie for as long as the youngest open authorization lasts."""
     response.set_cookie(
         cookie_name(request),
-        secret,
+        secret.reveal(),
         max_age=int(conf.get("STATE_MAX_AGE")),
         path="/",
         secure=is_secure(request),
         httponly=True,
         samesite="Lax",  # sent on the provider's redirect back, not on its sub-requests
     )
-
-
-def scrub_request(request: HttpRequest) -> None:
-    """Take code, state, cookie and what was entered out of a request that failed: it is shown on
-    error pages, in mails and by trackers."""
-    request.GET = QueryDict()
-    request.POST = QueryDict()
-    request._body = b""
-    request.META["QUERY_STRING"] = ""
-    request.COOKIES.pop(cookie_name(request), None)
 
 
 def redirect_uri(request: HttpRequest, provider: str) -> str:
