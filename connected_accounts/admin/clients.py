@@ -12,7 +12,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 
 from connected_accounts import security
 from connected_accounts.admin.records import ForgetfulAdmin
-from connected_accounts.clients.credentials import dependents, dependents_of, seal_client_secret
+from connected_accounts.clients.credentials import dependents, dependents_of
 from connected_accounts.models import ProviderClient
 from connected_accounts.owners import SITE_OWNER
 from connected_accounts.providers.base import Provider
@@ -127,7 +127,7 @@ class ProviderClientAdmin(ForgetfulAdmin):
         obj.created_at = timezone.now()
         secret = form.cleaned_data["new_secret"]
         if secret:
-            sealed = seal_client_secret(secret, obj.seal_id)
+            sealed = obj.sealed(secret)
             obj.client_secret = sealed  # type: ignore[assignment]
         super().save_model(request, obj, form, change)
         security.log(

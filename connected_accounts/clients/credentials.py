@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
@@ -28,39 +28,28 @@ from connected_accounts.models import ConnectedAccount, ProviderClient, Revocati
 from connected_accounts.oauth2.token import read_scope
 from connected_accounts.owners import SITE_OWNER
 from connected_accounts.providers.base import Client, Provider
-from connected_accounts.sealing import seal, unseal
-from connected_accounts.secret import Sealed, Secret
 from connected_accounts.security import SecurityEvent
-
-CLIENT_PURPOSE: Final = "connected_accounts.client_secret"
 
 KnownClients = Callable[[str, str], list[Client]]
 T = TypeVar("T")
 
 
-def seal_client_secret(secret: Secret, seal_id: uuid.UUID) -> Sealed:
-    """The secret for the column of the row with this ``seal_id``."""
-    return seal(secret.reveal(), purpose=CLIENT_PURPOSE, bound_to=seal_id)
-
-
 @sensitive_variables()
 def open_client(row: ProviderClient) -> Client:
     """The pair of a row. Raises Undecryptable."""
-    secret = ""
-    if row.client_secret is not None:
-        try:
-            secret = unseal(row.client_secret, purpose=CLIENT_PURPOSE, bound_to=row.seal_id)
-        except Undecryptable as error:
-            security.log(
-                SecurityEvent.UNDECRYPTABLE,
-                provider=row.provider,
-                owner=row.owner_key,
-                reason=error.code,
-            )
-            raise
+    try:
+        secret = row.open_secret()
+    except Undecryptable as error:
+        security.log(
+            SecurityEvent.UNDECRYPTABLE,
+            provider=row.provider,
+            owner=row.owner_key,
+            reason=error.code,
+        )
+        raise
     return Client(
         row.client_id,
-        Secret(secret),
+        secret,
         pk=row.pk,
         registered=row.registered,
         owned=row.owner_key != SITE_OWNER,
@@ -242,20 +231,18 @@ def store_own_client(
 ) -> ProviderClient:
     """Keep a person's own credentials, sealed; a new secret for the same id takes the old place."""
     security.log(SecurityEvent.CLIENT_STORED, provider=provider, owner=owner)
-    seal_id = uuid.uuid4()
+    which = {"provider": provider, "owner_key": owner, "client_id": client.client_id}
+    facts = {**which, "seal_id": uuid.uuid4()}
     values = {
-        "client_secret": seal_client_secret(client.client_secret, seal_id),
-        "seal_id": seal_id,
+        **facts,
+        "client_secret": ProviderClient(**facts).sealed(client.client_secret),
         "created_at": at,
         "refused_at": None,
         "retired_at": None,
         **extra,
     }
-    same = ProviderClient.objects.filter(
-        provider=provider, owner_key=owner, client_id=client.client_id
-    )
+    same = ProviderClient.objects.filter(**which)
     if not same.update(**values):
-        values |= {"provider": provider, "owner_key": owner, "client_id": client.client_id}
         return insert_in_step(ProviderClient, lambda: ProviderClient.objects.create(**values))
     return same.latest("pk")
 

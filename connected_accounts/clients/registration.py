@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from connected_accounts import conf, security
-from connected_accounts.clients.credentials import client_in_use, open_client, seal_client_secret
+from connected_accounts.clients.credentials import client_in_use, open_client
 from connected_accounts.database.functions import DatabaseNow
 from connected_accounts.database.inserts import insert_in_step
 from connected_accounts.database.transactions import outside_transaction
@@ -139,13 +139,15 @@ def _metadata_to_keep(document: Mapping[str, Any]) -> dict[str, Any]:
 def _store(
     provider: Provider, client_id: str, secret: Secret, metadata: dict[str, Any], now: datetime
 ) -> ProviderClient:
-    seal_id = uuid.uuid4()
-    values = {
+    facts = {
+        "seal_id": uuid.uuid4(),
         "provider": provider.alias,
         "host": provider.inputs.get("host", ""),
         "client_id": client_id,
-        "client_secret": seal_client_secret(secret, seal_id),
-        "seal_id": seal_id,
+    }
+    values = {
+        **facts,
+        "client_secret": ProviderClient(**facts).sealed(secret),
         "metadata": metadata,
         "secret_expires_at": seconds_since_1970(metadata["client_secret_expires_at"]),
         "created_at": now,

@@ -81,19 +81,29 @@ def _grant_columns(
 ) -> dict[str, Any]:
     """The columns of a grant in the place of ``before``; ``kept`` is what stays of that one's token
     document."""
-    token, sent_at, seal_id = authorized.token, authorized.sent_at, uuid.uuid4()
+    token, sent_at = authorized.token, authorized.sent_at
+    facts = {
+        "seal_id": uuid.uuid4(),
+        "client_id": request.client_id,
+        "endpoint_fingerprint": authorized.endpoints.token_fingerprint(),
+    }
     document = SecretFields({**authorized.document, **kept})
     renewable = bool(document.get("refresh_token"))
     values = grant_values(
         provider,
         token,
         document,
-        seal_id=seal_id,
+        holder=ConnectedAccount(
+            owner_key=request.owner_key,
+            provider=request.provider,
+            subject_digest=digest(authorized.identity.subject),
+            **facts,
+        ),
         sent_at=sent_at,
         known_end=before.refresh_token_expires_at if before and kept else None,
     )
     return values | {
-        "seal_id": seal_id,
+        **facts,
         "label": authorized.identity.label[:255] or (before.label if before else ""),
         "scopes_wanted": request.scopes,
         "scopes_requested": request.scopes_requested,
@@ -101,8 +111,6 @@ def _grant_columns(
             provider, request.scopes_requested, token.scope, renewable=renewable
         ),
         "connected_at": sent_at,
-        "client_id": request.client_id,
-        "endpoint_fingerprint": authorized.endpoints.token_fingerprint(),
         "inputs": request.inputs,
         # Of a refresh token that is kept, an earlier attempt's answer may be unknown still.
         "attempt_started_at": before.attempt_started_at if before and kept else None,

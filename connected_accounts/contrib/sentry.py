@@ -1,12 +1,13 @@
-"""For sentry-sdk: ``before_send``, ``before_send_transaction`` and ``before_send_log``. They take out
-of an event what Sentry had read of a request before any of our code ran, or did not know for a
-secret.
+"""For sentry-sdk: ``before_send``, with twins for transactions and log lines. They take out of an
+event what Sentry had read of a request before any of our code ran, or did not know for a secret.
 
 Nothing is imported from sentry-sdk, so that settings may import this before it is set up.
 """
 
 import re
 from typing import Any, Final
+
+__all__ = ["before_send", "before_send_log", "before_send_transaction"]
 
 FILTERED: Final = "[Filtered]"
 MAX_DEPTH: Final = 20  # Sentry's own events are never so deep

@@ -161,7 +161,7 @@ class Migration(migrations.Migration):
                     models.CharField(
                         blank=True,
                         choices=[
-                            ("revoked", "the permission was withdrawn at the service"),
+                            ("revoked", "the service says that the permission has ended"),
                             ("replaced", "another connection of the same account took its place"),
                             ("rotation_lost", "an answer of the service was lost on its way"),
                             ("refresh_token_expired", "the permission has run out"),
@@ -367,6 +367,7 @@ class Migration(migrations.Migration):
                             ("pending", "is being withdrawn"),
                             ("revoked", "withdrawn"),
                             ("already_gone", "was gone already"),
+                            ("unconfirmed", "was asked for, and is not confirmed by the service"),
                             ("unsupported", "cannot be withdrawn from here"),
                             ("given_up", "could not be withdrawn"),
                         ],

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Iterable
-from typing import Self
+from typing import Any, Final, Self
 
 from django.conf import settings
 from django.db import models
@@ -13,7 +13,10 @@ from connected_accounts.database.functions import DatabaseNow
 from connected_accounts.models.accounts import ConnectedAccount
 from connected_accounts.models.managers import PrimaryManager
 from connected_accounts.owners import SITE_OWNER
-from connected_accounts.sealing import SealedTextField
+from connected_accounts.sealing import SealedTextField, facts_digest, seal, unseal
+from connected_accounts.secret import Sealed, Secret
+
+CLIENT_PURPOSE: Final = "connected_accounts.client_secret"
 
 
 class AuthorizationRequest(models.Model):
@@ -93,7 +96,9 @@ class ProviderClientQuerySet(models.QuerySet["ProviderClient"]):
             if before == SITE_OWNER or same.filter(owner_key=key).exists():
                 continue
             for row in same.filter(owner_key=before):
+                secret = row.open_secret()
                 row.pk, row.owner_key, row._state.adding = None, key, True
+                row.client_secret = row.sealed(secret)  # type: ignore[assignment]
                 row.save(force_insert=True, using=self.db)
 
     def in_use(self, provider: str, *, host: str = "") -> Self:
@@ -135,6 +140,20 @@ class ProviderClient(models.Model):
 
     def __str__(self) -> str:
         return f"{self.provider}: {self.client_id}"
+
+    def sealed(self, secret: Secret) -> Sealed:
+        """The secret for the column of this row, bound to whose it is and where it may be sent."""
+        return seal(secret.reveal(), purpose=CLIENT_PURPOSE, bound_to=self._binding())
+
+    def open_secret(self) -> Secret:
+        """Decrypt the secret; empty for a public client. Raises Undecryptable."""
+        sealed: Any = self.client_secret
+        if sealed is None:
+            return Secret("")
+        return Secret(unseal(sealed, purpose=CLIENT_PURPOSE, bound_to=self._binding()))
+
+    def _binding(self) -> str:
+        return facts_digest(self.seal_id, self.owner_key, self.provider, self.host, self.client_id)
 
     @property
     def registered(self) -> bool:

@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from connected_accounts import security
+from connected_accounts.database.functions import digest
 from connected_accounts.database.inserts import insert_all_apart, insert_apart
 from connected_accounts.database.statements import insert_one
 from connected_accounts.models.managers import PrimaryManager
@@ -53,6 +54,7 @@ class Outcome(models.TextChoices):
     PENDING = "pending", _("is being withdrawn")
     REVOKED = "revoked", _("withdrawn")
     ALREADY_GONE = "already_gone", _("was gone already")
+    UNCONFIRMED = "unconfirmed", _("was asked for, and is not confirmed by the service")
     UNSUPPORTED = "unsupported", _("cannot be withdrawn from here")
     GIVEN_UP = "given_up", _("could not be withdrawn")
 
@@ -104,6 +106,10 @@ class Revocation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.provider}: {self.display_name}"
+
+    @property
+    def subject_digest(self) -> str:
+        return digest(self.subject)
 
     @property
     def display_name(self) -> str:

@@ -187,7 +187,7 @@ def _grant(attempt: Attempt, token: TokenResponse) -> _Grant:
         provider,
         token,
         document,
-        seal_id=account.seal_id,
+        holder=account,
         sent_at=attempt.life_counted_from,
         known_end=account.refresh_token_expires_at,
     )

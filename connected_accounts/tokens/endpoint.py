@@ -205,8 +205,8 @@ def _failure(
 def revoke_token(provider: Provider, endpoints: Endpoints, document: SecretFields) -> Outcome:
     """Withdraw a grant at the provider (RFC 7009), once.
 
-    Returns ``revoked``, ``already_gone`` or ``unsupported``. Raises ProviderError where it must be
-    tried again.
+    Returns ``revoked``, ``already_gone``, ``unconfirmed`` or ``unsupported``. Raises ProviderError
+    where it must be tried again.
     """
     if not endpoints.revocation_endpoint:
         return Outcome.UNSUPPORTED
@@ -246,7 +246,8 @@ def _revoke_by_itself(provider: Provider, endpoints: Endpoints, document: Secret
 def _revoke_one(provider: Provider, endpoints: Endpoints, hint: str, token: str) -> Outcome:
     answer = _send_revocation(provider, endpoints, hint, token)
     if 200 <= answer.status < 300:
-        return Outcome.REVOKED  # whatever the body says (RFC 7009 2.2)
+        # Whatever the body says (RFC 7009 2.2)
+        return Outcome.REVOKED if provider.revocation_confirms else Outcome.UNCONFIRMED
     payload = parse_json_object(answer.body) or {}
     if provider.already_revoked_text and provider.already_revoked_text in str(payload).lower():
         return Outcome.ALREADY_GONE

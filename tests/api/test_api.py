@@ -122,7 +122,7 @@ def test_an_account_that_needs_its_owner_says_so(front: Front, account: Connecte
     set_row(account, status=Status.RECONNECT_REQUIRED, reason=Reason.REVOKED)
     told = document(front.get(f"/accounts/{account.pk}/"))
     assert told["state"] == "needs_you"
-    assert "withdrawn" in told["state_text"]
+    assert "permission has ended" in told["state_text"]
 
 
 def test_what_can_be_connected_is_listed(front: Front, account: ConnectedAccount) -> None:

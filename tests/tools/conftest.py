@@ -1,12 +1,15 @@
 """A site with a tool, served by gunicorn or uvicorn, and what the tool kept of a life there."""
 
 import os
+import re
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -20,11 +23,12 @@ from tests.tools.life import PASSWORD, Life
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE = 60.0  # seconds
+SEALED = re.compile(r"v1\.[0-9a-f]{8}\.")
 USER = """
 import django; django.setup()
 from django.contrib.auth.models import User
 from django.core.management import call_command
-call_command("migrate", verbosity=0)
+call_command("migrate", verbosity=0, run_syncdb=True)
 User.objects.create_superuser("ada", "ada@site.example", {password!r})
 """
 
@@ -42,13 +46,13 @@ def environment(tool: str, recipe: bool, folder: Path, collector: str) -> dict[s
 
 
 @cache
-def database_of(tool: str) -> Path:
+def database_of(tool: str, recipe: bool) -> Path:
     """A migrated database with ada in it, to be copied."""
     folder = Path(mkdtemp(prefix="tools-"))
     done = subprocess.run(
         [sys.executable, "-c", USER.format(password=PASSWORD)],
         cwd=ROOT,
-        env=environment(tool, False, folder, "http://127.0.0.1:9"),
+        env=environment(tool, recipe, folder, "http://127.0.0.1:9"),
         capture_output=True,
         text=True,
         check=False,
@@ -69,7 +73,7 @@ class Kept:
 def live(tool: str, server: str, *, recipe: bool) -> Kept:
     """Lead the life at a site with the tool, and look through all that was kept and sent."""
     folder = Path(mkdtemp(prefix="tools-"))
-    shutil.copy(database_of(tool), folder / "db.sqlite3")
+    shutil.copy(database_of(tool, recipe and tool == "histories"), folder / "db.sqlite3")
     (folder / "mail").mkdir()
     collector = Collector()
     port = free_port()
@@ -138,12 +142,27 @@ def looked_through(folder: Path, life: Life, collector: Collector) -> Kept:
     if (folder / "access.log").exists():
         places["access log"] = (folder / "access.log").read_bytes()
     kept = Kept(life.statuses)
+    if sealed_elsewhere(folder / "db.sqlite3"):
+        kept.found["database"] = {"sealed"}
     for place, raw in places.items():
         kept.sizes[place] = len(raw)
         for kind, values in (life.secrets | collector.secrets).items():
             if any(value.encode() in raw for value in values):
                 kept.found.setdefault(place, set()).add(kind)
     return kept
+
+
+def sealed_elsewhere(database: Path) -> bool:
+    """Whether a table of a tool has a sealed text (a session has one while somebody signs in)."""
+    with closing(sqlite3.connect(database)) as connection:
+        names = [row[0] for row in connection.execute("SELECT name FROM sqlite_master")]
+        tools = [name for name in names if not name.startswith(("connected_accounts", "django_s"))]
+        dump = [
+            line
+            for line in connection.iterdump()
+            if line.startswith("INSERT") and line.split('"')[1] in tools
+        ]
+    return any(SEALED.search(line) for line in dump)
 
 
 def unfolded(mail: bytes) -> bytes:

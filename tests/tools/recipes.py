@@ -18,7 +18,6 @@ class Revisions(RevisionMiddleware):  # type: ignore[misc]
 
 
 def cut_span(span: Any, request: Any) -> None:
-    """For OpenTelemetry: the address of a request, without its query."""
     if span is not None and span.is_recording():
         path = getattr(request, "path", None) or request.url.partition("?")[0]
         for name in ("http.target", "http.url", "url.full", "url.query"):
@@ -26,11 +25,13 @@ def cut_span(span: Any, request: Any) -> None:
                 span.set_attribute(name, path if name != "url.query" else "")
 
 
-def cut_elastic_queries(client: Any, event: dict[str, Any]) -> dict[str, Any]:
-    http = event.get("context", {}).get("http", {})
-    if "url" in http:
-        http["url"] = http["url"].partition("?")[0]
+def cut_elastic(client: Any, event: dict[str, Any]) -> dict[str, Any]:
+    for name, value in event.items():
+        if name.lower() == "cookie":
+            event[name] = "[REDACTED]"
+        elif name.lower() in ("location", "url") and isinstance(value, str):
+            event[name] = value.partition("?")[0]
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, dict):
+                cut_elastic(client, one)
     return event
-
-
-cut_elastic_queries.event_types = ["span"]  # type: ignore[attr-defined]

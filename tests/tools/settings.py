@@ -97,7 +97,7 @@ LOGGING: dict[str, Any] = {
 
 # --- one tool -----------------------------------------------------------------------------------
 
-CALLBACK = re.compile(r"^/connections/[-\w]+/callback/")
+OURS = re.compile(r"^/connections/")
 
 if TOOL.startswith("sentry"):
     import sentry_sdk
@@ -137,7 +137,7 @@ elif TOOL == "elastic":
     if RECIPE:
         ELASTIC_APM |= {
             "PROCESSORS": [
-                "tests.tools.recipes.cut_elastic_queries",
+                "tests.tools.recipes.cut_elastic",
                 "elasticapm.processors.sanitize_stacktrace_locals",
                 "elasticapm.processors.sanitize_http_request_cookies",
                 "elasticapm.processors.sanitize_http_headers",
@@ -150,13 +150,13 @@ elif TOOL == "silk":
     INSTALLED_APPS += ["silk"]
     MIDDLEWARE.insert(0, "silk.middleware.SilkyMiddleware")
     if RECIPE:
-        SILKY_INTERCEPT_FUNC = lambda request: not CALLBACK.match(request.path)  # noqa: E731
+        SILKY_INTERCEPT_FUNC = lambda request: not OURS.match(request.path)  # noqa: E731
 
 elif TOOL == "easy-audit":
     INSTALLED_APPS += ["easyaudit"]
     MIDDLEWARE += ["easyaudit.middleware.easyaudit.EasyAuditMiddleware"]
     if RECIPE:
-        DJANGO_EASY_AUDIT_UNREGISTERED_URLS_EXTRA = [CALLBACK.pattern]
+        DJANGO_EASY_AUDIT_UNREGISTERED_URLS_EXTRA = [OURS.pattern]
         DJANGO_EASY_AUDIT_UNREGISTERED_CLASSES_EXTRA = [
             "connected_accounts.ConnectedAccount",
             "connected_accounts.Revocation",
@@ -193,8 +193,8 @@ elif TOOL == "debug-toolbar":
     MIDDLEWARE.insert(0, "debug_toolbar.middleware.DebugToolbarMiddleware")
     DEBUG_TOOLBAR_CONFIG = {
         "TOOLBAR_STORE_CLASS": "debug_toolbar.store.DatabaseStore",
-        "SHOW_TOOLBAR_CALLBACK": (
-            (lambda request: not CALLBACK.match(request.path)) if RECIPE else (lambda request: True)
+        "SHOW_TOOLBAR_OURS": (
+            (lambda request: not OURS.match(request.path)) if RECIPE else (lambda request: True)
         ),
     }
 

@@ -49,10 +49,11 @@ signals.account_connected.connect(broken_receiver)
 
 def use(request: HttpRequest) -> HttpResponse:
     """Refresh each account and call its API, as a view of the site would."""
-    for account in ConnectedAccount.objects.all():
+    for account in ConnectedAccount.objects.with_token():
         try:
             services.refresh(account)
             services.get_session(account).get("data")
+            account.save()
         except ConnectedAccountsError as error:
             return HttpResponse(error.code, status=502)
     return HttpResponse("used")
