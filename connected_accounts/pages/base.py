@@ -47,8 +47,8 @@ class Page(View):
     @statements_retried()
     @login_not_required  # each page asks for it itself, with 303
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        request_secrets.hide_entered(request)
         try:
+            request_secrets.hide_entered(request)
             response = self.answer(request, *args, **kwargs)
         except (Http404, PermissionDenied, SuspiciousOperation) as error:
             # With our headers, too: the address may hold a code.

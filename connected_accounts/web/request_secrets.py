@@ -68,8 +68,8 @@ def forgetful(view: Callable[P, HttpResponseBase]) -> Callable[P, HttpResponseBa
     @wraps(view)
     def forgetting(*args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
         request: Any = args[0]
-        hide_entered(request)
         try:
+            hide_entered(request)
             return view(*args, **kwargs)
         except (Http404, PermissionDenied, SuspiciousOperation):
             raise  # Django's own answers
@@ -97,14 +97,13 @@ def keep_callback(request: HttpRequest) -> None:
         state.read(request.GET.get("state", ""))
     except InvalidState:
         return
-    query = request.META["QUERY_STRING"]
-    if len(query) <= MAX_QUERY:
-        sealed = seal(query, purpose=PURPOSE, bound_to=request.path)
-        request.session[PURPOSE] = sealed.reveal()
+    query, session = request.META["QUERY_STRING"], getattr(request, "session", None)
+    if session is not None and len(query) <= MAX_QUERY:
+        session[PURPOSE] = seal(query, purpose=PURPOSE, bound_to=request.path).reveal()
 
 
 def _take_kept(request: HttpRequest) -> QueryDict | None:
-    sealed = request.session.pop(PURPOSE, None)
+    sealed = getattr(request, "session", {}).pop(PURPOSE, None)
     if not isinstance(sealed, str):
         return None
     try:

@@ -57,7 +57,7 @@ def test_without_pkce_state_and_cookie_are_demanded_all_the_same(
         params = fake.authorize(start(client_of_ada), subject="ada")
         start(client_of_bob)
         assert finish(client_of_bob, params).status_code == 403
-        cookie = client_of_ada.cookies.pop("connected_accounts")
+        cookie = client_of_ada.cookies.pop("connected_accounts_token")
         assert finish(client_of_ada, params).status_code == 403
         assert fake.sent_to("token") == []
         client_of_ada.cookies["connected_accounts_token"] = cookie.value

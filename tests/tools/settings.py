@@ -158,9 +158,11 @@ elif TOOL == "easy-audit":
     if RECIPE:
         DJANGO_EASY_AUDIT_UNREGISTERED_URLS_EXTRA = [OURS.pattern]
         DJANGO_EASY_AUDIT_UNREGISTERED_CLASSES_EXTRA = [
-            "connected_accounts.ConnectedAccount",
-            "connected_accounts.Revocation",
-            "connected_accounts.ProviderClient",
+            f"connected_accounts.{name}"
+            for name in (
+                *("ConnectedAccount", "Revocation", "ProviderClient"),
+                *("AuthorizationRequest", "LedgerEntry"),
+            )
         ]
 
 elif TOOL == "structlog":
@@ -193,9 +195,7 @@ elif TOOL == "debug-toolbar":
     MIDDLEWARE.insert(0, "debug_toolbar.middleware.DebugToolbarMiddleware")
     DEBUG_TOOLBAR_CONFIG = {
         "TOOLBAR_STORE_CLASS": "debug_toolbar.store.DatabaseStore",
-        "SHOW_TOOLBAR_OURS": (
-            (lambda request: not OURS.match(request.path)) if RECIPE else (lambda request: True)
-        ),
+        "SHOW_TOOLBAR_CALLBACK": lambda request: True,
     }
 
 elif TOOL == "histories":
