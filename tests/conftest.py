@@ -321,6 +321,7 @@ def make_account(db: None, now: datetime) -> Callable[..., Any]:
             "refresh_at": now + timedelta(minutes=40),
             "client_id": backend.config.client_id,
             "endpoint_fingerprint": backend.endpoints(columns.get("inputs")).token_fingerprint(),
+            "host": backend.bound(inputs=columns.get("inputs")).host,
         }
         account = ConnectedAccount(user=user, provider=provider, **values | columns)
         account.owner_key = account.owner_key or owner_key(user)

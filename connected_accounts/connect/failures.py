@@ -32,7 +32,7 @@ _OF_THE_PERSON: Final = ("credentials", "inputs", "no_client", "unknown_scope")
 # Of the callbacks that are refused, those that point to settings or to the provider.
 _OF_THE_SITE: Final = ("code_missing", "code_rejected", "settings_changed", "wrong_issuer")
 
-_SECRET_FIELDS: Final = ("params", "values")
+_SECRET_FIELDS: Final = ("params", "values", "inputs")
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -37,7 +37,9 @@ from connected_accounts.sealing import SealedTextField, open_document
 from connected_accounts.secret import SecretFields
 
 _WHICH: Final = ("owner_key", *WHOSE_AT)
-_OF_THE_GRANT: Final = ("seal_id", "client_id", "endpoint_fingerprint", "inputs", "generation")
+_OF_THE_GRANT: Final = (
+    *("seal_id", "client_id", "endpoint_fingerprint", "inputs", "host", "generation"),
+)
 
 
 def owner_state() -> dict[str, str]:
@@ -324,6 +326,8 @@ class ConnectedAccount(GuardedModel):
     client_id = models.CharField(max_length=255, editable=False)
     endpoint_fingerprint = models.CharField(max_length=64, editable=False)
     inputs = models.JSONField(default=dict, editable=False)
+    # The one of its alias's many hosts that ``inputs`` lead to: ``Provider.host``.
+    host = models.CharField(max_length=255, blank=True, editable=False)
 
     generation = models.PositiveBigIntegerField(default=0, editable=False)
     # Goes up with each claim, each stored grant and each end: see the ledger.

@@ -58,9 +58,10 @@ class AuthorizationRequest(models.Model):
 
 
 class ProviderState(models.Model):
-    """The state that all workers share about one provider alias."""
+    """The state that all workers share about one provider alias, or about one of its many hosts."""
 
-    provider = models.CharField(_("provider"), max_length=64, unique=True)
+    provider = models.CharField(_("provider"), max_length=64)
+    host = models.CharField(_("host"), max_length=255, blank=True)  # empty: it has one
     paused_until = models.DateTimeField(_("paused until"), null=True, blank=True)
     pause_reason = models.CharField(_("pause reason"), max_length=64, blank=True)
     failures_in_a_row = models.PositiveIntegerField(default=0)
@@ -68,6 +69,8 @@ class ProviderState(models.Model):
     rejected_account = models.PositiveBigIntegerField(null=True, editable=False)
     served_at = models.DateTimeField(null=True, editable=False)  # the last success, to the minute
     next_request_at = models.DateTimeField(null=True, editable=False)
+    # When it last took no more requests for a while that it named.
+    throttled_at = models.DateTimeField(null=True, editable=False)
     # One process at a time registers the site as a client (RFC 7591).
     registering_until = models.DateTimeField(null=True, editable=False)
 
@@ -77,9 +80,14 @@ class ProviderState(models.Model):
         base_manager_name = "objects"
         verbose_name = _("provider state")
         verbose_name_plural = _("provider states")
+        constraints = (
+            models.UniqueConstraint(
+                fields=["provider", "host"], name="connected_accounts_one_state_a_host"
+            ),
+        )
 
     def __str__(self) -> str:
-        return self.provider
+        return f"{self.provider}: {self.host}" if self.host else self.provider
 
 
 class ProviderClientQuerySet(models.QuerySet["ProviderClient"]):
@@ -90,9 +98,9 @@ class ProviderClientQuerySet(models.QuerySet["ProviderClient"]):
     def copy_to_owner(self, accounts: Iterable[ConnectedAccount], key: str) -> None:
         """Let the owner ``key`` have the credentials of their own that these accounts were made
         with: no account is renewed with another person's."""
-        made_with = {(row.provider, row.client_id, row.owner_key) for row in accounts}
-        for provider, client_id, before in made_with:
-            same = self.filter(provider=provider, client_id=client_id)
+        made_with = {(row.provider, row.host, row.client_id, row.owner_key) for row in accounts}
+        for provider, host, client_id, before in made_with:
+            same = self.filter(provider=provider, host=host, client_id=client_id)
             if before == SITE_OWNER or same.filter(owner_key=key).exists():
                 continue
             for row in same.filter(owner_key=before):

@@ -29,7 +29,7 @@ FENCED: Final = frozenset(
 # What is known of that grant. A site may set these by ``update()``, which names them one by one.
 ABOUT_THE_GRANT: Final = frozenset(
     {"expires_at", "refresh_token_expires_at", "refresh_at", "refreshed_at", "connected_at"}
-    | {"failure_count", "last_error", "scopes_requested", "scopes_granted", "inputs"}
+    | {"failure_count", "last_error", "scopes_requested", "scopes_granted", "inputs", "host"}
 )
 BY_TRANSITIONS: Final = FENCED | ABOUT_THE_GRANT
 NOT_BY_SAVE: Final = BY_TRANSITIONS | OWNER

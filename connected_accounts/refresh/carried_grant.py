@@ -36,7 +36,7 @@ UNDONE: Final = ("", Reason.ROTATION_LOST, Reason.RESTORED_COPY)
 # What is needed to withdraw it once the account is gone.
 _ABOUT: Final = (
     *("provider", "owner_key", "subject", "client_id"),
-    *("endpoint_fingerprint", "inputs"),
+    *("endpoint_fingerprint", "inputs", "host"),
 )
 
 
@@ -88,6 +88,7 @@ def store_sealed(account_id: int, generation: int, sealed: str) -> bool:
     # It may have been put back; what was refreshed then is the newest if nobody asked since.
     account.seal_id, account.revision = UUID(seal_id), revision
     account.client_id, account.inputs = about["client_id"], about["inputs"]
+    account.host = about["host"]
     account.endpoint_fingerprint = about["endpoint_fingerprint"]
     values["token"] = seal_document(document, account)
     return bool(account.mark_refreshed(put_back=True, **values))

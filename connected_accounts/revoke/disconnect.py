@@ -115,6 +115,7 @@ _COPIED: Final = (
     "client_id",
     "endpoint_fingerprint",
     "inputs",
+    "host",
 )
 
 
@@ -260,6 +261,7 @@ def revoke_orphan(
         "client_id": about.client_id,
         "endpoint_fingerprint": made_at,
         "inputs": about.inputs,
+        "host": provider.bound(inputs=about.inputs).host,
     }
     sealed = seal_document(document, Revocation(**facts))
     _queue(sealed, at=at, held_for=own, cause=Cause.UNUSED, **facts)
