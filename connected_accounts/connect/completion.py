@@ -46,7 +46,13 @@ from connected_accounts.providers.registry import get_provider
 from connected_accounts.refresh.interruptions import signals_held
 from connected_accounts.revoke.disconnect import revoke_orphan
 from connected_accounts.sealing import unseal
-from connected_accounts.secret import SecretFields, clears_traceback_locals, hidden, revealed
+from connected_accounts.secret import (
+    Secret,
+    SecretFields,
+    clears_traceback_locals,
+    hidden,
+    revealed,
+)
 from connected_accounts.tokens.document import token_document
 from connected_accounts.tokens.endpoint import exchange_code
 from connected_accounts.tokens.identity import identify, with_claims
@@ -95,7 +101,7 @@ def _complete(
     provider: Provider, params: SecretFields, user: Any, browser_secret: str, now: datetime
 ) -> Completed:
     response = read_params(params)
-    nonce = state.read(response.get("state", ""))
+    nonce = Secret(state.read(response.get("state", "")))
     if not provider.connect_fields:  # else the issuer depends on what the request holds
         check_issuer(provider, response.get("iss"))
     if not response.get("code") and not response.get("error"):
@@ -129,7 +135,7 @@ def _exchange_and_store(
         raise refusal_of(response["error"])
     sent_at = timezone.now()
     provider, token = _exchange_with_any_client(
-        provider, clients, endpoints, request, response["code"], sent_at
+        provider, clients, endpoints, request, Secret(response["code"]), sent_at
     )
     document = token_document(token, redirect_uri=request.redirect_uri)
     subject = ""
@@ -162,7 +168,7 @@ def _exchange_with_any_client(
     clients: Sequence[Client],
     endpoints: Endpoints,
     request: AuthorizationRequest,
-    code: str,
+    code: Secret,
     sent_at: datetime,
 ) -> tuple[Provider, TokenResponse]:
     """Exchange with the newest pair, or with an older one of the same client where the provider
@@ -194,11 +200,11 @@ def _exchange_with_any_client(
 
 @sensitive_variables()
 def _consume(
-    nonce: str, *, user: Any, alias: str, browser_secret: str, now: datetime
+    nonce: Secret, *, user: Any, alias: str, browser_secret: str, now: datetime
 ) -> AuthorizationRequest:
     """Spend the request, once, for the right person in the right browser; or say why not."""
     won = bool(browser_secret) and AuthorizationRequest.objects.filter(
-        nonce_digest=digest(nonce),
+        nonce_digest=digest(nonce.reveal()),
         user=user,
         provider=alias,
         browser_digest=digest(revealed(browser_secret)),
@@ -207,7 +213,7 @@ def _consume(
     ).update(consumed_at=now)
     # From the database that was written to, not from a replica that is behind.
     found: list[AuthorizationRequest]
-    found = read_all(AuthorizationRequest, {"nonce_digest": digest(nonce)})
+    found = read_all(AuthorizationRequest, {"nonce_digest": digest(nonce.reveal())})
     request = found[0] if found else None
     if request is not None and won:
         request.user = user  # the UPDATE matched on this user; saves a query
@@ -271,7 +277,7 @@ def _cause(
 
 @sensitive_variables()
 def _exchange(
-    provider: Provider, endpoints: Endpoints, request: AuthorizationRequest, code: str
+    provider: Provider, endpoints: Endpoints, request: AuthorizationRequest, code: Secret
 ) -> TokenResponse:
     try:
         verifier = unseal(
@@ -289,7 +295,7 @@ def _exchange(
         token = exchange_code(
             provider,
             endpoints,
-            code=code,
+            code=code.reveal(),
             redirect_uri=request.redirect_uri,
             code_verifier=verifier,
             scopes=request.scopes_requested,
