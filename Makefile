@@ -18,7 +18,7 @@ help:
 	@echo "make demo    sandbox providers, site, worker and beat; prints the address and the logins"
 	@echo "make test    the whole test suite (PYTEST_ARGS='…' is passed on)"
 	@echo "make check   the demo driven by HTTP with nobody watching; exits 0 or 1"
-	@echo "make prove   single flight, kills, outages, connections, copies, deploys and scale, with real processes"
+	@echo "make prove   single flight, kills, habits, outages, connections, copies, deploys and scale, with real processes"
 	@echo "make lint    ruff, mypy, import contracts, missing migrations"
 	@echo "make bench   measurements beside the peers, on PostgreSQL (BENCH_ARGS='--scale 0.1' is passed on)"
 	@echo "make findings  others' libraries and servers, seen doing what nobody would guess; needs npm"
@@ -44,6 +44,7 @@ test: $(VENV)/test.stamp
 prove: $(VENV)/test.stamp
 	$(python) -m bench.prove_single_flight
 	$(python) -m bench.prove_kill
+	$(python) -m bench.prove_habits
 	$(python) -m bench.prove_limits
 	$(python) -m bench.prove_outages
 	$(python) -m bench.prove_connections
