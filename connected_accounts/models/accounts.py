@@ -156,6 +156,12 @@ class ConnectedAccountQuerySet(GuardedQuerySet["ConnectedAccount"]):
                 return taken
             return taken - mine._adopt()
 
+    def give_back(self, pks: Sequence[int], *, holder: uuid.UUID, now: datetime) -> None:
+        """Undo a claim, as far as it came; see ``claim``."""
+        mine = self.filter(pk__in=pks, lease_holder=holder)
+        mine.filter(attempt_started_at=now).transition(**LEASE_RELEASED, attempt_started_at=None)
+        mine.transition(**LEASE_RELEASED)
+
     def _adopt(self) -> int:
         """Enter in the ledger what was stored without our knowledge, by SQL or a fixture, and was
         just claimed. Of several with one seal the first is the original; the lease of the others is

@@ -37,7 +37,14 @@ from connected_accounts.provider_state import outages, pauses
 from connected_accounts.provider_state.rate_limit import PATIENCE, is_throttled, reserve_slots
 from connected_accounts.providers.base import Provider
 from connected_accounts.providers.registry import get_provider
-from connected_accounts.refresh.attempts import Attempt, RefreshResult, ask, claim, prepare
+from connected_accounts.refresh.attempts import (
+    Attempt,
+    Claim,
+    RefreshResult,
+    ask_into,
+    claim,
+    prepare,
+)
 from connected_accounts.refresh.grant_end import end_copies
 from connected_accounts.refresh.interruptions import signals_held, to_the_end
 from connected_accounts.refresh.outcomes import settle, settle_together
@@ -151,6 +158,7 @@ class _Drain:
         # Claimed, and not settled yet. One leaves only when what came of it is stored, so that
         # whatever is raised in here meanwhile loses none.
         self.held: dict[Future[RefreshResult], Attempt] = {}
+        self.last_claim = Claim([], now)
         self.arrived: SimpleQueue[Future[RefreshResult]] = SimpleQueue()
         self.locked: list[Future[RefreshResult]] = []  # settled last: the others need not wait
         self.claiming = True
@@ -188,6 +196,7 @@ class _Drain:
     def begin_again(self) -> None:
         """Claim no more after something was raised in here, and look at every answer again."""
         self.claiming, self.locked = False, []
+        self.give_back_last_claim()
         self.stop_and_release()
         for future in self.held:
             if future.done():
@@ -217,6 +226,7 @@ class _Drain:
         except Error as error:
             _forgive(error)
             self.claiming = False  # what is in flight is finished; beat starts the next drain
+            self.give_back_last_claim()
             return
         begun: dict[Future[RefreshResult], Attempt] = {Future(): attempt for attempt in attempts}
         self.held |= begun
@@ -228,8 +238,25 @@ class _Drain:
                 future.set_result(blocked)
                 continue
             attempt.lane = self.lanes[attempt.endpoints.token_endpoint]
-            pool.submit(_answer, future, attempt)
+            pool.submit(ask_into, future, attempt)
             self.claiming = self.claiming and self.probe is None
+        if slots and len(attempts) < len(self.last_claim.pks):
+            self.end_copies()
+
+    def give_back_last_claim(self) -> None:
+        """Give back what it took and nobody holds, as it was cut off."""
+        try:
+            self.last_claim.give_back(but={attempt.account.pk for attempt in self.held.values()})
+        except Error as error:
+            _forgive(error)  # the leases run out
+
+    def end_copies(self) -> None:
+        """End those that were not claimed because they are copies: they would stay due."""
+        try:
+            end_copies(self.last_claim.pks)
+        except Error as error:
+            _forgive(error)
+            self.claiming = False
 
     def claim(self, wanted: int) -> list[Attempt]:
         skips_locked = connection.features.has_select_for_update_skip_locked
@@ -238,11 +265,10 @@ class _Drain:
         with whole:
             # Another drain's rows, and those that the site has locked, are passed over.
             rows = due.select_for_update(skip_locked=True) if skips_locked else due
-            pks = self.choose(rows, wanted)
-            attempts = claim(pks, self.provider, now=self.moment) if pks else []
-        if len(attempts) < len(pks):
-            end_copies(pks)  # which stay due, and are not to be claimed
-        return attempts
+            self.last_claim = mine = Claim(self.choose(rows, wanted), self.moment)
+            if not mine.pks:
+                return []
+            return claim(mine.pks, self.provider, now=mine.now, holder=mine.holder)
 
     def choose(self, due: Any, wanted: int) -> list[int]:
         """The oldest due; of those that failed before, no more than half of what may be in flight,
@@ -360,12 +386,6 @@ class _Drain:
             except Error as error:
                 _forgive(error)  # its lease runs out
             del self.held[future]
-
-
-def _answer(future: Future[RefreshResult], attempt: Attempt) -> None:
-    """In one of the pool's threads."""
-    if future.set_running_or_notify_cancel():
-        future.set_result(ask(attempt))
 
 
 def _forgive(error: Exception) -> None:
