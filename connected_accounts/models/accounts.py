@@ -21,6 +21,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from connected_accounts import security
+from connected_accounts.database.fields import ExactCharField
 from connected_accounts.database.functions import DatabaseNow, digest
 from connected_accounts.database.inserts import insert_in_step
 from connected_accounts.database.statements import update_all, update_one
@@ -293,7 +294,7 @@ class ConnectedAccount(GuardedModel):
         verbose_name=_("user"),
     )
     owner_key = models.CharField(max_length=128, editable=False)
-    provider = models.CharField(_("provider"), max_length=64)
+    provider = ExactCharField(_("provider"), max_length=64)
     subject = models.TextField(_("subject"))
     subject_digest = models.CharField(max_length=64, editable=False)
     label = models.CharField(_("label"), max_length=255, blank=True)
@@ -321,7 +322,7 @@ class ConnectedAccount(GuardedModel):
 
     token = SealedTextField(null=True)
     seal_id = models.UUIDField(default=uuid.uuid4, editable=False)
-    client_id = models.CharField(max_length=255, editable=False)
+    client_id = ExactCharField(max_length=255, editable=False)
     endpoint_fingerprint = models.CharField(max_length=64, editable=False)
     inputs = models.JSONField(default=dict, editable=False)
 
