@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+SERVERS_ARGS ?=
 BENCH_VENV ?= .venv-bench
 
 python := $(VENV)/bin/python
@@ -11,17 +12,19 @@ python := $(VENV)/bin/python
 install = @echo "Installing the extras $(extras) into $(VENV) …" && \
 	$(python) -m pip install --quiet --disable-pip-version-check --editable '.[$(extras)]'
 
-.PHONY: help demo test prove lint types check wheel quickstart docs screenshots bench findings clean
+.PHONY: help demo test fresh prove lint types check wheel quickstart docs screenshots bench findings servers clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo    sandbox providers, site, worker and beat; prints the address and the logins"
 	@echo "make test    the whole test suite (PYTEST_ARGS='…' is passed on)"
+	@echo "make fresh   both of README's commands on a bare Debian 12; needs root and debootstrap"
 	@echo "make check   the demo driven by HTTP with nobody watching; exits 0 or 1"
 	@echo "make prove   single flight, kills, habits, outages, connections, copies, deploys and scale, with real processes"
 	@echo "make lint    ruff, mypy, import contracts, missing migrations"
 	@echo "make bench   measurements beside the peers, on PostgreSQL (BENCH_ARGS='--scale 0.1' is passed on)"
 	@echo "make findings  others' libraries and servers, seen doing what nobody would guess; needs npm"
+	@echo "make servers real authorization servers: the app at each, and docs/reference/real-servers.md; needs npm"
 	@echo "make types   a typed site checked against the wheel: mypy --strict and pyright"
 	@echo "make wheel   the wheel in an empty project, on SQLite, PostgreSQL and MariaDB"
 	@echo "make quickstart  docs/quickstart.md followed word for word, with the wheel in an empty folder"
@@ -38,6 +41,9 @@ check: $(VENV)/demo.stamp
 
 test: $(VENV)/test.stamp
 	$(python) -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
+
+fresh:
+	.ci/fresh
 
 # An hour or so. Needs PostgreSQL (DATABASE_URL), MariaDB and RabbitMQ on their usual ports, and
 # the programs of PostgreSQL, Redis and RabbitMQ, of which it starts servers of its own.
@@ -83,12 +89,16 @@ findings:
 		echo "== $$script"; PYTHON="$(PYTHON)" "$$script" || failed="$$failed $$script"; \
 	done; test -z "$$failed" || { echo "Not as recorded, or not run:$$failed"; exit 1; }
 
+# Into .servers, which is kept for the next time. SERVERS_ARGS=--check compares and writes nothing.
+servers: $(VENV)/test.stamp
+	$(python) -m tests.servers $(SERVERS_ARGS)
+
 screenshots: $(VENV)/test.stamp
 	$(python) -m tests.browser.screenshots
 
 clean:
 	rm -rf .demo db.sqlite3 db.sqlite3-shm db.sqlite3-wal
-	rm -rf $(VENV) $(BENCH_VENV) .tox build dist site htmlcov .coverage .coverage.*
+	rm -rf $(VENV) $(BENCH_VENV) .servers .tox build dist site htmlcov .coverage .coverage.*
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

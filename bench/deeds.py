@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import time
-import uuid
 from collections import Counter
 from datetime import timedelta
 from typing import Any
@@ -29,7 +28,6 @@ def seed(path: str) -> int:
     with open(path) as file:
         grants = json.load(file)
     for number, (access_token, refresh_token) in enumerate(grants):
-        seal_id = uuid.uuid4()
         document = {
             "access_token": access_token,
             "refresh_token": refresh_token,
@@ -53,10 +51,9 @@ def seed(path: str) -> int:
                 refresh_at=now - timedelta(seconds=1),
                 client_id=provider.config.client_id,
                 endpoint_fingerprint=provider.endpoints({}).token_fingerprint(),
-                seal_id=seal_id,
-                token=seal_document(document, seal_id),
             )
         )
+        rows[-1].token = seal_document(document, rows[-1])  # type: ignore[assignment]
     ConnectedAccount.objects.bulk_create(rows, batch_size=500)
     return len(rows)
 

@@ -6,7 +6,6 @@ The server is ``DATABASE_URL``'s, or this machine's; the database is dropped beh
 import os
 import sys
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -81,7 +80,7 @@ def make_accounts(count: int, *, owners: bool = False) -> None:
         rows = []
         for n in range(first, min(first + 5000, count)):
             owner = users[n] if owners else None
-            subject, seal_id = f"subject-{n}", uuid.uuid4()
+            subject = f"subject-{n}"
             rows.append(
                 ConnectedAccount(
                     user=owner,
@@ -89,15 +88,14 @@ def make_accounts(count: int, *, owners: bool = False) -> None:
                     subject=subject,
                     subject_digest=digest(subject),
                     label=f"person{n}@example.org",
-                    seal_id=seal_id,
-                    token=sealed(f"{n}.0", seal_id),
                     **shared,
                 )
             )
+            rows[-1].token = sealed(f"{n}.0", rows[-1])
         ConnectedAccount.objects.bulk_create(rows)
 
 
-def sealed(refresh_token: str, seal_id: uuid.UUID) -> Any:
+def sealed(refresh_token: str, row: Any) -> Any:
     from connected_accounts.sealing import seal_document
 
     document = {
@@ -109,7 +107,7 @@ def sealed(refresh_token: str, seal_id: uuid.UUID) -> Any:
         "refresh_token_expires_in": None,
         "redirect_uri": "https://site.example/connections/badgr/callback/",
     }
-    return seal_document(document, seal_id)
+    return seal_document(document, row)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).with_name("results.json")
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "performance.md"
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "auditors" / "performance.md"
 BEGIN, END = "<!-- figures: python -m bench.report -->", "<!-- end of figures -->"
 Results = dict[str, Any]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from bench import report
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "scaling.md"
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "auditors" / "scaling.md"
 SIMULATED = Path(__file__).with_name("simulation.json")
 BEGIN, END = "<!-- figures: python -m bench.scaling -->", "<!-- end of figures -->"
 ACCOUNTS = 10_000_000

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-PLOTS = Path(__file__).resolve().parent.parent / "docs" / "reference"
+PLOTS = Path(__file__).resolve().parent.parent / "docs" / "auditors"
 RESULT = Path(__file__).with_name("simulation.json")
 STEP = 10.0  # seconds
 DAY = 86400.0

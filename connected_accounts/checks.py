@@ -46,7 +46,7 @@ def register() -> None:
 
 
 def check_settings(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[checks.CheckMessage]:
-    """E001 to E019, E021 to E023, W004, W012: what in settings would fail when used."""
+    """E001 to E019, E021 to E023, E027, W004, W012, W022: what in settings would fail when used."""
     found = [*conf.problems(), *owners.problems(), *own_connections.problems()]
     if not any(problem.id in ("E001", "E005") for problem in found):
         found += registry.problems()

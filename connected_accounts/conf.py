@@ -36,14 +36,18 @@ PROVIDER_DEFAULTS: dict[str, Any] = {
     "OPTIONAL_SCOPES": (),
     "OPTIONS": {},
     "EXCLUSIVE": False,
+    "MAX_ACCOUNTS": 100,
     "REFRESH_POLICY": None,
     "REFRESH_AT": None,
     "MAX_REQUESTS_PER_SECOND": None,
 }
 MAX_SITE_ID: Final = 255
 MAX_HOST_NAME: Final = 253
+MAX_MAX_ACCOUNTS: Final = 10_000
+MAX_URL: Final = 2048
 JITTER: Final = 0.1  # share of the time to a refresh, either way
 LAST_MINUTE: Final = 60.0  # seconds before its end in which a token is not counted on
+_VISIBLE = re.compile(r"[\x21-\x7e]+", re.ASCII)
 _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?", re.ASCII)
 _ALIAS = re.compile(r"[-a-zA-Z0-9_]{1,64}")
 
@@ -76,14 +80,18 @@ class ProviderConfig:
     max_requests_per_second: float | None
     service: str = ""  # of the catalogue, where it stands in place of a backend
     refresh_at: float | None = None
+    max_accounts: int = 100  # of one owner
 
 
 def is_safe_url(url: str) -> bool:
     """Whether a token may travel to ``url``: https, or plain http to a loopback address literal.
 
-    A name such as ``localhost`` is not a literal: what it resolves to is not ours to trust.
+    It is visible ASCII, as RFC 3986 has it, and at most 2048 characters long. A name such as
+    ``localhost`` is not a literal: what it resolves to is not ours to trust.
     """
     try:
+        if len(url) > MAX_URL or not _VISIBLE.fullmatch(url):
+            return False
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except (ValueError, TypeError, AttributeError):
@@ -178,6 +186,7 @@ def provider_config(alias: str) -> ProviderConfig:
         optional_scopes=tuple(entry["OPTIONAL_SCOPES"]),
         options=entry["OPTIONS"],
         exclusive=entry["EXCLUSIVE"],
+        max_accounts=entry["MAX_ACCOUNTS"],
         refresh_policy=entry["REFRESH_POLICY"],
         refresh_at=entry["REFRESH_AT"],
         max_requests_per_second=entry["MAX_REQUESTS_PER_SECOND"],
@@ -340,6 +349,13 @@ _RULES: Final = (
         "E014",
         "is not a bool.",
         "Write True or False.",
+    ),
+    _Rule(
+        "MAX_ACCOUNTS",
+        lambda value: _is_number(value) and value in range(1, MAX_MAX_ACCOUNTS + 1),
+        "E014",
+        f"is not a whole number from 1 to {MAX_MAX_ACCOUNTS}.",
+        "Write how many accounts of the provider one person, or one team, may have.",
     ),
     _Rule(
         "REFRESH_POLICY",

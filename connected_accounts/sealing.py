@@ -1,7 +1,8 @@
 """Sealing: what is stored encrypted, and the field that holds it.
 
 A sealed text is ``v1.<key id>.<Fernet token>``. The key id is readable without opening. Inside, the
-text is bound to a purpose and to one row, so that a ciphertext copied elsewhere does not open.
+text is bound to a purpose and to one row, so that a ciphertext copied elsewhere does not open. A
+token's is told by whose it is and where it may be sent, and not by what could be copied along.
 """
 
 import base64
@@ -11,7 +12,7 @@ import json
 import re
 import uuid
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from django.conf import settings
 from django.core.exceptions import FieldError, ImproperlyConfigured
@@ -23,6 +24,7 @@ from connected_accounts.secret import Sealed, Secret
 
 MAX_SEALED_BYTES: Final = 512 * 1024
 TOKEN_PURPOSE: Final = "connected_accounts.token"  # noqa: S105  # a name
+CARRIED_PURPOSE: Final = "connected_accounts.carried"
 _SEALED = re.compile(r"v1\.([0-9a-f]{8})\.([A-Za-z0-9_=-]{40,})", re.ASCII)
 _HOW = (
     "Make a key with\n"
@@ -151,15 +153,63 @@ def _decrypt(sealed: Secret) -> bytes:
     return document
 
 
-def open_document(token: Secret | None, seal_id: uuid.UUID) -> dict[str, Any]:
-    """Open a sealed token document. Raises Undecryptable."""
-    return _token_document(unseal(token, purpose=TOKEN_PURPOSE, bound_to=seal_id))
+class Holder(Protocol):
+    """The facts of a row that its token's seal is bound to. A change of one needs ``rebind``."""
+
+    @property
+    def seal_id(self) -> uuid.UUID: ...
+    @property
+    def owner_key(self) -> str: ...
+    @property
+    def provider(self) -> str: ...
+    @property
+    def subject_digest(self) -> str: ...
+    @property
+    def client_id(self) -> str: ...
+    @property
+    def endpoint_fingerprint(self) -> str: ...
 
 
-def open_any_document(token: Secret | None) -> tuple[str, dict[str, Any]]:
-    """Open a sealed token document that comes from outside the database: whose seal it has, and it.
-    The caller must know what to think of that seal. Raises Undecryptable."""
-    seal_id, plaintext = _unseal(token, TOKEN_PURPOSE)
+def facts_digest(*facts: object) -> str:
+    """The binding of a seal to several facts of a row, in one short text."""
+    return hashlib.sha256(json.dumps([str(fact) for fact in facts]).encode()).hexdigest()
+
+
+def _binding(holder: Holder) -> str:
+    return facts_digest(
+        holder.seal_id,
+        holder.owner_key,
+        holder.provider,
+        holder.subject_digest,
+        holder.client_id,
+        holder.endpoint_fingerprint,
+    )
+
+
+def open_document(token: Secret | None, holder: Holder) -> dict[str, Any]:
+    """Open the sealed token document of a row. Raises Undecryptable."""
+    return _token_document(unseal(token, purpose=TOKEN_PURPOSE, bound_to=_binding(holder)))
+
+
+def seal_document(document: dict[str, Any], holder: Holder) -> Sealed:
+    """Seal a token document for the row that has the facts of ``holder``."""
+    return seal(json.dumps(document), purpose=TOKEN_PURPOSE, bound_to=_binding(holder))
+
+
+def rebind(token: Sealed, before: Holder, after: Holder) -> Sealed:
+    """The same document for a row whose facts have changed. Raises Undecryptable."""
+    return seal_document(open_document(token, before), after)
+
+
+def seal_carried(document: dict[str, Any], seal_id: uuid.UUID) -> Sealed:
+    """Seal a token document that the broker is to carry, with all that is to be known of it."""
+    return seal(json.dumps(document), purpose=CARRIED_PURPOSE, bound_to=seal_id)
+
+
+def open_carried(token: Secret | None) -> tuple[str, dict[str, Any]]:
+    """Open a token document that the broker carried: the ``seal_id`` it is for, and it. The caller
+    must know what to think of that. Raises Undecryptable."""
+    seal_id, plaintext = _unseal(token, CARRIED_PURPOSE)
     return seal_id, _token_document(plaintext)
 
 
@@ -168,11 +218,6 @@ def _token_document(plaintext: str) -> dict[str, Any]:
     if not isinstance(document, dict) or not isinstance(document.get("access_token"), str):
         raise Undecryptable("not_a_token")
     return document
-
-
-def seal_document(document: dict[str, Any], seal_id: uuid.UUID) -> Sealed:
-    """Seal a token document for the row that carries ``seal_id``."""
-    return seal(json.dumps(document), purpose=TOKEN_PURPOSE, bound_to=seal_id)
 
 
 class SealedTextField(EncryptedTextField):  # type: ignore[misc]  # the library has no types

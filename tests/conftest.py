@@ -9,7 +9,6 @@ import itertools
 import os
 import socket
 import threading
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -283,7 +282,9 @@ def make_account(db: None, now: datetime) -> Callable[..., Any]:
     ``refresh_token`` and further keys in ``document`` go into the sealed token document;
     ``token=None`` stores no token at all. Without a ``user`` the account is the site's own.
     """
+    from connected_accounts.database.functions import digest
     from connected_accounts.models import ConnectedAccount
+    from connected_accounts.owners import owner_key
     from connected_accounts.providers.registry import get_provider
     from connected_accounts.sealing import seal_document
 
@@ -300,7 +301,6 @@ def make_account(db: None, now: datetime) -> Callable[..., Any]:
     ) -> Any:
         backend = get_provider(provider)
         number = next(numbers)
-        seal_id = columns.get("seal_id") or uuid.uuid4()
         sealed = {
             "access_token": access_token,
             "refresh_token": refresh_token,
@@ -321,11 +321,15 @@ def make_account(db: None, now: datetime) -> Callable[..., Any]:
             "refresh_at": now + timedelta(minutes=40),
             "client_id": backend.config.client_id,
             "endpoint_fingerprint": backend.endpoints(columns.get("inputs")).token_fingerprint(),
-            "seal_id": seal_id,
+            "host": backend.bound(inputs=columns.get("inputs")).host,
         }
+        account = ConnectedAccount(user=user, provider=provider, **values | columns)
+        account.owner_key = account.owner_key or owner_key(user)
+        account.subject_digest = digest(account.subject)
         if "token" not in columns:
-            values["token"] = seal_document(sealed, seal_id)
-        return ConnectedAccount.objects.create(user=user, provider=provider, **values | columns)
+            account.token = seal_document(sealed, account)
+        account.save(force_insert=True)
+        return account
 
     return make
 

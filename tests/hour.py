@@ -1,7 +1,6 @@
 """An hour in which a provider answers nobody, by a clock that is given: for a test and a bench."""
 
 import time
-import uuid
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -57,7 +56,6 @@ def store_due_accounts(fake: FakeProvider, count: int, now: datetime) -> None:
             server.grants.append(grant)
             server._issue(grant)
             server._give_refresh_token(grant)
-            seal_id = uuid.uuid4()
             document = {"access_token": grant.access_token, "refresh_token": grant.refresh_token}
             row = ConnectedAccount(
                 owner_key=f"user:{number}",
@@ -70,9 +68,8 @@ def store_due_accounts(fake: FakeProvider, count: int, now: datetime) -> None:
                 expires_at=now + 20 * MINUTE,
                 client_id=provider.client.client_id,
                 endpoint_fingerprint=hosts,
-                seal_id=seal_id,
-                token=seal_document(document, seal_id),
             )
+            row.token = seal_document(document, row)  # type: ignore[assignment]
             rows.append(row)
         ConnectedAccount.objects.bulk_create(rows)
 

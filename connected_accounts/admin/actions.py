@@ -12,8 +12,8 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from connected_accounts.exceptions import ConnectedAccountsError
-from connected_accounts.models import ConnectedAccount
+from connected_accounts.exceptions import ConnectedAccountsError, Undecryptable
+from connected_accounts.models import ConnectedAccount, Kind
 from connected_accounts.owners import is_owner_key
 from connected_accounts.web import browser
 
@@ -57,6 +57,8 @@ def give_away(
     for account in accounts:
         try:
             move_to_owner(account, user or name, by=request.user)
+        except Undecryptable:
+            return moved, f"{account}: {Kind.UNDECRYPTABLE.label}."
         except ConnectedAccountsError as error:
             if error.code == "already_connected":
                 return moved, _("%(account)s: its new owner has this account already.") % {

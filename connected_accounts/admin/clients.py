@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_post_parameters
 
 from connected_accounts import security
-from connected_accounts.clients.credentials import dependents, dependents_of, seal_client_secret
+from connected_accounts.clients.credentials import dependents, dependents_of
 from connected_accounts.models import ProviderClient
 from connected_accounts.owners import SITE_OWNER
 from connected_accounts.providers.base import Provider
@@ -125,7 +125,7 @@ class ProviderClientAdmin(ModelAdmin):
         obj.created_at = timezone.now()
         secret = form.cleaned_data["new_secret"]
         if secret:
-            sealed = seal_client_secret(Secret(secret), obj.seal_id)
+            sealed = obj.sealed(Secret(secret))
             obj.client_secret = sealed  # type: ignore[assignment]
         super().save_model(request, obj, form, change)
         security.log(

@@ -81,8 +81,8 @@ class EventAdmin(ReadOnlyAdmin):
 
 @admin.register(ProviderState)
 class ProviderStateAdmin(ReadOnlyAdmin):
-    list_display = ("provider", "paused_until", "pause_reason")
-    fields = ("provider", "paused_until", "pause_reason")
+    list_display = ("provider", "host", "paused_until", "pause_reason")
+    fields = ("provider", "host", "paused_until", "pause_reason")
 
 
 @admin.register(Deployment)

@@ -8,7 +8,7 @@ import math
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
@@ -24,47 +24,44 @@ from connected_accounts.exceptions import (
     Undecryptable,
     UnexpectedResponse,
 )
-from connected_accounts.models import ConnectedAccount, ProviderClient, Revocation
+from connected_accounts.models import (
+    AuthorizationRequest,
+    ConnectedAccount,
+    ProviderClient,
+    Revocation,
+)
 from connected_accounts.oauth2.token import read_scope
 from connected_accounts.owners import SITE_OWNER
 from connected_accounts.providers.base import Client, Provider
-from connected_accounts.sealing import seal, unseal
-from connected_accounts.secret import Sealed, Secret
 from connected_accounts.security import SecurityEvent
 
-CLIENT_PURPOSE: Final = "connected_accounts.client_secret"
+IN_GOOD_TIME: Final = timedelta(hours=1)  # that a secret must still last for a new connection
 
-KnownClients = Callable[[str, str], list[Client]]
+KnownClients = Callable[[Provider, str, str], list[Client]]
 T = TypeVar("T")
-
-
-def seal_client_secret(secret: Secret, seal_id: uuid.UUID) -> Sealed:
-    """The secret for the column of the row with this ``seal_id``."""
-    return seal(secret.reveal(), purpose=CLIENT_PURPOSE, bound_to=seal_id)
 
 
 @sensitive_variables()
 def open_client(row: ProviderClient) -> Client:
     """The pair of a row. Raises Undecryptable."""
-    secret = ""
-    if row.client_secret is not None:
-        try:
-            secret = unseal(row.client_secret, purpose=CLIENT_PURPOSE, bound_to=row.seal_id)
-        except Undecryptable as error:
-            security.log(
-                SecurityEvent.UNDECRYPTABLE,
-                provider=row.provider,
-                owner=row.owner_key,
-                reason=error.code,
-            )
-            raise
+    try:
+        secret = row.open_secret()
+    except Undecryptable as error:
+        security.log(
+            SecurityEvent.UNDECRYPTABLE,
+            provider=row.provider,
+            owner=row.owner_key,
+            reason=error.code,
+        )
+        raise
     return Client(
         row.client_id,
-        Secret(secret),
+        secret,
         pk=row.pk,
         registered=row.registered,
         owned=row.owner_key != SITE_OWNER,
         scopes=read_scope(row.metadata.get("scope"), " ") or None,
+        auth_method=str(row.metadata.get("token_endpoint_auth_method") or ""),
     )
 
 
@@ -77,20 +74,35 @@ def client_in_use(
 
     Raises Undecryptable where the newest cannot be opened: an older one must not be used unnoticed.
     """
-    now = timezone.now()
-    for row in read_all(ProviderClient, entered_here(provider)):
-        if row.retired_at or (row.secret_expires_at and row.secret_expires_at <= now):
-            continue
+    for row in _good_rows(provider):
         if not row.registered or _serves(row.metadata, redirect_uri, scopes):
             return open_client(row)
-    config = provider.config
-    return Client(config.client_id, config.client_secret) if config.client_id else None
+    return provider.settings_client()
+
+
+def client_entered(provider: Provider, *, owner: str = SITE_OWNER) -> Client | None:
+    """The newest pair that was entered for this host, by an admin or by the ``owner``; None: none.
+    Raises Undecryptable."""
+    entered = (row for row in _good_rows(provider, owner) if not row.registered)
+    row = next(entered, None)
+    return None if row is None else open_client(row)
+
+
+def _good_rows(provider: Provider, owner: str = SITE_OWNER) -> list[ProviderClient]:
+    """The owner's pairs for this host that may serve new connections, newest first."""
+    soon = timezone.now() + IN_GOOD_TIME
+    rows = read_all(ProviderClient, entered_here(provider) | {"owner_key": owner})
+    return [
+        row
+        for row in rows
+        if not row.retired_at and not (row.secret_expires_at and row.secret_expires_at <= soon)
+    ]
 
 
 def entered_here(provider: Provider) -> dict[str, str]:
     """The conditions of the pairs that the site has for this alias and host besides settings'."""
-    host = provider.inputs.get("host", "")
-    return {"provider": provider.alias, "owner_key": SITE_OWNER, "host": host}
+    at = {"provider": provider.alias, "host": provider.client_host}
+    return at | {"owner_key": SITE_OWNER}
 
 
 def _serves(metadata: Mapping[str, Any], redirect_uri: str, scopes: Collection[str]) -> bool:
@@ -111,8 +123,10 @@ def with_client_in_use(provider: Provider) -> Provider:
 
 
 def known_clients(provider: Provider, client_ids: Iterable[str]) -> KnownClients:
-    """A look-up of the pairs with one client id that an owner's account may use, newest first; one
-    query for all of ``client_ids``. The look-up raises Undecryptable where none can be opened."""
+    """A look-up of the pairs with one client id that an owner's account at a bound provider may
+    use, newest first; one query for all of ``client_ids``. A pair of another host is none of them,
+    whatever its client id: the hosts choose those. The look-up raises Undecryptable where none can
+    be opened."""
     rows: dict[str, list[ProviderClient]] = {}
     wanted, found = set(client_ids), ProviderClient.objects.filter(provider=provider.alias)
     if len(wanted) == 1:
@@ -122,18 +136,18 @@ def known_clients(provider: Provider, client_ids: Iterable[str]) -> KnownClients
     for row in same:
         rows.setdefault(row.client_id, []).append(row)
     opened: dict[int, Client] = {}
-    config = provider.config
 
-    def look_up(client_id: str, owner: str) -> list[Client]:
+    def look_up(bound: Provider, client_id: str, owner: str) -> list[Client]:
         clients, unreadable = [], None
-        mine = [row for row in rows.get(client_id, ()) if row.owner_key in (owner, SITE_OWNER)]
+        here = {(owner, bound.host), (SITE_OWNER, bound.client_host)}
+        mine = [row for row in rows.get(client_id, ()) if (row.owner_key, row.host) in here]
         for row in sorted(mine, key=lambda row: row.retired_at is not None):
             try:
                 clients.append(opened.get(row.pk) or opened.setdefault(row.pk, open_client(row)))
             except Undecryptable as error:
                 unreadable = error
-        if client_id and client_id == config.client_id:
-            clients.append(Client(config.client_id, config.client_secret))
+        others = [bound.settings_client(), bound.public_client(client_id)]
+        clients += [c for c in others if c is not None and client_id and c.client_id == client_id]
         if unreadable is not None and not clients:
             raise unreadable
         return clients
@@ -142,8 +156,9 @@ def known_clients(provider: Provider, client_ids: Iterable[str]) -> KnownClients
 
 
 def clients_of(provider: Provider, client_id: str, owner: str) -> list[Client]:
-    """The pairs for one client id and owner, newest first. Raises Undecryptable."""
-    return known_clients(provider, [client_id])(client_id, owner)
+    """The pairs for one client id and owner at a bound provider, newest first. Raises
+    Undecryptable."""
+    return known_clients(provider, [client_id])(provider, client_id, owner)
 
 
 def with_any_client(
@@ -217,19 +232,25 @@ def dependents_of(row: ProviderClient) -> int:
     newer pair with the same id is in use and accepted, those that have not had a token since."""
     newer = ProviderClient.objects.filter(
         provider=row.provider,
+        host=row.host,
         owner_key=row.owner_key,
         client_id=row.client_id,
         pk__gt=row.pk,
         retired_at__isnull=True,
         refused_at__isnull=True,
     ).first()
-    return dependents(row.provider, row.client_id, since=newer.created_at if newer else None)
+    since = newer.created_at if newer else None
+    return dependents(row.provider, row.client_id, host=row.host, since=since)
 
 
-def dependents(provider: str, client_id: str, *, since: datetime | None = None) -> int:
+def dependents(
+    provider: str, client_id: str, *, host: str = "", since: datetime | None = None
+) -> int:
     """The number of accounts of the site and its users that were made with this client id; with
-    ``since``, only those that have not had a token since."""
+    ``host``, only those there, and with ``since``, only those that have not had a token since."""
     made = ConnectedAccount.objects.at(provider).filter(client_id=client_id)
+    if host:
+        made = made.filter(host=host)
     if since is not None:
         made = made.filter(
             Q(refreshed_at__lt=since) | Q(refreshed_at__isnull=True), connected_at__lt=since
@@ -238,33 +259,33 @@ def dependents(provider: str, client_id: str, *, since: datetime | None = None) 
 
 
 def store_own_client(
-    client: Client, *, provider: str, owner: str, at: datetime, **extra: Any
+    client: Client, *, provider: str, owner: str, at: datetime, host: str = "", **extra: Any
 ) -> ProviderClient:
-    """Keep a person's own credentials, sealed; a new secret for the same id takes the old place."""
+    """Keep a person's own credentials for one host, sealed; a new secret for the same id takes the
+    old place."""
     security.log(SecurityEvent.CLIENT_STORED, provider=provider, owner=owner)
-    seal_id = uuid.uuid4()
+    which = {"provider": provider, "host": host, "owner_key": owner, "client_id": client.client_id}
+    facts = {**which, "seal_id": uuid.uuid4()}
     values = {
-        "client_secret": seal_client_secret(client.client_secret, seal_id),
-        "seal_id": seal_id,
+        **facts,
+        "client_secret": ProviderClient(**facts).sealed(client.client_secret),
         "created_at": at,
         "refused_at": None,
         "retired_at": None,
         **extra,
     }
-    same = ProviderClient.objects.filter(
-        provider=provider, owner_key=owner, client_id=client.client_id
-    )
+    same = ProviderClient.objects.filter(**which)
     if not same.update(**values):
-        values |= {"provider": provider, "owner_key": owner, "client_id": client.client_id}
         return insert_in_step(ProviderClient, lambda: ProviderClient.objects.create(**values))
     return same.latest("pk")
 
 
 def orphaned_clients() -> QuerySet[ProviderClient]:
     """People's own credentials that no account and no revocation needs any more."""
-    same = {"provider": OuterRef("provider"), "owner_key": OuterRef("owner_key")}
-    same["client_id"] = OuterRef("client_id")
+    begun = {name: OuterRef(name) for name in ("provider", "owner_key", "client_id")}
+    same = {"host": OuterRef("host"), **begun}
     return ProviderClient.objects.exclude(owner_key=SITE_OWNER).exclude(
         Exists(ConnectedAccount.objects.filter(**same))
+        | Exists(AuthorizationRequest.objects.filter(**begun))  # somebody is on the way
         | Exists(Revocation.objects.filter(**same, token__isnull=False))
     )

@@ -3,7 +3,7 @@
 import logging
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final
@@ -14,13 +14,14 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from connected_accounts import conf, security
-from connected_accounts.clients.credentials import client_in_use, open_client, seal_client_secret
+from connected_accounts.clients.credentials import client_in_use, open_client
 from connected_accounts.database.functions import DatabaseNow
 from connected_accounts.database.inserts import insert_in_step
 from connected_accounts.database.transactions import outside_transaction
 from connected_accounts.exceptions import ClientRejected, ProviderUnavailable, UnexpectedResponse
 from connected_accounts.models import Event, Kind, ProviderClient, ProviderState
 from connected_accounts.oauth2 import transport
+from connected_accounts.oauth2.request import METHODS
 from connected_accounts.oauth2.token import parse_json_object, read_scope
 from connected_accounts.provider_state.pauses import get_or_create_state
 from connected_accounts.providers.base import Client, Endpoints, Provider
@@ -35,15 +36,17 @@ MAX_CLIENT_ID: Final = 255
 MAX_SECRET: Final = 4096
 
 
-def registered_client(provider: Provider, endpoints: Endpoints, *, redirect_uri: str) -> Client:
+def registered_client(
+    provider: Provider, endpoints: Endpoints, *, redirect_uri: str, wanted: Sequence[str] = ()
+) -> Client:
     """The client for this host, registered now if there is none that serves this address and all
-    scopes that the site may ask for, or if its secret has expired.
+    scopes that the site may ask for, or if its secret is about to expire. ``wanted`` are those of
+    the connection that it is for.
 
     One process at a time registers; the others wait for its result. Raises ProviderUnavailable,
     ClientRejected (``registration_refused``) or UnexpectedResponse.
     """
-    may_ask = dict.fromkeys([*provider.scopes, *provider.config.optional_scopes])
-    scopes = provider.scopes_to_ask(list(may_ask))
+    scopes = provider.scopes_to_register(list(wanted))
     known = client_in_use(provider, redirect_uri=redirect_uri, scopes=scopes)
     # A registration must not be undone with the transaction of a site's view.
     return known or outside_transaction(
@@ -54,7 +57,7 @@ def registered_client(provider: Provider, endpoints: Endpoints, *, redirect_uri:
 def _register_in_turn(
     provider: Provider, endpoints: Endpoints, redirect_uri: str, scopes: list[str]
 ) -> Client:
-    state = get_or_create_state(provider.alias)
+    state = get_or_create_state(provider.alias, provider.host)
     lease = float(conf.get("HTTP_DEADLINE")) + MARGIN
     ends = time.monotonic() + lease
     rows = ProviderState.objects.filter(pk=state.pk)
@@ -90,7 +93,7 @@ def _register(
         logger.error(
             "registration refused: provider=%s host=%s status=%s%s",
             provider.alias,
-            provider.inputs.get("host", ""),
+            provider.host,
             answer.status,
             # badgr-server says so of a logo that is a page (seen).
             "" if parse_json_object(answer.body) else "; is logo_uri a PNG or SVG that it can get?",
@@ -99,7 +102,10 @@ def _register(
     document = parse_json_object(answer.body) if 200 <= answer.status < 300 else None
     client_id, secret = (document or {}).get("client_id"), (document or {}).get("client_secret")
     secret = "" if secret is None else secret
-    public = metadata.get("token_endpoint_auth_method") == "none"  # a method
+    # The server may change what was asked for (RFC 7591 3.2.1).
+    method = (document or {}).get("token_endpoint_auth_method")
+    method = method if method in METHODS else metadata.get("token_endpoint_auth_method")
+    public = method == "none"
     if (
         document is None
         or not (_is_usable(client_id, MAX_CLIENT_ID) and client_id)
@@ -109,6 +115,7 @@ def _register(
     metadata = _metadata_to_keep(document) | {
         "redirect_uris": [redirect_uri],
         "requested_scope": " ".join(scopes),
+        "token_endpoint_auth_method": method,
     }
     return open_client(_store(provider, client_id, Secret(secret), metadata, now))
 
@@ -139,13 +146,15 @@ def _metadata_to_keep(document: Mapping[str, Any]) -> dict[str, Any]:
 def _store(
     provider: Provider, client_id: str, secret: Secret, metadata: dict[str, Any], now: datetime
 ) -> ProviderClient:
-    seal_id = uuid.uuid4()
-    values = {
+    facts = {
+        "seal_id": uuid.uuid4(),
         "provider": provider.alias,
-        "host": provider.inputs.get("host", ""),
+        "host": provider.client_host,
         "client_id": client_id,
-        "client_secret": seal_client_secret(secret, seal_id),
-        "seal_id": seal_id,
+    }
+    values = {
+        **facts,
+        "client_secret": ProviderClient(**facts).sealed(secret),
         "metadata": metadata,
         "secret_expires_at": seconds_since_1970(metadata["client_secret_expires_at"]),
         "created_at": now,

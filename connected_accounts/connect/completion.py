@@ -177,12 +177,14 @@ def _exchange_with_any_client(
 
     try:
         bound, token = with_any_client(provider, clients, exchange, on_refused=note)
-    except ClientRejected:
+    except ClientRejected as error:
         note_refused(refused, sent_at)
+        # No pause: a person can bring about some of these answers.
+        report(provider.alias, error.code, host=provider.host, now=sent_at)
         raise
     if refused:
         note_refused(refused, sent_at)
-        report(provider.alias, "client_rejected", now=sent_at)
+        report(provider.alias, "client_rejected", host=provider.host, now=sent_at)
     return bound, token
 
 

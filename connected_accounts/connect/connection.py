@@ -47,8 +47,8 @@ def store_connection(
 
     ``own_client`` are the person's own credentials, to be kept with it.
 
-    Raises AuthorizationDenied (``other_account``, ``account_in_use``) where the identity may not be
-    stored for this owner; nothing is changed then.
+    Raises AuthorizationDenied (``other_account``, ``account_in_use``, ``too_many_accounts``) where
+    the identity may not be stored for this owner; nothing is changed then.
     """
     authorized = replace(authorized, identity=_as_known(request, authorized.identity))
     try:
@@ -81,29 +81,38 @@ def _grant_columns(
 ) -> dict[str, Any]:
     """The columns of a grant in the place of ``before``; ``kept`` is what stays of that one's token
     document."""
-    token, sent_at, seal_id = authorized.token, authorized.sent_at, uuid.uuid4()
+    token, sent_at = authorized.token, authorized.sent_at
+    facts = {
+        "seal_id": uuid.uuid4(),
+        "client_id": request.client_id,
+        "endpoint_fingerprint": authorized.endpoints.token_fingerprint(),
+    }
     document = {**authorized.document, **kept}
     renewable = bool(document.get("refresh_token"))
     values = grant_values(
         provider,
         token,
         document,
-        seal_id=seal_id,
+        holder=ConnectedAccount(
+            owner_key=request.owner_key,
+            provider=request.provider,
+            subject_digest=digest(authorized.identity.subject),
+            **facts,
+        ),
         sent_at=sent_at,
         known_end=before.refresh_token_expires_at if before and kept else None,
     )
     return values | {
-        "seal_id": seal_id,
-        "label": authorized.identity.label[:255] or (before.label if before else ""),
+        **facts,
+        "label": authorized.identity.label or (before.label if before else ""),
         "scopes_wanted": request.scopes,
         "scopes_requested": request.scopes_requested,
         "scopes_granted": granted_scopes(
             provider, request.scopes_requested, token.scope, renewable=renewable
         ),
         "connected_at": sent_at,
-        "client_id": request.client_id,
-        "endpoint_fingerprint": authorized.endpoints.token_fingerprint(),
         "inputs": request.inputs,
+        "host": provider.host,
         # Of a refresh token that is kept, an earlier attempt's answer may be unknown still.
         "attempt_started_at": before.attempt_started_at if before and kept else None,
     }
@@ -124,6 +133,8 @@ def _write(
             lock_state_row(provider.alias)
         _refuse_identity(provider, request, subject)
         before = take_replaced(request.owner_key, request.provider, subject)
+        if before is None:
+            _refuse_too_many(provider, request.owner_key)
         kept = _still_good(before, request, authorized) if before else {}
         account, created = ConnectedAccount.objects.mark_connected(
             user=request.user if request.owner_key == owner_key(request.user) else None,
@@ -133,7 +144,13 @@ def _write(
             values=_grant_columns(provider, request, authorized, before, kept),
         )
         if own_client is not None:
-            store_own_client(own_client, provider=request.provider, owner=request.owner_key, at=at)
+            store_own_client(
+                own_client,
+                provider=request.provider,
+                owner=request.owner_key,
+                at=at,
+                host=provider.host,
+            )
         # The grant is stored; what follows stands or falls by itself.
         if before and not kept and _must_be_withdrawn(before, authorized):
             hold_replaced(before, at=at)
@@ -198,3 +215,9 @@ def _refuse_identity(provider: Provider, request: AuthorizationRequest, subject:
     others = ConnectedAccount.objects.current().at(provider.alias)
     if others.filter(subject_digest=subject_digest).exclude(owner_key=request.owner_key).exists():
         raise AuthorizationDenied("account_in_use")
+
+
+def _refuse_too_many(provider: Provider, owner: str) -> None:
+    known = ConnectedAccount.objects.current().at(provider.alias).for_owner(owner)
+    if known.count() >= provider.config.max_accounts:
+        raise AuthorizationDenied("too_many_accounts")

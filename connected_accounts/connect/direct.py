@@ -3,6 +3,7 @@
 Nothing is stored before the provider has accepted it and said whose it is.
 """
 
+import time
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
+from connected_accounts import conf
 from connected_accounts.clients.credentials import with_client_in_use
 from connected_accounts.connect.connection import Authorized, store_connection
 from connected_accounts.connect.failures import failures_traced
@@ -31,6 +33,7 @@ from connected_accounts.owners import may_still_connect
 from connected_accounts.providers.base import Client, Endpoints, Provider
 from connected_accounts.providers.inputs import CREDENTIALS
 from connected_accounts.secret import Secret
+from connected_accounts.tokens.throttle import until_answered
 
 REJECTED = (401, 403)
 
@@ -128,7 +131,10 @@ def _token(provider: Provider, endpoints: Endpoints, intent: Intent) -> TokenRes
         return read_token_response({"access_token": intent.entered["personal_token"]})
     from connected_accounts.tokens.endpoint import exchange_client_credentials  # loads requests
 
-    return exchange_client_credentials(provider, endpoints, intent.scopes)
+    ends = time.monotonic() + float(conf.get("HTTP_DEADLINE"))
+    return until_answered(
+        lambda: exchange_client_credentials(provider, endpoints, intent.scopes), ends=ends
+    )
 
 
 def _as_credentials_error(error: ConnectedAccountsError) -> ConnectedAccountsError:

@@ -76,25 +76,15 @@ class Adoption:
         provider = _with_client(target.provider, grant)
         token = self._token(provider, grant)
         identity = _identity(grant)
-        seal_id = uuid.uuid4()
-        # What is left of its life is not the life that a next token will have.
-        document = token_document(replace(token, expires_in=None))
-        values = grant_values(provider, token, document, seal_id=seal_id, sent_at=self.now)
-        # As they stood there, and not by way of whole seconds from now.
-        values |= {
-            "expires_at": grant.expires_at,
-            "refresh_token_expires_at": grant.refresh_token_expires_at,
-        }
         granted = list(self.scopes if token.scope is None else token.scope)
-        return ConnectedAccount(
-            **values,
+        account = ConnectedAccount(
             user_id=grant.user_pk,
             owner_key=owner_key(get_user_model()(pk=grant.user_pk)),
             provider=provider.alias,
             subject=identity.subject,
             subject_digest=digest(identity.subject),
-            label=identity.label[:255],
-            seal_id=seal_id,
+            label=identity.label,
+            seal_id=uuid.uuid4(),
             scopes_wanted=granted,
             scopes_requested=granted,
             scopes_granted=granted,
@@ -102,6 +92,17 @@ class Adoption:
             client_id=provider.client.client_id,
             endpoint_fingerprint=target.endpoints.token_fingerprint(),
         )
+        # What is left of its life is not the life that a next token will have.
+        document = token_document(replace(token, expires_in=None))
+        values = grant_values(provider, token, document, holder=account, sent_at=self.now)
+        # As they stood there, and not by way of whole seconds from now.
+        values |= {
+            "expires_at": grant.expires_at,
+            "refresh_token_expires_at": grant.refresh_token_expires_at,
+        }
+        for name, value in values.items():
+            setattr(account, name, value)
+        return account
 
     def _token(self, provider: Provider, grant: ForeignGrant) -> TokenResponse:
         if not grant.payload.get("access_token"):

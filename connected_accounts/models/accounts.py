@@ -26,6 +26,7 @@ from connected_accounts.database.functions import DatabaseNow, digest
 from connected_accounts.database.inserts import insert_in_step
 from connected_accounts.database.statements import update_all, update_one
 from connected_accounts.exceptions import Undecryptable
+from connected_accounts.models.bound_tokens import bound_facts, change_facts
 from connected_accounts.models.choices import Reason, Status
 from connected_accounts.models.guards import WHOSE_AT, GuardedModel, GuardedQuerySet
 from connected_accounts.models.history import Event, Kind, Revocation, display_name
@@ -36,7 +37,9 @@ from connected_accounts.owners import owner_key, owners_of
 from connected_accounts.sealing import SealedTextField, open_document
 
 _WHICH: Final = ("owner_key", *WHOSE_AT)
-_OF_THE_GRANT: Final = ("seal_id", "client_id", "endpoint_fingerprint", "inputs", "generation")
+_OF_THE_GRANT: Final = (
+    *("seal_id", "client_id", "endpoint_fingerprint", "inputs", "host", "generation"),
+)
 
 
 def owner_state() -> dict[str, str]:
@@ -55,13 +58,15 @@ class ConnectedAccountQuerySet(GuardedQuerySet["ConnectedAccount"]):
         """Give the accounts to another owner, with the credentials of their own that they were made
         with; ``user_pk`` is None for an owner who is no user. Return how many they are.
 
-        Raises IntegrityError where the owner has the same account of a provider already.
+        Raises IntegrityError where the owner has the same account of a provider already, and
+        Undecryptable where a token cannot be sealed for its new owner.
         """
         using = self._write_database()
         moved = list(self.using(using).exclude(owner_key=key))
         try:
             with transaction.atomic(using=using):
-                count = self.transition(owner_key=key, user=user_pk, **values)
+                values |= {"owner_key": key, "user": user_pk}
+                count = change_facts(moved, lambda: self.transition(**values), set(values))
                 ProviderClient = apps.get_model("connected_accounts", "ProviderClient")
                 ProviderClient.objects.using(using).copy_to_owner(moved, key)
                 Event.record_moves(moved, key, by=by, using=using)
@@ -241,7 +246,9 @@ class ConnectedAccountQuerySet(GuardedQuerySet["ConnectedAccount"]):
         ]
         using = router.db_for_write(self.model)
         with transaction.atomic(using=using):
-            if not update_all(self.model, [(values, row.fence()) for values, row in rows]):
+            if not update_all(
+                self.model, [(values, row.fence() | bound_facts(row)) for values, row in rows]
+            ):
                 return False
             if not LedgerEntry.objects.advance([row for _, row in rows]):
                 transaction.set_rollback(True, using=using)
@@ -325,6 +332,8 @@ class ConnectedAccount(GuardedModel):
     client_id = ExactCharField(max_length=255, editable=False)
     endpoint_fingerprint = models.CharField(max_length=64, editable=False)
     inputs = models.JSONField(default=dict, editable=False)
+    # The one of its alias's many hosts that ``inputs`` lead to: ``Provider.host``.
+    host = ExactCharField(max_length=255, blank=True, editable=False)
 
     generation = models.PositiveBigIntegerField(default=0, editable=False)
     # Goes up with each claim, each stored grant and each end: see the ledger.
@@ -382,7 +391,7 @@ class ConnectedAccount(GuardedModel):
     def open_token(self) -> dict[str, Any]:
         """Decrypt the token document. The only way to it. Raises Undecryptable."""
         try:
-            return open_document(self.token, self.seal_id)
+            return open_document(self.token, self)
         except Undecryptable as error:
             security.log(
                 security.SecurityEvent.UNDECRYPTABLE,
@@ -428,7 +437,8 @@ class ConnectedAccount(GuardedModel):
         if put_back:
             values = {name: getattr(self, name) for name in _OF_THE_GRANT} | values
         fence = {"id": self.pk} if put_back else self.fence()
-        return self._advance(values, fence, known=True)
+        held = {name: v for name, v in bound_facts(self).items() if name not in values}
+        return self._advance(values, fence | held, known=True)
 
     def mark_failed(
         self,

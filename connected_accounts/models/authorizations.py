@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Iterable
-from typing import Self
+from typing import Any, Final, Self
 
 from django.conf import settings
 from django.db import models
@@ -14,7 +14,10 @@ from connected_accounts.database.functions import DatabaseNow
 from connected_accounts.models.accounts import ConnectedAccount
 from connected_accounts.models.managers import PrimaryManager
 from connected_accounts.owners import SITE_OWNER
-from connected_accounts.sealing import SealedTextField
+from connected_accounts.sealing import SealedTextField, facts_digest, seal, unseal
+from connected_accounts.secret import Sealed, Secret
+
+CLIENT_PURPOSE: Final = "connected_accounts.client_secret"
 
 
 class AuthorizationRequest(models.Model):
@@ -56,9 +59,10 @@ class AuthorizationRequest(models.Model):
 
 
 class ProviderState(models.Model):
-    """The state that all workers share about one provider alias."""
+    """The state that all workers share about one provider alias, or about one of its many hosts."""
 
-    provider = ExactCharField(_("provider"), max_length=64, unique=True)
+    provider = ExactCharField(_("provider"), max_length=64)
+    host = ExactCharField(_("host"), max_length=255, blank=True)  # empty: it has one
     paused_until = models.DateTimeField(_("paused until"), null=True, blank=True)
     pause_reason = models.CharField(_("pause reason"), max_length=64, blank=True)
     failures_in_a_row = models.PositiveIntegerField(default=0)
@@ -66,6 +70,8 @@ class ProviderState(models.Model):
     rejected_account = models.PositiveBigIntegerField(null=True, editable=False)
     served_at = models.DateTimeField(null=True, editable=False)  # the last success, to the minute
     next_request_at = models.DateTimeField(null=True, editable=False)
+    # When it last took no more requests for a while that it named.
+    throttled_at = models.DateTimeField(null=True, editable=False)
     # One process at a time registers the site as a client (RFC 7591).
     registering_until = models.DateTimeField(null=True, editable=False)
 
@@ -75,9 +81,14 @@ class ProviderState(models.Model):
         base_manager_name = "objects"
         verbose_name = _("provider state")
         verbose_name_plural = _("provider states")
+        constraints = (
+            models.UniqueConstraint(
+                fields=["provider", "host"], name="connected_accounts_one_state_a_host"
+            ),
+        )
 
     def __str__(self) -> str:
-        return self.provider
+        return f"{self.provider}: {self.host}" if self.host else self.provider
 
 
 class ProviderClientQuerySet(models.QuerySet["ProviderClient"]):
@@ -88,13 +99,15 @@ class ProviderClientQuerySet(models.QuerySet["ProviderClient"]):
     def copy_to_owner(self, accounts: Iterable[ConnectedAccount], key: str) -> None:
         """Let the owner ``key`` have the credentials of their own that these accounts were made
         with: no account is renewed with another person's."""
-        made_with = {(row.provider, row.client_id, row.owner_key) for row in accounts}
-        for provider, client_id, before in made_with:
-            same = self.filter(provider=provider, client_id=client_id)
+        made_with = {(row.provider, row.host, row.client_id, row.owner_key) for row in accounts}
+        for provider, host, client_id, before in made_with:
+            same = self.filter(provider=provider, host=host, client_id=client_id)
             if before == SITE_OWNER or same.filter(owner_key=key).exists():
                 continue
             for row in same.filter(owner_key=before):
+                secret = row.open_secret()
                 row.pk, row.owner_key, row._state.adding = None, key, True
+                row.client_secret = row.sealed(secret)  # type: ignore[assignment]
                 row.save(force_insert=True, using=self.db)
 
     def in_use(self, provider: str, *, host: str = "") -> Self:
@@ -136,6 +149,20 @@ class ProviderClient(models.Model):
 
     def __str__(self) -> str:
         return f"{self.provider}: {self.client_id}"
+
+    def sealed(self, secret: Secret) -> Sealed:
+        """The secret for the column of this row, bound to whose it is and where it may be sent."""
+        return seal(secret.reveal(), purpose=CLIENT_PURPOSE, bound_to=self._binding())
+
+    def open_secret(self) -> Secret:
+        """Decrypt the secret; empty for a public client. Raises Undecryptable."""
+        sealed: Any = self.client_secret
+        if sealed is None:
+            return Secret("")
+        return Secret(unseal(sealed, purpose=CLIENT_PURPOSE, bound_to=self._binding()))
+
+    def _binding(self) -> str:
+        return facts_digest(self.seal_id, self.owner_key, self.provider, self.host, self.client_id)
 
     @property
     def registered(self) -> bool:

@@ -14,7 +14,7 @@ class Status(models.TextChoices):
 class Reason(models.TextChoices):
     """Why an account must be connected again."""
 
-    REVOKED = "revoked", _("the permission was withdrawn at the service")
+    REVOKED = "revoked", _("the service says that the permission has ended")
     REPLACED = "replaced", _("another connection of the same account took its place")
     ROTATION_LOST = "rotation_lost", _("an answer of the service was lost on its way")
     REFRESH_TOKEN_EXPIRED = "refresh_token_expired", _("the permission has run out")

@@ -14,6 +14,7 @@ from django.core.exceptions import FieldError
 from django.db import DatabaseError, models, router, transaction
 
 from connected_accounts.database.functions import digest
+from connected_accounts.models.bound_tokens import change_facts
 from connected_accounts.models.ledger import LedgerEntry
 from connected_accounts.owners import owner_key, owner_key_of
 from connected_accounts.sealing import SealedTextField
@@ -28,7 +29,7 @@ FENCED: Final = frozenset(
 # What is known of that grant. A site may set these by ``update()``, which names them one by one.
 ABOUT_THE_GRANT: Final = frozenset(
     {"expires_at", "refresh_token_expires_at", "refresh_at", "refreshed_at", "connected_at"}
-    | {"failure_count", "last_error", "scopes_requested", "scopes_granted", "inputs"}
+    | {"failure_count", "last_error", "scopes_requested", "scopes_granted", "inputs", "host"}
 )
 BY_TRANSITIONS: Final = FENCED | ABOUT_THE_GRANT
 NOT_BY_SAVE: Final = BY_TRANSITIONS | OWNER
@@ -40,6 +41,8 @@ _INSTEAD: Final = (
     "use connected_accounts.services: refresh(), disconnect(), move_to_owner(), or connect the "
     "account again"
 )
+# Which account it is: the token is sealed for that, too.
+BOUND_TOO: Final = frozenset(WHOSE_AT)
 Row = TypeVar("Row", bound=models.Model)
 _SEALED: Final = SealedTextField(name="token")
 
@@ -87,7 +90,10 @@ class GuardedQuerySet(models.QuerySet[Row]):
             user_pk = _pk_of(kwargs.pop(name))
             accounts = cast(Any, self)  # which know what goes with a new owner
             return int(accounts.move_to(owner_key_of(user_pk), user_pk, **kwargs))
-        return super().update(**kwargs)
+        if BOUND_TOO.isdisjoint(kwargs):
+            return super().update(**kwargs)
+        rows = list(self.using(self._write_database()))
+        return change_facts(rows, lambda: super(GuardedQuerySet, self).update(**kwargs), {*kwargs})
 
     update.alters_data = True  # type: ignore[attr-defined]
 
@@ -153,7 +159,7 @@ class GuardedModel(models.Model):
             super().save(*args, **kwargs)
             return
         self._refuse_changes(kwargs.get("update_fields"))
-        self._move_to_another_user(kwargs.get("update_fields"))
+        self._write_what_a_token_is_bound_to(kwargs.get("update_fields"))
         if not kwargs.get("force_insert"):
             kwargs["force_update"] = True
         try:
@@ -200,13 +206,18 @@ class GuardedModel(models.Model):
             return False
         return name not in self._as_read or self.__dict__[name] != self._as_read[name]
 
-    def _move_to_another_user(self, update_fields: Any) -> None:
-        named = update_fields is None or not OWNER.isdisjoint(update_fields)
-        if named and self._was_changed("user_id"):
+    def _write_what_a_token_is_bound_to(self, update_fields: Any) -> None:
+        named = {"user_id", "provider", "subject"}
+        if update_fields is not None:
+            named &= {*update_fields} | ({"user_id"} if "user" in update_fields else set())
+        told_by = {"user_id": "user_id", "provider": "provider", "subject": "subject_digest"}
+        changed = {n: self.__dict__[n] for n in named if self._was_changed(told_by[n])}
+        if changed:
             before = {name: self._as_read[name] for name in WHOSE_AT if name in self._as_read}
             same: Any = type(self)._base_manager.filter(pk=self.pk, **before)
-            same.update(user=self.user_id)
-            self.owner_key = owner_key_of(self.user_id)
+            same.update(**changed)
+            if "user_id" in changed:
+                self.owner_key = owner_key_of(self.user_id)
             self._remember()
 
     def _save_table(

@@ -13,17 +13,20 @@ from django.utils.translation import gettext_lazy as _
 
 from connected_accounts import security
 from connected_accounts.database.fields import ExactCharField
+from connected_accounts.database.functions import digest
 from connected_accounts.database.inserts import insert_all_apart, insert_apart
 from connected_accounts.database.statements import insert_one
 from connected_accounts.models.managers import PrimaryManager
 from connected_accounts.sealing import SealedTextField
+from connected_accounts.security import one_line
 
 
 def display_name(label: str, inputs: Any) -> str:
     """The account at the provider, and which host, account or server a person chose there,
     unless the label says that already. ``inputs`` are what was entered before connecting."""
+    label = one_line(label)  # rows of the site's own making may hold anything
     chosen = inputs.values() if isinstance(inputs, dict) else ()
-    places = [text for text in chosen if isinstance(text, str) and text not in label]
+    places = [one_line(text) for text in chosen if isinstance(text, str) and text not in label]
     return f"{label} ({', '.join(places)})" if places else label
 
 
@@ -54,6 +57,7 @@ class Outcome(models.TextChoices):
     PENDING = "pending", _("is being withdrawn")
     REVOKED = "revoked", _("withdrawn")
     ALREADY_GONE = "already_gone", _("was gone already")
+    UNCONFIRMED = "unconfirmed", _("was asked for, and is not confirmed by the service")
     UNSUPPORTED = "unsupported", _("cannot be withdrawn from here")
     GIVEN_UP = "given_up", _("could not be withdrawn")
 
@@ -77,6 +81,7 @@ class Revocation(models.Model):
     client_id = ExactCharField(max_length=255)
     endpoint_fingerprint = models.CharField(max_length=64)
     inputs = models.JSONField(default=dict)
+    host = ExactCharField(_("host"), max_length=255, blank=True)
     token = SealedTextField(null=True)
     seal_id = models.UUIDField()
     created_at = models.DateTimeField(_("created at"))
@@ -105,6 +110,10 @@ class Revocation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.provider}: {self.display_name}"
+
+    @property
+    def subject_digest(self) -> str:
+        return digest(self.subject)
 
     @property
     def display_name(self) -> str:

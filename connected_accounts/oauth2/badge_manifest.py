@@ -2,10 +2,9 @@
 description of Open Badges 3.0.
 
 Owns finding and reading the two documents, and refusing what leads elsewhere: every address on the
-way and every address named must be on a host that the site lists.
+way and every address named must be on the host itself, or where settings say that it may be.
 """
 
-import logging
 import re
 from collections.abc import Collection, Mapping
 from typing import Any, Final
@@ -19,11 +18,9 @@ from connected_accounts.exceptions import (
     UnexpectedResponse,
 )
 from connected_accounts.oauth2 import transport
-from connected_accounts.oauth2.discovery import RETRY_AFTER, age_of, cached_document, known_document
+from connected_accounts.oauth2.discovery import age_of, described, known_document
 from connected_accounts.oauth2.session import origin_of
-from connected_accounts.oauth2.token import parse_json_object
-
-logger = logging.getLogger("connected_accounts")
+from connected_accounts.oauth2.token import parse_json_object, read_scope
 
 MAX_HOPS: Final = 3
 REDIRECTS: Final = (301, 302, 303, 307, 308)
@@ -31,6 +28,7 @@ PLACES: Final = {
     "v2p1": "/.well-known/badgeconnect.json",
     "v3p0": "/ims/ob/v3p0/discovery",
 }
+OF_THE_API: Final = ("api_base_url", "userinfo_endpoint")
 # A host that has both is spoken to in 2.1: else its accounts would change their language, and
 # their scopes, on the day it adds 3.0.
 ORDER: Final = ("v2p1", "v3p0")
@@ -38,55 +36,57 @@ _URL = re.compile(r"[!#-;=?-\[\]_a-z~]+", re.ASCII)  # what RFC 3986 lets stand 
 
 
 def description(
-    base: str, *, version: str = "", listed: Collection[str], public: bool
+    base: str,
+    *,
+    version: str = "",
+    listed: Collection[str],
+    apis: Collection[str] = (),
+    public: bool,
 ) -> Mapping[str, Any]:
     """The endpoints of the host at ``base``, by their names here, and its ``scopes``.
 
     ``version`` is one of ``PLACES``, or empty: the first that is there. ``listed`` are URLs whose
-    origins may be called and named; ``public``: not at a private address. A refusal is remembered
-    for a while, as a silence is. Raises ProviderUnavailable, and UnexpectedResponse
-    (``no_manifest``, ``unlisted_host``, ``manifest_redirect``, ``private_address``,
-    ``manifest_too_large``).
+    origins may be called and named besides its own, ``apis`` those for its API alone; ``public``:
+    not at a private address. A refusal is remembered for a while, as a silence is. Raises
+    ProviderUnavailable, and UnexpectedResponse (``no_manifest``, ``unlisted_host``,
+    ``manifest_redirect``, ``private_address``, ``manifest_too_large``).
     """
-    endpoints = cached_document(
-        _key(base, version, listed),
-        lambda: _find(base, (version,) if version else ORDER, listed, public),
+    return described(
+        _key(base, version, listed, apis),
+        base,
+        lambda: _find(base, (version,) if version else ORDER, listed, apis, public),
     )
-    if "refused" in endpoints:
-        raise UnexpectedResponse(endpoints["refused"], sent=False)
-    return endpoints
 
 
-def known_scopes(base: str, *, version: str, listed: Collection[str]) -> tuple[str, ...] | None:
+def known_scopes(
+    base: str, *, version: str, listed: Collection[str], apis: Collection[str] = ()
+) -> tuple[str, ...] | None:
     """The scopes that the host offers, without asking it; None: this process does not know them."""
-    return known_document(_key(base, version, listed)).get("scopes")
+    return known_document(_key(base, version, listed, apis)).get("scopes")
 
 
-def _key(base: str, version: str, listed: Collection[str]) -> str:
-    return f"badge_connect:{version}:{base}:{' '.join(sorted(listed))}"
+def _key(base: str, version: str, listed: Collection[str], apis: Collection[str]) -> str:
+    return f"badge_connect:{version}:{base}:{sorted(listed)}:{sorted(apis)}"
 
 
 def _find(
-    base: str, versions: Collection[str], listed: Collection[str], public: bool
+    base: str,
+    versions: Collection[str],
+    listed: Collection[str],
+    apis: Collection[str],
+    public: bool,
 ) -> tuple[dict[str, Any], float]:
-    try:
-        for version in versions:
-            answer = _fetch(base, PLACES[version], listed, public)
-            document = parse_json_object(answer.body) if answer.status == 200 else None
-            endpoints = READERS[version](document, base) if document is not None else None
-            if endpoints is not None:
-                for name, url in endpoints.items():
-                    if name != "scopes" and url and not _is_listed(url, base, listed):
-                        raise UnexpectedResponse("unlisted_host", sent=False)
-                return endpoints, age_of(answer.headers)
-        code = "no_manifest"
-    except UnexpectedResponse as error:
-        # A name of their own: these two happen elsewhere too, where trying again makes sense.
-        code = {"redirect": "manifest_redirect", "too_large": "manifest_too_large"}.get(
-            error.code, error.code
-        )
-    logger.error("badge connect host not usable: host=%s code=%s", base, code)
-    return {"refused": code}, RETRY_AFTER
+    for version in versions:
+        answer = _fetch(base, PLACES[version], listed, public)
+        document = parse_json_object(answer.body) if answer.status == 200 else None
+        endpoints = READERS[version](document, base) if document is not None else None
+        if endpoints is not None:
+            for name, url in endpoints.items():
+                known = [*listed, *apis] if name in OF_THE_API else listed
+                if name != "scopes" and url and not _is_listed(url, base, known):
+                    raise UnexpectedResponse("unlisted_host", sent=False)
+            return endpoints, age_of(answer.headers)
+    raise UnexpectedResponse("no_manifest", sent=False)
 
 
 def _fetch(base: str, place: str, listed: Collection[str], public: bool) -> transport.Answer:
@@ -225,4 +225,5 @@ def _absolute(url: str, base: str) -> str:
 
 def _texts(value: Any) -> tuple[str, ...]:
     items = list(value) if isinstance(value, list | Mapping) else []
-    return tuple(i for i in items if isinstance(i, str) and i.isprintable() and " " not in i)
+    found = read_scope([i for i in items if isinstance(i, str) and " " not in i], " ")
+    return found or ()

@@ -13,8 +13,9 @@ from typing import Any, Final
 
 from connected_accounts import security
 from connected_accounts.database.batches import in_batches
-from connected_accounts.exceptions import ConnectedAccountsError
+from connected_accounts.exceptions import ConnectedAccountsError, Undecryptable
 from connected_accounts.models import ConnectedAccount, Outcome, Reason, Revocation, Status
+from connected_accounts.models.bound_tokens import change_facts
 from connected_accounts.providers.base import Provider
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.security import SecurityEvent
@@ -47,13 +48,23 @@ def confirm_endpoints(alias: str, *, hosts: set[str], now: datetime) -> int:
     for row, before, new, after in _rows_with_other_hosts(alias, Moved()):
         if new not in hosts:
             continue  # it came up after the operator was asked
-        same: Any = type(row)._default_manager.filter(pk=row.pk)
-        if isinstance(row, ConnectedAccount):
-            changed += same.mark_endpoints_confirmed(before, after, now=now)
-        else:
-            changed += same.filter(endpoint_fingerprint=before).update(endpoint_fingerprint=after)
+        changed += _confirm(row, before, after, now=now)
     security.log(SecurityEvent.ENDPOINTS_CONFIRMED, provider=alias)
     return changed
+
+
+def _confirm(row: ConnectedAccount | Revocation, before: str, after: str, *, now: datetime) -> int:
+    same: Any = type(row)._default_manager.filter(pk=row.pk)
+
+    def change() -> int:
+        if isinstance(row, ConnectedAccount):
+            return int(same.mark_endpoints_confirmed(before, after, now=now))
+        return int(same.filter(endpoint_fingerprint=before).update(endpoint_fingerprint=after))
+
+    try:
+        return change_facts([row], change, {"endpoint_fingerprint"})
+    except Undecryptable:
+        return 0  # its key is away, without which it goes nowhere; confirmed when that is back
 
 
 def _rows_with_other_hosts(

@@ -12,7 +12,6 @@ from connected_accounts.models import ConnectedAccount, Outcome, ProviderState, 
 from connected_accounts.models.deployment import sites
 from connected_accounts.operations.cached_figures import cached_if_slow
 from connected_accounts.operations.keys_in_use import count_by_key, missing_keys
-from connected_accounts.provider_state import pauses
 from connected_accounts.sealing import encryption_keys, key_id
 
 CACHE_KEY: Final = "connected_accounts.health"
@@ -81,14 +80,15 @@ def health(now: datetime, *, max_overdue: int = MAX_OVERDUE) -> list[Health]:
     aliases = sorted({*known, *(alias for alias, _ in statuses), *waiting, *given_up})
     due = _due(aliases, now, max_overdue)
     elsewhere = sites().differ
-    states = {state.provider: state for state in ProviderState.objects.all()}
+    # Of an alias with many hosts, the one that is paused for the longest.
+    paused = ProviderState.objects.filter(paused_until__gt=now).order_by("paused_until")
+    states = {state.provider: state for state in paused}
     rows = []
     for alias in aliases:
         state, dues = states.get(alias), due.get(alias, {})
         active, failing = statuses.get((alias, Status.ACTIVE.value), (0, 0))
         ended, _ = statuses.get((alias, Status.RECONNECT_REQUIRED.value), (0, 0))
         oldest = dues.get("oldest")
-        paused = state is not None and pauses.is_paused(state, now)
         rows.append(
             Health(
                 provider=alias,
@@ -100,13 +100,17 @@ def health(now: datetime, *, max_overdue: int = MAX_OVERDUE) -> list[Health]:
                 reconnect_required=ended,
                 revocations_waiting=waiting.get(alias, 0),
                 revocations_given_up=given_up.get(alias, 0),
-                paused_until=state.paused_until if state is not None and paused else None,
-                pause_reason=state.pause_reason if state is not None and paused else "",
+                paused_until=state.paused_until if state is not None else None,
+                pause_reason=_reason(state) if state is not None else "",
                 other_site=elsewhere,
                 configured=alias in known,
             )
         )
     return rows
+
+
+def _reason(state: ProviderState) -> str:
+    return f"{state.pause_reason} at {state.host}" if state.host else state.pause_reason
 
 
 def _owed(outcome: Outcome) -> dict[str, int]:

@@ -45,7 +45,7 @@ def mail_owner(account_id: int, generation: int, language: str = "") -> bool:
     if not base:
         logger.error("no mail: REDIRECT_BASE_URL is not set, and the mail must have a link")
         return False
-    if account.provider in pauses.aliases_in_outage():
+    if (account.provider, account.host) in pauses.hosts_in_outage():
         raise ServiceAway
     once = f"connected_accounts.mailed.{account_id}.{generation}"
     if not cache.add(once, True, timeout=ONCE_IN.total_seconds()):

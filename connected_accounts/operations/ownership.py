@@ -23,7 +23,8 @@ def move_to_owner(account: ConnectedAccount, owner: Any, *, by: Any = None) -> N
 
     Raises ConnectedAccountsError: ``malformed`` (no such key can be), ``gone`` (the account was
     disconnected, or is another owner's by now) or ``already_connected`` (the new owner has the same
-    account of the provider); nothing is changed then.
+    account of the provider); Undecryptable where its token cannot be sealed for the new owner.
+    Nothing is changed then.
     """
     key, user_pk = _owner(owner)
     before = account.owner_key

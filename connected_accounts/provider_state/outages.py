@@ -6,12 +6,12 @@ Its accounts stay as they are. ``ProviderState`` is what the workers share.
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from django.db.models import F, QuerySet
+from django.db.models import F, Q, QuerySet
 
 from connected_accounts.exceptions import (
     ClientRejected,
@@ -24,7 +24,9 @@ from connected_accounts.provider_state.pauses import (
     OUTAGE,
     REFUSING,
     REJECTED_PAUSE,
+    get_or_create_state,
     is_paused,
+    state_of,
 )
 from connected_accounts.provider_state.rate_limit import is_throttled
 from connected_accounts.tokens.lifetimes import backoff
@@ -52,13 +54,15 @@ class Turn:
 
 
 @contextmanager
-def single_turn(alias: str, now: datetime, *, failed_before: bool) -> Iterator[Turn]:
+def single_turn(
+    alias: str, now: datetime, *, failed_before: bool, host: str = ""
+) -> Iterator[Turn]:
     """The turn of one request that somebody waits for; after a pause its request is the probe.
 
     Raises ProviderUnavailable (``paused``) during a pause, where another has the probe, and for an
     account that ``failed_before``, while another one may be the better probe.
     """
-    state = ProviderState.objects.filter(provider=alias).first() or ProviderState(provider=alias)
+    state = state_of(alias, host) or ProviderState(provider=alias, host=host)
     closed = is_paused(state, now) or (not state.pause_reason and is_throttled(state, now))
     if closed or (failed_before and _wants_another(state, now)):
         raise ProviderUnavailable("paused", sent=False)
@@ -81,6 +85,37 @@ def turn(state: ProviderState, now: datetime) -> Iterator[Turn | None]:
     finally:
         if state.pause_reason and not mine.sent:
             _give_back_probe(state)
+
+
+@dataclass
+class Probe:
+    """The probe of a host whose pause is over. ``turn`` is None where it is another worker's."""
+
+    state: ProviderState
+    turn: Turn | None
+
+    def note_sent(self, sent: bool) -> None:
+        if self.turn is not None:
+            self.turn.sent = sent
+
+
+@contextmanager
+def probes(alias: str, now: datetime) -> Iterator[dict[str, Probe]]:
+    """The probes of all hosts of an alias whose pause is over, by host, each as in ``turn``."""
+    over = ProviderState.objects.filter(provider=alias).exclude(pause_reason="")
+    with ExitStack() as stack:
+        yield {
+            state.host: Probe(state, stack.enter_context(turn(state, now)))
+            for state in over
+            if not is_paused(state, now)
+        }
+
+
+def closed_hosts(alias: str, now: datetime) -> set[str]:
+    """The hosts of an alias that are paused, or throttle; with one host that is the empty key."""
+    rows = ProviderState.objects.filter(provider=alias)
+    rows = rows.filter(Q(paused_until__gt=now) | Q(next_request_at__gt=now))
+    return {row.host for row in rows if is_paused(row, now) or is_throttled(row, now)}
 
 
 def _wants_another(state: ProviderState, now: datetime) -> bool:
@@ -128,33 +163,35 @@ def _give_back_probe(state: ProviderState) -> None:
 
 
 def note_failure(
-    alias: str, *, now: datetime, retry_after: float | None, reason: str = OUTAGE
+    alias: str, *, now: datetime, retry_after: float | None, reason: str = OUTAGE, host: str = ""
 ) -> bool:
     """Count an account's first failure; a burst of them pauses the provider, for ``reason``.
     Returns whether it is paused now.
 
     During a pause failures are not counted; a Retry-After still prolongs it.
     """
-    rows = ProviderState.objects.filter(provider=alias)
+    get_or_create_state(alias, host)
+    rows = ProviderState.objects.filter(provider=alias, host=host)
     calm = rows.filter(pause_reason="")
     if calm.update(failures_in_a_row=F("failures_in_a_row") + 1):
         burst = calm.filter(failures_in_a_row__gte=BURST)
-        return _begin_outage(burst, alias, now=now, retry_after=retry_after, reason=reason)
+        return _begin_outage(burst, alias, host, now=now, retry_after=retry_after, reason=reason)
     if retry_after is not None:
         ends = now + backoff(1, retry_after)
         rows.filter(pause_reason__in=GROWING, paused_until__lt=ends).update(paused_until=ends)
     return True
 
 
-def suspend(alias: str, *, now: datetime, retry_after: float | None = None) -> None:
+def suspend(alias: str, *, now: datetime, retry_after: float | None = None, host: str = "") -> None:
     """Pause a provider that is known to be down before any account was tried."""
-    calm = ProviderState.objects.filter(provider=alias, pause_reason="")
-    _begin_outage(calm, alias, now=now, retry_after=retry_after)
+    calm = ProviderState.objects.filter(provider=alias, host=host, pause_reason="")
+    _begin_outage(calm, alias, host, now=now, retry_after=retry_after)
 
 
 def _begin_outage(
     rows: QuerySet[ProviderState],
     alias: str,
+    host: str,
     *,
     now: datetime,
     retry_after: float | None,
@@ -165,14 +202,14 @@ def _begin_outage(
     if not rows.update(paused_until=ends, pause_reason=reason, failures_in_a_row=BURST):
         return False
     Event.record(Kind.REFRESH_FAILED, at=now, detail=reason, provider=alias, owner=SITE_OWNER)
-    logger.warning("provider paused: provider=%s code=%s", alias, reason)
+    logger.warning("provider paused: provider=%s host=%s code=%s", alias, host, reason)
     return True
 
 
-def answered(alias: str) -> None:
+def answered(alias: str, *, host: str = "") -> None:
     """Note that the provider gives answers: no failures in a row, and the end of an outage."""
-    rows = ProviderState.objects.filter(provider=alias, pause_reason__in=("", *GROWING))
+    rows = ProviderState.objects.filter(provider=alias, host=host, pause_reason__in=("", *GROWING))
     if rows.exclude(failures_in_a_row=0).update(
         failures_in_a_row=0, paused_until=None, pause_reason=""
     ):
-        logger.info("provider answers: provider=%s", alias)
+        logger.info("provider answers: provider=%s host=%s", alias, host)

@@ -1,6 +1,8 @@
-"""State that all workers share about a provider: whether it is paused. A provider that refuses the
-site's credentials is paused here, one that does not answer in ``outages``. What an answer means is
-decided in ``refresh.outcomes``."""
+"""State that all workers share about a provider: whether it is paused. Where an alias has many
+hosts, each is such a provider by itself (``Provider.host``, ``ConnectedAccount.host``).
+
+A provider that refuses the site's credentials is paused here, one that does not answer in
+``outages``. What an answer means is decided in ``refresh.outcomes``."""
 
 import logging
 from datetime import datetime, timedelta
@@ -29,92 +31,102 @@ SERVED_LATELY: Final = timedelta(hours=1)
 SERVED_EVERY: Final = timedelta(minutes=1)  # how exactly it is known when a refresh went well
 
 
-def get_or_create_state(alias: str) -> ProviderState:
-    """The shared row of an alias, made when first needed."""
+def state_of(alias: str, host: str = "") -> ProviderState | None:
+    """The shared row of an alias, or of one of its hosts, if there is one."""
+    return ProviderState.objects.filter(provider=alias, host=host).first()
+
+
+def get_or_create_state(alias: str, host: str = "") -> ProviderState:
+    """The shared row of an alias, or of one of its hosts, made when first needed."""
     rows = ProviderState.objects
     state, _ = retried(
-        lambda: insert_in_step(ProviderState, lambda: rows.get_or_create(provider=alias))
+        lambda: insert_in_step(ProviderState, lambda: rows.get_or_create(provider=alias, host=host))
     )
     return state
 
 
 def lock_state_row(alias: str) -> None:
     """Let one transaction at a time go on from here, for this alias, until each commits."""
-    ProviderState.objects.filter(provider=alias).update(provider=alias)
+    ProviderState.objects.filter(provider=alias, host="").update(provider=alias)
 
 
 def is_paused(state: ProviderState, now: datetime) -> bool:
     return state.paused_until is not None and state.paused_until > now
 
 
-def pause_of(alias: str, now: datetime) -> str:
+def pause_of(alias: str, now: datetime, *, host: str = "") -> str:
     """Why the provider is paused at ``now``, or an empty text. Reads only."""
-    state = ProviderState.objects.filter(provider=alias).first()
+    state = state_of(alias, host)
     return state.pause_reason if state is not None and is_paused(state, now) else ""
 
 
-def aliases_in_outage() -> set[str]:
-    """The aliases that nobody gets an answer from at the moment. One query, of a few rows."""
-    rows = read_all(ProviderState, {"pause_reason": OUTAGE}, ["provider"])
-    return {row.provider for row in rows}
+def hosts_in_outage() -> set[tuple[str, str]]:
+    """The aliases, each with the host, that nobody gets an answer from at the moment. One query, of
+    a few rows."""
+    rows = read_all(ProviderState, {"pause_reason": OUTAGE}, ["provider", "host"])
+    return {(row.provider, row.host) for row in rows}
 
 
-def pause(alias: str, code: str, *, now: datetime | None = None) -> None:
+def pause(alias: str, code: str, *, host: str = "", now: datetime | None = None) -> None:
     """Stop calling a provider whose answers say that the site's credentials are wrong."""
     now = now or timezone.now()
-    state = get_or_create_state(alias)
+    state = get_or_create_state(alias, host)
     ProviderState.objects.filter(pk=state.pk).update(
         paused_until=now + REJECTED_PAUSE, pause_reason=code[:64], failures_in_a_row=0
     )
-    report(alias, code, now=now)
+    report(alias, code, host=host, now=now)
 
 
-def report(alias: str, code: str, *, now: datetime | None = None) -> None:
+def report(alias: str, code: str, *, host: str = "", now: datetime | None = None) -> None:
     """Tell the admins of rejected credentials, by an Event and a log line; once in a while only."""
     now = now or timezone.now()
+    at = f" at {host}"[:190] if host else ""  # with a code of 64 it fits the column
     lately = Event.objects.filter(
-        kind=Kind.CLIENT_REJECTED, provider=alias, at__gt=now - REJECTED_PAUSE
+        kind=Kind.CLIENT_REJECTED, provider=alias, detail__endswith=at, at__gt=now - REJECTED_PAUSE
     )
     if lately.exists():
         return
-    Event.record(Kind.CLIENT_REJECTED, at=now, detail=code, provider=alias, owner=SITE_OWNER)
+    told = f"{code[:64]}{at}"
+    Event.record(Kind.CLIENT_REJECTED, at=now, detail=told, provider=alias, owner=SITE_OWNER)
     logger.error(
         "client credentials rejected: provider=%s code=%s; check CLIENT_ID and CLIENT_SECRET",
         alias,
-        code,
+        told,
     )
     security.log(SecurityEvent.CLIENT_REJECTED, provider=alias, reason=code)
 
 
-def note_rejection(alias: str, account: int, code: str, *, times: int, now: datetime) -> bool:
+def note_rejection(
+    alias: str, account: int, code: str, *, times: int, now: datetime, host: str = ""
+) -> bool:
     """Note that the provider did not take the site's client for one account, and ``times`` before.
 
     A second account, without a success of anybody's between, pauses the provider: one alone may
     have a dead grant, for which some servers have these words. Returns whether somebody succeeded
     since the last such refusal.
     """
-    get_or_create_state(alias)
-    rows = ProviderState.objects.filter(provider=alias)
+    get_or_create_state(alias, host)
+    rows = ProviderState.objects.filter(provider=alias, host=host)
     if rows.filter(rejected_account=None).update(rejected_account=account):
         return True
     if rows.exclude(rejected_account=account).update(rejected_account=account):
-        pause(alias, code, now=now)
+        pause(alias, code, host=host, now=now)
     elif times >= TOLD_AFTER and not rows.filter(served_at__gt=now - SERVED_LATELY).exists():
-        report(alias, code, now=now)
+        report(alias, code, host=host, now=now)
     return False
 
 
-def resume(alias: str) -> None:
+def resume(alias: str, *, host: str = "") -> None:
     """Note that the provider accepts the site again."""
-    rows = ProviderState.objects.filter(provider=alias)
+    rows = ProviderState.objects.filter(provider=alias, host=host)
     rows.exclude(pause_reason="", failures_in_a_row=0, rejected_account=None).update(
         paused_until=None, pause_reason="", failures_in_a_row=0, rejected_account=None
     )
 
 
-def note_success(alias: str, *, now: datetime) -> None:
+def note_success(alias: str, *, now: datetime, host: str = "") -> None:
     """Note that the provider serves the site: the end of every pause."""
-    rows = ProviderState.objects.filter(provider=alias)
+    rows = ProviderState.objects.filter(provider=alias, host=host)
     calm = Q(pause_reason="", failures_in_a_row=0, rejected_account=None)
     rows.exclude(calm & Q(served_at__gt=now - SERVED_EVERY)).update(
         paused_until=None,

@@ -1,4 +1,5 @@
-"""``MAX_REQUESTS_PER_SECOND``: slots in one queue that all workers share, in the database."""
+"""``MAX_REQUESTS_PER_SECOND``: slots in one queue that all workers share, in the database.
+Where an alias has many hosts, each has a queue."""
 
 import time
 from datetime import datetime, timedelta
@@ -17,10 +18,16 @@ AHEAD: Final = timedelta(seconds=1)  # how far ahead slots are given out
 TRIES: Final = 5
 PATIENCE: Final = 10.0  # seconds that a single request waits for its slot
 POLL: Final = 0.1
+THROTTLE_REMEMBERED: Final = timedelta(hours=1)
 
 
 def reserve_slots(
-    provider: Provider, want: int, *, now: datetime | None = None, ahead: timedelta = AHEAD
+    provider: Provider,
+    want: int,
+    *,
+    host: str = "",
+    now: datetime | None = None,
+    ahead: timedelta = AHEAD,
 ) -> list[float]:
     """Take up to ``want`` slots; for each, how many seconds from now its request may be sent.
 
@@ -32,22 +39,39 @@ def reserve_slots(
     gap = timedelta(seconds=1 / rate)
     for _ in range(TRIES):
         moment = now or timezone.now()
-        seen = get_or_create_state(provider.alias).next_request_at
+        seen = get_or_create_state(provider.alias, host).next_request_at
         first = moment if seen is None else max(seen, moment)
         slots: list[float] = []
         while len(slots) < want and first + gap * len(slots) < moment + ahead:
             slots.append((first + gap * len(slots) - moment).total_seconds())
-        rows = ProviderState.objects.filter(provider=provider.alias, next_request_at=seen)
+        rows = ProviderState.objects.filter(
+            provider=provider.alias, host=host, next_request_at=seen
+        )
         if not slots or rows.update(next_request_at=first + gap * len(slots)):
             return slots
     return []  # too many others at it; the next round tries again
 
 
-def note_throttle(alias: str, *, ends: datetime) -> None:
+def note_throttle(alias: str, *, ends: datetime, host: str = "") -> None:
     """Let no worker ask the provider before the end of a throttle that it named."""
-    rows = ProviderState.objects.filter(provider=alias)
+    get_or_create_state(alias, host)
+    rows = ProviderState.objects.filter(provider=alias, host=host)
     earlier = Q(next_request_at__isnull=True) | Q(next_request_at__lt=ends)
     rows.filter(earlier).update(next_request_at=ends)
+
+
+def note_throttled(alias: str, *, at: datetime, host: str = "") -> None:
+    """Let the next drains ask the provider one request at a time."""
+    get_or_create_state(alias, host)
+    ProviderState.objects.filter(provider=alias, host=host).update(throttled_at=at)
+
+
+def throttled_hosts(alias: str, now: datetime) -> set[str]:
+    """Those that throttled requests within THROTTLE_REMEMBERED."""
+    lately = ProviderState.objects.filter(
+        provider=alias, throttled_at__gt=now - THROTTLE_REMEMBERED
+    )
+    return set(lately.values_list("host", flat=True))
 
 
 def is_throttled(state: ProviderState, now: datetime) -> bool:
@@ -60,7 +84,7 @@ def is_throttled(state: ProviderState, now: datetime) -> bool:
     return state.next_request_at > now + timedelta(seconds=PATIENCE + gap)
 
 
-def wait_for_slot(provider: Provider) -> float:
+def wait_for_slot(provider: Provider, *, host: str = "") -> float:
     """For a single request that somebody waits for: in how many seconds it may be sent.
 
     It may take a slot further ahead than drains do, so that they cannot take them all from it.
@@ -68,7 +92,7 @@ def wait_for_slot(provider: Provider) -> float:
     """
     ends = time.monotonic() + PATIENCE
     while time.monotonic() < ends:
-        slots = reserve_slots(provider, 1, ahead=timedelta(seconds=PATIENCE))
+        slots = reserve_slots(provider, 1, host=host, ahead=timedelta(seconds=PATIENCE))
         if slots:
             return slots[0]
         time.sleep(POLL)

@@ -25,6 +25,7 @@ from connected_accounts.providers.badge_client import (
     client_description,
 )
 from connected_accounts.providers.badge_hosts import (
+    api_hosts_of,
     base_of,
     host_faults,
     is_its_own,
@@ -32,7 +33,7 @@ from connected_accounts.providers.badge_hosts import (
     missing_scopes,
 )
 from connected_accounts.providers.base import Endpoints, Identity, Provider
-from connected_accounts.providers.endpoints import ENDPOINT_NAMES, as_origin
+from connected_accounts.providers.endpoints import ENDPOINT_NAMES
 from connected_accounts.providers.inputs import ConnectField
 
 if TYPE_CHECKING:
@@ -114,6 +115,9 @@ class BadgeConnect(Provider):
     def hosts(self) -> tuple[str, ...]:
         return tuple(self.options["hosts"])
 
+    def fields_of_host(self) -> tuple[str, ...]:
+        return self.connect_fields
+
     def known_endpoints(self) -> Endpoints:
         if any(host_faults(self.options)):
             raise ConfigurationError("inputs", "OPTIONS['hosts'] does not name usable hosts.")
@@ -134,12 +138,15 @@ class BadgeConnect(Provider):
         return description(
             base_of(host),
             version=self.options["version"],
-            listed=self._listed(),
+            **self._trusted(host),
             public=not is_local(host),
         )
 
-    def _listed(self) -> list[str]:
-        return [*map(base_of, self.hosts), *map(as_origin, self.api_hosts)]
+    def _trusted(self, host: str) -> dict[str, list[str]]:
+        """The origins besides its own that a host may name. Where there are several hosts, one that
+        serves another's codes and tokens too would let each have the other's."""
+        apis = api_hosts_of(host, self.api_hosts, self.hosts)
+        return {"listed": [], "apis": apis} if len(self.hosts) > 1 else {"listed": apis, "apis": []}
 
     def scopes_to_ask(self, wanted: list[str]) -> list[str]:
         offered = self._description(self.inputs["host"])["scopes"]
@@ -155,10 +162,10 @@ class BadgeConnect(Provider):
     def scopes_by_choice(self, wanted: list[str]) -> dict[str, list[str] | None]:
         from connected_accounts.oauth2.badge_manifest import known_scopes  # loads requests
 
-        version, listed = self.options["version"], self._listed()
+        version = self.options["version"]
         by_host: dict[str, list[str] | None] = {}
         for host in self.hosts:
-            offered = known_scopes(base_of(host), version=version, listed=listed)
+            offered = known_scopes(base_of(host), version=version, **self._trusted(host))
             asked = None if offered is None else [s for s in wanted if s in offered]
             by_host[host] = asked
         return by_host

@@ -30,6 +30,12 @@ def is_its_own(address: str, host: str, api_base_url: str, hosts: Collection[str
     return " " not in address and address.startswith(tuple(own))
 
 
+def api_hosts_of(host: str, api_hosts: Collection[str], hosts: Collection[str]) -> list[str]:
+    """The ``api_hosts``, as URLs, that a host may name: never another one of ``hosts``."""
+    others = {urljoin(base_of(other), "/") for other in hosts if other != host}
+    return [url for url in map(as_origin, api_hosts) if urljoin(url, "/") not in others]
+
+
 def missing_scopes(offered: Collection[str]) -> str:
     """The code for a host that offers nothing of what is wanted: why that is, as far as its scopes
     tell."""

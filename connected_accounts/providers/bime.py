@@ -94,6 +94,9 @@ class Bime(Provider):
                 'Write where an account is, such as "https://{account}.bime.io".',
             )
 
+    def fields_of_host(self) -> tuple[str, ...]:
+        return self.connect_fields
+
     def connect_field(self, name: str) -> ConnectField:
         if name == "account":
             words = _("The first part of its address: acme, if that is acme.bime.io.")

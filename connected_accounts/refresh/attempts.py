@@ -164,7 +164,9 @@ def prepare(attempt: Attempt) -> ConnectedAccountsError | None:
     if account.endpoint_fingerprint != attempt.endpoints.token_fingerprint():
         return ReauthorizationRequired(Reason.ENDPOINTS_CHANGED)
     try:
-        attempt.clients = attempt.known_clients(account.client_id, account.owner_key)
+        attempt.clients = attempt.known_clients(
+            attempt.provider, account.client_id, account.owner_key
+        )
         attempt.document = account.open_token()
     except Undecryptable as error:
         return error

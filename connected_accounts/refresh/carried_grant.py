@@ -26,7 +26,7 @@ from connected_accounts.models.ledger import LedgerEntry
 from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.revoke.disconnect import revoke_orphan
-from connected_accounts.sealing import open_any_document
+from connected_accounts.sealing import open_carried, seal_document
 from connected_accounts.secret import Sealed, Secret, clears_traceback_locals
 from connected_accounts.tokens.lifetimes import grant_values
 
@@ -37,7 +37,7 @@ UNDONE: Final = ("", Reason.ROTATION_LOST, Reason.RESTORED_COPY)
 # What is needed to withdraw it once the account is gone.
 _ABOUT: Final = (
     *("provider", "owner_key", "subject", "client_id"),
-    *("endpoint_fingerprint", "inputs"),
+    *("endpoint_fingerprint", "inputs", "host"),
 )
 
 
@@ -60,7 +60,7 @@ def store_sealed(account_id: int, generation: int, sealed: str) -> bool:
     """
     account = ConnectedAccount.objects.current().filter(pk=account_id).first()
     try:
-        seal_id, document = open_any_document(Sealed(sealed))
+        seal_id, document = open_carried(Sealed(sealed))
         entry = LedgerEntry.objects.current().filter(seal_id=UUID(seal_id)).first()
         if entry is not None and entry.account_pk not in (None, account_id):
             raise Undecryptable("foreign")
@@ -82,13 +82,15 @@ def store_sealed(account_id: int, generation: int, sealed: str) -> bool:
         return False
     if account.generation > generation and _is_held(account):
         raise ProviderUnavailable("busy", sent=False)
-    values = _values(account, UUID(seal_id), document, sent_at)
+    values = _values(account, document, sent_at)
     if account.mark_refreshed(**values):
         return True
     # It may have been put back; what was refreshed then is the newest if nobody asked since.
     account.seal_id, account.revision = UUID(seal_id), revision
     account.client_id, account.inputs = about["client_id"], about["inputs"]
+    account.host = about["host"]
     account.endpoint_fingerprint = about["endpoint_fingerprint"]
+    values["token"] = seal_document(document, account)
     return bool(account.mark_refreshed(put_back=True, **values))
 
 
@@ -97,7 +99,7 @@ def _is_held(account: ConnectedAccount) -> bool:
 
 
 def _values(
-    account: ConnectedAccount, seal_id: UUID, document: dict[str, Any], sent_at: datetime
+    account: ConnectedAccount, document: dict[str, Any], sent_at: datetime
 ) -> dict[str, Any]:
     token = TokenResponse(
         access_token=Secret(document["access_token"]),
@@ -108,7 +110,7 @@ def _values(
         get_provider(account.provider),
         token,
         document,
-        seal_id=seal_id,
+        holder=account,
         sent_at=sent_at,
         known_end=account.refresh_token_expires_at,
     )

@@ -6,7 +6,7 @@ arrive: those that are there at the same moment in one transaction, none of whic
 
 import logging
 import time
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -23,18 +23,15 @@ from connected_accounts.database.connections import short_lock_waits
 from connected_accounts.database.locks import is_lock_timeout, retried, statements_retried
 from connected_accounts.database.transactions import close_unusable_connection
 from connected_accounts.exceptions import (
-    ClientRejected,
     ConfigurationError,
     ConnectedAccountsError,
     ProviderError,
-    ReauthorizationRequired,
     UnexpectedResponse,
 )
-from connected_accounts.models import ConnectedAccount, ProviderState
+from connected_accounts.models import ConnectedAccount
 from connected_accounts.models.deployment import adopt_database
-from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.provider_state import outages, pauses
-from connected_accounts.provider_state.rate_limit import PATIENCE, is_throttled, reserve_slots
+from connected_accounts.provider_state.rate_limit import reserve_slots
 from connected_accounts.providers.base import Provider
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.refresh.attempts import (
@@ -46,10 +43,9 @@ from connected_accounts.refresh.attempts import (
     prepare,
 )
 from connected_accounts.refresh.grant_end import end_copies
+from connected_accounts.refresh.hosts import Hosts
 from connected_accounts.refresh.interruptions import signals_held, to_the_end
 from connected_accounts.refresh.outcomes import settle, settle_together
-from connected_accounts.refresh.provider_failures import note_provider_failure
-from connected_accounts.tokens.throttle import Lane, named_wait
 
 logger = logging.getLogger("connected_accounts")
 
@@ -57,7 +53,6 @@ LOCK_WAIT: Final = 1  # second
 MAX_WAIT: Final = 0.1  # seconds between looks for more work
 MAX_SECONDS: Final = 50.0  # a drain ends before the next beat starts one
 MAX_TOGETHER: Final = 50  # answers stored in one transaction
-LOOK_AGAIN: Final = 1.0  # seconds between two writes of "it answers" to the shared row
 
 
 @dataclass
@@ -79,8 +74,10 @@ def is_due(alias: str, now: datetime) -> bool:
     if names.differ:
         logger.error("not refreshed: provider=%s: %s; see manage.py confirm_site", alias, names)
         return False
-    state = pauses.get_or_create_state(alias)
-    return not pauses.is_paused(state, now) and not is_throttled(state, now)
+    closed = outages.closed_hosts(alias, now)
+    if not closed or "" in closed:  # the latter is an alias with one host
+        return not closed
+    return bool(due.exclude(host__in=closed).values_list("pk", flat=True)[:1])
 
 
 @statements_retried()
@@ -101,21 +98,23 @@ def drain(
     provider = _provider(alias)
     if not is_due(alias, now):
         return Drained()
-    state = pauses.get_or_create_state(alias)
-    # A provider that was paused is probed with one account before it gets the rest.
-    with outages.turn(state, now) as mine:
-        if mine is None:
-            return Drained()  # another worker's
-        if not _can_be_found(provider):
-            mine.sent = True  # its metadata was asked for
-            outages.suspend(alias, now=now)
-            return Drained()
-        work = _Drain(provider, now, seconds, state if state.pause_reason else None)
+    pauses.get_or_create_state(alias)
+    # A host that was paused is probed with one account before it gets the rest.
+    with outages.probes(alias, now) as probes:
+        hosts = Hosts(provider, probes, now=now)
+        if not provider.places and hosts.closed and not hosts.to_probe:
+            return Drained()  # the probe is another worker's
         try:
+            if not _can_be_found(provider):
+                hosts.asked.add("")  # for its metadata
+                outages.suspend(alias, now=now)
+                return Drained()
+            work = _Drain(provider, now, seconds, hosts)
             with short_lock_waits(LOCK_WAIT):
                 work.run(stop)
         finally:
-            mine.sent = work.provider_was_asked
+            for host, probe in probes.items():
+                probe.note_sent(host in hosts.asked)
     return work.drained
 
 
@@ -146,15 +145,12 @@ def _can_be_found(provider: Provider) -> bool:
 class _Drain:
     """One drain under way: what it holds, and what it has learned of the provider."""
 
-    def __init__(
-        self, provider: Provider, now: datetime, seconds: float, probe: ProviderState | None
-    ) -> None:
-        self.provider, self.alias, self.now, self.probe = provider, provider.alias, now, probe
+    def __init__(self, provider: Provider, now: datetime, seconds: float, hosts: Hosts) -> None:
+        self.provider, self.alias, self.now, self.hosts = provider, provider.alias, now, hosts
         self.began = time.monotonic()
         self.ends = self.began + seconds
-        self.width = int(conf.get("REFRESH_CONCURRENCY")) if probe is None else 1
+        self.width = int(conf.get("REFRESH_CONCURRENCY"))
         self.drained = Drained()
-        self.lanes: defaultdict[str, Lane] = defaultdict(Lane)  # by token endpoint
         # Claimed, and not settled yet. One leaves only when what came of it is stored, so that
         # whatever is raised in here meanwhile loses none.
         self.held: dict[Future[RefreshResult], Attempt] = {}
@@ -162,9 +158,6 @@ class _Drain:
         self.arrived: SimpleQueue[Future[RefreshResult]] = SimpleQueue()
         self.locked: list[Future[RefreshResult]] = []  # settled last: the others need not wait
         self.claiming = True
-        self.provider_was_asked = False  # for any account
-        self.failures_may_be_recorded = True  # in the shared row
-        self.success_noted_at = 0.0  # time.monotonic()
 
     @property
     def moment(self) -> datetime:
@@ -204,12 +197,10 @@ class _Drain:
 
     def wanted(self) -> int:
         """The number of accounts to claim now."""
-        if self.probe is not None:
-            return 0 if self.in_flight else 1
         # Under a rate limit none waits for a thread: each is sent when its slot comes.
         limited = self.provider.config.max_requests_per_second is not None
         full = self.width if limited else 2 * self.width
-        if any(lane.is_narrow for lane in self.lanes.values()):
+        if self.hosts.is_narrow:
             # Their leases run while they wait for their turn; half of them is time for a claim.
             return self.width - self.in_flight if self.in_flight <= self.width // 2 else 0
         # Up to twice as many as there are threads: many answers arrive during one claim, and no
@@ -219,15 +210,67 @@ class _Drain:
     def take(self, wanted: int, pool: ThreadPoolExecutor) -> None:
         """Claim as many accounts as there are free slots, and start them."""
         try:
-            slots = reserve_slots(self.provider, wanted)
-            # A slot does not move by what the claim takes, or two claims would share their second.
-            reserved_at = time.monotonic()
-            attempts = retried(lambda: self.claim(len(slots))) if slots else []
+            for host in list(self.hosts.to_probe):
+                self.take_probe(host, pool)
+            self.claiming = False
+            if self.hosts.many and self.provider.config.max_requests_per_second is not None:
+                self.take_by_host(wanted, pool)
+            elif self.hosts.many or not self.hosts.closed:
+                self.take_at(None, wanted, pool)
+            # More may be due at a host that has its share in flight.
+            busy = self.hosts.many and self.in_flight > 0
+            self.claiming = self.claiming or busy or bool(self.hosts.to_probe)
         except Error as error:
             _forgive(error)
             self.claiming = False  # what is in flight is finished; beat starts the next drain
             self.give_back_last_claim()
+
+    def take_probe(self, host: str, pool: ThreadPoolExecutor) -> None:
+        """Start the one account that a host is probed with; the next, where that cannot be sent."""
+        if any(attempt.account.host == host for attempt in self.held.values()):
             return
+        if not (slots := reserve_slots(self.provider, 1, host=host)):
+            return
+        reserved_at = time.monotonic()
+        attempts = self.claim(lambda due: self.hosts.choose_probe(host, due, self.now))
+        if not attempts or self.start(attempts, slots, reserved_at, pool):
+            del self.hosts.to_probe[host]
+
+    def take_by_host(self, wanted: int, pool: ThreadPoolExecutor) -> None:
+        """Under a rate limit: as many at each host as it has slots."""
+        due = ConnectedAccount.objects.at(self.alias).due_for_refresh(self.now)
+        tried: set[str] = set()
+        while wanted > 0:
+            rest = self.hosts.open(due, self.held.values()).exclude(host__in=tried)
+            found = Counter(rest.values_list("host", flat=True)[:wanted])
+            if not found:
+                return
+            for host, count in found.items():
+                wanted -= self.take_at(host, count, pool)
+                tried.add(host)
+
+    def take_at(self, host: str | None, wanted: int, pool: ThreadPoolExecutor) -> int:
+        """Claim and start up to ``wanted`` accounts at one host, at any for None; return how
+        many."""
+        slots = reserve_slots(self.provider, wanted, host=host or "")
+        # A slot does not move by what the claim takes, or two claims would share their second.
+        reserved_at = time.monotonic()
+        if not slots:
+            self.claiming = True
+            return 0
+        attempts = self.claim(lambda due: self.choose(due, len(slots), host))
+        self.start(attempts, slots, reserved_at, pool)
+        return len(attempts)
+
+    def start(
+        self,
+        attempts: list[Attempt],
+        slots: list[float],
+        reserved_at: float,
+        pool: ThreadPoolExecutor,
+    ) -> int:
+        """Start claimed accounts, each in its slot; return how many will be sent."""
+        sent = 0
         begun: dict[Future[RefreshResult], Attempt] = {Future(): attempt for attempt in attempts}
         self.held |= begun
         for (future, attempt), delay in zip(begun.items(), slots, strict=False):
@@ -237,11 +280,10 @@ class _Drain:
             if blocked is not None:
                 future.set_result(blocked)
                 continue
-            attempt.lane = self.lanes[attempt.endpoints.token_endpoint]
+            attempt.lane = self.hosts.lane(attempt)
             pool.submit(ask_into, future, attempt)
-            self.claiming = self.claiming and self.probe is None
-        if slots and len(attempts) < len(self.last_claim.pks):
-            self.end_copies()
+            sent += 1
+        return sent
 
     def give_back_last_claim(self) -> None:
         """Give back what it took and nobody holds, as it was cut off."""
@@ -250,44 +292,45 @@ class _Drain:
         except Error as error:
             _forgive(error)  # the leases run out
 
-    def end_copies(self) -> None:
-        """End those that were not claimed because they are copies: they would stay due."""
-        try:
-            end_copies(self.last_claim.pks)
-        except Error as error:
-            _forgive(error)
-            self.claiming = False
+    def claim(self, choose: Callable[[Any], list[int]]) -> list[Attempt]:
+        """Claim those of the due that ``choose`` names, and end the copies among them."""
+        attempts = retried(lambda: self.claim_once(choose))
+        if len(attempts) < len(self.last_claim.pks):
+            end_copies(self.last_claim.pks)  # which stay due, and are not to be claimed
+        return attempts
 
-    def claim(self, wanted: int) -> list[Attempt]:
+    def claim_once(self, choose: Callable[[Any], list[int]]) -> list[Attempt]:
         skips_locked = connection.features.has_select_for_update_skip_locked
         due = ConnectedAccount.objects.at(self.alias).due_for_refresh(self.now)
         whole: AbstractContextManager[Any] = transaction.atomic() if skips_locked else nullcontext()
         with whole:
             # Another drain's rows, and those that the site has locked, are passed over.
             rows = due.select_for_update(skip_locked=True) if skips_locked else due
-            self.last_claim = mine = Claim(self.choose(rows, wanted), self.moment)
+            self.last_claim = mine = Claim(choose(rows), self.moment)
             if not mine.pks:
                 return []
             return claim(mine.pks, self.provider, now=mine.now, holder=mine.holder)
 
-    def choose(self, due: Any, wanted: int) -> list[int]:
-        """The oldest due; of those that failed before, no more than half of what may be in flight,
-        so that many that time out hold up no healthy one for long.
+    def choose(self, due: Any, wanted: int, host: str | None) -> list[int]:
+        """The oldest due, at one host unless that is None; of those that failed before, no more
+        than half of what may be in flight, so that many that time out hold up no healthy one for
+        long.
 
         The ids only: MariaDB takes no LIMIT in the subquery of an UPDATE.
         """
-        if self.probe is not None:
-            due = outages.fit_to_probe(due, self.probe, self.now)
-        oldest = list(due.values_list("pk", "failure_count")[:wanted])
-        self.claiming = bool(oldest)
+        due = self.hosts.open(due, self.held.values())
+        due = due if host is None else due.filter(host=host)
+        columns = ("pk", "host")
+        oldest = list(due.values_list("failure_count", *columns)[:wanted])
+        self.claiming = self.claiming or bool(oldest)
         held = sum(attempt.account.failure_count > 0 for attempt in self.held.values())
         room = max(self.width // 2 - held, 0) if self.width > 1 else 1
-        failing = [pk for pk, failures in oldest if failures][:room]
-        healthy = [pk for pk, failures in oldest if not failures]
+        failing = [one for failures, *one in oldest if failures][:room]
+        healthy = [one for failures, *one in oldest if not failures]
         if len(oldest) == wanted > len(failing) + len(healthy):
-            rest = due.filter(failure_count=0).values_list("pk", flat=True)
+            rest = due.filter(failure_count=0).values_list(*columns)
             healthy = list(rest[: wanted - len(failing)])
-        return failing + healthy
+        return self.hosts.shared_out([*failing, *healthy], self.held.values())
 
     def settle_what_arrived(self) -> bool:
         """Settle the answers that are there; whether any was new."""
@@ -302,7 +345,7 @@ class _Drain:
             if attempt not in left:
                 del self.held[future]
                 self.drained.refreshed += 1
-                self.provider_was_asked = True
+                self.hosts.asked.add(attempt.account.host)
                 self.learn_from(attempt, outcome, None)
         for future, (attempt, outcome) in answers.items():
             if attempt in left:
@@ -323,7 +366,8 @@ class _Drain:
     ) -> None:
         """Settle one attempt, or put it aside while its row is locked."""
         error: ConnectedAccountsError | None
-        self.provider_was_asked = self.provider_was_asked or attempt.asked
+        if attempt.asked:
+            self.hosts.asked.add(attempt.account.host)
         try:
             error = settle(attempt, outcome)
         except Exception as failure:  # the other answers must still be stored
@@ -345,42 +389,21 @@ class _Drain:
     ) -> None:
         """Draw from one account's outcome what it says of the provider."""
         try:
-            if isinstance(outcome, ClientRejected):
-                self.failures_may_be_recorded = True
-                # A person's own credentials are that person's trouble, and pause nobody.
-                paused = pauses.pause_of(self.alias, self.moment)
-                if isinstance(error, ClientRejected) and paused:
-                    self.stop_and_release()
-            elif (wait := named_wait(outcome)) is not None:
-                if wait > PATIENCE and not attempt.account.inputs:
-                    self.stop_and_release()  # until the end that it named
-            elif not attempt.asked or not isinstance(
-                outcome, TokenResponse | ReauthorizationRequired
-            ):
-                self.failures_may_be_recorded = True
-                if note_provider_failure(attempt):
-                    self.stop_and_release()
-            elif isinstance(outcome, TokenResponse):
-                self.note_success()
-            elif self.probe is not None:
-                pauses.resume(self.alias)
-            else:
-                outages.answered(self.alias)
+            if self.hosts.learn_from(attempt, outcome, error, lambda: self.moment):
+                self.release(attempt.account.host)
         except Error as failure:
             _forgive(failure)
-
-    def note_success(self) -> None:
-        """Tell the other workers, once in a while, that the provider answers."""
-        due = time.monotonic() > self.success_noted_at + LOOK_AGAIN
-        if self.failures_may_be_recorded or due:
-            pauses.note_success(self.alias, now=self.moment)
-            self.failures_may_be_recorded, self.success_noted_at = False, time.monotonic()
 
     def stop_and_release(self) -> None:
         """Claim no more, and give back what was not sent yet."""
         self.claiming = False
-        for future in [future for future in self.held if future.cancel()]:
-            attempt = self.held[future]
+        self.release()
+
+    def release(self, host: str | None = None) -> None:
+        """Give back what was not sent yet, at one host or at all."""
+        for future, attempt in list(self.held.items()):
+            if host not in (None, attempt.account.host) or not future.cancel():
+                continue
             try:
                 attempt.account.release(attempt_started_at=attempt.unresolved_since)
             except Error as error:

@@ -121,10 +121,10 @@ def renew(
     if adopt_database().differ:
         raise ProviderUnavailable("other_site", sent=False)
     began = timezone.now()
-    paused = pauses.pause_of(before.provider, began)
+    paused = pauses.pause_of(before.provider, began, host=before.host)
     ends = time.monotonic() + float(conf.get("HTTP_DEADLINE")) + PATIENCE_FOR_OTHERS
     while not _is_newer(look(before), before):
-        shared = pauses.get_or_create_state(before.provider)
+        shared = pauses.get_or_create_state(before.provider, before.host)
         if not paused and shared.pause_reason and pauses.is_paused(shared, began):
             # Paused while we waited: one request with wrong credentials is enough.
             raise outages.refusal(shared.pause_reason)
@@ -159,7 +159,7 @@ def _renew_claimed(attempt: Attempt, before: ConnectedAccount, *, heeds_pause: b
     # Somebody may have finished between our look and our claim.
     try:
         done = _is_newer(attempt.account, before)
-        delay = 0.0 if done else wait_for_slot(attempt.provider)
+        delay = 0.0 if done else wait_for_slot(attempt.provider, host=before.host)
     except ProviderUnavailable:
         attempt.account.release(attempt_started_at=attempt.unresolved_since)
         raise
@@ -170,12 +170,14 @@ def _renew_claimed(attempt: Attempt, before: ConnectedAccount, *, heeds_pause: b
     alias, failed_before = before.provider, attempt.account.failure_count > 0
     turn: AbstractContextManager[outages.Turn] = nullcontext(outages.Turn())
     if heeds_pause:
-        turn = outages.single_turn(alias, timezone.now(), failed_before=failed_before)
+        turn = outages.single_turn(
+            alias, timezone.now(), failed_before=failed_before, host=before.host
+        )
     error = refresh_claimed(attempt, turn)
     note_provider_failure(attempt)
     if error is not None:
         raise error
-    pauses.note_success(alias, now=attempt.sent_at)
+    pauses.note_success(alias, now=attempt.sent_at, host=before.host)
 
 
 def _is_newer(account: ConnectedAccount, before: ConnectedAccount) -> bool:

@@ -65,7 +65,10 @@ def settle(attempt: Attempt, outcome: RefreshResult) -> ConnectedAccountsError |
         return _settle_rejection(attempt, outcome)
     if attempt.refused:
         pauses.report(
-            attempt.provider.alias, "client_rejected", now=attempt.sent_at
+            attempt.provider.alias,
+            "client_rejected",
+            host=attempt.account.host,
+            now=attempt.sent_at,
         )  # a fall-back served
     if isinstance(outcome, TokenResponse):
         return _settle_success(attempt, outcome)
@@ -104,8 +107,7 @@ def _settle_throttle(
     spread = timedelta(seconds=random.uniform(0, 2 * conf.JITTER) * min(wait, MAX_BACKOFF))  # noqa: S311
     if not account.release(attempt_started_at=attempt.unresolved_since, refresh_at=ends + spread):
         return ProviderUnavailable("overtaken")
-    if not account.inputs:  # else the other connections are at hosts of their own
-        rate_limit.note_throttle(attempt.provider.alias, ends=ends)
+    rate_limit.note_throttle(attempt.provider.alias, ends=ends, host=account.host)
     logger.info("throttled: provider=%s seconds=%d", attempt.provider.alias, wait)
     return error
 
@@ -123,12 +125,17 @@ def _settle_rejection(attempt: Attempt, error: ClientRejected) -> ConnectedAccou
         )
     if attempt.provider.grant_type == "client_credentials":
         # The site's one account; those of people, with their own credentials, are not stopped.
-        pauses.report(alias, error.code, now=attempt.sent_at)
+        pauses.report(alias, error.code, host=attempt.account.host, now=attempt.sent_at)
         return _settle_failure(attempt, error)
     account = attempt.account
     known = account.last_error in (error.code, *attempt.provider.client_errors)
     others_succeed = pauses.note_rejection(
-        alias, account.pk, error.code, times=account.failure_count, now=attempt.sent_at
+        alias,
+        account.pk,
+        error.code,
+        times=account.failure_count,
+        now=attempt.sent_at,
+        host=account.host,
     )
     # Twice over: a success between two refusals may have been on its way before the first.
     if others_succeed and known and account.failure_count >= REJECTIONS - 1:
@@ -189,7 +196,7 @@ def _grant(attempt: Attempt, token: TokenResponse) -> _Grant:
         provider,
         token,
         document,
-        seal_id=account.seal_id,
+        holder=account,
         sent_at=attempt.life_counted_from,
         known_end=account.refresh_token_expires_at,
     )

@@ -11,14 +11,11 @@ from connected_accounts.refresh.attempts import Attempt
 
 def note_provider_failure(attempt: Attempt) -> bool:
     """Count a settled attempt that was its account's first failure, if the provider is to blame.
-    Returns whether the provider is paused now.
-
-    Where each connection has a host of its own, the others' are not held up by one that is away.
-    """
+    Returns whether the provider, or the account's host at it, is paused now."""
     account, outcome = attempt.account, attempt.outcome
     if attempt.asked and isinstance(outcome, ReauthorizationRequired):
-        outages.answered(attempt.provider.alias)
-    if account.failure_count != 1 or account.inputs:
+        outages.answered(attempt.provider.alias, host=account.host)
+    if account.failure_count != 1:
         return False
     if not isinstance(outcome, ProviderUnavailable | UnexpectedResponse):
         return False
@@ -30,4 +27,5 @@ def note_provider_failure(attempt: Attempt) -> bool:
         now=attempt.sent_at,
         retry_after=outcome.retry_after,
         reason=pauses.REFUSING if unexpected and outcome.refused else pauses.OUTAGE,
+        host=account.host,
     )

@@ -39,7 +39,7 @@ def stays(attempt: Attempt) -> bool:
     good = account.expires_at is not None and account.expires_at > attempt.sent_at
     if since is None or good or account.failure_count < REFUSALS - 1:
         return False
-    served_at = pauses.get_or_create_state(account.provider).served_at
+    served_at = pauses.get_or_create_state(account.provider, account.host).served_at
     serves_others = served_at is not None and served_at > since
     return attempt.sent_at - since >= (REFUSED_FOR if serves_others else REFUSED_ALONE_FOR)
 

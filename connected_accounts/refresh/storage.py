@@ -16,11 +16,12 @@ from connected_accounts.database.transactions import (
 )
 from connected_accounts.exceptions import ProviderUnavailable
 from connected_accounts.models import ConnectedAccount
+from connected_accounts.models.bound_tokens import BOUND, BOUND_TO_ACCOUNT
 from connected_accounts.models.ledger import LedgerEntry
 from connected_accounts.providers.base import Endpoints, Provider
 from connected_accounts.refresh.carried_grant import UNDONE, carried_document
 from connected_accounts.revoke.disconnect import revoke_orphan
-from connected_accounts.sealing import seal_document
+from connected_accounts.sealing import seal_carried, seal_document
 
 logger = logging.getLogger("connected_accounts")
 
@@ -90,7 +91,7 @@ def _hand_over(account: ConnectedAccount, document: Mapping[str, Any]) -> bool:
     """Give the grant to the broker, sealed. False: it did not take it."""
     if send_to_broker is None:
         return False
-    sealed = seal_document(dict(document), account.seal_id)
+    sealed = seal_carried(dict(document), account.seal_id)
     try:
         send_to_broker(account.pk, account.generation, sealed.reveal())
     except Exception as error:
@@ -101,17 +102,19 @@ def _hand_over(account: ConnectedAccount, document: Mapping[str, Any]) -> bool:
 
 def _explain_lost_update(
     account: ConnectedAccount,
-    values: Mapping[str, Any],
+    values: dict[str, Any],
     provider: Provider,
     endpoints: Endpoints,
     document: Mapping[str, Any],
 ) -> bool:
     rows = ConnectedAccount.objects.current().filter(pk=account.pk)
-    row = rows.values("seal_id", "generation", "refreshed_at", "reason").first()
+    row = rows.values("seal_id", "generation", "refreshed_at", "reason", *BOUND).first()
     if row is not None:
         meant = (account.seal_id, account.generation, values["refreshed_at"])
         if (row["seal_id"], row["generation"], row["refreshed_at"]) == meant:
             return True  # a COMMIT whose answer was lost
+        if _follow_facts(account, values, row, document) and account.mark_refreshed(**values):
+            return True
         if account.mark_refreshed(put_back=True, **values):
             logger.warning("a row that was put back has its grant again: account=%s", account.pk)
             return True
@@ -122,3 +125,20 @@ def _explain_lost_update(
         provider, endpoints, account, document, subject=account.subject, at=timezone.now()
     )
     return False
+
+
+def _follow_facts(
+    account: ConnectedAccount,
+    values: dict[str, Any],
+    row: Mapping[str, Any],
+    document: Mapping[str, Any],
+) -> bool:
+    """Seal the grant for what its row is by now: it was given to another owner, or its hosts were
+    confirmed. Whether there is a difference."""
+    same_grant = row["seal_id"] == account.seal_id and row["generation"] == account.generation
+    facts = {name: row[name] for name in (BOUND if same_grant else BOUND_TO_ACCOUNT)}
+    if facts == {name: getattr(account, name) for name in facts}:
+        return False
+    account.take_over(facts)
+    values["token"] = seal_document(dict(document), account)
+    return True

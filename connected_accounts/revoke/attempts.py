@@ -87,7 +87,7 @@ def plan(revocation: Revocation, delay: float = 0.0) -> RevocationCall | Revocat
         needs_client = provider.grant_type != "personal_token" and endpoints.revocation_endpoint
         if needs_client and not clients:
             raise ConfigurationError("client_id_changed")
-        document = open_document(revocation.token, revocation.seal_id)
+        document = open_document(revocation.token, revocation)
     except ConnectedAccountsError as failure:
         return _result_of(failure)
     except Exception as failure:  # a backend's hook, or inputs of a shape that it did not expect

@@ -76,17 +76,12 @@ def revoke_before_delete(
     # The write comes first: it locks the row, and fences off a refresh whose answer is on its way.
     if not rows.transition(generation=F("generation") + 1, **LEASE_RELEASED):
         return
-    token, seal_id = rows.values_list("token", "seal_id").get()
-    copies = LedgerEntry.objects.close({instance.pk: seal_id}, using)
+    row = rows.with_token().get()  # as it is by now: another's, or with another grant
+    copies = LedgerEntry.objects.close({row.pk: row.seal_id}, using)
     _release_held([instance.pk], at=now, using=using)
-    if token is not None and instance.pk not in copies:
-        instance.revocation = _queue(
-            token,
-            seal_id,
-            using=using,
-            at=now,
-            **{name: getattr(instance, name) for name in _COPIED},
-        )
+    if row.token is not None and row.pk not in copies:
+        copied = {name: getattr(row, name) for name in _COPIED}
+        instance.revocation = _queue(row.token, using=using, at=now, **copied)
     Event.record(Kind.DISCONNECTED, instance, at=now, using=using, detail=instance.deleted_by)
     _announce_after_commit(instance, using)
 
@@ -112,6 +107,7 @@ def _announce_after_commit(account: ConnectedAccount, using: str) -> None:
 
 
 _COPIED: Final = (
+    "seal_id",
     "provider",
     "owner_key",
     "subject",
@@ -119,12 +115,12 @@ _COPIED: Final = (
     "client_id",
     "endpoint_fingerprint",
     "inputs",
+    "host",
 )
 
 
 def _owed(
     token: Secret,
-    seal_id: uuid.UUID,
     *,
     at: datetime,
     held_for: int | None = None,
@@ -142,13 +138,11 @@ def _owed(
             "last_error": UNDECRYPTABLE,
             "finished_at": at,
         }
-    return Revocation(seal_id=seal_id, created_at=at, **state, **copied)
+    return Revocation(created_at=at, **state, **copied)
 
 
-def _queue(
-    token: Secret, seal_id: uuid.UUID, *, at: datetime, using: str | None = None, **copied: Any
-) -> Revocation:
-    row = _owed(token, seal_id, at=at, **copied)
+def _queue(token: Secret, *, at: datetime, using: str | None = None, **copied: Any) -> Revocation:
+    row = _owed(token, at=at, **copied)
     _store([row], at=at, using=using)
     if row.outcome == Outcome.GIVEN_UP:
         Event.record(Kind.GIVEN_UP, row, at=at, detail=row.last_error, using=using)
@@ -186,7 +180,7 @@ def _disconnect_batch(pks: list[int]) -> int:
         copies = LedgerEntry.objects.close({row.pk: row.seal_id for row in found})
         _release_held(pks, at=now, using=router.db_for_write(ConnectedAccount))
         owed = [
-            _owed(row.token, row.seal_id, at=now, **{name: getattr(row, name) for name in _COPIED})
+            _owed(row.token, at=now, **{name: getattr(row, name) for name in _COPIED})
             for row in found
             if row.token is not None and row.pk not in copies
         ]
@@ -227,14 +221,7 @@ def hold_replaced(old: ConnectedAccount, *, at: datetime) -> None:
     """
     if is_sealed(old.token) and old.is_original:
         copied = {name: getattr(old, name) for name in _COPIED}
-        _queue(
-            old.token,
-            old.seal_id,
-            at=at,
-            held_for=old.pk,
-            cause=Cause.REPLACED,
-            **copied,
-        )
+        _queue(old.token, at=at, held_for=old.pk, cause=Cause.REPLACED, **copied)
 
 
 def revoke_orphan(
@@ -265,18 +252,16 @@ def revoke_orphan(
     own = own_rows.values_list("pk", flat=True).first()
     if isinstance(about, AuthorizationRequest) and not subject:
         own = about.account_id  # it was to be connected again, and is likely the one
-    seal_id = uuid.uuid4()
     made_at = endpoints if isinstance(endpoints, str) else endpoints.token_fingerprint()
-    _queue(
-        seal_document(dict(document), seal_id),
-        seal_id,
-        at=at,
-        held_for=own,
-        cause=Cause.UNUSED,
-        provider=provider.alias,
-        owner_key=owner_key(begun_by) if begun_by is not None else about.owner_key,
-        subject=subject,
-        client_id=about.client_id,
-        endpoint_fingerprint=made_at,
-        inputs=about.inputs,
-    )
+    facts = {
+        "seal_id": uuid.uuid4(),
+        "provider": provider.alias,
+        "owner_key": owner_key(begun_by) if begun_by is not None else about.owner_key,
+        "subject": subject,
+        "client_id": about.client_id,
+        "endpoint_fingerprint": made_at,
+        "inputs": about.inputs,
+        "host": provider.bound(inputs=about.inputs).host,
+    }
+    sealed = seal_document(dict(document), Revocation(**facts))
+    _queue(sealed, at=at, held_for=own, cause=Cause.UNUSED, **facts)

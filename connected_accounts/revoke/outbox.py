@@ -27,6 +27,8 @@ CALLS: Final = 32  # in flight in one round
 CALLS_PER_PROVIDER: Final = 4
 POLL: Final = 0.1  # seconds
 
+Lane = tuple[str, str]
+
 
 @statements_retried()
 @clears_traceback_locals
@@ -44,13 +46,13 @@ def revoke_pending(*, now: datetime | None = None, seconds: float = 50) -> int:
 
 
 class _Round:
-    """One round under way. ``lanes`` are the providers that have more to be tried, each with what
-    was read of it and not claimed yet."""
+    """One round under way. ``lanes`` are the providers, each with its host, that have more to be
+    tried, each with what was read of it and not claimed yet."""
 
     def __init__(self, now: datetime, ends: float) -> None:
         self.now, self.ends = now, ends
-        aliases = _outbox().due(now).order_by().values_list("provider", flat=True).distinct()
-        self.lanes: dict[str, list[Revocation]] = {alias: [] for alias in aliases}
+        lanes = _outbox().due(now).order_by().values_list("provider", "host").distinct()
+        self.lanes: dict[Lane, list[Revocation]] = {lane: [] for lane in lanes}
         self.in_flight: dict[Future[attempts.RevocationResult], Revocation] = {}
         self.tried = 0
 
@@ -59,19 +61,19 @@ class _Round:
             while self.lanes or self.in_flight:
                 if time.monotonic() >= self.ends:
                     self.lanes.clear()
-                for alias in list(self.lanes):
-                    self.try_next(alias, pool)
+                for lane in list(self.lanes):
+                    self.try_next(lane, pool)
                 self.settle_what_arrived()
 
-    def try_next(self, alias: str, pool: ThreadPoolExecutor) -> None:
+    def try_next(self, lane: Lane, pool: ThreadPoolExecutor) -> None:
         """Start one more call to a provider, if it may have one now."""
-        busy = sum(revocation.provider == alias for revocation in self.in_flight.values())
-        delay = _delay_of_slot(alias) if busy < CALLS_PER_PROVIDER else None
+        busy = sum(_lane_of(revocation) == lane for revocation in self.in_flight.values())
+        delay = _delay_of_slot(*lane) if busy < CALLS_PER_PROVIDER else None
         if delay is None:
             return
-        revocation = self.next_claimed(alias)
+        revocation = self.next_claimed(lane)
         if revocation is None:
-            del self.lanes[alias]
+            del self.lanes[lane]
             return
         self.tried += 1
         planned = attempts.plan(revocation, delay)
@@ -80,15 +82,15 @@ class _Round:
         else:
             self.in_flight[pool.submit(attempts.ask, planned)] = revocation
 
-    def next_claimed(self, alias: str) -> Revocation | None:
+    def next_claimed(self, lane: Lane) -> Revocation | None:
         """The provider's next revocation, ours for a while; None when no more of it is due."""
         while True:
-            if not self.lanes[alias]:
-                due = _outbox().due(self.now).filter(provider=alias)
-                self.lanes[alias] = list(due.order_by("next_attempt_at")[:BATCH])
-            if not self.lanes[alias]:
+            if not self.lanes[lane]:
+                due = _outbox().due(self.now).filter(provider=lane[0], host=lane[1])
+                self.lanes[lane] = list(due.order_by("next_attempt_at")[:BATCH])
+            if not self.lanes[lane]:
                 return None
-            revocation = self.lanes[alias].pop(0)
+            revocation = self.lanes[lane].pop(0)
             if attempts.claim(revocation, self.now):
                 return revocation
 
@@ -98,7 +100,7 @@ class _Round:
             revocation, result = self.in_flight.pop(future), future.result()
             self.settle(revocation, result)
             if result.troubled:
-                self.lanes.pop(revocation.provider, None)
+                self.lanes.pop(_lane_of(revocation), None)
 
     def settle(self, revocation: Revocation, result: attempts.RevocationResult) -> None:
         """Write down what came of an attempt. Where that fails, it is tried again after its claim,
@@ -116,10 +118,14 @@ def _outbox() -> RevocationQuerySet:
     return Revocation.objects.using(router.db_for_write(Revocation))
 
 
-def _delay_of_slot(alias: str) -> float | None:
+def _lane_of(revocation: Revocation) -> Lane:
+    return revocation.provider, revocation.host
+
+
+def _delay_of_slot(alias: str, host: str) -> float | None:
     """In how many seconds a call may be sent under the provider's rate limit; None: not yet."""
     try:
-        slots = reserve_slots(get_provider(alias), 1)
+        slots = reserve_slots(get_provider(alias), 1, host=host)
     except ConfigurationError:
         return 0.0  # nothing will be sent
     return slots[0] if slots else None

@@ -31,11 +31,11 @@ from connected_accounts.oauth2.token import (
     parse_form,
     parse_json_object,
     read_token_response,
+    value_at,
 )
 from connected_accounts.oauth2.transport import Answer
 from connected_accounts.providers.base import Endpoints, Provider
 from connected_accounts.providers.endpoints import with_client_id
-from connected_accounts.providers.paths import value_at
 from connected_accounts.secret import Secret
 from connected_accounts.tokens.throttle import until_answered
 
@@ -102,6 +102,7 @@ def request_token(provider: Provider, endpoints: Endpoints, data: dict[str, str]
     ``sent`` of the last two says whether the provider may have acted all the same.
     """
     fixed = {str(k): str(v) for k, v in provider.token_request_params.items()}
+    fixed |= {"resource": provider.resource} if provider.resource else {}
     asked = {n: provider.inputs[n] for n in provider.token_request_inputs if n in provider.inputs}
     answer = _post(
         provider,
@@ -205,8 +206,8 @@ def _failure(
 def revoke_token(provider: Provider, endpoints: Endpoints, document: Mapping[str, Any]) -> Outcome:
     """Withdraw a grant at the provider (RFC 7009), once.
 
-    Returns ``revoked``, ``already_gone`` or ``unsupported``. Raises ProviderError where it must be
-    tried again.
+    Returns ``revoked``, ``already_gone``, ``unconfirmed`` or ``unsupported``. Raises ProviderError
+    where it must be tried again.
     """
     if not endpoints.revocation_endpoint:
         return Outcome.UNSUPPORTED
@@ -234,7 +235,7 @@ def _revoke_by_itself(
     try:
         return _revoke_one(provider, endpoints, "access_token", document["access_token"])
     except ProviderError as error:
-        if error.status != 401:
+        if error.status not in provider.dead_token_statuses:
             raise
     if not document.get("refresh_token"):
         return Outcome.ALREADY_GONE
@@ -248,7 +249,8 @@ def _revoke_by_itself(
 def _revoke_one(provider: Provider, endpoints: Endpoints, hint: str, token: str) -> Outcome:
     answer = _send_revocation(provider, endpoints, hint, token)
     if 200 <= answer.status < 300:
-        return Outcome.REVOKED  # whatever the body says (RFC 7009 2.2)
+        # Whatever the body says (RFC 7009 2.2)
+        return Outcome.REVOKED if provider.revocation_confirms else Outcome.UNCONFIRMED
     payload = parse_json_object(answer.body) or {}
     if provider.already_revoked_text and provider.already_revoked_text in str(payload).lower():
         return Outcome.ALREADY_GONE

@@ -1,7 +1,6 @@
 """When a grant is due for refresh, how long to wait after a failure, and what a row keeps of it."""
 
 import random
-import uuid
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -10,7 +9,7 @@ from typing import Any, Final
 from connected_accounts import conf
 from connected_accounts.oauth2.token import TokenResponse, seconds
 from connected_accounts.providers.base import Provider
-from connected_accounts.sealing import seal_document
+from connected_accounts.sealing import Holder, seal_document
 
 SOONEST: Final = 20.0  # seconds from one refresh to the next, however short a token is said to live
 FIRST_BACKOFF: Final = 60.0
@@ -72,12 +71,13 @@ def grant_values(
     token: TokenResponse,
     document: Mapping[str, Any],
     *,
-    seal_id: uuid.UUID,
+    holder: Holder,
     sent_at: datetime,
     known_end: datetime | None = None,
 ) -> dict[str, Any]:
     """The columns that a token answer sets, on connect and on refresh alike. ``known_end`` is that
-    of the refresh token that is kept where the answer has none."""
+    of the refresh token that is kept where the answer has none. ``holder`` is the row they are for,
+    with the facts that it will have."""
     # Client credentials are asked for another token; there is nothing to refresh with (4.4.3).
     renewable = bool(document.get("refresh_token")) or provider.grant_type == "client_credentials"
     ends_at = token.refresh_token_expires_at(sent_at)
@@ -87,7 +87,7 @@ def grant_values(
         provider, token, renewable=renewable, ends_at=ends_at, sent_at=sent_at
     )
     return {
-        "token": seal_document(dict(document), seal_id),
+        "token": seal_document(dict(document), holder),
         "expires_at": token.expires_at(sent_at),
         "refresh_token_expires_at": ends_at,
         # What cannot be renewed is looked at when it ends, so that its owner is told.

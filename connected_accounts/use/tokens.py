@@ -1,9 +1,11 @@
 """Access tokens that work now, and a session that keeps them so."""
 
+import logging
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from asgiref.sync import sync_to_async
+from django.core.cache import cache
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
@@ -12,6 +14,7 @@ from connected_accounts.database.locks import statements_retried
 from connected_accounts.database.statements import read_one
 from connected_accounts.exceptions import (
     ConnectedAccountsError,
+    InsufficientScope,
     ProviderUnavailable,
     ReauthorizationRequired,
     Undecryptable,
@@ -28,8 +31,10 @@ from connected_accounts.refresh.on_demand import renew, with_row_apart
 from connected_accounts.secret import Secret, clears_traceback_locals
 from connected_accounts.tokens.api_session import session_for
 
+logger = logging.getLogger("connected_accounts")
+
 MARGIN: Final = timedelta(seconds=conf.LAST_MINUTE)
-YOUNG: Final = timedelta(minutes=1)  # a token that was just renewed is not what is wrong
+YOUNG: Final = timedelta(minutes=1)  # a token that just came is not what is wrong
 CURED_FOR: Final = timedelta(hours=1)  # as its life, where that is longer or not told
 USED: Final = (
     "owner_key",
@@ -40,12 +45,15 @@ USED: Final = (
     "reason",
     "expires_at",
     "refresh_at",
+    "is_renewable",
+    "connected_at",
     "refreshed_at",
     "failure_count",
     "last_error",
     "token",
     "seal_id",
     "generation",
+    "client_id",
     "endpoint_fingerprint",  # compared with where a session sends it
 )
 
@@ -72,7 +80,8 @@ def get_session(account: ConnectedAccount) -> ProviderSession:
 
     Relative URLs join ``api_base_url``. The bearer goes to the provider's own origins only; any
     other URL raises ConfigurationError and is not sent. After a 401 the token is renewed and the
-    call repeated, once, if its body can be sent again.
+    call repeated, once, if its body can be sent again. InsufficientScope is raised for a call that
+    wants more permissions, where the provider has ``raises_insufficient_scope``.
     """
     provider = get_provider(account.provider).bound(inputs=account.inputs)
     endpoints = provider.endpoints()
@@ -85,6 +94,11 @@ def get_session(account: ConnectedAccount) -> ProviderSession:
         endpoints,
         access_token=lambda: current_token(account, fingerprint=fingerprint),
         renew=lambda failed: renewed_token(account, failed, fingerprint=fingerprint),
+        more_scopes=lambda wanted: InsufficientScope(
+            "insufficient_scope",
+            scopes=tuple(dict.fromkeys([*account.scopes_requested, *wanted])),
+            account_id=account.pk,
+        ),
     )
 
 
@@ -124,22 +138,34 @@ def renewed_token(
     try:
         return with_row_apart(stored, lambda seen: _renewed(seen, fingerprint, after_refusal=True))
     except ReauthorizationRequired as error:
-        if error.code == "no_refresh_token":
+        if error.code == "no_refresh_token" and _first_in_a_minute(stored):
             with_row_apart(stored, lambda seen: end_if_dead(_read(seen, fingerprint)))
             _read(account)  # raises with the reason, if it has ended
         raise
 
 
 def _may_help(stored: ConnectedAccount, document: dict[str, Any], now: datetime) -> bool:
-    """Whether a token that was refused may be so for its age: not right after a refresh, and not
+    """Whether a token that was refused may be so for its age: not right after it came, and not
     again within its life where a refresh for the same cause did not help."""
-    if stored.refreshed_at is None:
-        return True
-    age = now - stored.refreshed_at
+    if not stored.is_renewable:
+        return True  # a look is taken at it
+    age = now - max(filter(None, (stored.connected_at, stored.refreshed_at)))
     if age < YOUNG or not document.get("after_refusal"):
         return age >= YOUNG
     life = document.get("expires_in")
     return age >= (min(timedelta(seconds=life), CURED_FOR) if life else CURED_FOR)
+
+
+def _first_in_a_minute(stored: ConnectedAccount) -> bool:
+    """Whether the provider has not been asked in this minute if the token is alive, by any process
+    with the same cache: a call refused for reasons of its own may be one of thousands. A cache that
+    is broken or absent counts nothing."""
+    name = f"connected_accounts.asked.{stored.pk}.{stored.seal_id}"
+    try:
+        return cache.add(name, True, timeout=YOUNG.total_seconds())
+    except Exception as error:  # the cache's own; its message may hold its address
+        logger.warning("cache away, nothing is limited: %s", type(error).__name__)
+        return True
 
 
 def _renewed(
@@ -217,5 +243,5 @@ def _margin(alias: str) -> timedelta:
 def _refuse_in_backoff(stored: ConnectedAccount, now: datetime) -> None:
     if stored.failure_count and stored.refresh_at is not None and stored.refresh_at > now:
         raise ProviderUnavailable(stored.last_error, sent=False)
-    if pauses.pause_of(stored.provider, now):
+    if pauses.pause_of(stored.provider, now, host=stored.host):
         raise ProviderUnavailable("paused", sent=False)

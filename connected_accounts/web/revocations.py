@@ -64,7 +64,7 @@ def _line(revocation: Revocation, providers: Any) -> RevocationLine:
         label=revocation.display_name,
         outcome=outcome,
         words=_outcome_words(revocation, outcome),
-        by_hand=outcome in (Outcome.UNSUPPORTED, Outcome.GIVEN_UP),
+        by_hand=outcome in (Outcome.UNCONFIRMED, Outcome.UNSUPPORTED, Outcome.GIVEN_UP),
         manage_url=provider.manage_url_for(revocation.inputs) if provider else "",
     )
 
@@ -87,6 +87,10 @@ def _outcome_words(revocation: Revocation, outcome: str) -> str:
         Outcome.PENDING.value: _("The permission is being withdrawn at the service."),
         Outcome.REVOKED.value: _("The permission was withdrawn at the service."),
         Outcome.ALREADY_GONE.value: _("The service had ended the permission already."),
+        Outcome.UNCONFIRMED.value: _(
+            "We asked the service to withdraw the permission. It does not tell whether it did: "
+            "please look in your settings at the service."
+        ),
         Outcome.UNSUPPORTED.value: _(
             "The service offers no way to withdraw the permission from here. Please remove it in "
             "your settings at the service."

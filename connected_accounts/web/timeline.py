@@ -43,10 +43,14 @@ _WORDS: Final[dict[str, str | Promise]] = {
 # How a revocation ended, where nothing was withdrawn by it.
 _REVOKED_WORDS: Final[dict[str, str | Promise]] = {
     Outcome.ALREADY_GONE.value: gettext_lazy("The service had ended the permission already."),
+    Outcome.UNCONFIRMED.value: gettext_lazy(
+        "We asked the service to withdraw the permission. It does not tell whether it did."
+    ),
     Outcome.UNSUPPORTED.value: gettext_lazy(
         "The service offers no way to withdraw the permission from here."
     ),
 }
+_NOT_WITHDRAWN: Final = (Outcome.UNCONFIRMED, Outcome.UNSUPPORTED)
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ def timeline(account: ConnectedAccount) -> list[Line]:
 
 def _lines(events: Iterable[Event]) -> Iterable[Line]:
     for event in events:
-        good = event.kind in GOOD and event.detail != Outcome.UNSUPPORTED
+        good = event.kind in GOOD and event.detail not in _NOT_WITHDRAWN
         mood = "good" if good else "bad" if event.kind in BAD else "neutral"
         scopes = event.detail.split() if event.kind == Kind.SCOPES_CHANGED else []
         yield Line(event.at, event.kind, mood, _words(event), scopes, event.detail)
@@ -91,6 +95,6 @@ def _words(event: Event) -> str:
 
 
 def _why_refused(code: str) -> str:
-    known = ("access_denied", "other_account", "account_in_use")
+    known = ("access_denied", "other_account", "account_in_use", "too_many_accounts")
     error = AuthorizationDenied(code) if code in known else InvalidState(code)
     return f"{failure_for(error).title}."

@@ -95,6 +95,7 @@ def test_who_withdrew_the_permission_is_asked_to_connect_again(
     browser: Client, ada: Any, fake_provider: Any, connected_account: Any
 ) -> None:
     account = connected_account("badgr", ada)
+    fake_provider("badgr").advance(minutes=1)  # a younger token is not taken for dead
     fake_provider("badgr").withdraw()
 
     assert RECONNECT in text_of(browser, account)

@@ -265,6 +265,7 @@ def test_staff_test_a_connection_and_read_what_came_back(
     assert len(badgr.requests) == before
     text = client_of_admin.post(address, follow=True).content.decode()
     assert "The connection works" in text
+    badgr.advance(minutes=1)
     badgr.withdraw()
     assert "The permission has ended" in client_of_admin.post(address, follow=True).content.decode()
     assert client_of_admin.get(f"{ACCOUNTS}0/test/").status_code == 404
@@ -276,7 +277,7 @@ def test_each_account_has_its_history_for_those_who_may_see_events(
     change = f"{ACCOUNTS}{account.pk}/change/"
     Event.record("reconnect_required", account, at=timezone.now(), detail="revoked")  # type: ignore[arg-type]
     text = client_of_admin.get(change).content.decode()
-    assert "the permission was withdrawn at the service. It must be connected again." in text
+    assert "the service says that the permission has ended. It must be connected again." in text
     client = staff(django_user_model, "view_connectedaccount")
     text = client.get(change).content.decode()
     assert 'id="timeline"' not in text

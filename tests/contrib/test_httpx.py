@@ -68,6 +68,7 @@ def test_a_refused_token_is_renewed_once_and_the_call_repeated(
     call: Any, badgr: FakeProvider
 ) -> None:
     server = Badges(badgr)
+    badgr.advance(minutes=1)
     badgr.expire_access_tokens()
 
     assert call(server, method="POST", json={"a": 1}).status_code == 200

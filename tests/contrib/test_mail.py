@@ -50,7 +50,7 @@ def test_the_owner_gets_one_mail_with_a_link_in_text_and_html(
     assert sent.subject == "Your Badgr connection needs you"
     link = f"https://site.example/connections/{account.pk}/reconnect/"
     assert link in sent.body
-    assert "the permission was withdrawn at the service" in sent.body
+    assert "the service says that the permission has ended" in sent.body
     html, kind = sent.alternatives[0]
     assert kind == "text/html"
     assert f'href="{link}"' in str(html)
@@ -60,10 +60,10 @@ def test_the_owner_gets_one_mail_with_a_link_in_text_and_html(
 @pytest.mark.parametrize(
     ("language", "subject", "why"),
     [
-        ("fr", "Votre connexion à Badgr", "l’autorisation a été retirée"),
-        ("de-at", "Ihre Verbindung zu Badgr", "die Berechtigung wurde beim Dienst"),
-        ("tlh", "Your Badgr connection needs you", "the permission was withdrawn"),
-        ("../../etc", "Your Badgr connection needs you", "the permission was withdrawn"),
+        ("fr", "Votre connexion à Badgr", "le service indique que l’autorisation"),
+        ("de-at", "Ihre Verbindung zu Badgr", "die Berechtigung gilt laut dem Dienst"),
+        ("tlh", "Your Badgr connection needs you", "the service says that"),
+        ("../../etc", "Your Badgr connection needs you", "the service says that"),
     ],
 )
 def test_a_receiver_of_the_site_says_in_which_language(

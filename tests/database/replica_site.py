@@ -143,22 +143,14 @@ def decide_by_the_primary(badgr: Any, user: Any) -> None:
 
 def enter(client_id: str, secret: str) -> None:
     """Enter a pair, as an admin does."""
-    import uuid
-
     from django.utils import timezone
 
-    from connected_accounts.clients.credentials import seal_client_secret
     from connected_accounts.models import ProviderClient
     from connected_accounts.secret import Secret
 
-    seal_id = uuid.uuid4()
-    ProviderClient.objects.create(
-        provider="badgr",
-        client_id=client_id,
-        client_secret=seal_client_secret(Secret(secret), seal_id),
-        seal_id=seal_id,
-        created_at=timezone.now(),
-    )
+    row = ProviderClient(provider="badgr", client_id=client_id, created_at=timezone.now())
+    row.client_secret = row.sealed(Secret(secret))
+    row.save()
 
 
 if __name__ == "__main__":

@@ -119,6 +119,7 @@ def test_threads_share_a_session_and_renew_once(
     account: ConnectedAccount, badgr: FakeProvider
 ) -> None:
     session = get_session(account)
+    badgr.advance(minutes=1)
     badgr.expire_access_tokens()
 
     answers = at_once(lambda: session.get("v2/backpack/assertions").status_code)

@@ -14,8 +14,9 @@ import connected_accounts
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = Path(connected_accounts.__file__).parent
 DOCS = ROOT / "docs"
-PAGES = sorted(DOCS.rglob("*.md"))
-TEXTS = [ROOT / "README.md", *PAGES]
+FOR_AUDITORS = sorted((DOCS / "auditors").glob("*.md"))  # read in the repository
+PAGES = sorted({*DOCS.rglob("*.md")} - {*FOR_AUDITORS})  # of the site
+TEXTS = [ROOT / "README.md", *PAGES, *FOR_AUDITORS]
 FOLLOWED = DOCS / "quickstart.md"  # as a whole, with a project of its own
 BADGE_CLIENTS = DOCS / "how-to/badge-clients.md"  # run by tests/sandbox, with the clients
 READ_ON_GITHUB = [ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md")]

@@ -15,7 +15,7 @@ from connected_accounts.providers.base import DECLARED, ENDPOINT_NAMES, Provider
 from connected_accounts.providers.bime import Bime
 from connected_accounts.providers.bitbadges import BitBadges
 from connected_accounts.providers.bits import Bits
-from tests.docs.doc_pages import names, section, table, value
+from tests.docs.doc_pages import names, page, section, table, tables, value
 
 PAGES = {BadgeConnect: "badge-connect"}
 
@@ -50,7 +50,7 @@ def test_every_declared_value_is_documented_with_its_default() -> None:
 def test_what_an_included_provider_declares_is_documented(kind: type[Provider]) -> None:
     shown = {
         names(row["Value"])[0]: value(row[kind.name])
-        for row in table("reference/providers.md", "What they declare")
+        for row in tables(page("auditors/provider-values.md"))[0]
     }
     assert shown == {name: getattr(kind, name) for name in shown}
     declared = DECLARED & set(vars(kind))

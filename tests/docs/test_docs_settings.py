@@ -58,7 +58,7 @@ def test_every_check_is_documented() -> None:
 
 
 def limit_rows() -> list[Row]:
-    return list(itertools.chain.from_iterable(tables(page("reference/limits.md"))))
+    return list(itertools.chain.from_iterable(tables(page("auditors/limits.md"))))
 
 
 def in_the_code(path: str) -> float:

@@ -91,10 +91,8 @@ def test_the_readme_has_the_same_lines() -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
     settings = text_of("yoursite/settings.py")
     for line in (
-        "from connected_accounts.schedule import BEAT_SCHEDULE",
         'INSTALLED_APPS += ["connected_accounts"]',
         'FIELD_ENCRYPTION_KEY = [os.environ["FIELD_ENCRYPTION_KEY"]]',
-        "CELERY_BEAT_SCHEDULE = {**BEAT_SCHEDULE}",
     ):
         assert line in readme, line
         assert line in settings, line

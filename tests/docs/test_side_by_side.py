@@ -4,7 +4,7 @@ import re
 
 from tests.docs.doc_pages import page, table
 
-PAGE = "explanation/google-calendar.md"
+PAGE = "auditors/side-by-side.md"
 HEADINGS = {"this app": "This app"}
 
 

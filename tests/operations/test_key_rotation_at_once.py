@@ -39,7 +39,7 @@ def refresh_over_and_over(
                 assert row.open_token()["number"] == newest[pk], "a refresh was undone"
                 number = newest[pk] + 1
                 document = {"access_token": "x", "number": number}
-                if row.mark_refreshed(token=seal_document(document, row.seal_id)):
+                if row.mark_refreshed(token=seal_document(document, row)):
                     newest[pk] = number
                     stored.release()
     finally:
@@ -58,9 +58,10 @@ def test_a_rotation_undoes_no_refresh(accounts: Any, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(key_rotation, "_rekey_batch", let_others_store_first)
     rows = []
     for number in range(12):
-        seal_id = uuid.uuid4()
-        token = seal_document({"access_token": "x", "number": 0}, seal_id)
-        rows.append(store(accounts, f"subject-{number}", seal_id=seal_id, token=token))
+        row = store(accounts, f"subject-{number}")
+        token = seal_document({"access_token": "x", "number": 0}, row)
+        accounts.filter(pk=row.pk).transition(token=token)
+        rows.append(row)
     pks, stop = [row.pk for row in rows], threading.Event()
     first = settings.FIELD_ENCRYPTION_KEY
     busy = resealed = 0

@@ -3,11 +3,13 @@
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 from django.core.management import CommandError
 from django.test import Client
 
 from connected_accounts.exceptions import ReauthorizationRequired
 from connected_accounts.models import ConnectedAccount, Revocation
+from connected_accounts.models.bound_tokens import change_facts
 from connected_accounts.operations.endpoints import confirm_endpoints, moved
 from connected_accounts.revoke.outbox import revoke_pending
 from connected_accounts.services import disconnect, get_session, refresh
@@ -19,6 +21,7 @@ from tests.management.test_operator_commands import run
 pytestmark = pytest.mark.django_db
 
 EU = {"OPTIONS": {"region": "eu"}}
+FINGERPRINT = {"endpoint_fingerprint"}
 EU_HOSTS = "https://api.eu.badgr.io"
 
 
@@ -134,6 +137,37 @@ def test_after_a_yes_tokens_go_to_the_new_hosts_and_what_had_ended_is_refreshed(
         revoke_pending()
         assert len(there.sent_to("revocation")) == 1
     assert run("confirm_site", "--endpoints", "badgr") == "badgr: nothing waits for a yes.\n"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_refresh_under_way_is_stored_when_its_hosts_are_confirmed_meanwhile(
+    accounts: list[ConnectedAccount], badgr: FakeProvider, meanwhile: Any
+) -> None:
+    account = accounts[0]
+    rows = ConnectedAccount.objects.filter(pk=account.pk)
+
+    def confirm() -> None:
+        before, after = account.endpoint_fingerprint, "f" * 64
+        change_facts([account], lambda: rows.transition(endpoint_fingerprint=after), FINGERPRINT)
+        assert before != after
+
+    meanwhile(confirm)
+    refresh(account)
+    assert account.endpoint_fingerprint == "f" * 64
+    stored = rows.with_token().get().open_token()
+    assert stored["refresh_token"] in {grant.refresh_token for grant in badgr.grants}
+    assert not Revocation.objects.exists()
+
+
+def test_a_token_whose_key_is_away_keeps_its_hosts_until_that_is_back(
+    moved_away: list[ConnectedAccount], settings: Any
+) -> None:
+    keys = settings.FIELD_ENCRYPTION_KEY
+    settings.FIELD_ENCRYPTION_KEY = [Fernet.generate_key().decode()]
+    assert "badgr: 0 confirmed." in run("confirm_site", "--endpoints", "badgr", "--no-input")
+    settings.FIELD_ENCRYPTION_KEY = keys
+    assert "badgr: 3 confirmed." in run("confirm_site", "--endpoints", "badgr", "--no-input")
+    assert all(row.open_token() for row in ConnectedAccount.objects.with_token())
 
 
 def new_tokens() -> dict[str, Any]:

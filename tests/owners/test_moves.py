@@ -4,12 +4,17 @@
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 from django.core.exceptions import FieldError
 from django.db import IntegrityError, models
 from django.db.models import F, QuerySet
 from django.test import Client
 
-from connected_accounts.exceptions import ConnectedAccountsError, ReauthorizationRequired
+from connected_accounts.exceptions import (
+    ConnectedAccountsError,
+    ReauthorizationRequired,
+    Undecryptable,
+)
 from connected_accounts.models import ConnectedAccount, Event, ProviderClient
 from connected_accounts.owners import owner_key
 from connected_accounts.services import (
@@ -130,6 +135,19 @@ def test_an_account_is_not_blanked_into_the_sites_own(account: ConnectedAccount)
         with pytest.raises(FieldError):
             blank()
     assert columns_of(account) == before
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_an_account_whose_key_is_away_stays_where_it_is(
+    account: ConnectedAccount, ada: Any, settings: Any, way: Any
+) -> None:
+    before, keys = columns_of(account), settings.FIELD_ENCRYPTION_KEY
+    settings.FIELD_ENCRYPTION_KEY = [Fernet.generate_key().decode()]
+    with pytest.raises(Undecryptable):
+        way(account, ada)
+    assert columns_of(account) == before
+    settings.FIELD_ENCRYPTION_KEY = keys
+    assert Rows.with_token().get().open_token()
 
 
 def test_a_copy_of_the_old_owners_does_not_give_it_back(
@@ -261,6 +279,15 @@ def test_staff_learn_that_the_new_owner_has_the_account_already(
     page = act(admin_client, account, confirmed="yes", new_owner="ada-lovelace")
     assert "its new owner has this account already" in page
     assert not owned_by(account, ada)
+
+
+def test_staff_learn_that_the_key_of_the_token_is_away(
+    account: ConnectedAccount, ada: Any, admin_client: Client, settings: Any
+) -> None:
+    settings.FIELD_ENCRYPTION_KEY = [Fernet.generate_key().decode()]
+    page = act(admin_client, account, confirmed="yes", new_owner="ada-lovelace")
+    assert "the stored token cannot be opened" in page
+    assert owned_by(account, account.user)
 
 
 def test_staff_who_may_only_look_give_nothing_away(

@@ -55,7 +55,7 @@ def test_an_account_that_needs_the_person_says_why(
     for scopes in (["r:profile"], ["a", "b", "c", "d"]):
         ConnectedAccount.objects.update(scopes_granted=scopes)
         text = page(client_of_ada)
-        assert "Needs you: the permission was withdrawn at the service." in text
+        assert "Needs you: the service says that the permission has ended." in text
         # The site may do nothing any more.
         assert "What this site may do" not in text
         assert "What this site asks for" in text

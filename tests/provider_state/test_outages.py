@@ -128,15 +128,6 @@ def test_accounts_that_failed_before_pause_nobody(
     assert state().pause_reason == ""
 
 
-def test_hosts_of_their_own_that_are_away_do_not_hold_up_the_others(
-    accounts: list[ConnectedAccount], badgr: FakeProvider, now: datetime
-) -> None:
-    ConnectedAccount.objects.update(inputs={"host": "https://badges.example"})
-    badgr.unavailable()
-    assert drain("badgr", now=now).failed == 40
-    assert state().pause_reason == ""
-
-
 def test_while_it_is_paused_a_token_that_still_works_is_given_and_nobody_is_asked(
     accounts: list[ConnectedAccount], badgr: FakeProvider, now: datetime
 ) -> None:

@@ -48,6 +48,11 @@ class Flow:
         )
         self.client_id = query_of(self.url)["client_id"]
 
+    def finish_with(self, code: str) -> ConnectedAccount:
+        """End it at the callback with a code of the test's own."""
+        params = {"state": query_of(self.url)["state"], "code": code}
+        return complete_authorization(**self.known, params=params).account
+
     def finish(self, fake: FakeProvider) -> ConnectedAccount:
         params = fake.authorize(self.url, subject="ada")
         return complete_authorization(**self.known, params=params).account

@@ -112,7 +112,7 @@ def test_a_registration_outlives_the_transaction_it_was_made_in(
 
 
 def test_a_turn_that_was_left_behind_is_over_in_time(fake: FakeProvider, user: Any) -> None:
-    get_or_create_state("badges")
+    get_or_create_state("badges", HOST)
     ProviderState.objects.update(registering_until=timezone.now() - timedelta(seconds=1))
     assert Flow(user).client_id
 
@@ -122,7 +122,7 @@ def test_while_another_registers_nobody_waits_for_ever(
 ) -> None:
     settings.CONNECTED_ACCOUNTS = settings.CONNECTED_ACCOUNTS | {"HTTP_DEADLINE": 0.2}
     monkeypatch.setattr(registration, "MARGIN", 0.1)
-    get_or_create_state("badges")
+    get_or_create_state("badges", HOST)
     ProviderState.objects.update(registering_until=timezone.now() + timedelta(hours=1))
     with pytest.raises(ProviderUnavailable) as caught:
         Flow(user)
@@ -173,11 +173,13 @@ def test_a_client_of_settings_is_used_as_it_is(
 # Until it is over.
 
 
-def test_an_expired_secret_is_registered_anew(fake: FakeProvider, user: Any) -> None:
+def test_a_secret_that_ends_within_the_hour_is_registered_anew(
+    fake: FakeProvider, user: Any
+) -> None:
     first = Flow(user).client_id
-    ProviderClient.objects.update(secret_expires_at=timezone.now() + timedelta(hours=1))
+    ProviderClient.objects.update(secret_expires_at=timezone.now() + timedelta(hours=2))
     assert Flow(user).client_id == first
-    ProviderClient.objects.update(secret_expires_at=timezone.now() - timedelta(seconds=1))
+    ProviderClient.objects.update(secret_expires_at=timezone.now() + timedelta(minutes=30))
     assert Flow(user).client_id != first
 
 

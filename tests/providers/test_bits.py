@@ -188,6 +188,7 @@ class TestBits(OfBits, ClientCredentialsContract, NoRevocationCases):
 
     def test_a_call_of_the_api_renews_a_token_that_has_died(self, user: Any, fake: FakeProvider):
         account = self.begin(user, fake)()
+        fake.advance(minutes=1)
         fake.expire_access_tokens()
         fake.requests.clear()
 
@@ -242,6 +243,7 @@ class TestBits(OfBits, ClientCredentialsContract, NoRevocationCases):
     def test_credentials_that_end_later_cost_one_request(self, user: Any, fake: FakeProvider):
         self.configure(REFRESH_POLICY="ahead")
         account = self.begin(user, fake)()
+        fake.advance(minutes=1)
         fake.withdraw()
         fake.remove_client(OWN_CLIENT_ID)
         fake.requests.clear()

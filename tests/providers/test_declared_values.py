@@ -282,8 +282,9 @@ def test_an_error_code_is_read_where_it_is_declared(
 
 def renewals(fake: FakeProvider, account: ConnectedAccount, answer: Answer) -> int:
     """How many times three refused calls renew the token: once at most, since a token that was
-    renewed a moment ago is not what is wrong."""
+    came a moment ago is not what is wrong."""
     session, before = get_session(account), len(fake.sent_to("token"))
+    fake.advance(minutes=1)
     fake.script("api", *[answer] * 6)
     for _ in range(3):
         session.get("things")

@@ -324,7 +324,7 @@ def test_a_database_that_goes_away_between_two_claims_costs_no_answer(
     app_settings(REFRESH_CONCURRENCY=1)
     rounds = iter([[0.0, 0.0]])
 
-    def places(*args: Any) -> list[float]:
+    def places(*args: Any, **kwargs: Any) -> list[float]:
         for found in rounds:
             return found
         raise failure("the connection is closed")

@@ -1,6 +1,6 @@
 """Each fault that a provider can have, at a real socket, and what becomes of the account.
 
-The table in ``docs/reference/provider-faults.md`` names these tests.
+The table in ``docs/auditors/provider-faults.md`` names these tests.
 """
 
 import json

@@ -1,5 +1,6 @@
 """A rotated token on its way to disk, when the database goes away or a transaction is open."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -21,6 +22,8 @@ from connected_accounts.exceptions import ProviderUnavailable, ReauthorizationRe
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.models import ConnectedAccount as Account
 from connected_accounts.refresh import storage
+from connected_accounts.refresh.carried_grant import carried_document
+from connected_accounts.sealing import seal_carried
 from connected_accounts.services import complete_authorization, refresh
 from connected_accounts.testing import Answer, FakeProvider
 from tests.journeys import connect, start
@@ -146,7 +149,9 @@ def test_a_carried_grant_undoes_the_end_that_a_replay_came_to_meanwhile(
 
 @pytest.mark.django_db
 def test_a_carried_grant_is_not_stored_over_a_newer_one(account: ConnectedAccount) -> None:
-    sealed = ConnectedAccount.objects.with_token().get().token.reveal()
+    row = ConnectedAccount.objects.get()
+    carried = carried_document(row, row.open_token(), timezone.now() - timedelta(seconds=1))
+    sealed = seal_carried(carried, row.seal_id).reveal()
     refresh(account)
     before = ConnectedAccount.objects.values().get()
     tasks.store_refresh.apply((account.pk, 0, sealed)).get()

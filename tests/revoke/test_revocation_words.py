@@ -5,12 +5,15 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
-from connected_accounts.models import ConnectedAccount, Event, Outcome, Revocation
+from connected_accounts.models import ConnectedAccount, Event, Kind, Outcome, Revocation
 from connected_accounts.oauth2 import discovery
 from connected_accounts.revoke.outbox import revoke_pending
 from connected_accounts.services import disconnect
 from connected_accounts.testing import Answer, FakeProvider, connect_account
+from connected_accounts.web.revocations import revocations_of
+from connected_accounts.web.timeline import timeline
 from tests.journeys import connect
 from tests.named_server import name_server
 
@@ -59,6 +62,23 @@ def test_what_is_said_of_a_made_up_token_too_means_gone(
     token, made_up = (sent.fields["token"] for sent in fake.sent_to("revocation"))
     assert token in fake.secrets
     assert made_up not in fake.secrets
+
+
+def test_a_yes_that_proves_nothing_is_not_called_withdrawn(
+    disconnected: Callable[..., FakeProvider], client_of_ada: Client
+) -> None:
+    fake = disconnected({"revocation_confirms": False})
+    revoke_pending()
+    assert outcome() == (Outcome.UNCONFIRMED, "")
+    row = Revocation.objects.get()
+    assert (row.token, row.next_attempt_at) == (None, None)
+    assert len(fake.sent_to("revocation")) == 1
+    [line] = revocations_of([row.owner_key], timezone.now())
+    assert (line.by_hand, "does not tell" in line.words) == (True, True)
+    assert "was withdrawn" not in client_of_ada.get("/connections/").content.decode()
+    whose = {"owner_key": row.owner_key, "provider": row.provider, "subject": row.subject}
+    told = timeline(ConnectedAccount(**whose))[0]
+    assert (told.kind, told.mood, "does not tell" in told.words) == (Kind.REVOKED, "neutral", True)
 
 
 def test_a_token_that_is_quoted_makes_no_difference(

@@ -13,8 +13,11 @@ from django.db.models.expressions import RawSQL
 from django.db.models.functions import Concat, Lower
 from django.test import override_settings
 
+from connected_accounts.clients.credentials import open_client
 from connected_accounts.exceptions import Undecryptable
-from connected_accounts.models import ConnectedAccount, Event, Revocation
+from connected_accounts.models import ConnectedAccount, Event, ProviderClient, Revocation
+from connected_accounts.models.ledger import LedgerEntry
+from connected_accounts.refresh.carried_grant import store_sealed
 from connected_accounts.sealing import (
     MAX_SEALED_BYTES,
     TOKEN_PURPOSE,
@@ -27,7 +30,7 @@ from connected_accounts.sealing import (
     unseal,
 )
 from connected_accounts.secret import Sealed, Secret
-from connected_accounts.services import disconnect
+from connected_accounts.services import disconnect, get_access_token
 
 OLD, NEW, OTHER = (Fernet.generate_key().decode() for _ in range(3))
 PLAIN = "plain-text-token"
@@ -65,15 +68,22 @@ def code_of(account: ConnectedAccount) -> str:
 def test_what_the_first_release_sealed_is_opened() -> None:
     """By every later one: an upgrade must not close what is stored."""
     sealed = Sealed(
-        "v1.e769a730.gAAAAABrAjrfKVLppR2UpTXfToapNdGeyD1HsTgAcKCJlTgtzNyzIV7SjF8ChY5gN5Vg"
-        "FnWoWe5KX2hRxu7QdS6X61Ip5g7g0JFsLxQYoc0d39brMF9z3E4aJ1yOgPwALjZVrA_AodM9aVym1Igp"
-        "cq5W3RLK7e69H0WgT8uU_D2b5Jlt7Ut2lu1i-LXB3V2-lhAFruZY1-BGyBdFCGvJFuhDS7-vghbYKlyw"
-        "7iD4Mmke-MNnqyuQC0pp69ILG8XfeLdOSMmGSIE73fZopgnJRL6bSX5ZThjOB18op45u0iGwju0yZEFk"
-        "gs71knJv-wE1N-MQjbiYWiGe"
+        "v1.e769a730.gAAAAABrDFLV8kGqovFfeokzRRUGHaIgOAoCaP8r53l_yuSoCm7rdrFNOyAOXf4Fp07k"
+        "_ho4zRgvLaG2HCy4TM4e2ztwd5xNV8-T7AcNgaw0iz5UQ3K4qh6b9YE77XYmAREDDqy1jyTEIzURiGDE"
+        "GaefANKJwDXYF1xp_uatdkKDcKXwaBW6m0-D1HZZXmOPMpLssYucPrM6BJh8Exmbt2yW8uaEke9grE59"
+        "2qlZRPevbYfY00MFUwP0xMs8Q_28A7aU-1phUnuYHZXWPfMYFcQp1KQsGi2h6dCHunGiLyO0zFBGE_3u"
+        "VPc="
     )
-    bound_to = uuid.UUID("5e1f0000-0000-4000-8000-000000000001")
+    row = ConnectedAccount(
+        seal_id=uuid.UUID("5e1f0000-0000-4000-8000-000000000001"),
+        owner_key="user:1",
+        provider="badgr",
+        subject_digest="5" * 64,
+        client_id="client",
+        endpoint_fingerprint="f" * 64,
+    )
     with override_settings(FIELD_ENCRYPTION_KEY=["a2V5LW9mLXRoZS1maXJzdC1yZWxlYXNlLTAxMjM0NTY="]):
-        opened = open_document(sealed, bound_to)
+        opened = open_document(sealed, row)
     assert (opened["access_token"], opened["refresh_token"]) == ("access", "refresh")
 
 
@@ -197,6 +207,69 @@ def test_another_rows_ciphertext_does_not_open(make_account: Any) -> None:
     assert code_of(loaded(mine)) == "foreign"
 
 
+@pytest.mark.parametrize(
+    "column", ["owner_key", "provider", "subject_digest", "client_id", "endpoint_fingerprint"]
+)
+def test_a_token_does_not_open_where_sql_says_that_the_row_is_another(
+    column: str, make_account: Any, user: Any
+) -> None:
+    """Who can write the database can copy a token with its ``seal_id``, and say of a row whose it
+    is and where its token goes. That opens nothing."""
+    account = make_account(user)
+    ConnectedAccount.objects.filter(pk=account.pk).transition(**{column: "another"})
+    assert code_of(loaded(account)) == "foreign"
+
+
+def test_a_token_that_is_copied_with_its_seal_opens_for_no_other_owner(
+    make_account: Any, user: Any
+) -> None:
+    hers, his = make_account(user), make_account()
+    LedgerEntry.objects.all().delete()  # who can write one table can write the other
+    copied = loaded(hers)
+    rows = ConnectedAccount.objects.filter(pk=his.pk)
+    rows.transition(token=copied.token, seal_id=copied.seal_id)
+    assert code_of(loaded(his)) == "foreign"
+    with pytest.raises(Undecryptable):
+        get_access_token(his)
+
+
+@pytest.mark.parametrize("column", ["provider", "host", "owner_key", "client_id"])
+def test_a_clients_secret_does_not_open_where_sql_says_that_it_is_anothers(
+    column: str, db: None, now: Any
+) -> None:
+    row = ProviderClient(
+        provider="badgr", client_id="c", host="https://one.example", created_at=now
+    )
+    row.client_secret = row.sealed(Secret(PLAIN))  # type: ignore[assignment]
+    row.save()
+    assert ProviderClient.objects.get().open_secret() == Secret(PLAIN)
+    ProviderClient.objects.update(**{column: "another"})
+    with pytest.raises(Undecryptable):
+        open_client(ProviderClient.objects.get())
+
+
+def test_a_stored_token_cannot_be_sent_to_the_broker_as_a_new_grant(make_account: Any) -> None:
+    account = make_account(refresh_token="spent")
+    assert store_sealed(account.pk, account.generation, loaded(account).token.reveal()) is False
+    assert loaded(account).open_token()["refresh_token"] == "spent"
+
+
+@pytest.mark.parametrize("way", ["update", "save"])
+@pytest.mark.parametrize("change", [{"provider": "bits"}, {"subject": "new name"}], ids=str)
+def test_a_token_opens_still_when_its_row_is_given_another_name(
+    way: str, change: dict[str, str], make_account: Any
+) -> None:
+    account = make_account(access_token=PLAIN)
+    if way == "update":
+        ConnectedAccount.objects.filter(pk=account.pk).update(**change)
+    else:
+        for name, value in change.items():
+            setattr(account, name, value)
+        account.save()
+    assert loaded(account).open_token()["access_token"] == PLAIN
+    assert {name: getattr(loaded(account), name) for name in change} == change
+
+
 def test_a_text_sealed_for_another_purpose_does_not_open() -> None:
     row = uuid.uuid4()
     sealed = seal("{}", purpose="connected_accounts.verifier", bound_to=row)
@@ -233,13 +306,13 @@ def test_a_text_that_is_too_large_is_not_sealed() -> None:
 def test_sealed_values_can_be_updated_one_by_one_and_in_bulk(make_account: Any) -> None:
     owed = [disconnect(make_account()) for _ in range(4)]
     rows: list[Revocation] = [row for row in owed if row is not None]
-    fresh = [seal_document({"access_token": f"new-{row.pk}"}, row.seal_id) for row in rows]
+    fresh = [seal_document({"access_token": f"new-{row.pk}"}, row) for row in rows]
     Revocation.objects.filter(pk=rows[0].pk).update(token=fresh[0])
     Revocation.objects.filter(pk=rows[1].pk).update(token=fresh[1].reveal())
     rows[2].token, rows[3].token = fresh[2], fresh[3].reveal()
     Revocation.objects.bulk_update(rows[2:], ["token"])
     for row in Revocation.objects.all():
-        assert open_document(row.token, row.seal_id) == {"access_token": f"new-{row.pk}"}
+        assert open_document(row.token, row) == {"access_token": f"new-{row.pk}"}
     rows[2].token, rows[3].token = None, fresh[3]
     Revocation.objects.bulk_update(rows[2:], ["token"])
     without = Revocation.objects.filter(token__isnull=True)
@@ -247,7 +320,7 @@ def test_sealed_values_can_be_updated_one_by_one_and_in_bulk(make_account: Any) 
 
 
 def values() -> dict[str, Any]:
-    sealed = seal_document({}, uuid.uuid4())
+    sealed = seal_document({}, Revocation())
     same = ConnectedAccount.objects.filter(pk=OuterRef("pk"))
     return {
         "a plaintext": PLAIN,

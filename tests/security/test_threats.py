@@ -7,7 +7,7 @@ import sys
 
 from tests.docs.doc_pages import ROOT, Row, names, page, tables
 
-PAGE = "explanation/threats.md"
+PAGE = "auditors/threats.md"
 WHY = "Not here: "
 
 

@@ -23,7 +23,7 @@ def test_the_oldest_set_is_that_of_the_lower_bounds() -> None:
 
 
 def test_each_lower_bound_has_its_reason() -> None:
-    rows = tables(page("reference/dependencies.md"))[0]
+    rows = tables(page("auditors/dependencies.md"))[0]
     assert {names(row["Package"])[0]: row["At least"] for row in rows} == floors()
     assert all(len(row["Because"]) > 15 for row in rows)
 

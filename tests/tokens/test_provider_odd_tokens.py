@@ -1,6 +1,6 @@
 """Token answers that are odd but are the only ones there are, and one that is another's.
 
-The table in ``docs/reference/provider-faults.md`` names these tests.
+The table in ``docs/auditors/provider-faults.md`` names these tests.
 """
 
 import json

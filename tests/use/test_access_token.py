@@ -121,6 +121,7 @@ def test_the_session_renews_a_refused_token_once_and_repeats_the_call(
     account: ConnectedAccount, badgr: FakeProvider
 ) -> None:
     old = stored(account)["access_token"]
+    badgr.advance(minutes=1)
     badgr.expire_access_tokens()
     response = get_session(account).get("/v2/users/self")
     assert response.status_code == 200
@@ -131,6 +132,7 @@ def test_the_session_renews_a_refused_token_once_and_repeats_the_call(
 def test_a_401_that_stays_is_given_to_the_caller(
     account: ConnectedAccount, badgr: FakeProvider
 ) -> None:
+    badgr.advance(minutes=1)
     badgr.script("identity", Answer(401), Answer(401))
     assert get_session(account).get("/v2/users/self").status_code == 401
     assert len(badgr.sent_to("token")) == 2

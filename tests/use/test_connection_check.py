@@ -46,6 +46,7 @@ def test_a_token_that_has_run_out_is_refreshed_first(
 def test_a_permission_withdrawn_there_is_found_out_and_offers_to_reconnect(
     account: ConnectedAccount, client_of_ada: Client, badgr: FakeProvider
 ) -> None:
+    badgr.advance(minutes=1)
     badgr.withdraw()
     text = press(client_of_ada, account)
     assert "The permission has ended" in text

@@ -4,12 +4,11 @@ none."""
 from typing import Any
 
 import pytest
-from django.utils import timezone
 
 from connected_accounts.exceptions import ReauthorizationRequired
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.oauth2.challenge import means_dead_token
-from connected_accounts.services import get_session
+from connected_accounts.services import get_session, refresh
 from connected_accounts.testing import Answer, FakeProvider, connect_account
 from connected_accounts.use.connection_check import CheckOutcome, check_connection
 
@@ -18,7 +17,9 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def account(ada: Any, badgr: FakeProvider) -> ConnectedAccount:
-    return connect_account(badgr, ada)
+    account = connect_account(badgr, ada)
+    badgr.advance(minutes=1)  # a younger token is not taken for dead
+    return account
 
 
 def refreshes(fake: FakeProvider) -> int:
@@ -85,13 +86,22 @@ def test_a_cure_is_tried_once_in_the_life_of_a_token_that_lives_for_less(
     assert refreshes(badgr) == 1
 
 
+@pytest.mark.parametrize("came_by", ["connecting", "refreshing"])
 def test_a_token_younger_than_a_minute_is_not_what_is_wrong(
-    account: ConnectedAccount, badgr: FakeProvider
+    ada: Any, account: ConnectedAccount, badgr: FakeProvider, came_by: str
 ) -> None:
-    ConnectedAccount.objects.update(refreshed_at=timezone.now())
-    badgr.script("api", Answer(401, json={}))
+    if came_by == "connecting":
+        account = connect_account(badgr, ada)
+    else:
+        refresh(account)
+    before = refreshes(badgr)
+    badgr.script("api", *[Answer(401, json={})] * 3)
+    badgr.advance(seconds=59)
     assert get_session(account).get("v2/x").status_code == 401
-    assert refreshes(badgr) == 0
+    assert refreshes(badgr) == before
+    badgr.advance(seconds=1)
+    get_session(account).get("v2/x")
+    assert refreshes(badgr) == before + 1
 
 
 def test_a_token_that_dies_between_two_refreshes_is_cured(
@@ -135,6 +145,29 @@ def test_the_address_that_said_whose_it_is_means_a_dead_token_by_a_403(
         get_session(without_refresh).get("v2/users/self")
     without_refresh.refresh_from_db()
     assert (without_refresh.status, without_refresh.reason) == ("reconnect_required", "revoked")
+
+
+def test_calls_that_are_refused_alone_ask_once_a_minute_whether_the_token_is_alive(
+    without_refresh: ConnectedAccount, badgr: FakeProvider
+) -> None:
+    badgr.script("api", *[Answer(401, json={})] * 20)
+    badgr.requests.clear()
+    for _ in range(20):
+        with pytest.raises(ReauthorizationRequired, match="no_refresh_token"):
+            get_session(without_refresh).get("v2/forbidden")
+    assert len(badgr.sent_to("api")) == 20
+    assert len(badgr.sent_to("identity")) == 1
+    without_refresh.refresh_from_db()
+    assert without_refresh.status == "active"
+
+
+def test_a_broken_cache_keeps_nobody_from_asking(
+    without_refresh: ConnectedAccount, badgr: FakeProvider, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("connected_accounts.use.tokens.cache", None)
+    badgr.script("identity", *[Answer(403, json={})] * 2)
+    with pytest.raises(ReauthorizationRequired, match="revoked"):
+        get_session(without_refresh).get("v2/users/self")
 
 
 def test_the_test_of_a_connection_finds_out_too_and_says_so(

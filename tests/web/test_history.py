@@ -26,7 +26,7 @@ def test_the_history_says_what_happened_newest_first(
     later = timezone.now() + timedelta(minutes=1)
     Event.record(Kind.RECONNECT_REQUIRED, account, at=later, detail="revoked")
     text = history(client_of_ada, account)
-    ended = text.index("The connection ended: the permission was withdrawn at the service.")
+    ended = text.index("The connection ended: the service says that the permission has ended.")
     assert ended < text.index("Connected.")
 
 

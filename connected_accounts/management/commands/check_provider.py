@@ -8,19 +8,20 @@ from contextlib import suppress
 from typing import Any
 
 from django.core import checks
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.urls import NoReverseMatch, reverse
 
 from connected_accounts import conf
 from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.management.arguments import pair
+from connected_accounts.management.output import PlainCommand
 from connected_accounts.models.deployment import sites
 from connected_accounts.operations.doctor.diagnosis import diagnose
 from connected_accounts.operations.doctor.findings import Finding, Level, error, ok, warning
 from connected_accounts.providers.registry import get_provider
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = (
         "Check one provider from here and print what was found, one line each, with what could not "
         "be checked. Sends requests that change nothing: made-up codes and tokens, and no token of "
@@ -76,7 +77,7 @@ class Command(BaseCommand):
     def _write(self, finding: Finding) -> None:
         styles = {Level.ERROR: self.style.ERROR, Level.WARNING: self.style.WARNING}
         line = f"{finding.level.value:<10}{finding.check:<24}{finding.message}"
-        self.stdout.write(styles.get(finding.level, str)(line))
+        self.stdout.write(line, styles.get(finding.level))
         if finding.hint:
             self.stdout.write(f"{'':<34}{finding.hint}")
 

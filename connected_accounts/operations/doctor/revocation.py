@@ -53,11 +53,14 @@ def revocation_finding(provider: Provider, endpoints: Endpoints, calls: Sequence
         return no_answer(REVOCATION, said.problem)
     if said.kind is Kind.REFUSED:
         return _of_unknown_token(said)
+    if outcome is Outcome.UNCONFIRMED:
+        return ok(REVOCATION, "It says yes, which proves nothing: people are told to look there.")
     if outcome is Outcome.REVOKED and _says_yes_to_anybody(provider, endpoints, calls, hint):
         return warning(
             REVOCATION,
             "The revocation endpoint says yes to anything, wrong credentials too.",
-            "Its yes proves nothing: see at the provider whether a disconnect ends the token.",
+            "Its yes proves nothing: see at the provider if a disconnect ends it. If not, set "
+            '"revocation_confirms": False, and people are told to look there.',
         )
     if hint != first:
         words = hint.replace("_", " ")

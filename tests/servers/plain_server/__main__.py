@@ -13,7 +13,10 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--redirect-uri", required=True, action="append", help="of the client")
     parser.add_argument("--client-id", default="plain-client")
     parser.add_argument("--client-secret", default="plain-secret")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    options.clients = [(options.client_id, options.client_secret)]
+    options.person = ("ada", "ada")
+    return options
 
 
 def prepare(options: argparse.Namespace) -> None:
@@ -27,16 +30,19 @@ def prepare(options: argparse.Namespace) -> None:
     from oauth2_provider.models import get_application_model
 
     call_command("migrate", verbosity=0, interactive=False)
-    if not get_user_model().objects.filter(username="ada").exists():
+    name, password = options.person
+    if not get_user_model().objects.filter(username=name).exists():
         # A superuser, since only staff can sign in at the admin.
-        get_user_model().objects.create_superuser("ada", "ada@plain.example", "ada")
-    if not get_application_model().objects.filter(client_id=options.client_id).exists():
+        get_user_model().objects.create_superuser(name, f"{name}@plain.example", password)
+    for client_id, client_secret in options.clients:
+        if get_application_model().objects.filter(client_id=client_id).exists():
+            continue
         call_command(
             "createapplication",
             "confidential",
             "authorization-code",
-            client_id=options.client_id,
-            client_secret=options.client_secret,
+            client_id=client_id,
+            client_secret=client_secret,
             redirect_uris=" ".join(options.redirect_uri),
             name="A site",
             algorithm="RS256",

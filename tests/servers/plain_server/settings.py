@@ -1,5 +1,6 @@
 """The toolkit's tutorial and its page on OpenID Connect, and nothing else."""
 
+import json
 import os
 import secrets
 
@@ -47,6 +48,8 @@ DATABASES = {
     }
 }
 USE_TZ = True
+# The toolkit hashes a client secret as Django does a password, and checks it with each request.
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 STATIC_URL = "static/"
 LOGIN_URL = "/admin/login/"
 # Cookies ignore the port: with Django's names, signing in here would sign out of the site.
@@ -59,4 +62,5 @@ OAUTH2_PROVIDER = {
     .private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     .decode(),
     "SCOPES": {"openid": "OpenID Connect scope", "read": "Read scope", "write": "Write scope"},
+    **json.loads(os.environ.get("PLAIN_SERVER_TOOLKIT", "{}")),
 }
