@@ -220,11 +220,12 @@ def test_client_ids_that_look_alike_to_a_collation_are_different(accounts: Any) 
     for name in LOOK_ALIKE:
         store_own_client(Client(name, Secret(f"of {name}")), at=now, **mine)
         store(accounts, name, owner_key="user:7", client_id=name)
-    find = known_clients(get_provider("badgr"), LOOK_ALIKE)
+    badgr = get_provider("badgr")
+    find = known_clients(badgr, LOOK_ALIKE)
     for name in LOOK_ALIKE:
-        [found] = find(name, "user:7")
+        [found] = find(badgr, name, "user:7")
         assert (found.client_id, found.client_secret.reveal()) == (name, f"of {name}")
-        assert find(name, "user:7") == clients_of(get_provider("badgr"), name, "user:7")
+        assert [found] == clients_of(badgr, name, "user:7")
         assert dependents("badgr", name) == 1
     accounts.filter(client_id="client").delete()
     Revocation.objects.all().delete()
