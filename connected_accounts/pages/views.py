@@ -255,7 +255,9 @@ class CallbackView(Page):
             failed = throttle.is_failed_callback(error)
             if failed and (wait := throttle.wait_for(request, throttle.FAILED_CALLBACKS)):
                 return too_many_page(request, provider, wait)
+            browser.take_up_language(request, error.way_on.next if error.way_on else "")
             return failure_page(request, provider, error)
+        browser.take_up_language(request, completed.next)
         announce_connected(request, provider, completed.created)
         target = browser.safe_next(request, completed.next)
         return browser.SeeOther(target or browser.list_page())

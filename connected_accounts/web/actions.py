@@ -139,7 +139,7 @@ def start_connecting(
         user=request.user,
         redirect_uri=browser.redirect_uri(request, provider.alias),
         browser_secret=secret,
-        next=wishes.next,
+        next=browser.way_back(request, wishes.next),
         inputs=form.values,
         for_site=wishes.for_site,
         **common,
