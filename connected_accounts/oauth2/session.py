@@ -67,6 +67,7 @@ class ProviderSession(OAuth2Session):
         access_token_header: str = "",
         requires_challenge: bool = False,
         public_only: bool = False,
+        named_by_people: bool = False,
         dead_token_statuses: Collection[int] = (401,),
         identity_url: str = "",
         provider: str = "",
@@ -83,6 +84,7 @@ class ProviderSession(OAuth2Session):
         self._own_header = access_token_header
         self._requires_challenge = requires_challenge
         self._public_only = public_only
+        self._named_by_people = named_by_people
         self.headers.update({"User-Agent": transport.USER_AGENT, **(headers or {})})
         # Neither .netrc, which would replace the bearer, nor cookies, which would mix up threads.
         self.trust_env = False
@@ -153,7 +155,7 @@ class ProviderSession(OAuth2Session):
         care than a header: the token in the query, or hosts that people name.
         """
         self._check(url)
-        if self._in_query or self._own_header or self._public_only:
+        if self._in_query or self._own_header or self._named_by_people:
             raise ConfigurationError("other_client", "Call this provider with get_session.")
         return self._access_token()
 

@@ -27,6 +27,7 @@ from connected_accounts.providers.endpoints import (
     Identity,
     api_base,
     fill,
+    is_host_entered,
 )
 from connected_accounts.providers.inputs import ConnectField, field_named
 from connected_accounts.providers.paths import value_at
@@ -330,8 +331,9 @@ class Provider:
 
     def resolve_endpoints(self, inputs: Mapping[str, str]) -> Endpoints:
         """The addresses, from declared values and what ``connect_fields`` asked of the person."""
-        named: dict[str, Any] = {n: self.filled(getattr(self, n), inputs) for n in ENDPOINT_NAMES}
-        return Endpoints(**named)
+        templates = {n: getattr(self, n) for n in ENDPOINT_NAMES}
+        named: dict[str, Any] = {n: self.filled(t, inputs) for n, t in templates.items()}
+        return Endpoints(**named, public_only=any(map(is_host_entered, templates.values())))
 
     def request_headers(self) -> dict[str, str]:
         """Headers for every call to the provider, such as an API key."""

@@ -7,7 +7,11 @@ from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
 from connected_accounts.conf import is_dns_label, is_host_name
-from connected_accounts.exceptions import ConfigurationError, UnexpectedResponse
+from connected_accounts.exceptions import (
+    ConfigurationError,
+    ProviderUnavailable,
+    UnexpectedResponse,
+)
 
 
 @dataclass(frozen=True)
@@ -40,20 +44,28 @@ class Endpoints:
     registration_endpoint: str = ""
     api_base_url: str = ""
     issuer: str = ""
-    # The issuer itself named the others: it may move them, within what it is trusted with.
-    discovered: bool = False
-    # A document of the provider's named them: nothing is sent to a private address (RFC 9728 7.7).
+    # A person or a document of the provider's named them: nothing is sent to a private address (RFC
+    # 9728 7.7).
     public_only: bool = False
+    # A document that is away for now may name others.
+    partial: bool = False
 
     def token_origins(self) -> list[str]:
-        """The origins that tokens travel to."""
-        urls = [self.token_endpoint, self.refresh_endpoint]
-        urls += [self.issuer] if self.discovered else [self.revocation_endpoint, *self.api_urls()]
+        """The origins that tokens and the client's secret travel to, or come from."""
+        urls = [self.token_endpoint, self.refresh_endpoint, self.revocation_endpoint]
+        urls += [self.registration_endpoint, *self.api_urls()]
         return sorted({"/".join(url.split("/", 3)[:3]).lower() for url in urls if url})
 
     def token_fingerprint(self) -> str:
         """A fingerprint of ``token_origins``; kept on the account."""
         return hashlib.sha256(" ".join(self.token_origins()).encode()).hexdigest()
+
+    def refuse_if_unsure(self, before: str) -> None:
+        """Raise ProviderUnavailable (``no_metadata``) where these are not those of ``before``, a
+        ``token_fingerprint``, and a document is away that may name the rest: nothing moved, as far
+        as is known."""
+        if self.partial and self.token_fingerprint() != before:
+            raise ProviderUnavailable("no_metadata", sent=False)
 
     def authorization_fingerprint(self) -> str:
         """A fingerprint of where an open authorization began and is to end."""
@@ -65,9 +77,7 @@ class Endpoints:
         return tuple(u for u in (self.api_base_url, self.userinfo_endpoint, self.issuer) if u)
 
 
-ENDPOINT_NAMES: Final = tuple(
-    field.name for field in fields(Endpoints) if field.name not in ("discovered", "public_only")
-)
+ENDPOINT_NAMES: Final = tuple(field.name for field in fields(Endpoints) if field.type is str)
 
 
 def as_origin(host: str) -> str:
@@ -90,6 +100,13 @@ def api_base(told: Any, domains: Collection[str]) -> str:
 
 
 CLIENT_ID: Final = "{client_id}"
+
+
+def is_host_entered(template: str) -> bool:
+    """Whether a person enters part of the host's name of an address. For a whole one, ``{host}``,
+    its provider says."""
+    _, _, rest = template.partition("://")
+    return "{" in rest.partition("/")[0].replace("{host}", "")
 
 
 def with_client_id(url: str, client_id: str) -> str:

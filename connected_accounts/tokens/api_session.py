@@ -24,6 +24,7 @@ def session_for(
         access_token_header=provider.access_token_header,
         requires_challenge=provider.requires_challenge,
         public_only=endpoints.public_only,
+        named_by_people=endpoints.public_only and bool(provider.client_host),
         dead_token_statuses=provider.dead_token_statuses,
         identity_url=endpoints.userinfo_endpoint,
         provider=provider.alias,
