@@ -250,7 +250,9 @@ def _is_permitted(user: Any, key: str, *, again: bool) -> bool:
     if user is None:
         return True
     user = read_again(user) if again else user
-    return user is not None and bool(user.has_perm(CONNECT_THE_SITE))
+    # As the admin asks at the start.
+    is_staff = user is not None and getattr(user, "is_staff", False)
+    return bool(is_staff and user.has_perm(CONNECT_THE_SITE))
 
 
 def _cause(

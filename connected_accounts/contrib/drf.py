@@ -15,6 +15,7 @@ from connected_accounts.decorators import (
 )
 from connected_accounts.providers.registry import known_provider
 from connected_accounts.tokens.scopes import missing_scopes
+from connected_accounts.web.browser import site_address
 
 __all__ = ["HasConnection"]
 
@@ -56,6 +57,6 @@ class HasConnection(BasePermission):  # type: ignore[misc]  # no types are shipp
             "detail": _("A connected account with these permissions is needed."),
             "code": self.code,
             "missing": missing_scopes(known_provider(alias), scopes, granted),
-            "connect_url": request.build_absolute_uri(address) if address else "",
+            "connect_url": site_address(request, address) if address else "",
         }
         return False

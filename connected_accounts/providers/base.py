@@ -263,6 +263,12 @@ class Provider:
         """The addresses as far as settings tell them: for the checks, which call nobody."""
         return self.endpoints({name: name.replace("_", "-") for name in self.connect_fields})
 
+    @property
+    def registers(self) -> bool:
+        """Whether the site makes itself a client there (RFC 7591). Raises ConfigurationError."""
+        by_code = self.grant_type == "authorization_code" and not self.config.client_id
+        return by_code and bool(self.known_endpoints().registration_endpoint)
+
     def offers_revocation(self) -> bool | None:
         """Whether a grant can be withdrawn, as far as is known without asking; None: not known."""
         try:

@@ -10,10 +10,12 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from connected_accounts import conf
+from connected_accounts.conf import is_loopback_literal
+from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.oauth2 import state
+from connected_accounts.oauth2.next_page import web_address
 
 COOKIE: Final = "connected_accounts"
-MAX_NEXT: Final = 2000
 
 
 class SeeOther(HttpResponseRedirect):
@@ -63,14 +65,31 @@ def scrub_request(request: HttpRequest) -> None:
 
 def redirect_uri(request: HttpRequest, provider: str) -> str:
     """The callback's public address, the same bytes at every step."""
-    path = reverse("connected_accounts:callback", args=[provider])
+    return site_address(request, reverse("connected_accounts:callback", args=[provider]))
+
+
+def site_address(request: HttpRequest, path: str) -> str:
+    """A page of this site as others are told it: by REDIRECT_BASE_URL, where that is set."""
     base = conf.get("REDIRECT_BASE_URL")
     return f"{base.rstrip('/')}{path}" if base else request.build_absolute_uri(path)
 
 
+def refuse_to_register(request: HttpRequest) -> None:
+    """Raise ConfigurationError (``no_redirect_base_url``) where the site's address is known by the
+    request alone, which may say anything: a provider would send codes there. On the developer's own
+    machine nobody else gets one."""
+    name = urlsplit(f"//{request.get_host()}").hostname or ""
+    if not conf.get("REDIRECT_BASE_URL") and not (name == "localhost" or is_loopback_literal(name)):
+        raise ConfigurationError(
+            "no_redirect_base_url",
+            "The site registers itself at this provider, so its address must be known: set "
+            "CONNECTED_ACCOUNTS['REDIRECT_BASE_URL'].",
+        )
+
+
 def safe_next(request: HttpRequest, url: str) -> str:
     """``url`` if it is a page of this site, else an empty text (the person ends on the list)."""
-    if not url or len(url) > MAX_NEXT or not url.isprintable() or "\\" in url:
+    if not web_address(url):
         return ""
     hosts = {request.get_host()}
     base = conf.get("REDIRECT_BASE_URL")
