@@ -25,7 +25,7 @@ def main() -> int:
         "THROTTLED_ACCOUNTS": str(options.accounts),
         "THROTTLED_STEP": str(options.step),
     }
-    command = [sys.executable, "-m", "pytest", "-n", "0", "-q", "--durations=1", TEST]
+    command = [sys.executable, "-m", "pytest", "-n", "0", "-q", "-rP", TEST]
     return 0 if subprocess.run(command, env=environment).returncode == 0 else 1
 
 

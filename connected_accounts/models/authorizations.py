@@ -69,6 +69,8 @@ class ProviderState(models.Model):
     rejected_account = models.PositiveBigIntegerField(null=True, editable=False)
     served_at = models.DateTimeField(null=True, editable=False)  # the last success, to the minute
     next_request_at = models.DateTimeField(null=True, editable=False)
+    # When it last took no more requests for a while that it named.
+    throttled_at = models.DateTimeField(null=True, editable=False)
     # One process at a time registers the site as a client (RFC 7591).
     registering_until = models.DateTimeField(null=True, editable=False)
 

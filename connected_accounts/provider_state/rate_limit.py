@@ -18,6 +18,7 @@ AHEAD: Final = timedelta(seconds=1)  # how far ahead slots are given out
 TRIES: Final = 5
 PATIENCE: Final = 10.0  # seconds that a single request waits for its slot
 POLL: Final = 0.1
+THROTTLE_REMEMBERED: Final = timedelta(hours=1)
 
 
 def reserve_slots(
@@ -57,6 +58,20 @@ def note_throttle(alias: str, *, ends: datetime, host: str = "") -> None:
     rows = ProviderState.objects.filter(provider=alias, host=host)
     earlier = Q(next_request_at__isnull=True) | Q(next_request_at__lt=ends)
     rows.filter(earlier).update(next_request_at=ends)
+
+
+def note_throttled(alias: str, *, at: datetime, host: str = "") -> None:
+    """Let the next drains ask the provider one request at a time."""
+    get_or_create_state(alias, host)
+    ProviderState.objects.filter(provider=alias, host=host).update(throttled_at=at)
+
+
+def throttled_hosts(alias: str, now: datetime) -> set[str]:
+    """Those that throttled requests within THROTTLE_REMEMBERED."""
+    lately = ProviderState.objects.filter(
+        provider=alias, throttled_at__gt=now - THROTTLE_REMEMBERED
+    )
+    return set(lately.values_list("host", flat=True))
 
 
 def is_throttled(state: ProviderState, now: datetime) -> bool:

@@ -6,7 +6,7 @@ arrive: those that are there at the same moment in one transaction, none of whic
 
 import logging
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -39,7 +39,6 @@ from connected_accounts.refresh.grant_end import end_copies
 from connected_accounts.refresh.hosts import Hosts
 from connected_accounts.refresh.interruptions import signals_held, to_the_end
 from connected_accounts.refresh.outcomes import settle, settle_together
-from connected_accounts.tokens.throttle import Lane
 
 logger = logging.getLogger("connected_accounts")
 
@@ -145,7 +144,6 @@ class _Drain:
         self.ends = self.began + seconds
         self.width = int(conf.get("REFRESH_CONCURRENCY"))
         self.drained = Drained()
-        self.lanes: defaultdict[str, Lane] = defaultdict(Lane)  # by token endpoint
         # Claimed, and not settled yet. One leaves only when what came of it is stored, so that
         # whatever is raised in here meanwhile loses none.
         self.held: dict[Future[RefreshResult], Attempt] = {}
@@ -193,7 +191,7 @@ class _Drain:
         # Under a rate limit none waits for a thread: each is sent when its slot comes.
         limited = self.provider.config.max_requests_per_second is not None
         full = self.width if limited else 2 * self.width
-        if any(lane.is_narrow for lane in self.lanes.values()):
+        if self.hosts.is_narrow:
             # Their leases run while they wait for their turn; half of them is time for a claim.
             return self.width - self.in_flight if self.in_flight <= self.width // 2 else 0
         # Up to twice as many as there are threads: many answers arrive during one claim, and no
@@ -274,7 +272,7 @@ class _Drain:
             if blocked is not None:
                 future.set_result(blocked)
                 continue
-            attempt.lane = self.lanes[attempt.endpoints.token_endpoint]
+            attempt.lane = self.hosts.lane(attempt)
             pool.submit(_answer, future, attempt)
             sent += 1
         return sent

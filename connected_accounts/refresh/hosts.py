@@ -18,11 +18,15 @@ from connected_accounts.exceptions import (
 from connected_accounts.models import ProviderState
 from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.provider_state import outages, pauses
-from connected_accounts.provider_state.rate_limit import PATIENCE
+from connected_accounts.provider_state.rate_limit import (
+    PATIENCE,
+    note_throttled,
+    throttled_hosts,
+)
 from connected_accounts.providers.base import Provider
 from connected_accounts.refresh.attempts import Attempt, RefreshResult
 from connected_accounts.refresh.provider_failures import note_provider_failure
-from connected_accounts.tokens.throttle import named_wait
+from connected_accounts.tokens.throttle import Lane, named_wait
 
 LOOK_AGAIN: Final = 1.0  # seconds between two writes of "it answers" to the shared row
 
@@ -41,6 +45,8 @@ class Hosts:
         self.probed = frozenset(self.to_probe)
         self.closed = {*outages.closed_hosts(self.alias, now), *probes}
         self.asked: set[str] = set()  # for any account
+        self._throttled = throttled_hosts(self.alias, now)
+        self._lanes: dict[str, Lane] = {}  # by token endpoint
         # When a success was last written to the shared row: time.monotonic(). After a failure the
         # next one is written at once.
         self._noted: dict[str, float] = {}
@@ -75,6 +81,19 @@ class Hosts:
         fit = outages.fit_to_probe(due.filter(host=host), state, now)
         return list(fit.values_list("pk", flat=True)[:1])
 
+    @property
+    def is_narrow(self) -> bool:
+        """Whether requests to any host wait for their turn."""
+        return any(lane.is_narrow for lane in self._lanes.values())
+
+    def lane(self, attempt: Attempt) -> Lane:
+        """The way to the token endpoint of an attempt: one request at a time where the host has
+        throttled lately."""
+        address = attempt.endpoints.token_endpoint
+        if address not in self._lanes:
+            self._lanes[address] = Lane(is_narrow=attempt.account.host in self._throttled)
+        return self._lanes[address]
+
     def learn_from(
         self,
         attempt: Attempt,
@@ -86,6 +105,9 @@ class Hosts:
         from now on."""
         host = attempt.account.host
         closes = False
+        if attempt.lane.was_throttled:
+            note_throttled(self.alias, at=moment(), host=host)
+            attempt.lane.was_throttled = False  # until it is so again
         if isinstance(outcome, ClientRejected):
             self._noted.pop(host, None)
             # A person's own credentials are that person's trouble, and pause nobody.

@@ -36,10 +36,11 @@ def until_answered(ask: Callable[[], T], *, ends: float) -> T:
 
 class Lane:
     """The way to one token endpoint that several threads share: side by side, until the provider
-    throttles; from then on one at a time, none before the end that it named."""
+    throttles, or from the beginning one at a time; none before the end that it named."""
 
-    def __init__(self) -> None:
-        self.is_narrow = False
+    def __init__(self, *, is_narrow: bool = False) -> None:
+        self.is_narrow = is_narrow
+        self.was_throttled = False
         self._not_before = 0.0  # time.monotonic()
         self._turn = threading.Lock()
 
@@ -74,6 +75,6 @@ class Lane:
         seconds."""
         wait = named_wait(outcome)
         if wait is not None:
-            self.is_narrow = True
+            self.is_narrow = self.was_throttled = True
             self._not_before = max(self._not_before, time.monotonic() + wait)
         return wait

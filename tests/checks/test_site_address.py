@@ -80,18 +80,6 @@ def test_a_site_that_registers_must_know_its_address(settings: Any) -> None:
     assert "E024" not in ids()
 
 
-def test_a_deployed_site_is_warned_that_requests_name_its_address(settings: Any) -> None:
-    configure(settings, CLIENT_ID="client")
-    settings.ALLOWED_HOSTS = ["site.example"]
-    assert "W017" not in ids(deploy=True)
-    for wide in (["*"], ["site.example", ".site.example"]):
-        settings.ALLOWED_HOSTS = wide
-        assert "W017" in ids(deploy=True)
-    assert "W017" not in ids()
-    settings.CONNECTED_ACCOUNTS |= {"REDIRECT_BASE_URL": SITE}
-    assert "W017" not in ids(deploy=True)
-
-
 def test_the_demos_key_is_an_error_when_deployed(settings: Any) -> None:
     assert "E025" not in ids(deploy=True)
     settings.FIELD_ENCRYPTION_KEY = [*settings.FIELD_ENCRYPTION_KEY, DEMO_KEY]

@@ -153,7 +153,7 @@ TRAPS: dict[str, tuple[str, str]] = {
     "a refresh token's life under another name": ("quickbooks", "refresh_token_expires_in_field"),
     "a life that is not told": ("salesforce", "default_expires_in"),
     "a 401 that is not about the token": ("canvas", "requires_challenge"),
-    "a refresh that is not taken early": ("strava", "refresh_margin"),
+    "a refresh that is not taken early": ("headhunter", "refresh_margin"),
     "an address of the API in the token answer": ("zoho", "api_base_field"),
     "a client id under another name": ("tiktok", "client_id_parameter"),
 }

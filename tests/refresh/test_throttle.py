@@ -183,6 +183,25 @@ class Twin:
         return time.monotonic() - began
 
 
+@dataclass
+class Most:
+    """As a context, counts how many are in it at once; keeps the most."""
+
+    at_once: int = 0
+    inside: int = 0
+    refused: int = 0
+    guard: Any = field(default_factory=threading.Lock)
+
+    def __enter__(self) -> None:
+        with self.guard:
+            self.inside += 1
+            self.at_once = max(self.at_once, self.inside)
+
+    def __exit__(self, *_: object) -> None:
+        with self.guard:
+            self.inside -= 1
+
+
 def as_told(url: str) -> float:
     """How long a loop needs that asks for one account after the other, waits as it is told, and
     stores what it got: over the same wire, on the same machine."""
@@ -267,7 +286,39 @@ def test_many_living_and_some_dead_accounts_take_no_longer_than_a_client_that_wa
     assert not ProviderState.objects.exclude(pause_reason="").exists()
     # One finds each lock; at the first one as many as may be in flight were on their way.
     assert twin.while_locked <= twin.locks + conf.get("REFRESH_CONCURRENCY")
+    print(f"{ACCOUNTS} accounts: {took:.1f} s, and {expected:.1f} s as told;", end=" ")
+    print(f"{twin.locks} locks, {twin.while_locked} requests while locked")
     assert took <= 1.2 * expected, f"{took:.1f} s, and {expected:.1f} s as told"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_provider_that_throttled_in_the_last_hour_is_asked_one_at_a_time(
+    make_account: Callable[..., Any], serve: Any, answering: Any, badgr_at: Callable[[str], None]
+) -> None:
+    now, most = timezone.now(), Most()
+
+    def answer(request: Any, line: Any) -> bytes:
+        with most:
+            throttled = b"=first-0&" in request.body + b"&" and not most.refused
+            most.refused += throttled
+            time.sleep(0.02)
+        if throttled:
+            return bytes(answering('{"error": "throttled", "expires": 0.1}', 429))
+        return bytes(answering('{"access_token": "new", "refresh_token": "next"}'))
+
+    def drained(name: str) -> int:
+        for number in range(12):
+            make_account(refresh_token=f"{name}-{number}", refresh_at=now)
+        most.at_once = 0
+        assert drain("badgr").refreshed == 12
+        return most.at_once
+
+    badgr_at(serve(answer).url)
+    assert drained("first") > 1
+    assert most.refused == 1
+    assert drained("second") == 1
+    ProviderState.objects.update(throttled_at=now - timedelta(minutes=61))
+    assert drained("third") > 1
 
 
 @pytest.mark.parametrize("backend", [Badgr, BadgeConnect])

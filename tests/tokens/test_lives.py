@@ -10,7 +10,7 @@ from django.core import checks
 from django.test import Client
 from django.utils import timezone
 
-from connected_accounts.exceptions import ConnectedAccountsError
+from connected_accounts.exceptions import ConnectedAccountsError, UnexpectedResponse
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.oauth2.token import MAX_LIFE, UNITS
 from connected_accounts.providers.options import LIFE_UNITS
@@ -211,14 +211,14 @@ def test_a_wrong_share_of_an_entry_is_an_error(settings: Any, value: Any) -> Non
     assert "REFRESH_AT" in found[0].msg
 
 
-def refusing_early(fake: FakeProvider, left: float) -> None:
+def refusing_early(fake: FakeProvider, left: float, said: dict[str, str] | None = None) -> None:
     """Let a refresh be refused while the access token is good for more than ``left`` seconds."""
 
     def change(seen: Any, own: Callable[[Any], Answer]) -> Answer:
         [grant] = fake.grants or [None]
         ends = getattr(grant, "access_token_ends", None)
         if "refresh_token" in seen.fields and ends and ends - fake._server.now() > left:
-            return Answer(400, json={"error": "invalid_request"})
+            return Answer(400, json=said or {"error": "invalid_request"})
         return own(seen)
 
     answering(fake, change)
@@ -250,6 +250,27 @@ def test_a_provider_that_refuses_early_fails_no_look(
     account = connect_account(fake, ada)
     refusing_early(fake, 30)
     assert list(looks(fake, account, 60)) == []
+
+
+TOO_EARLY = {"error": "invalid_grant", "error_description": "token not expired"}
+
+
+def test_a_service_that_refuses_while_the_token_lives_is_asked_after_its_end(
+    settings: Any, ada: Any, fake_provider: Callable[..., FakeProvider]
+) -> None:
+    entry = {"SERVICE": "headhunter", "CLIENT_ID": "client", "CLIENT_SECRET": "client-secret"}
+    settings.CONNECTED_ACCOUNTS = {"PROVIDERS": {"hh": entry}}
+    fake = fake_provider("hh", expires_in=600)
+    account = connect_account(fake, ada)
+    assert 5 <= (account.refresh_at - account.expires_at).total_seconds() <= 10
+    refusing_early(fake, 0, TOO_EARLY)
+    with pytest.raises(UnexpectedResponse):
+        refresh(account)  # by hand: a refusal that ends nothing
+    assert (account.status, account.reason) == ("active", "")
+    found = set(looks(fake, account, 60))
+    assert found <= {"a dead token"}  # until it can be renewed
+    account.refresh_from_db()
+    assert (account.status, account.failure_count) == ("active", 0)
 
 
 def test_with_a_margin_such_a_provider_refuses_nothing(
