@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.conf.urls.i18n import is_language_prefix_patterns_used
 from django.contrib.auth.views import redirect_to_login
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.request import validate_host
 from django.urls import NoReverseMatch, get_script_prefix, reverse
 from django.utils import translation
@@ -20,10 +20,11 @@ from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.oauth2 import state
 from connected_accounts.oauth2.next_page import web_address
 from connected_accounts.operations import site_address
+from connected_accounts.secret import Secret
 
 logger = logging.getLogger("connected_accounts")
 
-COOKIE: Final = "connected_accounts"
+COOKIE: Final = "connected_accounts_token"  # a name that tools mask, for its last word
 
 
 class SeeOther(HttpResponseRedirect):
@@ -58,17 +59,17 @@ def cookie_name(request: HttpRequest) -> str:
     return f"__Secure-{COOKIE}" if site_address.shared_domain() else f"__Host-{COOKIE}"
 
 
-def browser_secret(request: HttpRequest) -> str:
-    """The secret in this browser's cookie, or an empty text."""
+def browser_secret(request: HttpRequest) -> Secret | None:
+    """The secret in this browser's cookie, if it has one."""
     value = request.COOKIES.get(cookie_name(request), "")
-    return value if state.is_secret(value) else ""
+    return Secret(value) if state.is_secret(value) else None
 
 
-def set_browser_secret(request: HttpRequest, response: HttpResponse, secret: str) -> None:
+def set_browser_secret(request: HttpRequest, response: HttpResponse, secret: Secret) -> None:
     """Keep the cookie for as long as the youngest open authorization lasts."""
     response.set_cookie(
         cookie_name(request),
-        secret,
+        secret.reveal(),
         max_age=int(conf.get("STATE_MAX_AGE")),
         path="/",
         domain=settings.SESSION_COOKIE_DOMAIN if site_address.shared_domain() else None,
@@ -76,16 +77,6 @@ def set_browser_secret(request: HttpRequest, response: HttpResponse, secret: str
         httponly=True,
         samesite="Lax",  # sent on the provider's redirect back, not on its sub-requests
     )
-
-
-def scrub_request(request: HttpRequest) -> None:
-    """Take code, state, cookie and what was entered out of a request that failed: it is shown on
-    error pages, in mails and by trackers."""
-    request.GET = QueryDict()
-    request.POST = QueryDict()
-    request._body = b""
-    request.META["QUERY_STRING"] = ""
-    request.COOKIES.pop(cookie_name(request), None)
 
 
 def redirect_uri(request: HttpRequest, provider: str) -> str:
@@ -129,10 +120,11 @@ def take_up_language(request: HttpRequest, url: str) -> None:
 
 def refuse_to_register(request: HttpRequest) -> None:
     """Raise ConfigurationError (``no_redirect_base_url``) where the site's address is known by the
-    request alone, which may say anything: a provider would send codes there. On the developer's own
-    machine nobody else gets one."""
+    request alone, and ALLOWED_HOSTS does not name it but by a pattern: it may be anybody's then, and
+    a provider would send codes there. On the developer's own machine nobody else gets one."""
     name = urlsplit(f"//{request.get_host()}").hostname or ""
-    if not conf.get("REDIRECT_BASE_URL") and not (name == "localhost" or is_loopback_literal(name)):
+    known = name in ("localhost", *settings.ALLOWED_HOSTS) or is_loopback_literal(name)
+    if not conf.get("REDIRECT_BASE_URL") and not known:
         raise ConfigurationError(
             "no_redirect_base_url",
             "The site registers itself at this provider, so its address must be known: set "
