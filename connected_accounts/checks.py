@@ -18,6 +18,7 @@ from django.urls import NoReverseMatch, reverse
 
 from connected_accounts import conf, owners
 from connected_accounts.conf import is_loopback_literal
+from connected_accounts.connect.outer_transactions import check_middleware
 from connected_accounts.database import connections as own_connections
 from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.models import Deployment
@@ -40,6 +41,7 @@ def register() -> None:
     checks.register(check_callback, "connected_accounts")
     checks.register(check_loopback, "connected_accounts", deploy=True)
     checks.register(check_histories, "connected_accounts")
+    checks.register(check_middleware, "connected_accounts")
     # Without our tag: Django 6.1 gives a check that is asked for by a tag every database.
     checks.register(check_keys, checks.Tags.database)
     checks.register(check_site, checks.Tags.database)
