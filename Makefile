@@ -6,13 +6,14 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 SERVERS_ARGS ?=
 BENCH_VENV ?= .venv-bench
+TOOLS_VENV ?= .venv-tools
 
 python := $(VENV)/bin/python
 # `extras` is each target's own. The first run takes a minute or two, and says what it does.
 install = @echo "Installing the extras $(extras) into $(VENV) …" && \
 	$(python) -m pip install --quiet --disable-pip-version-check --editable '.[$(extras)]'
 
-.PHONY: help demo test fresh prove fuzz lint types check wheel quickstart docs screenshots bench findings servers clean
+.PHONY: help demo test fresh prove fuzz lint types tools check wheel quickstart docs screenshots bench findings servers clean
 .DELETE_ON_ERROR:
 
 help:
@@ -24,6 +25,7 @@ help:
 	@echo "make lint    ruff, mypy, import contracts, missing migrations"
 	@echo "make bench   measurements beside the peers, on PostgreSQL (BENCH_ARGS='--scale 0.1' is passed on)"
 	@echo "make findings  others' libraries and servers, seen doing what nobody would guess; needs npm"
+	@echo "make tools   real trackers, profilers and auditors beside the app, every byte they keep searched"
 	@echo "make servers real authorization servers: the app at each, and docs/reference/real-servers.md; needs npm"
 	@echo "make types   a typed site checked against the wheel: mypy --strict and pyright"
 	@echo "make wheel   the wheel in an empty project, on SQLite, PostgreSQL and MariaDB"
@@ -69,6 +71,10 @@ lint: $(VENV)/dev.stamp
 types: $(VENV)/test.stamp
 	$(python) -m tests.typed_host
 
+# In an environment of their own, with the versions that tests/tools/requirements.txt pins.
+tools: $(TOOLS_VENV)/tools.stamp
+	$(TOOLS_VENV)/bin/python -m pytest -c tests/tools/pytest.ini --rootdir . -n 2 $(PYTEST_ARGS) tests/tools
+
 wheel: $(VENV)/test.stamp
 	$(python) -m tests.wheel
 
@@ -102,7 +108,7 @@ screenshots: $(VENV)/test.stamp
 
 clean:
 	rm -rf .demo db.sqlite3 db.sqlite3-shm db.sqlite3-wal
-	rm -rf $(VENV) $(BENCH_VENV) .servers .tox build dist site htmlcov .coverage .coverage.*
+	rm -rf $(VENV) $(BENCH_VENV) $(TOOLS_VENV) .servers .tox build dist site htmlcov .coverage .coverage.*
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -131,6 +137,11 @@ $(VENV)/docs.stamp: pyproject.toml | $(VENV)/bin/pip
 $(BENCH_VENV)/bench.stamp: pyproject.toml bench/requirements.txt | $(VENV)/bin/pip
 	$(PYTHON) -m venv $(BENCH_VENV)
 	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement bench/requirements.txt
+	@touch $@
+
+$(TOOLS_VENV)/tools.stamp: pyproject.toml tests/tools/requirements.txt | $(VENV)/bin/pip
+	$(PYTHON) -m venv $(TOOLS_VENV)
+	$(TOOLS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable . --requirement tests/tools/requirements.txt
 	@touch $@
 
 $(VENV)/bin/pip:

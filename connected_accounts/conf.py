@@ -2,8 +2,9 @@
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import partial
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
@@ -83,6 +84,15 @@ class ProviderConfig:
     max_accounts: int = 100  # of one owner
 
 
+def known_names(name: Any, known: Iterable[str]) -> str:
+    """The hint for a name that is not among the known ones: the nearest, and all."""
+    names = list(known)
+    folded = {one.lower(): one for one in names}
+    near = get_close_matches(str(name).lower(), folded, n=1, cutoff=0.5)
+    asked = f"Did you mean {folded[near[0]]}? " if near else ""
+    return f"{asked}Known are: {', '.join(names)}."
+
+
 def is_safe_url(url: str) -> bool:
     """Whether a token may travel to ``url``: https, or plain http to a loopback address literal.
 
@@ -122,13 +132,24 @@ def is_host_name(text: str) -> bool:
     return named and all(map(is_dns_label, labels))
 
 
-def _is_base_url(value: Any) -> bool:
-    # The site's own address: http://localhost is what a developer's browser shows.
-    return (
-        isinstance(value, str)
-        and "?" not in value
-        and (is_safe_url(value) or re.fullmatch(r"http://localhost(:\d+)?/?", value) is not None)
-    )
+def base_url_fault(value: Any) -> str:
+    """The reason for which a value cannot be the site's own address; empty where it can. Plain http
+    is for a developer's machine, and ``localhost`` is what the browser shows there."""
+    if not isinstance(value, str):
+        return f"is {type(value).__name__}, not a text"
+    if "?" in value or "#" in value:
+        return f"has {'a query' if '?' in value else 'a fragment'}"
+    try:
+        parts = urlsplit(value)
+        host, _, named = parts.hostname, parts.port, parts.username is not None
+    except ValueError:
+        return "cannot be read as an address"
+    if named:
+        return "has a user name in it"
+    if parts.scheme == "http" and host:
+        local = host == "localhost" or is_loopback_literal(host)
+        return "" if local else "is plain http, on another host than localhost"
+    return "" if parts.scheme == "https" and host else "is no https:// address with a host"
 
 
 def raw() -> dict[str, Any]:
@@ -147,7 +168,7 @@ def site_id() -> str:
     name = get("SITE_ID")
     if name is None or name == "":
         base = get("REDIRECT_BASE_URL")
-        name = base if _is_base_url(base) else ""
+        name = base if base and not base_url_fault(base) else ""
     return name.rstrip("/") if _is_site_id(name) else ""
 
 
@@ -210,14 +231,14 @@ def problems() -> Iterator[Problem]:
         yield Problem(
             "E002",
             f"CONNECTED_ACCOUNTS has an unknown key {key!r}.",
-            f"Remove it, or write one of: {', '.join(DEFAULTS)}.",
+            known_names(key, DEFAULTS),
         )
     yield from _number_problems()
     base = get("REDIRECT_BASE_URL")
-    if base is not None and not _is_base_url(base):
+    if base is not None and (fault := base_url_fault(base)):
         yield Problem(
             "E004",
-            "CONNECTED_ACCOUNTS['REDIRECT_BASE_URL'] is not an https URL.",
+            f"CONNECTED_ACCOUNTS['REDIRECT_BASE_URL'] {fault}.",
             'Write the public address of the site, such as "https://app.example.org".',
         )
     if not _is_site_id("" if get("SITE_ID") is None else get("SITE_ID")):
@@ -286,7 +307,7 @@ def provider_problems(alias: Any, entry: Any) -> Iterator[Problem]:
         yield Problem(
             "E007",
             f"{where} has an unknown key {key!r}.",
-            f"Remove it, or write one of: {', '.join(PROVIDER_DEFAULTS)}.",
+            known_names(key, PROVIDER_DEFAULTS),
         )
     yield from _entry_problems(where, PROVIDER_DEFAULTS | entry)
 

@@ -11,6 +11,7 @@ __all__ = [
     "ClientRejected",
     "ConfigurationError",
     "ConnectedAccountsError",
+    "InsufficientScope",
     "InvalidState",
     "ProviderError",
     "ProviderUnavailable",
@@ -65,6 +66,26 @@ class AuthorizationDenied(ConnectedAccountsError):
     user of the site, and the provider is EXCLUSIVE) or ``too_many_accounts`` (the owner has
     MAX_ACCOUNTS of the provider).
     """
+
+
+class InsufficientScope(ConnectedAccountsError):
+    """The service wants more permissions for this call than the account was given.
+
+    ``scopes`` are all to ask for: those that were asked for before, and those that the service
+    names now (RFC 6750 3.1). ``account_id`` is the key of the account.
+    """
+
+    def __init__(
+        self,
+        code: str = "",
+        message: str = "",
+        *,
+        scopes: tuple[str, ...] = (),
+        account_id: int | None = None,
+    ) -> None:
+        super().__init__(code, message)
+        self.scopes = scopes
+        self.account_id = account_id
 
 
 class InvalidState(ConnectedAccountsError):

@@ -32,6 +32,13 @@ CAUSES: dict[str, ConnectedAccountsError] = {
     "not_verified": UnexpectedResponse("verification_failed"),
     "draft_scopes_only": UnexpectedResponse("draft_scopes_only"),
     "clr_scopes_only": UnexpectedResponse("clr_scopes_only"),
+    **{
+        code: UnexpectedResponse(code)
+        for code in (
+            *("not_guarded", "no_resource_metadata", "other_resource"),
+            *("no_authorization_server", "no_pkce", "client_needed"),
+        )
+    },
     "client_rejected": ClientRejected("invalid_client"),
     "credentials": ClientRejected("credentials"),
     "inputs": ConfigurationError("inputs"),

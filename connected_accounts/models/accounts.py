@@ -34,6 +34,7 @@ from connected_accounts.models.ledger import LedgerEntry, contradicts
 from connected_accounts.models.managers import PrimaryManager
 from connected_accounts.owners import owner_key, owners_of
 from connected_accounts.sealing import SealedTextField, open_document
+from connected_accounts.secret import SecretFields
 
 _WHICH: Final = ("owner_key", *WHOSE_AT)
 _OF_THE_GRANT: Final = (
@@ -381,8 +382,9 @@ class ConnectedAccount(GuardedModel):
         person chose."""
         return display_name(self.label or self.subject, self.inputs)
 
-    def open_token(self) -> dict[str, Any]:
-        """Decrypt the token document. The only way to it. Raises Undecryptable."""
+    def open_token(self) -> SecretFields:
+        """Decrypt the token document: ``access_token``, ``refresh_token`` and what came with them,
+        by ``[]`` and ``get``. The only way to it. Raises Undecryptable."""
         try:
             return open_document(self.token, self)
         except Undecryptable as error:

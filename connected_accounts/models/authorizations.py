@@ -54,7 +54,7 @@ class AuthorizationRequest(models.Model):
         verbose_name_plural = _("authorization requests")
 
     def __str__(self) -> str:
-        return f"{self.provider} ({self.created_at:%Y-%m-%d %H:%M})"
+        return f"{self.provider} ({self.created_at})"
 
 
 class ProviderState(models.Model):

@@ -100,6 +100,18 @@ def parse_json_object(body: bytes) -> dict[str, Any] | None:
     return payload if isinstance(payload, dict) else None
 
 
+def value_at(document: Any, path: str) -> Any:
+    """The value at a dotted path such as ``data.0.id``; None where there is no plain value."""
+    for step in path.split("."):
+        if isinstance(document, list) and step.isdecimal() and int(step) < len(document):
+            document = document[int(step)]
+        elif isinstance(document, Mapping):
+            document = document.get(step)
+        else:
+            return None
+    return None if isinstance(document, bool | list | Mapping) else document
+
+
 def parse_form(body: bytes) -> dict[str, Any] | None:
     """The fields of a form-encoded body, as drafts of OAuth 2.0 had answers; None for anything
     else."""

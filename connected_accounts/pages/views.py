@@ -28,9 +28,9 @@ from connected_accounts.models.deployment import sites
 from connected_accounts.owners import owner_for
 from connected_accounts.pages.base import Page, failure_page, too_many_page
 from connected_accounts.providers.base import Provider
-from connected_accounts.providers.inputs import CREDENTIALS
+from connected_accounts.providers.inputs import CREDENTIALS, OWN_CLIENT
 from connected_accounts.providers.registry import get_providers
-from connected_accounts.web import actions, browser, throttle
+from connected_accounts.web import actions, browser, request_secrets, throttle
 from connected_accounts.web.cards import (
     account_card,
     account_cards,
@@ -42,6 +42,7 @@ from connected_accounts.web.forms import NOT_ACCEPTED, ConnectForm
 from connected_accounts.web.marks import mark_of
 from connected_accounts.web.revocations import open_revocations, revocation_line
 from connected_accounts.web.timeline import timeline
+from connected_accounts.web.way import Way, is_found_first
 
 logger = logging.getLogger("connected_accounts")
 
@@ -134,6 +135,9 @@ class ConnectView(Page):
             keep_scopes=not only_these,
         )
         try:
+            way = self.unseen_way(request, provider, form, wishes, account)
+            if way is not None:
+                return self.show_way(request, provider, form, way, account)
             started = actions.start_connecting(request, provider, form, wishes, account)
         except actions.TooOften as too:
             return too_many_page(request, provider, too.seconds, account)
@@ -143,6 +147,47 @@ class ConnectView(Page):
                 return self.ask(request, provider, account, form)
             return self.failed(request, provider, account, error)
         return self.leave(request, provider, started)
+
+    def unseen_way(
+        self,
+        request: HttpRequest,
+        provider: Provider,
+        form: ConnectForm,
+        wishes: actions.Wishes,
+        account: ConnectedAccount | None,
+    ) -> Way | None:
+        """The way to a server that the person named, unless they have seen it and go on."""
+        if not is_found_first(provider):
+            return None
+        way = actions.find_way(request, provider, form, wishes, account)
+        seen = way.issuer in request.POST.getlist("issuer")
+        entered = not way.needs_client or "client_id" in form.values
+        return None if seen and entered else way
+
+    def show_way(
+        self,
+        request: HttpRequest,
+        provider: Provider,
+        form: ConnectForm,
+        way: Way,
+        account: ConnectedAccount | None,
+    ) -> HttpResponse:
+        """Say where the server sends the person, before they go."""
+        client = form if "client_id" in form.fields else None
+        if way.needs_client and client is None:
+            client = ConnectForm(provider, with_client=True)
+        context = {
+            "provider": provider,
+            "mark": mark_of(provider.alias, provider.name),
+            "card": account_card(account, timezone.now()) if account else None,
+            "way": way,
+            "known": [(n, v) for n, v in form.values.items() if n not in CREDENTIALS],
+            "client_fields": [client[n] for n in OWN_CLIENT] if client else [],
+            "next": browser.next_page(request),
+            "owner": "" if account else browser.owner_named(request),
+            "asked": browser.asked_scopes(request)[0],
+        }
+        return render(request, "connected_accounts/way.html", context)
 
     def leave(
         self, request: HttpRequest, provider: Provider, started: actions.Started
@@ -193,25 +238,29 @@ class CallbackView(Page):
             return render(request, "connected_accounts/bounce.html", {"again": again})
         return super().answer(request, *args, **kwargs)
 
-    @sensitive_variables()
-    def get(self, request: HttpRequest, provider: str) -> HttpResponse:
-        return self.complete(request, actions.find_provider(provider))
+    def way_back(self, request: HttpRequest) -> str:
+        request_secrets.keep_callback(request)
+        return request.path
 
     @method_decorator(sensitive_variables())
-    def complete(self, request: HttpRequest, provider: Provider) -> HttpResponse:
+    def get(self, request: HttpRequest, provider: str) -> HttpResponse:
+        params, secret = request_secrets.take_callback(request)
+        service = actions.find_provider(provider)
         try:
             completed = services.complete_authorization(
                 user=request.user,
-                provider=provider.alias,
-                browser_secret=browser.browser_secret(request),
-                params=request.GET,
+                provider=service.alias,
+                browser_secret=secret or "",
+                params=params,
             )
         except ConnectedAccountsError as error:
             failed = throttle.is_failed_callback(error)
             if failed and (wait := throttle.wait_for(request, throttle.FAILED_CALLBACKS)):
-                return too_many_page(request, provider, wait)
-            return failure_page(request, provider, error)
-        announce_connected(request, provider, completed.created)
+                return too_many_page(request, service, wait)
+            browser.take_up_language(request, error.way_on.next if error.way_on else "")
+            return failure_page(request, service, error)
+        browser.take_up_language(request, completed.next)
+        announce_connected(request, service, completed.created)
         target = browser.safe_next(request, completed.next)
         return browser.SeeOther(target or browser.list_page())
 

@@ -55,10 +55,12 @@ class Endpoints:
     discovered: bool = False
     # A document of the provider's named them: nothing is sent to a private address (RFC 9728 7.7).
     public_only: bool = False
+    # The protected resource that the bearer is for: it goes there and below, and nowhere else.
+    only_below: str = ""
 
     def token_origins(self) -> list[str]:
         """The origins that tokens travel to."""
-        urls = [self.token_endpoint, self.refresh_endpoint]
+        urls = [self.token_endpoint, self.refresh_endpoint, self.only_below]
         urls += [self.issuer] if self.discovered else [self.revocation_endpoint, *self.api_urls()]
         return sorted({"/".join(url.split("/", 3)[:3]).lower() for url in urls if url})
 
@@ -73,11 +75,14 @@ class Endpoints:
 
     def api_urls(self) -> tuple[str, ...]:
         """The addresses whose origins may be sent the bearer."""
+        if self.only_below:
+            return (self.only_below,)
         return tuple(u for u in (self.api_base_url, self.userinfo_endpoint, self.issuer) if u)
 
 
+_NO_ADDRESS: Final = ("discovered", "public_only", "only_below")
 ENDPOINT_NAMES: Final = tuple(
-    field.name for field in fields(Endpoints) if field.name not in ("discovered", "public_only")
+    field.name for field in fields(Endpoints) if field.name not in _NO_ADDRESS
 )
 
 

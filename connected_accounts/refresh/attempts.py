@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from connected_accounts import conf
 from connected_accounts.clients.credentials import KnownClients, known_clients, with_any_client
@@ -26,6 +26,7 @@ from connected_accounts.models import ConnectedAccount, Reason
 from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.providers.base import Client, Endpoints, Provider
 from connected_accounts.providers.hooks import call_hook
+from connected_accounts.secret import SecretFields
 from connected_accounts.tokens.endpoint import exchange_client_credentials, exchange_refresh_token
 from connected_accounts.tokens.throttle import NOT_IN_TIME, Lane
 
@@ -66,7 +67,7 @@ class Attempt:
     endpoints: Endpoints = field(default_factory=Endpoints)
     clients: list[Client] = field(default_factory=list)
     refused: list[Client] = field(default_factory=list)
-    document: dict[str, Any] = field(default_factory=dict, repr=False)
+    document: SecretFields = field(default_factory=lambda: SecretFields({}))
 
     @property
     def unresolved_since(self) -> datetime | None:

@@ -41,7 +41,7 @@ from connected_accounts.refresh.interruptions import to_the_end
 from connected_accounts.refresh.refusals import is_refusal, retry_time, settle_after_the_end, stays
 from connected_accounts.refresh.storage import store_grant
 from connected_accounts.revoke.disconnect import revoke_orphan
-from connected_accounts.secret import Secret
+from connected_accounts.secret import Secret, SecretFields
 from connected_accounts.tokens.document import token_document
 from connected_accounts.tokens.identity import identity_of, with_claims
 from connected_accounts.tokens.lifetimes import MAX_BACKOFF, grant_values, with_known_life
@@ -182,16 +182,14 @@ class _Grant:
     ``other_identity``: the one it is for, if that is not the account's."""
 
     values: dict[str, Any] = field(repr=False)
-    document: dict[str, Any] = field(repr=False)
+    document: SecretFields
     other_identity: Identity | None = None
 
 
 def _grant(attempt: Attempt, token: TokenResponse) -> _Grant:
     account, provider = attempt.account, attempt.provider
     token = with_known_life(provider, _with_claims(attempt, token), attempt.document)
-    document = token_document(token, previous=attempt.document)
-    if attempt.after_refusal:
-        document["after_refusal"] = True
+    document = token_document(token, previous=attempt.document, after_refusal=attempt.after_refusal)
     values = grant_values(
         provider,
         token,

@@ -2,7 +2,7 @@
 
 import logging
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from asgiref.sync import sync_to_async
 from django.core.cache import cache
@@ -14,6 +14,7 @@ from connected_accounts.database.locks import statements_retried
 from connected_accounts.database.statements import read_one
 from connected_accounts.exceptions import (
     ConnectedAccountsError,
+    InsufficientScope,
     ProviderUnavailable,
     ReauthorizationRequired,
     Undecryptable,
@@ -27,7 +28,7 @@ from connected_accounts.providers.registry import get_provider, known_provider
 from connected_accounts.refresh.attempts import OWNER_INACTIVE
 from connected_accounts.refresh.grant_end import end_grant, end_if_dead
 from connected_accounts.refresh.on_demand import renew, with_row_apart
-from connected_accounts.secret import Secret, clears_traceback_locals
+from connected_accounts.secret import Secret, SecretFields, clears_traceback_locals
 from connected_accounts.tokens.api_session import session_for
 
 logger = logging.getLogger("connected_accounts")
@@ -79,7 +80,8 @@ def get_session(account: ConnectedAccount) -> ProviderSession:
 
     Relative URLs join ``api_base_url``. The bearer goes to the provider's own origins only; any
     other URL raises ConfigurationError and is not sent. After a 401 the token is renewed and the
-    call repeated, once, if its body can be sent again.
+    call repeated, once, if its body can be sent again. InsufficientScope is raised for a call that
+    wants more permissions, where the provider has ``raises_insufficient_scope``.
     """
     provider = get_provider(account.provider).bound(inputs=account.inputs)
     endpoints = provider.endpoints()
@@ -92,6 +94,11 @@ def get_session(account: ConnectedAccount) -> ProviderSession:
         endpoints,
         access_token=lambda: current_token(account, fingerprint=fingerprint),
         renew=lambda failed: renewed_token(account, failed, fingerprint=fingerprint),
+        more_scopes=lambda wanted: InsufficientScope(
+            "insufficient_scope",
+            scopes=tuple(dict.fromkeys([*account.scopes_requested, *wanted])),
+            account_id=account.pk,
+        ),
     )
 
 
@@ -137,7 +144,7 @@ def renewed_token(
         raise
 
 
-def _may_help(stored: ConnectedAccount, document: dict[str, Any], now: datetime) -> bool:
+def _may_help(stored: ConnectedAccount, document: SecretFields, now: datetime) -> bool:
     """Whether a token that was refused may be so for its age: not right after it came, and not
     again within its life where a refresh for the same cause did not help."""
     if not stored.is_renewable:
@@ -173,7 +180,7 @@ def _access_token(stored: ConnectedAccount) -> Secret:
     return Secret(_open(stored)["access_token"])
 
 
-def _open(stored: ConnectedAccount) -> dict[str, Any]:
+def _open(stored: ConnectedAccount) -> SecretFields:
     try:
         return stored.open_token()
     except Undecryptable as error:

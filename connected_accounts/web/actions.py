@@ -2,7 +2,7 @@
 they may act on, connect, disconnect, test. The same checks and limits for each."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import PermissionDenied
@@ -14,15 +14,17 @@ from connected_accounts.connect.authorization import start_authorization
 from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.models import ConnectedAccount, Revocation
 from connected_accounts.oauth2.state import new_secret
-from connected_accounts.owners import Owner, owner_for, owners_of
+from connected_accounts.owners import Owner, owner_for, owner_key, owners_of
 from connected_accounts.providers.base import Provider
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.revoke.disconnect import disconnect
+from connected_accounts.secret import Secret
 from connected_accounts.web import browser, throttle
 from connected_accounts.web.forms import ConnectForm
 
 if TYPE_CHECKING:
     from connected_accounts.web.check_results import CheckResult
+    from connected_accounts.web.way import Way
 
 
 class TooOften(Exception):
@@ -39,13 +41,13 @@ class Started:
     and ``account`` is connected already."""
 
     url: str = ""
-    browser_secret: str = field(default="", repr=False)
+    browser_secret: Secret | None = None
     account: ConnectedAccount | None = None
     created: bool = False
 
     def bind_browser(self, request: HttpRequest, response: HttpResponse) -> None:
         """Bind the authorization to the browser that gets this answer."""
-        if self.url:
+        if self.browser_secret is not None:
             browser.set_browser_secret(request, response, self.browser_secret)
 
 
@@ -133,17 +135,42 @@ def start_connecting(
         user = None if wishes.for_site else request.user
         connected, created = connect_directly(user=user, values=form.values, **common)
         return Started(account=connected, created=created)
-    secret = browser.browser_secret(request) or new_secret()
+    secret = browser.browser_secret(request) or Secret(new_secret())
     url = start_authorization(
         user=request.user,
         redirect_uri=browser.redirect_uri(request, provider.alias),
         browser_secret=secret,
-        next=wishes.next,
+        next=browser.way_back(request, wishes.next),
         inputs=form.values,
         for_site=wishes.for_site,
         **common,
     )
     return Started(url, secret)
+
+
+def find_way(
+    request: HttpRequest,
+    provider: Provider,
+    form: ConnectForm,
+    wishes: Wishes,
+    account: ConnectedAccount | None,
+) -> "Way":
+    """Ask a server that the person named where it leads, before they go. Raises TooOften, and what
+    ``start_authorization`` raises."""
+    if wait := throttle.wait_for(request, throttle.STARTS):
+        raise TooOften(wait)
+    from connected_accounts.web.way import find_way as find  # only for servers that people name
+
+    owner = account.owner_key if account is not None else wishes.owner or owner_key(request.user)
+    redirect_uri = browser.redirect_uri(request, provider.alias)
+    return find(
+        provider,
+        form,
+        wishes.scopes,
+        redirect_uri=redirect_uri,
+        owner=owner,
+        account=account if wishes.keep_scopes else None,
+    )
 
 
 def end_connection(request: HttpRequest, account: ConnectedAccount) -> Revocation | None:

@@ -14,7 +14,6 @@ from django.utils.timezone import is_aware, localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from connected_accounts.connect.intent import optional_scopes_of
 from connected_accounts.database.statements import read_all
 from connected_accounts.models import ConnectedAccount, Reason
 from connected_accounts.owners import owner_key
@@ -318,14 +317,18 @@ def permissions_asked(
 ) -> dict[str, Any]:
     """The permissions on the connect page: those that are asked for in any case, and those that the
     person may choose, ticked where the address names them or the account had them."""
-    chosen_before = optional_scopes_of(provider, account) if account else []
+    chosen_before = provider.scopes_before(account) if account else []
     by_choice = provider.scopes_by_choice(list(provider.scopes))
     if account is not None:
         by_choice = {c: s for c, s in by_choice.items() if c in account.inputs.values()}
     # What a personal token may do was said where it was made.
     optional = () if provider.grant_type == "personal_token" else provider.config.optional_scopes
+    # What a call was refused for want of, where the service names what there is.
+    also = [s for s in extra if s not in (*provider.config.optional_scopes, *provider.scopes)]
+    always = dict.fromkeys([*provider.scopes, *also])
     return {
-        "scopes": [] if by_choice else scope_lines(provider, provider.scopes),
+        "scopes": [] if by_choice else scope_lines(provider, always),
+        "also": also,
         "places": [_place(provider, *item) for item in by_choice.items()],
         "choices": scope_lines(provider, [s for s in optional if s not in provider.scopes]),
         "ticked": [*extra, *chosen_before],

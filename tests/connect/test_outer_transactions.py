@@ -1,14 +1,11 @@
-"""Connecting while a middleware of the site has a transaction open: refused in words, and known
-beforehand where it can be."""
+"""Connecting while a middleware of the site has a transaction open: refused in words."""
 
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.core.management import call_command
 from django.test import Client
 
-from connected_accounts.connect.outer_transactions import check_middleware
 from connected_accounts.models import ConnectedAccount, Revocation
 from connected_accounts.services import disconnect
 from connected_accounts.testing import FakeProvider
@@ -39,7 +36,7 @@ def bits(providers: None) -> Iterator[FakeProvider]:
 
 
 class LeavesUsOut(RevisionMiddleware):
-    """As docs/how-to/deploy.md has it."""
+    """Our addresses are left out."""
 
     def request_creates_revision(self, request: Any) -> bool:
         ours = request.path.startswith(("/connections/", "/api/connections/", "/admin/"))
@@ -78,7 +75,7 @@ def test_credentials_are_refused_in_words_and_nothing_is_sent(
 
 
 @pytest.mark.parametrize("middleware", [LeavesUsOut, NotAtomic])
-def test_with_what_the_docs_say_credentials_connect(
+def test_where_our_addresses_are_left_out_credentials_connect(
     middleware: type, client_of_ada: Client, bits: FakeProvider, settings: Any
 ) -> None:
     use(settings, middleware)
@@ -95,26 +92,3 @@ def test_an_authorization_and_a_disconnect_need_no_change(
     assert answer.status_code in (200, 303)
     assert Revocation.objects.exists()
     assert disconnect(account) is None
-
-
-def test_a_check_names_the_middleware_where_it_is_in_the_way(settings: Any) -> None:
-    assert check_middleware(None) == []
-    for fine in (LeavesUsOut, NotAtomic):
-        use(settings, fine)
-    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "no.such.middleware"]
-    assert check_middleware(None) == []
-    use(settings, RevisionMiddleware)
-    [warning] = check_middleware(None)
-    assert warning.id == "connected_accounts.W018"
-    assert "reversion.middleware.RevisionMiddleware" in warning.msg
-    settings.MIDDLEWARE.remove("no.such.middleware")
-    call_command("check")  # a warning stops nothing
-
-
-def test_where_nobody_enters_anything_the_middleware_is_in_nobodys_way(
-    settings: Any, app_settings: Any
-) -> None:
-    use(settings, RevisionMiddleware)
-    entry = settings.CONNECTED_ACCOUNTS["PROVIDERS"]["badgr"]
-    app_settings(PROVIDERS={"badgr": entry})
-    assert check_middleware(None) == []

@@ -215,7 +215,7 @@ def test_an_authorization_is_not_completed_inside_a_transaction(
     client_of_ada: Client, ada: Any, badgr: FakeProvider
 ) -> None:
     params = badgr.authorize(start(client_of_ada), subject="ada")
-    secret = client_of_ada.cookies["connected_accounts"].value
+    secret = client_of_ada.cookies["connected_accounts_token"].value
     with pytest.raises(ConfigurationError, match="transaction"), transaction.atomic():
         complete_authorization(user=ada, provider="badgr", browser_secret=secret, params=params)
     assert not badgr.sent_to("token")

@@ -167,7 +167,7 @@ def seen(request: pytest.FixtureRequest) -> Iterator[Counter[Any]]:
 def test_junk_at_the_callback(browser: Browser, badgr: FakeProvider, seen: Counter[Any]) -> None:
     state = query_of(start(browser))["state"]
     cookies = browser.cookies
-    flow = Flow(cookies["sessionid"].value, state, cookies["connected_accounts"].value)
+    flow = Flow(cookies["sessionid"].value, state, cookies["connected_accounts_token"].value)
 
     @junk_given(inputs(flow))
     def run(junk: Any) -> None:

@@ -1,4 +1,4 @@
-"""Providers that answer slowly, but rightly, starve no other: worked out by the queue's own rules."""
+"""Providers that answer slowly, but rightly, starve no other, by the rules of one queue."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
