@@ -6,6 +6,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 SERVERS_ARGS ?=
 BENCH_VENV ?= .venv-bench
+MCP_VENV ?= .venv-mcp
 TOOLS_VENV ?= .venv-tools
 
 python := $(VENV)/bin/python
@@ -21,7 +22,8 @@ help:
 	@echo "make test    the whole test suite (PYTEST_ARGS='…' is passed on)"
 	@echo "make fresh   both of README's commands on a bare Debian 12; needs root and debootstrap"
 	@echo "make check   the demo driven by HTTP with nobody watching; exits 0 or 1"
-	@echo "make prove   single flight, kills, outages, connections, copies, deploys and scale, with real processes"
+	@echo "make mcp     the conformance suite of MCP, and others' servers and clients of it; needs npm"
+	@echo "make prove   single flight, kills, habits, outages, connections, copies, deploys and scale, with real processes"
 	@echo "make lint    ruff, mypy, import contracts, missing migrations"
 	@echo "make bench   measurements beside the peers, on PostgreSQL (BENCH_ARGS='--scale 0.1' is passed on)"
 	@echo "make findings  others' libraries and servers, seen doing what nobody would guess; needs npm"
@@ -52,6 +54,7 @@ fresh:
 prove: $(VENV)/test.stamp
 	$(python) -m bench.prove_single_flight
 	$(python) -m bench.prove_kill
+	$(python) -m bench.prove_habits
 	$(python) -m bench.prove_limits
 	$(python) -m bench.prove_outages
 	$(python) -m bench.prove_connections
@@ -59,6 +62,11 @@ prove: $(VENV)/test.stamp
 	$(python) -m bench.prove_deploy
 	$(python) -m bench.prove_scale
 	$(python) -m bench.prove_import
+
+# Others' servers, clients and the protocol's conformance suite, in an environment of their own.
+mcp: $(MCP_VENV)/mcp.stamp
+	$(MCP_VENV)/bin/python -m tests.mcp.run_conformance $(MCP_VENV)/npm
+	$(MCP_VENV)/bin/python -m pytest tests/mcp/real
 
 lint: $(VENV)/dev.stamp
 	$(VENV)/bin/ruff check
@@ -108,7 +116,7 @@ screenshots: $(VENV)/test.stamp
 
 clean:
 	rm -rf .demo db.sqlite3 db.sqlite3-shm db.sqlite3-wal
-	rm -rf $(VENV) $(BENCH_VENV) $(TOOLS_VENV) .servers .tox build dist site htmlcov .coverage .coverage.*
+	rm -rf $(VENV) $(BENCH_VENV) $(MCP_VENV) $(TOOLS_VENV) .servers .tox build dist site htmlcov .coverage .coverage.*
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -137,6 +145,12 @@ $(VENV)/docs.stamp: pyproject.toml | $(VENV)/bin/pip
 $(BENCH_VENV)/bench.stamp: pyproject.toml bench/requirements.txt | $(VENV)/bin/pip
 	$(PYTHON) -m venv $(BENCH_VENV)
 	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement bench/requirements.txt
+	@touch $@
+
+$(MCP_VENV)/mcp.stamp: pyproject.toml tests/mcp/requirements.txt | $(VENV)/bin/pip
+	$(PYTHON) -m venv $(MCP_VENV)
+	$(MCP_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[demo,test]' --requirement tests/mcp/requirements.txt
+	npm install --silent --no-audit --no-fund --prefix $(MCP_VENV)/npm @modelcontextprotocol/conformance@0.1.16 node@22
 	@touch $@
 
 $(TOOLS_VENV)/tools.stamp: pyproject.toml tests/tools/requirements.txt | $(VENV)/bin/pip

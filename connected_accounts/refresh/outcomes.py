@@ -3,7 +3,7 @@
 import logging
 import random
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -33,7 +33,7 @@ from connected_accounts.refresh.attempts import (
     OWNER_INACTIVE,
     Attempt,
     RefreshResult,
-    ask,
+    ask_into,
     prepare,
 )
 from connected_accounts.refresh.grant_end import end_grant, lost_an_answer_elsewhere
@@ -353,8 +353,16 @@ def refresh_claimed(
         # In a thread of its own: whatever is raised into this one, the answer still arrives.
         pool = stack.enter_context(ThreadPoolExecutor(1, "connected-accounts-ask"))
         mine.sent = True
-        answer = pool.submit(ask, attempt)
-        error = to_the_end(lambda: _settle_when_unlocked(attempt, answer.result()))
+        future: Future[RefreshResult] = Future()
+
+        def send_and_settle() -> ConnectedAccountsError | None:
+            if not future.running() and not future.done():
+                pool.submit(ask_into, future, attempt)
+            unsent = ProviderUnavailable(LEASE_TOO_OLD, sent=False)
+            outcome = unsent if future.cancelled() else future.result()
+            return _settle_when_unlocked(attempt, outcome)
+
+        error = to_the_end(send_and_settle, future.cancel)
         mine.sent = attempt.asked
     return error
 

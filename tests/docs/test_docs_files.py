@@ -59,6 +59,7 @@ def test_no_other_block_is_left_out_than_these() -> None:
     assert {(block.path.name, block.title.removeprefix(NOT_RUN)) for block in left_out} == {
         ("beside-your-tools.md", "make tools runs it"),
         ("keys.md", "it needs boto3 and an AWS account"),
+        ("mcp-servers.md", "needs mcp and a server, and is run so by make mcp"),
         ("side-by-side.md", "it needs django-allauth"),
         ("side-by-side.md", "it needs social-auth-app-django"),
         ("side-by-side.md", "it needs Authlib"),
