@@ -12,12 +12,13 @@ python := $(VENV)/bin/python
 install = @echo "Installing the extras $(extras) into $(VENV) …" && \
 	$(python) -m pip install --quiet --disable-pip-version-check --editable '.[$(extras)]'
 
-.PHONY: help demo test prove lint types check wheel quickstart docs screenshots bench findings servers clean
+.PHONY: help demo test fresh prove lint types check wheel quickstart docs screenshots bench findings servers clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo    sandbox providers, site, worker and beat; prints the address and the logins"
 	@echo "make test    the whole test suite (PYTEST_ARGS='…' is passed on)"
+	@echo "make fresh   both of README's commands on a bare Debian 12; needs root and debootstrap"
 	@echo "make check   the demo driven by HTTP with nobody watching; exits 0 or 1"
 	@echo "make prove   single flight, kills, outages, connections, copies, deploys and scale, with real processes"
 	@echo "make lint    ruff, mypy, import contracts, missing migrations"
@@ -40,6 +41,9 @@ check: $(VENV)/demo.stamp
 
 test: $(VENV)/test.stamp
 	$(python) -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
+
+fresh:
+	.ci/fresh
 
 # An hour or so. Needs PostgreSQL (DATABASE_URL), MariaDB and RabbitMQ on their usual ports, and
 # the programs of PostgreSQL, Redis and RabbitMQ, of which it starts servers of its own.

@@ -18,11 +18,13 @@ class ConnectedAccountsConfig(AppConfig):
         from connected_accounts.models import ConnectedAccount
         from connected_accounts.refresh import storage
         from connected_accounts.revoke.disconnect import revoke_before_delete
+        from connected_accounts.security import OneLineFilter
 
         checks.register()
         # At DEBUG it logs codes, client secrets and tokens, whoever uses it. A filter holds where a
         # site's logging sets levels.
         logging.getLogger("requests_oauthlib.oauth2_session").addFilter(_no_debug)
+        logging.getLogger("connected_accounts").addFilter(OneLineFilter())
         storage.send_to_broker = _carry_grant
         # The one signal of Django's that we receive: whatever deletes an account, be it a user's
         # deletion or the admin's, its grant must be withdrawn at the provider too.

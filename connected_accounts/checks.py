@@ -4,7 +4,7 @@ Touches no network. Only ``check_keys`` and ``check_site`` touch a database, whe
 ``check --database`` or ``migrate`` names it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from itertools import pairwise
 from typing import Any, Final
@@ -14,7 +14,6 @@ from django.apps import apps
 from django.conf import settings
 from django.core import checks
 from django.db import connections, router
-from django.urls import NoReverseMatch, reverse
 
 from connected_accounts import conf, owners
 from connected_accounts.conf import is_loopback_literal
@@ -22,6 +21,7 @@ from connected_accounts.database import connections as own_connections
 from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.models import Deployment
 from connected_accounts.models.deployment import sites
+from connected_accounts.operations import site_address
 from connected_accounts.operations.keys_in_use import SEALED, count_by_key, missing_keys
 from connected_accounts.providers import registry
 from connected_accounts.sealing import SealedTextField, encryption_keys, key_id
@@ -39,6 +39,7 @@ def register() -> None:
     checks.register(check_issuers, "connected_accounts")
     checks.register(check_callback, "connected_accounts")
     checks.register(check_loopback, "connected_accounts", deploy=True)
+    checks.register(check_address, "connected_accounts", deploy=True)
     checks.register(check_histories, "connected_accounts")
     # Without our tag: Django 6.1 gives a check that is asked for by a tag every database.
     checks.register(check_keys, checks.Tags.database)
@@ -46,15 +47,25 @@ def register() -> None:
 
 
 def check_settings(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[checks.CheckMessage]:
-    """E001 to E019, E021 to E023, W004, W012: what in settings would fail when used."""
+    """E001 to E019, E021 to E023, E027, E030, W004, W012, W022, W023, W026: what would fail."""
     found = [*conf.problems(), *owners.problems(), *own_connections.problems()]
+    found += site_address.problems()
     if not any(problem.id in ("E001", "E005") for problem in found):
         found += registry.problems()
+    return _messages(found)
+
+
+def check_address(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[checks.CheckMessage]:
+    """W024 (``--deploy``): the site's public address, and the hosts that lead to it."""
+    return _messages(site_address.deploy_problems())
+
+
+def _messages(problems: Iterable[conf.Problem]) -> list[checks.CheckMessage]:
     return [
         (checks.Error if problem.id.startswith("E") else checks.Warning)(
             problem.message, hint=problem.hint, id=f"connected_accounts.{problem.id}"
         )
-        for problem in found
+        for problem in problems
     ]
 
 
@@ -180,26 +191,8 @@ def check_issuers(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[chec
 
 
 def check_callback(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[checks.CheckMessage]:
-    """E020: the API is there, and the page that providers send people back to is not."""
-    if not _is_there("connected_accounts_api:accounts"):
-        return []
-    if _is_there("connected_accounts:callback", "any"):
-        return []
-    return [
-        checks.Error(
-            "The URLs have connected_accounts.api.urls, but no callback.",
-            hint="Include connected_accounts.urls too, or connected_accounts.callback_urls.",
-            id="connected_accounts.E020",
-        )
-    ]
-
-
-def _is_there(name: str, *args: str) -> bool:
-    try:
-        reverse(name, args=args)
-    except NoReverseMatch:
-        return False
-    return True
+    """E020 and W025: the page that providers send people back to is not there."""
+    return _messages(site_address.url_problems())
 
 
 def check_loopback(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[checks.CheckMessage]:

@@ -2,8 +2,9 @@
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import partial
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
@@ -36,14 +37,18 @@ PROVIDER_DEFAULTS: dict[str, Any] = {
     "OPTIONAL_SCOPES": (),
     "OPTIONS": {},
     "EXCLUSIVE": False,
+    "MAX_ACCOUNTS": 100,
     "REFRESH_POLICY": None,
     "REFRESH_AT": None,
     "MAX_REQUESTS_PER_SECOND": None,
 }
 MAX_SITE_ID: Final = 255
 MAX_HOST_NAME: Final = 253
+MAX_MAX_ACCOUNTS: Final = 10_000
+MAX_URL: Final = 2048
 JITTER: Final = 0.1  # share of the time to a refresh, either way
 LAST_MINUTE: Final = 60.0  # seconds before its end in which a token is not counted on
+_VISIBLE = re.compile(r"[\x21-\x7e]+", re.ASCII)
 _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?", re.ASCII)
 _ALIAS = re.compile(r"[-a-zA-Z0-9_]{1,64}")
 
@@ -76,14 +81,27 @@ class ProviderConfig:
     max_requests_per_second: float | None
     service: str = ""  # of the catalogue, where it stands in place of a backend
     refresh_at: float | None = None
+    max_accounts: int = 100  # of one owner
+
+
+def known_names(name: Any, known: Iterable[str]) -> str:
+    """The hint for a name that is not among the known ones: the nearest, and all."""
+    names = list(known)
+    folded = {one.lower(): one for one in names}
+    near = get_close_matches(str(name).lower(), folded, n=1, cutoff=0.5)
+    asked = f"Did you mean {folded[near[0]]}? " if near else ""
+    return f"{asked}Known are: {', '.join(names)}."
 
 
 def is_safe_url(url: str) -> bool:
     """Whether a token may travel to ``url``: https, or plain http to a loopback address literal.
 
-    A name such as ``localhost`` is not a literal: what it resolves to is not ours to trust.
+    It is visible ASCII, as RFC 3986 has it, and at most 2048 characters long. A name such as
+    ``localhost`` is not a literal: what it resolves to is not ours to trust.
     """
     try:
+        if len(url) > MAX_URL or not _VISIBLE.fullmatch(url):
+            return False
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except (ValueError, TypeError, AttributeError):
@@ -114,13 +132,24 @@ def is_host_name(text: str) -> bool:
     return named and all(map(is_dns_label, labels))
 
 
-def _is_base_url(value: Any) -> bool:
-    # The site's own address: http://localhost is what a developer's browser shows.
-    return (
-        isinstance(value, str)
-        and "?" not in value
-        and (is_safe_url(value) or re.fullmatch(r"http://localhost(:\d+)?/?", value) is not None)
-    )
+def base_url_fault(value: Any) -> str:
+    """The reason for which a value cannot be the site's own address; empty where it can. Plain http
+    is for a developer's machine, and ``localhost`` is what the browser shows there."""
+    if not isinstance(value, str):
+        return f"is {type(value).__name__}, not a text"
+    if "?" in value or "#" in value:
+        return f"has {'a query' if '?' in value else 'a fragment'}"
+    try:
+        parts = urlsplit(value)
+        host, _, named = parts.hostname, parts.port, parts.username is not None
+    except ValueError:
+        return "cannot be read as an address"
+    if named:
+        return "has a user name in it"
+    if parts.scheme == "http" and host:
+        local = host == "localhost" or is_loopback_literal(host)
+        return "" if local else "is plain http, on another host than localhost"
+    return "" if parts.scheme == "https" and host else "is no https:// address with a host"
 
 
 def raw() -> dict[str, Any]:
@@ -139,7 +168,7 @@ def site_id() -> str:
     name = get("SITE_ID")
     if name is None or name == "":
         base = get("REDIRECT_BASE_URL")
-        name = base if _is_base_url(base) else ""
+        name = base if base and not base_url_fault(base) else ""
     return name.rstrip("/") if _is_site_id(name) else ""
 
 
@@ -178,6 +207,7 @@ def provider_config(alias: str) -> ProviderConfig:
         optional_scopes=tuple(entry["OPTIONAL_SCOPES"]),
         options=entry["OPTIONS"],
         exclusive=entry["EXCLUSIVE"],
+        max_accounts=entry["MAX_ACCOUNTS"],
         refresh_policy=entry["REFRESH_POLICY"],
         refresh_at=entry["REFRESH_AT"],
         max_requests_per_second=entry["MAX_REQUESTS_PER_SECOND"],
@@ -201,14 +231,14 @@ def problems() -> Iterator[Problem]:
         yield Problem(
             "E002",
             f"CONNECTED_ACCOUNTS has an unknown key {key!r}.",
-            f"Remove it, or write one of: {', '.join(DEFAULTS)}.",
+            known_names(key, DEFAULTS),
         )
     yield from _number_problems()
     base = get("REDIRECT_BASE_URL")
-    if base is not None and not _is_base_url(base):
+    if base is not None and (fault := base_url_fault(base)):
         yield Problem(
             "E004",
-            "CONNECTED_ACCOUNTS['REDIRECT_BASE_URL'] is not an https URL.",
+            f"CONNECTED_ACCOUNTS['REDIRECT_BASE_URL'] {fault}.",
             'Write the public address of the site, such as "https://app.example.org".',
         )
     if not _is_site_id("" if get("SITE_ID") is None else get("SITE_ID")):
@@ -277,7 +307,7 @@ def provider_problems(alias: Any, entry: Any) -> Iterator[Problem]:
         yield Problem(
             "E007",
             f"{where} has an unknown key {key!r}.",
-            f"Remove it, or write one of: {', '.join(PROVIDER_DEFAULTS)}.",
+            known_names(key, PROVIDER_DEFAULTS),
         )
     yield from _entry_problems(where, PROVIDER_DEFAULTS | entry)
 
@@ -340,6 +370,13 @@ _RULES: Final = (
         "E014",
         "is not a bool.",
         "Write True or False.",
+    ),
+    _Rule(
+        "MAX_ACCOUNTS",
+        lambda value: _is_number(value) and value in range(1, MAX_MAX_ACCOUNTS + 1),
+        "E014",
+        f"is not a whole number from 1 to {MAX_MAX_ACCOUNTS}.",
+        "Write how many accounts of the provider one person, or one team, may have.",
     ),
     _Rule(
         "REFRESH_POLICY",

@@ -11,12 +11,14 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.translation import gettext as _
 
+from connected_accounts.exceptions import InsufficientScope
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.owners import Owner, owner_for, owner_key
 from connected_accounts.providers.registry import get_provider, known_provider
 from connected_accounts.tokens.scopes import missing_scopes
 from connected_accounts.web import browser
 from connected_accounts.web.cards import scope_lines
+from connected_accounts.web.way import way_to_more
 
 __all__ = ["ConnectedRequest", "ConnectionRequiredMixin", "connection_required"]
 
@@ -35,11 +37,13 @@ def connection_required(
     """Let a view run only for a user whose account at ``alias`` is connected and has ``scopes``.
 
     Sets ``request.connected_account``: the one that ``?connection=<pk>`` names, if it is such an
-    account, else the newest. Anybody else is sent to sign in,
-    or to connect and then back: to this page, or for a POST to the page it came from. Where the
-    user was asked for the scopes already and granted fewer, a 403 page says so, so that nobody is
-    sent round in circles. For function views, synchronous or not; for class-based views there is
-    ``ConnectionRequiredMixin``.
+    account, else the newest. Anybody else is sent to sign in, or to connect and then back: to this
+    page, or for a POST to the page it came from. Where the user was asked for the scopes already
+    and granted fewer, a 403 page says so, so that nobody is sent round in circles. For function
+    views, synchronous or not; for class-based views there is ``ConnectionRequiredMixin``.
+
+    Where the view lets InsufficientScope pass, the user is asked for what the call wants and comes
+    back to this page, three times an hour at most.
 
     ``owner`` is called with what the view is called with, for a signed-in user, and returns the key
     of the team whose account is needed, instead of the user's own. Raises Http404 for a user who
@@ -55,22 +59,44 @@ def connection_required(
         return stop_unless_connected(request, alias, scopes, owner_key_of_view)
 
     def decorate(view: View) -> View:
+        asking = _asking_for_more(view)
         if iscoroutinefunction(view):
 
             @wraps(view)
             async def async_wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
                 answer = await sync_to_async(stop)(request, args, kwargs)
-                return answer or await view(request, *args, **kwargs)
+                return answer or await asking(request, *args, **kwargs)
 
             return cast("View", async_wrapper)
 
         @wraps(view)
         def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-            return stop(request, args, kwargs) or view(request, *args, **kwargs)
+            return stop(request, args, kwargs) or asking(request, *args, **kwargs)
 
         return cast("View", wrapper)
 
     return decorate
+
+
+def _asking_for_more(view: View) -> Callable[..., Any]:
+    """The view, with the answer of ``ask_for_more`` to its InsufficientScope."""
+    if iscoroutinefunction(view):
+
+        async def answered(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+            try:
+                return await view(request, *args, **kwargs)
+            except InsufficientScope as error:
+                return await sync_to_async(ask_for_more)(request, error)
+
+        return answered
+
+    def asked(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return view(request, *args, **kwargs)
+        except InsufficientScope as error:
+            return ask_for_more(request, error)
+
+    return asked
 
 
 class ConnectionRequiredMixin:
@@ -87,11 +113,15 @@ class ConnectionRequiredMixin:
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         if getattr(self, "view_is_async", False):
             return self._dispatch_async(request, *args, **kwargs)
-        return self._stop(request) or super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
+        dispatch = _asking_for_more(super().dispatch)  # type: ignore[misc]
+        return self._stop(request) or dispatch(request, *args, **kwargs)
 
     async def _dispatch_async(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         stop = await sync_to_async(self._stop)(request)
-        return stop or await super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
+        try:
+            return stop or await super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
+        except InsufficientScope as error:
+            return await sync_to_async(ask_for_more)(request, error)
 
     def _stop(self, request: HttpRequest) -> HttpResponse | None:
         return stop_unless_connected(
@@ -122,19 +152,44 @@ def stop_unless_connected(
     if not address:
         raise PermissionDenied(_("A connected account with these permissions is needed."))
     if newest and set(scopes) <= set(newest[0].scopes_wanted):
-        provider = get_provider(alias)
-        missing = missing_scopes(provider, scopes, newest[0].scopes_granted)
-        context = {
-            "provider": provider,
-            "missing": scope_lines(provider, missing),
-            # One that the service does not offer was not asked for, and would not be again.
-            "offered": set(missing) <= set(newest[0].scopes_requested),
-            "back": back,
-            "owner": key,
-        }
-        page = render(request, "connected_accounts/missing_scopes.html", context, status=403)
-        return browser.set_security_headers(page, carries_code=False)
+        missing = missing_scopes(get_provider(alias), scopes, newest[0].scopes_granted)
+        return _missing_page(request, newest[0], missing, back, key)
     return browser.SeeOther(address)
+
+
+def _missing_page(
+    request: HttpRequest,
+    account: ConnectedAccount,
+    missing: Sequence[str],
+    back: str,
+    owner: str | None,
+) -> HttpResponse:
+    provider = get_provider(account.provider)
+    context = {
+        "provider": provider,
+        "missing": scope_lines(provider, missing),
+        # One that the service does not offer was not asked for, and would not be again.
+        "offered": set(missing) <= set(account.scopes_requested),
+        "back": back,
+        "owner": owner,
+    }
+    page = render(request, "connected_accounts/missing_scopes.html", context, status=403)
+    return browser.set_security_headers(page, carries_code=False)
+
+
+def ask_for_more(request: HttpRequest, error: InsufficientScope) -> HttpResponse:
+    """The answer to give where a call of the view's account wants more permissions: the page that
+    asks for them and comes back, or, where that was done often enough, one that says so. Raises the
+    error again where it is about another account than the view's."""
+    account = getattr(request, "connected_account", None)
+    if account is None or account.pk != error.account_id:
+        raise error
+    back = _way_back(request)
+    address = way_to_more(account, error.scopes, back)
+    if address:
+        return browser.SeeOther(address)
+    missing = [scope for scope in error.scopes if scope not in account.scopes_granted]
+    return _missing_page(request, account, missing or error.scopes, back, None)
 
 
 def owner_to_use(user: Any, key: str | None) -> Owner:

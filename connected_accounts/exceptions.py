@@ -11,6 +11,7 @@ __all__ = [
     "ClientRejected",
     "ConfigurationError",
     "ConnectedAccountsError",
+    "InsufficientScope",
     "InvalidState",
     "ProviderError",
     "ProviderUnavailable",
@@ -61,9 +62,30 @@ class AuthorizationDenied(ConnectedAccountsError):
     """The authorization ended without a connection.
 
     ``code`` is ``access_denied`` (the person said no), ``other_account`` (a reconnect came back as
-    another account of the provider) or ``account_in_use`` (the provider account belongs to another
-    user of the site, and the provider is EXCLUSIVE).
+    another account of the provider), ``account_in_use`` (the provider account belongs to another
+    user of the site, and the provider is EXCLUSIVE) or ``too_many_accounts`` (the owner has
+    MAX_ACCOUNTS of the provider).
     """
+
+
+class InsufficientScope(ConnectedAccountsError):
+    """The service wants more permissions for this call than the account was given.
+
+    ``scopes`` are all to ask for: those that were asked for before, and those that the service
+    names now (RFC 6750 3.1). ``account_id`` is the key of the account.
+    """
+
+    def __init__(
+        self,
+        code: str = "",
+        message: str = "",
+        *,
+        scopes: tuple[str, ...] = (),
+        account_id: int | None = None,
+    ) -> None:
+        super().__init__(code, message)
+        self.scopes = scopes
+        self.account_id = account_id
 
 
 class InvalidState(ConnectedAccountsError):

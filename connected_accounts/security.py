@@ -1,13 +1,20 @@
-"""Security events: one logger, one form, a closed list of names, and no secret.
+"""Security events: one logger, one form, a closed list of names, and no secret. And text from
+outside, made harmless to what shows it: one line in a page, a mail or a log, and nothing that a
+terminal obeys.
 
 The fields of a record are ``extra`` fields, so that a site's own handler can read them as they are.
 """
 
 import logging
+import re
 from enum import StrEnum
 from typing import Any, Final
 
 logger = logging.getLogger("connected_accounts.security")
+
+MAX_LINE: Final = 255  # characters of a name or label
+# Control characters, the separators of lines, and what turns the direction of writing round.
+_COMMANDS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 class SecurityEvent(StrEnum):
@@ -68,3 +75,23 @@ def log(
 def _word(value: Any) -> str:
     """One word of a line: a user's primary key may be a text that tells lies."""
     return "".join(c if c.isprintable() and not c.isspace() else "?" for c in str(value))
+
+
+def one_line(text: str, limit: int = MAX_LINE) -> str:
+    """The text as one line of at most ``limit`` characters, without control characters."""
+    return " ".join(_COMMANDS.sub(" ", text[: 4 * limit]).split())[:limit].rstrip()
+
+
+def visible(text: str) -> str:
+    """The text with what a terminal would obey written out, but for its line breaks."""
+    return _COMMANDS.sub(lambda c: c[0] if c[0] == "\n" else ascii(c[0])[1:-1], text)
+
+
+class OneLineFilter(logging.Filter):
+    """Keeps a record on one line, whatever was put into its words."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        if _COMMANDS.search(message):
+            record.msg, record.args = visible(message).replace("\n", "\\n"), ()
+        return True

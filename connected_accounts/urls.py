@@ -3,6 +3,7 @@
 from django.urls import path
 
 from connected_accounts.pages import views
+from connected_accounts.pages.client_metadata import ClientMetadataView
 
 __all__ = ["app_name", "urlpatterns"]
 
@@ -13,6 +14,7 @@ urlpatterns = [
     path("done/", views.DoneView.as_view(), name="done"),
     path("<slug:provider>/connect/", views.ConnectView.as_view(), name="connect"),
     path("<slug:provider>/callback/", views.CallbackView.as_view(), name="callback"),
+    path("<slug:provider>/client.json", ClientMetadataView.as_view(), name="client_metadata"),
     path("<int:pk>/reconnect/", views.ReconnectView.as_view(), name="reconnect"),
     path("<int:pk>/disconnect/", views.DisconnectView.as_view(), name="disconnect"),
     path("<int:pk>/history/", views.HistoryView.as_view(), name="history"),

@@ -24,6 +24,7 @@ CAUSES: dict[str, ConnectedAccountsError] = {
     "access_denied": AuthorizationDenied("access_denied"),
     "other_account": AuthorizationDenied("other_account"),
     "account_in_use": AuthorizationDenied("account_in_use"),
+    "too_many_accounts": AuthorizationDenied("too_many_accounts"),
     "unavailable": ProviderUnavailable("status_503"),
     "unexpected": UnexpectedResponse("not_json"),
     "refused_request": UnexpectedResponse("invalid_request"),
@@ -31,6 +32,13 @@ CAUSES: dict[str, ConnectedAccountsError] = {
     "not_verified": UnexpectedResponse("verification_failed"),
     "draft_scopes_only": UnexpectedResponse("draft_scopes_only"),
     "clr_scopes_only": UnexpectedResponse("clr_scopes_only"),
+    **{
+        code: UnexpectedResponse(code)
+        for code in (
+            *("not_guarded", "no_resource_metadata", "other_resource"),
+            *("no_authorization_server", "no_pkce", "client_needed"),
+        )
+    },
     "client_rejected": ClientRejected("invalid_client"),
     "credentials": ClientRejected("credentials"),
     "inputs": ConfigurationError("inputs"),

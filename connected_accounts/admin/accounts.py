@@ -3,54 +3,71 @@
 A page imports what it alone needs: Django loads this module in every process.
 """
 
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.urls import path
 from django.utils import timezone
 from django.utils.decorators import method_decorator
+from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 from django.views.decorators.debug import sensitive_post_parameters
 
+from connected_accounts import conf
+from connected_accounts.admin.addresses import person_link
 from connected_accounts.admin.large_lists import (
     ExpiringFilter,
     OwnerFilter,
     ProviderFilter,
-    users_named,
+    RefreshFilter,
+    SearchedByPerson,
 )
-from connected_accounts.admin.records import ReadOnlyAdmin
+from connected_accounts.admin.records import PAUSE, FailingAdmin
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.models.deployment import sites
-from connected_accounts.owners import CONNECT_THE_SITE, SITE_OWNER, owner_key
+from connected_accounts.owners import CONNECT_THE_SITE, SITE_OWNER
 from connected_accounts.providers.inputs import CREDENTIALS
 from connected_accounts.revoke.disconnect import disconnect
+from connected_accounts.web.last_errors import explain_error
 
-MAX_FOUND: Final = 1000  # twice: by user, and by label or subject
+__all__ = ["ConnectedAccountAdmin"]
 
 
 @admin.register(ConnectedAccount)
-class ConnectedAccountAdmin(ReadOnlyAdmin):
+class ConnectedAccountAdmin(SearchedByPerson, FailingAdmin):
+    """The accounts of everybody, with each provider's figures above them."""
+
     list_display = (
         "provider",
         "owner",
         "display_name",
-        "status",
-        "expires_at",
+        "state",
         "refresh_at",
-        "last_error",
     )
     list_display_links = ("provider", "display_name")
-    list_filter = (ProviderFilter, "status", "reason", ExpiringFilter, OwnerFilter)
+    list_filter = (
+        ProviderFilter,
+        "status",
+        RefreshFilter,
+        "reason",
+        ExpiringFilter,
+        OwnerFilter,
+    )
     list_select_related = ("user",)
-    # By the beginning or as a whole; the table is read once for it, in get_search_results.
-    search_fields = ("label__istartswith", "subject__startswith")
-    search_help_text = _("The beginning of a label, subject, user name or e-mail address.")
     ordering = ("-pk",)
-    actions = ("refresh_now", "give_to_another_owner", "disconnect_and_revoke")
+    actions = (
+        "refresh_now",
+        "ask_to_reconnect",
+        "download_csv",
+        "give_to_another_owner",
+        "disconnect_and_revoke",
+    )
     change_list_template = "admin/connected_accounts/connectedaccount/change_list.html"
     fieldsets: ClassVar[Any] = (
         (None, {"fields": ("provider", "owner", "display_name", "subject", "connected_at")}),
@@ -65,19 +82,25 @@ class ConnectedAccountAdmin(ReadOnlyAdmin):
                     "refreshed_at",
                     "refresh_token_expires_at",
                     "failure_count",
-                    "last_error",
+                    "error_with_code",
                 )
             },
         ),
         (_("Permissions"), {"fields": ("scopes_wanted", "scopes_requested", "scopes_granted")}),
     )
 
+    @admin.display(description=_("status"), ordering="status")
+    def state(self, obj: ConnectedAccount) -> Any:
+        """Connected or not, and why; or what went wrong last time."""
+        more = obj.get_reason_display() or explain_error(obj.last_error)
+        status = obj.get_status_display()
+        return format_html("{}<br><small>{}</small>", status, more) if more else status
+
     @admin.display(description=_("owner"), ordering="owner_key")
     def owner(self, obj: ConnectedAccount) -> Any:
         """A user, the site, or the key of what the site calls an owner, such as a team."""
-        if obj.user is not None:
-            return obj.user
-        return _("the site") if obj.owner_key == SITE_OWNER else obj.owner_key
+        words = obj.user or (_("the site") if obj.owner_key == SITE_OWNER else obj.owner_key)
+        return person_link(self.admin_site.name, obj.owner_key, words)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         # Deleting withdraws the grant at the provider as well.
@@ -90,6 +113,9 @@ class ConnectedAccountAdmin(ReadOnlyAdmin):
 
         name = "connected_accounts_connectedaccount"
         return [
+            path(
+                "person/<str:key>/", self.admin_site.admin_view(self.person), name=f"{name}_person"
+            ),
             path("connect/", page(self.connect_site), name=f"{name}_connect"),
             path("<path:pk>/connect-again/", page(self.reconnect_site), name=f"{name}_reconnect"),
             path("<path:pk>/test/", page(self.try_account), name=f"{name}_test"),
@@ -109,6 +135,14 @@ class ConnectedAccountAdmin(ReadOnlyAdmin):
         from connected_accounts.admin import site_accounts
 
         return site_accounts.reconnect_site(request, self._context(request, _("Connect again")), pk)
+
+    def person(self, request: HttpRequest, key: str) -> HttpResponse:
+        """All that is stored about one person."""
+        from connected_accounts.admin import people
+
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return people.person_page(request, self._context(request, ""), key)
 
     def try_account(self, request: HttpRequest, pk: str) -> HttpResponse:
         """Call the provider once with the account's token."""
@@ -152,22 +186,11 @@ class ConnectedAccountAdmin(ReadOnlyAdmin):
         above = {
             "figures": provider_figures(timezone.now()),
             "chart_days": DAYS,
+            "may_pause": request.user.has_perm(PAUSE),
             "sites": sites(),
             "may_connect_the_site": request.user.has_perm(CONNECT_THE_SITE),
         }
         return super().changelist_view(request, {**above, **(extra_context or {})})
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        found, distinct = super().get_search_results(request, queryset, search_term)
-        if search_term:
-            # Looked up first, and apart: no join, and the table is read once for count and list.
-            owners = [owner_key(user) for user in users_named(search_term)]
-            pks = {*queryset.filter(owner_key__in=owners).values_list("pk", flat=True)[:MAX_FOUND]}
-            pks |= {*found.order_by().values_list("pk", flat=True)[:MAX_FOUND]}
-            found = queryset.filter(pk__in=pks)
-        return found, distinct
 
     def get_actions(self, request: HttpRequest, action_location: Any = None) -> dict[str, Any]:
         # Django's own "delete selected" would say nothing of revocation.
@@ -182,25 +205,54 @@ class ConnectedAccountAdmin(ReadOnlyAdmin):
     ) -> HttpResponse | None:
         from connected_accounts.admin import actions
 
-        explanation = _("A worker refreshes these accounts now, whatever their backoff says.")
+        explanation = _("These accounts are refreshed now, even if they are waiting to retry.")
         context = self._context(request, _("Refresh now")) | {"explanation": explanation}
         if page := actions.ask_first(request, context, queryset, "refresh_now"):
             return page
-        from connected_accounts import tasks  # loads Celery
-
-        accounts = list(queryset.values_list("pk", flat=True))
-        for pk in accounts:
-            tasks.enqueue(tasks.refresh_account, pk)
-        self.message_user(
-            request,
-            ngettext(
-                "%(count)d account is being refreshed; reload the list to see how it went.",
-                "%(count)d accounts are being refreshed; reload the list to see how it went.",
-                len(accounts),
-            )
-            % {"count": len(accounts)},
-        )
+        self.message_user(request, actions.refresh(queryset))
         return None
+
+    @admin.action(description=_("Ask to reconnect, by e-mail"), permissions=["refresh"])
+    def ask_to_reconnect(
+        self, request: HttpRequest, queryset: QuerySet[ConnectedAccount]
+    ) -> HttpResponse | None:
+        from connected_accounts.admin import actions
+
+        if not conf.get("REDIRECT_BASE_URL"):
+            refusal = _("No mail can be sent: set REDIRECT_BASE_URL, where the link in it leads.")
+            self.message_user(request, refusal, messages.ERROR)
+            return None
+        explanation = _(
+            "Each person whose connection has ended gets one mail with a link to reconnect it. "
+            "Whoever was sent one for it within the last week gets no other."
+        )
+        context = self._context(request, _("Ask to reconnect, by e-mail"))
+        context |= {"explanation": explanation}
+        if page := actions.ask_first(request, context, queryset, "ask_to_reconnect"):
+            return page
+        asked, left_out = actions.ask_to_reconnect(queryset)
+        words = ngettext(
+            "%(count)d person is being asked to reconnect.",
+            "%(count)d people are being asked to reconnect.",
+            asked,
+        )
+        self.message_user(request, words % {"count": asked}, messages.SUCCESS)
+        if left_out:
+            words = ngettext(
+                "%(count)d account was left out: it works, or belongs to no person.",
+                "%(count)d accounts were left out: they work, or belong to no person.",
+                left_out,
+            )
+            self.message_user(request, words % {"count": left_out})
+        return None
+
+    @admin.action(description=_("Download as CSV"), permissions=["view"])
+    def download_csv(
+        self, request: HttpRequest, queryset: QuerySet[ConnectedAccount]
+    ) -> HttpResponseBase:
+        from connected_accounts.admin import account_csv
+
+        return account_csv.csv_response(queryset)
 
     @admin.action(description=_("Give to another owner"), permissions=["refresh"])
     def give_to_another_owner(

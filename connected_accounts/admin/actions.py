@@ -9,17 +9,20 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
+from connected_accounts.admin.addresses import admin_url, site_of
 from connected_accounts.exceptions import ConnectedAccountsError, Undecryptable
-from connected_accounts.models import ConnectedAccount, Kind
+from connected_accounts.models import ConnectedAccount, Kind, Status
 from connected_accounts.owners import is_owner_key
 from connected_accounts.web import browser
 
 CONFIRM: Final = "admin/connected_accounts/connectedaccount/confirm.html"
 CHANGE: Final = "connected_accounts.change_connectedaccount"
 SHOWN: Final = 20
+MANY: Final = 100  # from here on an action warns, and refreshes are not sent one by one
 
 
 def ask_first(
@@ -31,15 +34,58 @@ def ask_first(
     if request.POST.get("confirmed") == "yes":
         return None
     chosen = request.POST.getlist(helpers.ACTION_CHECKBOX_NAME)
+    total = accounts.count()
     context |= {
+        "total": total,
+        "many": total > MANY,
         "action": action,
         "accounts": list(accounts.select_related("user")[:SHOWN]),
-        "more": max(0, accounts.count() - SHOWN),
+        "more": max(0, total - SHOWN),
         "chosen": chosen,
         "checkbox": helpers.ACTION_CHECKBOX_NAME,
         "across": request.POST.get("select_across", "0"),
     }
     return TemplateResponse(request, CONFIRM, context)
+
+
+def refresh(accounts: QuerySet[ConnectedAccount]) -> str:
+    """Have the accounts refreshed: a few at once, whatever they wait for; many in turn, as their
+    providers' pauses and rate limits let them. Returns what to tell the person."""
+    from connected_accounts import tasks  # loads Celery
+
+    pks = list(accounts.values_list("pk", flat=True)[: MANY + 1])
+    if len(pks) > MANY:
+        rows = ConnectedAccount.objects.renewable().exclude(refresh_at=None)
+        # A subquery of the list, which may have been narrowed by a join.
+        due = rows.filter(pk__in=accounts.order_by().values("pk"))
+        count = due.transition(refresh_at=timezone.now())
+        tasks.enqueue(tasks.refresh_due_accounts)
+        words = ngettext(
+            "%(count)d account is due now; the workers refresh it in turn.",
+            "%(count)d accounts are due now; the workers refresh them in turn.",
+            count,
+        )
+        return words % {"count": count}
+    for pk in pks:
+        tasks.enqueue(tasks.refresh_account, pk)
+    words = ngettext(
+        "%(count)d account is being refreshed; reload the list to see how it went.",
+        "%(count)d accounts are being refreshed; reload the list to see how it went.",
+        len(pks),
+    )
+    return words % {"count": len(pks)}
+
+
+def ask_to_reconnect(accounts: QuerySet[ConnectedAccount]) -> tuple[int, int]:
+    """Have one mail sent to the owner of each account that must be connected again, unless it was
+    within the last week. Returns how many that is, and how many accounts need none."""
+    from connected_accounts import tasks  # loads Celery
+
+    ended = accounts.filter(status=Status.RECONNECT_REQUIRED, user__isnull=False)
+    rows = list(ended.values_list("pk", "generation"))
+    for pk, generation in rows:
+        tasks.enqueue(tasks.mail_reconnect, pk, generation)
+    return len(rows), accounts.count() - len(rows)
 
 
 def give_away(
@@ -76,7 +122,7 @@ def try_account(request: HttpRequest, context: dict[str, Any], pk: str) -> HttpR
     account = ConnectedAccount.objects.filter(pk=pk).first() if pk.isdecimal() else None
     if account is None:
         raise Http404
-    change = reverse("admin:connected_accounts_connectedaccount_change", args=[account.pk])
+    change = admin_url(site_of(request), "connectedaccount_change", account.pk)
     if request.method != "POST":
         explanation = _(
             "The provider is called once with this account's token, which is refreshed first where "

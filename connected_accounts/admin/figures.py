@@ -3,13 +3,17 @@ last days for connects, failures and disconnects."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from urllib.parse import urlencode
 
+from django.conf import settings
 from django.utils.formats import date_format
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from connected_accounts.models import Outcome, Status
+from connected_accounts.operations import activity
 from connected_accounts.operations.activity import Activity, recent_activity
 from connected_accounts.operations.health import Health, recent_health
 
@@ -30,9 +34,11 @@ class Bar:
 
 @dataclass(frozen=True)
 class Chart:
-    """``kind``: ``connects``, ``failures`` or ``disconnects``. ``words`` say what the bars show."""
+    """``kind``: ``connects``, ``failures`` or ``disconnects``. ``words`` say what the bars show;
+    ``query`` lists the events that they count."""
 
     kind: str
+    query: str
     total: int
     width: int
     bars: list[Bar]
@@ -41,11 +47,13 @@ class Chart:
 
 @dataclass(frozen=True)
 class Figures:
-    """One provider: its health, how long the oldest due refresh has waited, and three charts."""
+    """One provider: its health, how long the oldest due refresh has waited, and three charts.
+    ``links`` has, for a figure of its health, the query that lists what it counts."""
 
     health: Health
     oldest: str
     charts: list[Chart]
+    links: dict[str, str]
 
 
 def provider_figures(now: datetime) -> list[Figures]:
@@ -57,21 +65,37 @@ def provider_figures(now: datetime) -> list[Figures]:
             health=row,
             oldest=_duration(row.overdue_seconds, now),
             charts=charts.get(row.provider, []),
+            links=_links(row.provider),
         )
         for row in recent_health(now)
     ]
 
 
+def _links(alias: str) -> dict[str, str]:
+    narrowed = {
+        "active": {"status__exact": Status.ACTIVE.value},
+        "due": {"refresh": "due"},
+        "overdue": {"refresh": "overdue"},
+        "failing": {"refresh": "failing"},
+        "reconnect_required": {"status__exact": Status.RECONNECT_REQUIRED.value},
+        "revocations_waiting": {"outcome__exact": Outcome.PENDING.value},
+        "revocations_given_up": {"outcome__exact": Outcome.GIVEN_UP.value},
+    }
+    return {name: f"?{urlencode({'provider': alias, **query})}" for name, query in narrowed.items()}
+
+
 def charts_of(row: Activity) -> list[Chart]:
     """The three charts of one provider."""
     return [
-        _chart("connects", row.connects, row.days),
-        _chart("failures", row.failures, row.days),
-        _chart("disconnects", row.disconnects, row.days),
+        _chart("connects", row, row.connects, activity.CONNECTS),
+        _chart("failures", row, row.failures, activity.FAILURES),
+        _chart("disconnects", row, row.disconnects, activity.DISCONNECTS),
     ]
 
 
-def _chart(kind: str, figures: Sequence[int], days: Sequence[date]) -> Chart:
+def _chart(kind: str, row: Activity, figures: Sequence[int], counted: Sequence[str]) -> Chart:
+    counts = ",".join(str(one) for one in counted)
+    query = {"provider": row.provider, "kind__in": counts, "at__gte": _begin(row.days[0])}
     peak = max(LOWEST_PEAK, *figures)
     bars = []
     for number, figure in enumerate(figures):
@@ -80,11 +104,17 @@ def _chart(kind: str, figures: Sequence[int], days: Sequence[date]) -> Chart:
         bars.append(Bar(x=number * STEP, y=HEIGHT - height, height=height))
     return Chart(
         kind=kind,
+        query=f"?{urlencode(query)}",
         total=sum(figures),
         width=len(figures) * STEP,
         bars=[bar for bar in bars if bar.height],
-        words=_words(figures, days),
+        words=_words(figures, row.days),
     )
+
+
+def _begin(day: date) -> str:
+    """The first moment of a day, as the days of an Activity are."""
+    return datetime.combine(day, time.min, UTC if settings.USE_TZ else None).isoformat()
 
 
 def _words(figures: Sequence[int], days: Sequence[date]) -> str:

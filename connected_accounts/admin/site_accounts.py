@@ -9,9 +9,9 @@ from typing import Any, Final
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import reverse
 from django.views.decorators.debug import sensitive_variables
 
+from connected_accounts.admin.addresses import admin_url, site_of
 from connected_accounts.clients.credentials import connectable
 from connected_accounts.exceptions import ConfigurationError, ConnectedAccountsError
 from connected_accounts.models import ConnectedAccount
@@ -22,7 +22,6 @@ from connected_accounts.web.cards import scope_lines
 from connected_accounts.web.failures import TOO_MANY, Failure, failure_for
 from connected_accounts.web.forms import ConnectForm
 
-LIST: Final = "admin:connected_accounts_connectedaccount_changelist"
 TEMPLATE: Final = "admin/connected_accounts/connectedaccount/connect.html"
 
 
@@ -69,7 +68,9 @@ def _connect(
     }
     if submitted is None or not form.is_valid():
         return _page(request, context)
-    wishes = actions.Wishes(next=reverse(LIST), for_site=True)
+    wishes = actions.Wishes(
+        next=admin_url(site_of(request), "connectedaccount_changelist"), for_site=True
+    )
     try:
         started = actions.start_connecting(request, provider, form, wishes, account)
     except actions.TooOften as too:
@@ -78,14 +79,11 @@ def _connect(
         return response
     except ConnectedAccountsError as error:
         return _failure_page(request, context, failure_for(error))
-    response = browser.SeeOther(started.url or _change_page(started.account))
+    pk = started.account.pk if started.account else None
+    change = admin_url(site_of(request), "connectedaccount_change", pk)
+    response = browser.SeeOther(started.url or change)
     started.bind_browser(request, response)
     return response
-
-
-def _change_page(account: ConnectedAccount | None) -> str:
-    pk = account.pk if account else None
-    return reverse("admin:connected_accounts_connectedaccount_change", args=[pk])
 
 
 def _failure_page(request: HttpRequest, context: dict[str, Any], failure: Failure) -> HttpResponse:

@@ -39,6 +39,7 @@ logger = logging.getLogger("connected_accounts")
 
 SAFE: Final = ("GET", "HEAD", "OPTIONS")
 MAX_DIGITS: Final = 20
+PER_PAGE: Final = 100  # accounts
 
 
 class Endpoint(View):
@@ -98,7 +99,16 @@ class AccountsEndpoint(Endpoint):
         owners = owners_of(request.user)  # once: it may give another answer the next time
         rows = ConnectedAccount.objects.filter(owner_key__in=list(owners))
         rows = rows.order_by("provider", "connected_at", "pk")
-        return JsonResponse({"accounts": documents.accounts(rows, owners, timezone.now())})
+        asked = request.GET.get("page", "")
+        page = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 7 else 1
+        first = (max(page, 1) - 1) * PER_PAGE
+        found = list(rows[first : first + PER_PAGE + 1])
+        return JsonResponse(
+            {
+                "accounts": documents.accounts(found[:PER_PAGE], owners, timezone.now()),
+                "next_page": max(page, 1) + 1 if len(found) > PER_PAGE else None,
+            }
+        )
 
 
 class AccountEndpoint(Endpoint):

@@ -8,8 +8,8 @@ import math
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from datetime import datetime
-from typing import Any, TypeVar
+from datetime import datetime, timedelta
+from typing import Any, Final, TypeVar
 
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
@@ -24,11 +24,18 @@ from connected_accounts.exceptions import (
     Undecryptable,
     UnexpectedResponse,
 )
-from connected_accounts.models import ConnectedAccount, ProviderClient, Revocation
+from connected_accounts.models import (
+    AuthorizationRequest,
+    ConnectedAccount,
+    ProviderClient,
+    Revocation,
+)
 from connected_accounts.oauth2.token import read_scope
 from connected_accounts.owners import SITE_OWNER
 from connected_accounts.providers.base import Client, Provider
 from connected_accounts.security import SecurityEvent
+
+IN_GOOD_TIME: Final = timedelta(hours=1)  # that a secret must still last for a new connection
 
 KnownClients = Callable[[Provider, str, str], list[Client]]
 T = TypeVar("T")
@@ -54,6 +61,7 @@ def open_client(row: ProviderClient) -> Client:
         registered=row.registered,
         owned=row.owner_key != SITE_OWNER,
         scopes=read_scope(row.metadata.get("scope"), " ") or None,
+        auth_method=str(row.metadata.get("token_endpoint_auth_method") or ""),
     )
 
 
@@ -66,14 +74,29 @@ def client_in_use(
 
     Raises Undecryptable where the newest cannot be opened: an older one must not be used unnoticed.
     """
-    now = timezone.now()
-    for row in read_all(ProviderClient, entered_here(provider)):
-        if row.retired_at or (row.secret_expires_at and row.secret_expires_at <= now):
-            continue
+    for row in _good_rows(provider):
         if not row.registered or _serves(row.metadata, redirect_uri, scopes):
             return open_client(row)
-    config = provider.config
-    return Client(config.client_id, config.client_secret) if config.client_id else None
+    return provider.settings_client()
+
+
+def client_entered(provider: Provider, *, owner: str = SITE_OWNER) -> Client | None:
+    """The newest pair that was entered for this host, by an admin or by the ``owner``; None: none.
+    Raises Undecryptable."""
+    entered = (row for row in _good_rows(provider, owner) if not row.registered)
+    row = next(entered, None)
+    return None if row is None else open_client(row)
+
+
+def _good_rows(provider: Provider, owner: str = SITE_OWNER) -> list[ProviderClient]:
+    """The owner's pairs for this host that may serve new connections, newest first."""
+    soon = timezone.now() + IN_GOOD_TIME
+    rows = read_all(ProviderClient, entered_here(provider) | {"owner_key": owner})
+    return [
+        row
+        for row in rows
+        if not row.retired_at and not (row.secret_expires_at and row.secret_expires_at <= soon)
+    ]
 
 
 def entered_here(provider: Provider) -> dict[str, str]:
@@ -113,7 +136,6 @@ def known_clients(provider: Provider, client_ids: Iterable[str]) -> KnownClients
     for row in same:
         rows.setdefault(row.client_id, []).append(row)
     opened: dict[int, Client] = {}
-    config = provider.config
 
     def look_up(bound: Provider, client_id: str, owner: str) -> list[Client]:
         clients, unreadable = [], None
@@ -124,8 +146,8 @@ def known_clients(provider: Provider, client_ids: Iterable[str]) -> KnownClients
                 clients.append(opened.get(row.pk) or opened.setdefault(row.pk, open_client(row)))
             except Undecryptable as error:
                 unreadable = error
-        if client_id and client_id == config.client_id:
-            clients.append(Client(config.client_id, config.client_secret))
+        others = [bound.settings_client(), bound.public_client(client_id)]
+        clients += [c for c in others if c is not None and client_id and c.client_id == client_id]
         if unreadable is not None and not clients:
             raise unreadable
         return clients
@@ -260,8 +282,10 @@ def store_own_client(
 
 def orphaned_clients() -> QuerySet[ProviderClient]:
     """People's own credentials that no account and no revocation needs any more."""
-    same = {name: OuterRef(name) for name in ("provider", "host", "owner_key", "client_id")}
+    begun = {name: OuterRef(name) for name in ("provider", "owner_key", "client_id")}
+    same = {"host": OuterRef("host"), **begun}
     return ProviderClient.objects.exclude(owner_key=SITE_OWNER).exclude(
         Exists(ConnectedAccount.objects.filter(**same))
+        | Exists(AuthorizationRequest.objects.filter(**begun))  # somebody is on the way
         | Exists(Revocation.objects.filter(**same, token__isnull=False))
     )

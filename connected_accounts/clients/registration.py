@@ -3,7 +3,7 @@
 import logging
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final
@@ -21,6 +21,7 @@ from connected_accounts.database.transactions import outside_transaction
 from connected_accounts.exceptions import ClientRejected, ProviderUnavailable, UnexpectedResponse
 from connected_accounts.models import Event, Kind, ProviderClient, ProviderState
 from connected_accounts.oauth2 import transport
+from connected_accounts.oauth2.request import METHODS
 from connected_accounts.oauth2.token import parse_json_object, read_scope
 from connected_accounts.provider_state.pauses import get_or_create_state
 from connected_accounts.providers.base import Client, Endpoints, Provider
@@ -35,15 +36,17 @@ MAX_CLIENT_ID: Final = 255
 MAX_SECRET: Final = 4096
 
 
-def registered_client(provider: Provider, endpoints: Endpoints, *, redirect_uri: str) -> Client:
+def registered_client(
+    provider: Provider, endpoints: Endpoints, *, redirect_uri: str, wanted: Sequence[str] = ()
+) -> Client:
     """The client for this host, registered now if there is none that serves this address and all
-    scopes that the site may ask for, or if its secret has expired.
+    scopes that the site may ask for, or if its secret is about to expire. ``wanted`` are those of
+    the connection that it is for.
 
     One process at a time registers; the others wait for its result. Raises ProviderUnavailable,
     ClientRejected (``registration_refused``) or UnexpectedResponse.
     """
-    may_ask = dict.fromkeys([*provider.scopes, *provider.config.optional_scopes])
-    scopes = provider.scopes_to_ask(list(may_ask))
+    scopes = provider.scopes_to_register(list(wanted))
     known = client_in_use(provider, redirect_uri=redirect_uri, scopes=scopes)
     # A registration must not be undone with the transaction of a site's view.
     return known or outside_transaction(
@@ -99,7 +102,10 @@ def _register(
     document = parse_json_object(answer.body) if 200 <= answer.status < 300 else None
     client_id, secret = (document or {}).get("client_id"), (document or {}).get("client_secret")
     secret = "" if secret is None else secret
-    public = metadata.get("token_endpoint_auth_method") == "none"  # a method
+    # The server may change what was asked for (RFC 7591 3.2.1).
+    method = (document or {}).get("token_endpoint_auth_method")
+    method = method if method in METHODS else metadata.get("token_endpoint_auth_method")
+    public = method == "none"
     if (
         document is None
         or not (_is_usable(client_id, MAX_CLIENT_ID) and client_id)
@@ -109,6 +115,7 @@ def _register(
     metadata = _metadata_to_keep(document) | {
         "redirect_uris": [redirect_uri],
         "requested_scope": " ".join(scopes),
+        "token_endpoint_auth_method": method,
     }
     return open_client(_store(provider, client_id, Secret(secret), metadata, now))
 

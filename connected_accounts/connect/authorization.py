@@ -11,8 +11,10 @@ from django.utils import timezone
 
 from connected_accounts import conf
 from connected_accounts.clients.credentials import (
+    client_entered,
     entered_here,
     registered_scopes,
+    store_own_client,
     with_client_in_use,
 )
 from connected_accounts.connect.failures import failures_traced
@@ -25,9 +27,10 @@ from connected_accounts.exceptions import UnexpectedResponse
 from connected_accounts.models import AuthorizationRequest, ConnectedAccount, ProviderClient
 from connected_accounts.models.deployment import adopt_database_once
 from connected_accounts.oauth2 import pkce, state
-from connected_accounts.providers.base import Endpoints, Provider
+from connected_accounts.providers.base import Client, Endpoints, Provider
+from connected_accounts.providers.inputs import CREDENTIALS
 from connected_accounts.sealing import seal
-from connected_accounts.secret import clears_traceback_locals
+from connected_accounts.secret import Secret, clears_traceback_locals
 
 logger = logging.getLogger("connected_accounts")
 
@@ -84,12 +87,10 @@ def start_authorization(
 def _open(intent: Intent, place: Mapping[str, str], now: datetime) -> str:
     """Store the request and return the URL. ``place`` are the columns that say where the person is
     and goes."""
-    provider = intent.provider.bound(inputs=intent.entered)
-    endpoints = provider.endpoints()
-    provider = _with_first_client(provider, endpoints, place["redirect_uri"])
-    # A default that the server turns out not to know was never wanted.
-    unknown = set(intent.provider.scopes) - set(provider.scopes)
-    wanted = [scope for scope in intent.scopes if scope not in unknown]
+    inputs = {name: text for name, text in intent.entered.items() if name not in CREDENTIALS}
+    provider, endpoints = found(intent.provider.bound(inputs=inputs))
+    provider = _with_first_client(provider, endpoints, intent, place["redirect_uri"])
+    wanted = _known_to(provider, intent)
     offered = offered_scopes(provider, wanted)  # raises before anything is stored
     adopt_database_once()
     nonce = state.new_secret()
@@ -106,11 +107,14 @@ def _open(intent: Intent, place: Mapping[str, str], now: datetime) -> str:
         "endpoint_fingerprint": endpoints.authorization_fingerprint(),
         "scopes": wanted,
         "scopes_requested": offered,
-        "inputs": intent.entered,
+        "inputs": dict(provider.inputs),
         "account": None if intent.account is None else intent.account.pk,
         "created_at": now,
         "expires_at": now + timedelta(seconds=float(conf.get("STATE_MAX_AGE"))),
     }
+    if provider.client.owned and "client_id" in intent.entered:
+        names = {"provider": provider.alias, "owner": intent.owner_key, "host": provider.host}
+        store_own_client(provider.client, **names, at=now)
     provider = _store_with_current_client(columns, provider)
     return _authorization_url(
         provider,
@@ -122,6 +126,19 @@ def _open(intent: Intent, place: Mapping[str, str], now: datetime) -> str:
         nonce=oidc_nonce,
         code_verifier=verifier,
     )
+
+
+def found(provider: Provider) -> tuple[Provider, Endpoints]:
+    """The provider with the inputs that its connection is stored with, and its addresses, for which
+    it may be asked. Raises ProviderError."""
+    endpoints = provider.endpoints()
+    return provider.bound(inputs=provider.inputs_to_keep()), endpoints
+
+
+def _known_to(provider: Provider, intent: Intent) -> list[str]:
+    """The wanted scopes without the defaults that the server turned out not to know."""
+    unknown = set(intent.provider.scopes) - set(provider.scopes)
+    return [scope for scope in intent.scopes if scope not in unknown]
 
 
 def _secret_columns(nonce: str, verifier: str, oidc_nonce: str) -> dict[str, Any]:
@@ -136,7 +153,7 @@ def _secret_columns(nonce: str, verifier: str, oidc_nonce: str) -> dict[str, Any
 def _store_with_current_client(columns: dict[str, Any], provider: Provider) -> Provider:
     """Store the request and return the provider with the client that it names: that of settings
     unless an admin entered one. The INSERT checks that, so there is no race."""
-    entered = (ProviderClient, entered_here(provider)) if provider.config.client_id else None
+    entered = (ProviderClient, entered_here(provider)) if provider.settings_client() else None
     if _insert(columns, unless=entered):
         return provider
     provider = with_client_in_use(provider)
@@ -149,20 +166,46 @@ def _insert(columns: dict[str, Any], *, unless: Any = None) -> bool:
     return insert_in_step(AuthorizationRequest, insert)
 
 
-def _with_first_client(provider: Provider, endpoints: Endpoints, redirect_uri: str) -> Provider:
+def _with_first_client(
+    provider: Provider, endpoints: Endpoints, intent: Intent, redirect_uri: str
+) -> Provider:
     """The provider with the pair that is known without a look: settings' own, which an entered one
-    may still replace; else with the one that a look, or a registration, finds."""
-    if provider.config.client_id:
-        return provider
+    may still replace; else with the one that a look or a registration finds."""
+    in_settings = provider.settings_client()
+    if in_settings is not None:
+        return provider.bound(client=in_settings)
+    known = known_client(provider, redirect_uri, intent.owner_key)
+    if known is not None:
+        return provider.bound(client=known)
     if endpoints.registration_endpoint:
         # Loads requests.
         from connected_accounts.clients.registration import registered_client
 
-        client = registered_client(provider, endpoints, redirect_uri=redirect_uri)
+        client = registered_client(
+            provider, endpoints, redirect_uri=redirect_uri, wanted=intent.scopes
+        )
         return provider.bound(client=client)
+    if "client_id" in intent.entered:
+        secret = Secret(intent.entered.get("client_secret", ""))
+        return provider.bound(client=Client(intent.entered["client_id"], secret, owned=True))
+    if "server" in provider.connect_fields:
+        raise UnexpectedResponse("client_needed", sent=False)
     if provider.known_endpoints().registration_endpoint:
         raise UnexpectedResponse("no_registration", sent=False)  # it has no place to register
     return with_client_in_use(provider)
+
+
+def known_client(provider: Provider, redirect_uri: str, owner: str) -> Client | None:
+    """The client that the site is at a server that somebody named, without asking it: an admin's
+    entry, the site's own address, or what the owner entered before; None: it has none yet, or the
+    provider is no such server. Raises Undecryptable."""
+    if "server" not in provider.connect_fields:
+        return None
+    return (
+        client_entered(provider)
+        or provider.client_for(redirect_uri)
+        or client_entered(provider, owner=owner)
+    )
 
 
 def offered_scopes(provider: Provider, wanted: list[str]) -> list[str]:
@@ -189,6 +232,7 @@ def _authorization_url(
             for k, v in provider.reconnect_params.items()
         }
     params |= {"response_type": "code", provider.client_id_parameter: provider.client.client_id}
+    params |= {"resource": provider.resource} if provider.resource else {}
     named = {"scope": provider.scope_parameter}
     params |= {named.get(name, name): value for name, value in offered.items() if value}
     if code_verifier:

@@ -47,8 +47,8 @@ def store_connection(
 
     ``own_client`` are the person's own credentials, to be kept with it.
 
-    Raises AuthorizationDenied (``other_account``, ``account_in_use``) where the identity may not be
-    stored for this owner; nothing is changed then.
+    Raises AuthorizationDenied (``other_account``, ``account_in_use``, ``too_many_accounts``) where
+    the identity may not be stored for this owner; nothing is changed then.
     """
     authorized = replace(authorized, identity=_as_known(request, authorized.identity))
     try:
@@ -104,7 +104,7 @@ def _grant_columns(
     )
     return values | {
         **facts,
-        "label": authorized.identity.label[:255] or (before.label if before else ""),
+        "label": authorized.identity.label or (before.label if before else ""),
         "scopes_wanted": request.scopes,
         "scopes_requested": request.scopes_requested,
         "scopes_granted": granted_scopes(
@@ -133,6 +133,8 @@ def _write(
             lock_state_row(provider.alias)
         _refuse_identity(provider, request, subject)
         before = take_replaced(request.owner_key, request.provider, subject)
+        if before is None:
+            _refuse_too_many(provider, request.owner_key)
         kept = _still_good(before, request, authorized) if before else {}
         account, created = ConnectedAccount.objects.mark_connected(
             user=request.user if request.owner_key == owner_key(request.user) else None,
@@ -213,3 +215,9 @@ def _refuse_identity(provider: Provider, request: AuthorizationRequest, subject:
     others = ConnectedAccount.objects.current().at(provider.alias)
     if others.filter(subject_digest=subject_digest).exclude(owner_key=request.owner_key).exists():
         raise AuthorizationDenied("account_in_use")
+
+
+def _refuse_too_many(provider: Provider, owner: str) -> None:
+    known = ConnectedAccount.objects.current().at(provider.alias).for_owner(owner)
+    if known.count() >= provider.config.max_accounts:
+        raise AuthorizationDenied("too_many_accounts")

@@ -2,14 +2,21 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from connected_accounts.exceptions import ConfigurationError, InvalidState
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.owners import SITE_OWNER, key_to_connect_for
 from connected_accounts.providers.base import Provider
-from connected_accounts.providers.inputs import checked_inputs
+from connected_accounts.providers.inputs import (
+    OWN_CLIENT,
+    ConnectField,
+    checked_inputs,
+    field_named,
+)
 from connected_accounts.providers.registry import get_provider
+
+MAX_EXTRA: Final = 100
 
 
 @dataclass(frozen=True)
@@ -54,7 +61,16 @@ def check_intent(
     if account is not None and (account.owner_key, account.provider) != (key, alias):
         raise InvalidState("other_user")
     fields = provider.asked_fields(for_site=key == SITE_OWNER)
+    fields += own_client_fields(provider, entered)
     return Intent(user, provider, key, account, wanted, checked_inputs(fields, entered))
+
+
+def own_client_fields(provider: Provider, entered: Mapping[str, str]) -> list[ConnectField]:
+    """The fields of a client of the person's own, as far as it was entered: at a server that they
+    named, and that lets nobody become a client by itself."""
+    if "server" not in provider.connect_fields:
+        return []
+    return [field_named(name) for name in OWN_CLIENT if entered.get(name)]
 
 
 def requested_scopes(
@@ -62,18 +78,11 @@ def requested_scopes(
 ) -> list[str]:
     """SCOPES, the ``extra`` ones, and the optional scopes that ``account`` had when it was last
     connected. Raises ConfigurationError (``unknown_scope``) for any other."""
-    optional = set(provider.config.optional_scopes)
     extra = list(extra)
-    if not set(extra) <= optional | set(provider.scopes):
+    if len(extra) > MAX_EXTRA or not all(map(provider.may_ask_for, extra)):
         raise ConfigurationError(
             "unknown_scope",
             "A scope was asked for that stands neither in SCOPES nor in OPTIONAL_SCOPES.",
         )
-    before = optional_scopes_of(provider, account) if account else []
+    before = provider.scopes_before(account) if account else []
     return list(dict.fromkeys([*provider.scopes, *before, *extra]))
-
-
-def optional_scopes_of(provider: Provider, account: ConnectedAccount) -> list[str]:
-    """The optional scopes that were wanted when the account was last connected."""
-    optional = provider.config.optional_scopes
-    return [scope for scope in account.scopes_wanted if scope in optional]

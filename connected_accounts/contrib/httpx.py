@@ -49,7 +49,8 @@ class ConnectedAccountAuth(httpx.Auth):
         if self._was_refused(request, response):
             response.read()
             if self._sign_again(request, token):
-                yield request
+                response = yield request
+        self._session.raise_for_scopes(response.status_code, response.headers)
 
     async def async_auth_flow(
         self, request: httpx.Request
@@ -59,7 +60,8 @@ class ConnectedAccountAuth(httpx.Auth):
         if self._was_refused(request, response):
             await response.aread()
             if await sync_to_async(self._sign_again)(request, token):
-                yield request
+                response = yield request
+        self._session.raise_for_scopes(response.status_code, response.headers)
 
     def _sign(self, request: httpx.Request) -> Secret:
         token = self._session.token_for(str(request.url))

@@ -83,7 +83,7 @@ class Adoption:
             provider=provider.alias,
             subject=identity.subject,
             subject_digest=digest(identity.subject),
-            label=identity.label[:255],
+            label=identity.label,
             seal_id=uuid.uuid4(),
             scopes_wanted=granted,
             scopes_requested=granted,

@@ -8,7 +8,7 @@ class Status(models.TextChoices):
     """Whether an account can be used."""
 
     ACTIVE = "active", _("connected")
-    RECONNECT_REQUIRED = "reconnect_required", _("needs to be connected again")
+    RECONNECT_REQUIRED = "reconnect_required", _("needs reconnecting")
 
 
 class Reason(models.TextChoices):

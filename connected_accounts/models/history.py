@@ -17,13 +17,15 @@ from connected_accounts.database.inserts import insert_all_apart, insert_apart
 from connected_accounts.database.statements import insert_one
 from connected_accounts.models.managers import PrimaryManager
 from connected_accounts.sealing import SealedTextField
+from connected_accounts.security import one_line
 
 
 def display_name(label: str, inputs: Any) -> str:
     """The account at the provider, and which host, account or server a person chose there,
     unless the label says that already. ``inputs`` are what was entered before connecting."""
+    label = one_line(label)  # rows of the site's own making may hold anything
     chosen = inputs.values() if isinstance(inputs, dict) else ()
-    places = [text for text in chosen if isinstance(text, str) and text not in label]
+    places = [one_line(text) for text in chosen if isinstance(text, str) and text not in label]
     return f"{label} ({', '.join(places)})" if places else label
 
 

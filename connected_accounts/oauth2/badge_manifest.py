@@ -5,7 +5,6 @@ Owns finding and reading the two documents, and refusing what leads elsewhere: e
 way and every address named must be on the host itself, or where settings say that it may be.
 """
 
-import logging
 import re
 from collections.abc import Collection, Mapping
 from typing import Any, Final
@@ -19,11 +18,9 @@ from connected_accounts.exceptions import (
     UnexpectedResponse,
 )
 from connected_accounts.oauth2 import transport
-from connected_accounts.oauth2.discovery import RETRY_AFTER, age_of, cached_document, known_document
+from connected_accounts.oauth2.discovery import age_of, described, known_document
 from connected_accounts.oauth2.session import origin_of
-from connected_accounts.oauth2.token import parse_json_object
-
-logger = logging.getLogger("connected_accounts")
+from connected_accounts.oauth2.token import parse_json_object, read_scope
 
 MAX_HOPS: Final = 3
 REDIRECTS: Final = (301, 302, 303, 307, 308)
@@ -54,13 +51,11 @@ def description(
     ProviderUnavailable, and UnexpectedResponse (``no_manifest``, ``unlisted_host``,
     ``manifest_redirect``, ``private_address``, ``manifest_too_large``).
     """
-    endpoints = cached_document(
+    return described(
         _key(base, version, listed, apis),
+        base,
         lambda: _find(base, (version,) if version else ORDER, listed, apis, public),
     )
-    if "refused" in endpoints:
-        raise UnexpectedResponse(endpoints["refused"], sent=False)
-    return endpoints
 
 
 def known_scopes(
@@ -81,25 +76,17 @@ def _find(
     apis: Collection[str],
     public: bool,
 ) -> tuple[dict[str, Any], float]:
-    try:
-        for version in versions:
-            answer = _fetch(base, PLACES[version], listed, public)
-            document = parse_json_object(answer.body) if answer.status == 200 else None
-            endpoints = READERS[version](document, base) if document is not None else None
-            if endpoints is not None:
-                for name, url in endpoints.items():
-                    known = [*listed, *apis] if name in OF_THE_API else listed
-                    if name != "scopes" and url and not _is_listed(url, base, known):
-                        raise UnexpectedResponse("unlisted_host", sent=False)
-                return endpoints, age_of(answer.headers)
-        code = "no_manifest"
-    except UnexpectedResponse as error:
-        # A name of their own: these two happen elsewhere too, where trying again makes sense.
-        code = {"redirect": "manifest_redirect", "too_large": "manifest_too_large"}.get(
-            error.code, error.code
-        )
-    logger.error("badge connect host not usable: host=%s code=%s", base, code)
-    return {"refused": code}, RETRY_AFTER
+    for version in versions:
+        answer = _fetch(base, PLACES[version], listed, public)
+        document = parse_json_object(answer.body) if answer.status == 200 else None
+        endpoints = READERS[version](document, base) if document is not None else None
+        if endpoints is not None:
+            for name, url in endpoints.items():
+                known = [*listed, *apis] if name in OF_THE_API else listed
+                if name != "scopes" and url and not _is_listed(url, base, known):
+                    raise UnexpectedResponse("unlisted_host", sent=False)
+            return endpoints, age_of(answer.headers)
+    raise UnexpectedResponse("no_manifest", sent=False)
 
 
 def _fetch(base: str, place: str, listed: Collection[str], public: bool) -> transport.Answer:
@@ -238,4 +225,5 @@ def _absolute(url: str, base: str) -> str:
 
 def _texts(value: Any) -> tuple[str, ...]:
     items = list(value) if isinstance(value, list | Mapping) else []
-    return tuple(i for i in items if isinstance(i, str) and i.isprintable() and " " not in i)
+    found = read_scope([i for i in items if isinstance(i, str) and " " not in i], " ")
+    return found or ()

@@ -4,6 +4,7 @@ Fetched when first needed, kept for as long as the answer allows (from a minute 
 for an issuer other than the one that was asked for.
 """
 
+import logging
 import re
 import threading
 import time
@@ -16,7 +17,10 @@ import requests
 from connected_accounts.conf import is_safe_url
 from connected_accounts.exceptions import ProviderUnavailable, UnexpectedResponse
 from connected_accounts.oauth2 import transport
+from connected_accounts.oauth2.resource import origin_url
 from connected_accounts.oauth2.token import parse_json_object
+
+logger = logging.getLogger("connected_accounts")
 
 DEFAULT_AGE: Final = 3600.0  # seconds a document is kept that does not say how long
 MIN_AGE: Final = 60.0
@@ -24,6 +28,10 @@ MAX_AGE: Final = 86400.0
 # In merged metadata: whether there is a document of OpenID Connect, which is no field of one.
 IS_OPENID: Final = "connected_accounts.is_openid"
 OPENID_PATH: Final = "/.well-known/openid-configuration"
+OAUTH_PATH: Final = ".well-known/oauth-authorization-server"
+REFUSED: Final = "refused"
+# Names of their own: these two happen elsewhere too, where trying again makes sense.
+_OF_METADATA: Final = {"redirect": "manifest_redirect", "too_large": "manifest_too_large"}
 RETRY_AFTER: Final = 30.0  # a server that did not answer
 MAX_DOCUMENTS: Final = 256
 _MAX_AGE = re.compile(r"max-age=(\d{1,9})", re.ASCII)
@@ -32,15 +40,72 @@ _cache: dict[str, tuple[float, Mapping[str, Any]]] = {}
 _lock = threading.Lock()
 
 
-def server_metadata(issuer: str) -> Mapping[str, Any]:
+def server_metadata(issuer: str, *, public: bool = False) -> Mapping[str, Any]:
     """The merged metadata of ``issuer``, each document of which must name that issuer exactly.
 
-    Fetches OpenID Connect's URL and RFC 8414's two, with the issuer's path inserted and appended.
-    For each field the first document that has it wins. Raises ProviderUnavailable where none
-    answers for now, and UnexpectedResponse where none is there or one names another issuer (RFC
-    8414 3.3).
+    Fetches OpenID Connect's URL and RFC 8414's, each with the issuer's path appended and inserted.
+    For each field the first document that has it wins. ``public``: not from a private address.
+    Raises ProviderUnavailable where none answers for now, and UnexpectedResponse where none is
+    there or one names another issuer (RFC 8414 3.3).
     """
-    return cached_document(f"issuer:{issuer}", lambda: _fetch_all(issuer))
+    key = f"public issuer:{issuer}" if public else f"issuer:{issuer}"
+    return cached_document(key, lambda: _fetch_all(issuer, public))
+
+
+def origin_metadata(origin: str, *, public: bool = False) -> Mapping[str, Any]:
+    """The metadata of a server that names no issuer elsewhere: those at RFC 8414's place on its
+    origin, whose issuer must be on it too. Raises as ``server_metadata``."""
+
+    def fetch() -> tuple[Mapping[str, Any], float]:
+        address = f"{origin}/{OAUTH_PATH}"
+        answer = _ask(address, public)
+        answer.raise_if_unavailable(sent=False)
+        document = parse_json_object(answer.body) if answer.status == 200 else None
+        issuer = (document or {}).get("issuer")
+        if document is None:
+            raise UnexpectedResponse("no_metadata", status=answer.status, sent=False)
+        if not isinstance(issuer, str) or origin_url(issuer) != origin:
+            raise UnexpectedResponse("wrong_issuer", status=answer.status, sent=False)
+        return with_whole_addresses(document, address), age_of(answer.headers)
+
+    return cached_document(f"origin:{public}:{origin}", fetch)
+
+
+def described(
+    key: str, host: str, find: Callable[[], tuple[Mapping[str, Any], float]]
+) -> Mapping[str, Any]:
+    """``cached_document`` of a host that somebody named: its refusal is remembered for a while, as
+    a silence is. ``find`` raises, and this does, UnexpectedResponse with the code of what the host
+    lacks."""
+
+    def find_or_refuse() -> tuple[Mapping[str, Any], float]:
+        try:
+            return find()
+        except UnexpectedResponse as error:
+            code = _OF_METADATA.get(error.code, error.code)
+            logger.error("host not usable: host=%s code=%s", host, code)
+            return {REFUSED: code}, RETRY_AFTER
+
+    document = cached_document(key, find_or_refuse)
+    if REFUSED in document:
+        raise UnexpectedResponse(document[REFUSED], sent=False)
+    return document
+
+
+def endpoint_named(metadata: Mapping[str, Any], name: str, issuer: str) -> str:
+    """An endpoint out of metadata, or an empty text where it cannot be used: plain http is for the
+    host of an issuer that settings name so."""
+    url = metadata.get(name)
+    if not isinstance(url, str) or not is_safe_url(url):
+        return ""
+    local = issuer.startswith("http:") and urlsplit(url).hostname == urlsplit(issuer).hostname
+    return url if url.startswith("https:") or local else ""
+
+
+def texts_of(value: Any) -> tuple[str, ...]:
+    """The printable texts without a blank in a list, or among the names of an object."""
+    items = list(value) if isinstance(value, list | Mapping) else []
+    return tuple(i for i in items if isinstance(i, str) and i.isprintable() and " " not in i)
 
 
 def known_metadata(issuer: str) -> Mapping[str, Any] | None:
@@ -97,19 +162,27 @@ def age_of(headers: Mapping[str, str]) -> float:
 def _addresses(issuer: str) -> list[str]:
     parts = urlsplit(issuer)
     path = parts.path.rstrip("/")
-    oauth = ".well-known/oauth-authorization-server"
-    inserted = urlunsplit(parts._replace(path=f"/{oauth}{path}"))
+    oauth = urlunsplit(parts._replace(path=f"/{OAUTH_PATH}{path}"))
+    openid = urlunsplit(parts._replace(path=f"{OPENID_PATH}{path}"))
     base = issuer.rstrip("/")
-    return list(dict.fromkeys([f"{base}{OPENID_PATH}", inserted, f"{base}/{oauth}"]))
+    return list(dict.fromkeys([f"{base}{OPENID_PATH}", oauth, f"{base}/{OAUTH_PATH}", openid]))
 
 
-def _fetch_all(issuer: str) -> tuple[Mapping[str, Any], float]:
+def _ask(address: str, public: bool) -> transport.Answer:
+    try:
+        return transport.fetch(requests.Request("GET", address), public=public)
+    except UnexpectedResponse as error:
+        code = _OF_METADATA.get(error.code, error.code)
+        raise UnexpectedResponse(code, status=error.status, sent=False) from None
+
+
+def _fetch_all(issuer: str, public: bool) -> tuple[Mapping[str, Any], float]:
     if not is_safe_url(issuer):
         raise UnexpectedResponse("issuer_not_https", sent=False)
     merged: dict[str, Any] = {}
     age, trouble = MAX_AGE, False
     for address in _addresses(issuer):
-        answer = transport.fetch(requests.Request("GET", address))
+        answer = _ask(address, public)
         trouble = trouble or answer.is_unavailable
         document = parse_json_object(answer.body) if answer.status == 200 else None
         if document is None:
@@ -120,7 +193,7 @@ def _fetch_all(issuer: str) -> tuple[Mapping[str, Any], float]:
             n: v for n, v in with_whole_addresses(document, address).items() if v not in (None, "")
         }
         merged = {**stated, **merged}
-        merged[IS_OPENID] = merged.get(IS_OPENID, False) or address.endswith(OPENID_PATH)
+        merged[IS_OPENID] = merged.get(IS_OPENID, False) or OPENID_PATH in address
         age = min(age, age_of(answer.headers))
     if not merged:
         if trouble:

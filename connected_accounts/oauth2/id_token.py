@@ -15,6 +15,7 @@ from connected_accounts.oauth2.token import parse_json_object
 from connected_accounts.secret import Secret
 
 LEEWAY: Final = 30  # seconds by which the provider's clock may be behind ours
+MAX_SUBJECT: Final = 1024  # characters
 MAX_ID_TOKEN: Final = 32 * 1024
 
 
@@ -40,7 +41,10 @@ def read_id_token(
         raise UnexpectedResponse("id_token_exp")
     if nonce and claims.get("nonce") != nonce:
         raise UnexpectedResponse("id_token_nonce")
-    if not isinstance(claims.get("sub"), str) or not claims["sub"]:
+    subject = claims.get("sub")
+    if not isinstance(subject, str) or not 0 < len(subject) <= MAX_SUBJECT:
+        raise UnexpectedResponse("id_token_sub")
+    if not subject.isprintable():
         raise UnexpectedResponse("id_token_sub")
     return claims
 

@@ -1,14 +1,35 @@
 """Building a request to the token or revocation endpoint: body, and one client authentication."""
 
 import base64
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 import requests
 
 from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.secret import Secret
+
+METHODS: Final = ("client_secret_basic", "client_secret_post", "none")
+_PLAIN: Final = re.compile(r"[A-Za-z0-9._~-]*", re.ASCII)  # the same in every encoding
+
+
+def best_auth_method(
+    supported: Any, *, client_id: str, client_secret: Secret, registered: bool, registers: bool
+) -> str:
+    """The best way to authenticate that a server's ``token_endpoint_auth_methods_supported`` offers
+    for a client (RFC 8414 2). ``registers``: there is no client yet, and it is registered for what
+    this returns; ``registered``: the server made the secret itself."""
+    offered = [m for m in METHODS if m in supported] if isinstance(supported, list) else [*METHODS]
+    secret = client_secret.reveal()
+    if not secret and not registers:
+        return "none"
+    # Servers decode Basic in four ways; in the body a secret with such letters is one text.
+    is_plain = _PLAIN.fullmatch(client_id + secret) is not None or registered
+    if not is_plain and "client_secret_post" in offered:
+        return "client_secret_post"
+    return (offered or METHODS)[0]
 
 
 def build_request(

@@ -13,7 +13,13 @@ from urllib3.util import parse_url
 from connected_accounts import conf, security
 from connected_accounts.exceptions import ConfigurationError, UnexpectedResponse
 from connected_accounts.oauth2 import transport
-from connected_accounts.oauth2.challenge import is_throttled, means_dead_token, other_reason
+from connected_accounts.oauth2.challenge import (
+    is_throttled,
+    means_dead_token,
+    other_reason,
+    scopes_wanted,
+)
+from connected_accounts.oauth2.resource import is_at_or_below
 from connected_accounts.oauth2.token import parse_json
 from connected_accounts.oauth2.wire import public_only as only_public
 from connected_accounts.secret import Secret, clears_traceback_locals
@@ -50,6 +56,7 @@ class ProviderSession(OAuth2Session):
 
     ``access_token`` is asked for at each request, ``renew`` once with a token that was refused: by
     one of ``dead_token_statuses``, or by a 403 of the address that once said whose it is.
+    ``more_scopes`` makes the error for a call that wants more permissions (RFC 6750 3.1).
     OAuth2Session's own token handling is passed by: it logs tokens, and its refresh puts
     the caller's parameters into the token endpoint's body.
     """
@@ -69,6 +76,8 @@ class ProviderSession(OAuth2Session):
         public_only: bool = False,
         dead_token_statuses: Collection[int] = (401,),
         identity_url: str = "",
+        only_below: str = "",
+        more_scopes: Callable[[tuple[str, ...]], Exception] | None = None,
         provider: str = "",
     ) -> None:
         super().__init__(client_id=client_id)
@@ -76,6 +85,8 @@ class ProviderSession(OAuth2Session):
         self._dead_token_statuses = frozenset(dead_token_statuses)
         self._identity_url = identity_url
         self._base_url = base_url
+        self._only_below = only_below
+        self._more_scopes = more_scopes
         self._origins = frozenset(origins)
         self._access_token = access_token
         self._renew = renew
@@ -139,12 +150,22 @@ class ProviderSession(OAuth2Session):
         seen = bool(response.history)
         said = response.status_code, response.headers, request.url or ""
         if seen or not replayable or not self.refuses_token(*said):
-            return response
+            return self._permitted(response)
         renewed = self.renewed(token)
         if renewed is None:
             return response
         response.close()
-        return self._send_with(request, renewed, kwargs)
+        return self._permitted(self._send_with(request, renewed, kwargs))
+
+    def _permitted(self, response: requests.Response) -> requests.Response:
+        self.raise_for_scopes(response.status_code, response.headers)
+        return response
+
+    def raise_for_scopes(self, status: int, headers: Mapping[str, str]) -> None:
+        """Raise what ``more_scopes`` returns where an answer asks for more permissions."""
+        wanted = scopes_wanted(status, headers) if self._more_scopes is not None else None
+        if wanted is not None and self._more_scopes is not None:
+            raise self._more_scopes(wanted)
 
     def token_for(self, url: str) -> Secret:
         """The access token, for a client of another kind that is about to call ``url``.
@@ -222,7 +243,8 @@ class ProviderSession(OAuth2Session):
         return dispatch_hook("response", hooks, response, **kwargs)  # type: ignore[no-untyped-call, no-any-return]
 
     def _check(self, url: str) -> None:
-        if origin_of(url) not in self._origins:
+        elsewhere = self._only_below and not is_at_or_below(parse_url(url).url, self._only_below)
+        if origin_of(url) not in self._origins or elsewhere:
             security.log(security.SecurityEvent.FOREIGN_HOST, provider=self._provider)
             raise ConfigurationError(
                 "foreign_host",
@@ -232,7 +254,12 @@ class ProviderSession(OAuth2Session):
 
     @clears_traceback_locals
     def fetch(self, method: str, url: str, **kwargs: Any) -> Any:
-        """Call the API and return its JSON, within the deadline and size limit of all our calls.
+        """Call the API and return its JSON, as ``answer`` does. Raises as that."""
+        return parse_json(self.answer(method, url, **kwargs).body)
+
+    @clears_traceback_locals
+    def answer(self, method: str, url: str, *, accept: str = "", **kwargs: Any) -> transport.Answer:
+        """Call the API and return its answer, within the deadline and size limit of all our calls.
 
         Raises ProviderUnavailable (no answer, 429, 5xx) or UnexpectedResponse (any other failure;
         ``status`` tells which, and ``code`` a reason other than the token). Does not refresh: for
@@ -242,6 +269,7 @@ class ProviderSession(OAuth2Session):
         self._check(url)
         headers = {str(name): str(value) for name, value in self.headers.items()}
         headers = {k: v for k, v in headers.items() if k not in ("Accept-Encoding", "Accept")}
+        headers |= {"Accept": accept} if accept else {}
         request = requests.Request(method, url, headers=headers, **kwargs)
         # Into the request alone, not into a variable: those are shown on error pages.
         if self._in_query:
@@ -253,4 +281,4 @@ class ProviderSession(OAuth2Session):
         if not 200 <= answer.status < 300:
             code = "throttled" if is_throttled(answer.headers) else f"status_{answer.status}"
             raise UnexpectedResponse(other_reason(answer.headers) or code, status=answer.status)
-        return parse_json(answer.body)
+        return answer

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -17,6 +18,8 @@ from connected_accounts.secret import Secret
 __all__ = ["TokenResponse"]
 
 MAX_TOKEN: Final = 64 * 1024
+MAX_SCOPES: Final = 200
+MAX_SCOPE: Final = 255  # characters
 MAX_LIFE: Final = 10 * 365 * 86400  # seconds
 _TOKEN = re.compile(r"[\x21-\x7e]+", re.ASCII)
 
@@ -95,6 +98,18 @@ def parse_json_object(body: bytes) -> dict[str, Any] | None:
     except UnexpectedResponse:
         return None
     return payload if isinstance(payload, dict) else None
+
+
+def value_at(document: Any, path: str) -> Any:
+    """The value at a dotted path such as ``data.0.id``; None where there is no plain value."""
+    for step in path.split("."):
+        if isinstance(document, list) and step.isdecimal() and int(step) < len(document):
+            document = document[int(step)]
+        elif isinstance(document, Mapping):
+            document = document.get(step)
+        else:
+            return None
+    return None if isinstance(document, bool | list | Mapping) else document
 
 
 def parse_form(body: bytes) -> dict[str, Any] | None:
@@ -216,11 +231,14 @@ UNITS: Final[Mapping[str, Callable[[Any], int | None]]] = {
 
 
 def read_scope(value: Any, separator: str) -> tuple[str, ...] | None:
-    """The scopes in a string or a list, duplicates dropped; None where the answer does not say."""
+    """The scopes in a string or a list, duplicates dropped; None where the answer does not say. The
+    first ``MAX_SCOPES`` count, and none that is longer than ``MAX_SCOPE``: the token is good all
+    the same, and must not be lost for them."""
     if isinstance(value, str):
         value = value.split(separator) if separator.strip() else value.split()
     if not isinstance(value, list | tuple):
         return None
     named = (item.strip() for item in value if isinstance(item, str))
     # A NUL or half a surrogate pair is no scope, and no database would take it.
-    return tuple(dict.fromkeys(s for s in named if s and s.isprintable()))
+    good = (s for s in named if s and len(s) <= MAX_SCOPE and s.isprintable())
+    return tuple(islice(dict.fromkeys(good), MAX_SCOPES))

@@ -12,10 +12,13 @@ from connected_accounts.models import ConnectedAccount, Outcome, ProviderState, 
 from connected_accounts.models.deployment import sites
 from connected_accounts.operations.cached_figures import cached_if_slow
 from connected_accounts.operations.keys_in_use import count_by_key, missing_keys
+from connected_accounts.provider_state import pauses
 from connected_accounts.sealing import encryption_keys, key_id
 
 CACHE_KEY: Final = "connected_accounts.health"
 MAX_OVERDUE: Final = 900  # seconds that a due refresh may wait before somebody should look
+
+WORKER: Final = "Is a worker with beat running, or manage.py refresh_connections?"
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,8 @@ def key_states() -> dict[str, KeyState]:
 @dataclass(frozen=True)
 class Health:
     """One provider. ``overdue`` are due for longer than ``MAX_OVERDUE``, and ``overdue_seconds`` is
-    how long the oldest due refresh has been waiting."""
+    how long the oldest due refresh has been waiting; ``revocation_seconds`` the same of a
+    revocation, which a worker tries within a minute."""
 
     provider: str
     active: int
@@ -53,6 +57,7 @@ class Health:
     reconnect_required: int
     revocations_waiting: int
     revocations_given_up: int
+    revocation_seconds: int
     paused_until: datetime | None
     pause_reason: str
     other_site: bool
@@ -76,7 +81,8 @@ def health(now: datetime, *, max_overdue: int = MAX_OVERDUE) -> list[Health]:
     """
     known = conf.provider_aliases()
     statuses = _statuses()
-    waiting, given_up = _owed(Outcome.PENDING), _owed(Outcome.GIVEN_UP)
+    pending, given_up = _owed(Outcome.PENDING), _owed(Outcome.GIVEN_UP)
+    waiting = {alias: count for alias, (count, _) in pending.items()}
     aliases = sorted({*known, *(alias for alias, _ in statuses), *waiting, *given_up})
     due = _due(aliases, now, max_overdue)
     elsewhere = sites().differ
@@ -95,11 +101,12 @@ def health(now: datetime, *, max_overdue: int = MAX_OVERDUE) -> list[Health]:
                 active=active,
                 due=dues.get("due", 0),
                 overdue=dues.get("overdue", 0),
-                overdue_seconds=int((now - oldest).total_seconds()) if oldest else 0,
+                overdue_seconds=_waited(oldest, now),
                 failing=failing,
                 reconnect_required=ended,
                 revocations_waiting=waiting.get(alias, 0),
-                revocations_given_up=given_up.get(alias, 0),
+                revocations_given_up=given_up.get(alias, (0, None))[0],
+                revocation_seconds=_waited(pending.get(alias, (0, None))[1], now),
                 paused_until=state.paused_until if state is not None else None,
                 pause_reason=_reason(state) if state is not None else "",
                 other_site=elsewhere,
@@ -113,9 +120,15 @@ def _reason(state: ProviderState) -> str:
     return f"{state.pause_reason} at {state.host}" if state.host else state.pause_reason
 
 
-def _owed(outcome: Outcome) -> dict[str, int]:
-    rows = Revocation.objects.filter(outcome=outcome).order_by()
-    return dict(rows.values_list("provider").annotate(Count("pk")))
+def _owed(outcome: Outcome) -> dict[str, tuple[int, datetime | None]]:
+    """For each alias: how many there are, and when the first is to be tried."""
+    rows = Revocation.objects.filter(outcome=outcome).order_by().values_list("provider")
+    counted = rows.annotate(Count("pk"), Min("next_attempt_at"))
+    return {alias: (count, first) for alias, count, first in counted}
+
+
+def _waited(due_at: datetime | None, now: datetime) -> int:
+    return max(0, int((now - due_at).total_seconds())) if due_at is not None else 0
 
 
 def _statuses() -> dict[tuple[str, str], tuple[int, int]]:
@@ -146,9 +159,17 @@ def troubles(rows: Collection[Health], *, max_overdue: int = MAX_OVERDUE) -> lis
     for row in rows:
         if row.overdue_seconds > max_overdue:
             found.append(
-                f"{row.provider}: a refresh has been due for {row.overdue_seconds} seconds."
+                f"{row.provider}: a refresh has been due for {row.overdue_seconds} seconds. "
+                f"{WORKER}"
             )
-        if row.paused_until is not None:
+        if row.revocation_seconds > max_overdue:
+            found.append(
+                f"{row.provider}: a revocation has been due for {row.revocation_seconds} seconds. "
+                f"{WORKER}"
+            )
+        if row.pause_reason == pauses.BY_HAND:
+            found.append(f"{row.provider}: paused by hand; resume it in the admin.")
+        elif row.paused_until is not None:
             found.append(f"{row.provider}: paused until {row.paused_until}: {row.pause_reason}.")
         if not row.configured and (row.active or row.revocations_waiting):
             found.append(f"{row.provider}: has connections, but is not in settings.")

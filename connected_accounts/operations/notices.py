@@ -14,6 +14,7 @@ from django.utils import translation
 from connected_accounts import conf
 from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.models import ConnectedAccount, Reason
+from connected_accounts.operations.site_address import public_address
 from connected_accounts.provider_state import pauses
 from connected_accounts.providers.registry import get_provider
 
@@ -39,10 +40,9 @@ def mail_owner(account_id: int, generation: int, language: str = "") -> bool:
     if account is None or account.user is None or not account.needs_reconnect:
         return False  # connected again, or disconnected, meanwhile
     address = getattr(account.user, account.user.get_email_field_name(), "")
-    base = conf.get("REDIRECT_BASE_URL")
     if not address or not account.user.is_active:
         return False
-    if not base:
+    if not conf.get("REDIRECT_BASE_URL"):
         logger.error("no mail: REDIRECT_BASE_URL is not set, and the mail must have a link")
         return False
     if (account.provider, account.host) in pauses.hosts_in_outage():
@@ -52,7 +52,7 @@ def mail_owner(account_id: int, generation: int, language: str = "") -> bool:
         return False
     try:
         with translation.override(_known(language)):
-            message = _message(account, address, str(base).rstrip("/"))
+            message = _message(account, address)
         message.send()
     except Exception:
         cache.delete(once)
@@ -67,7 +67,7 @@ def _known(language: str) -> str:
         return str(settings.LANGUAGE_CODE)
 
 
-def _message(account: ConnectedAccount, address: str, base: str) -> EmailMultiAlternatives:
+def _message(account: ConnectedAccount, address: str) -> EmailMultiAlternatives:
     try:
         provider_name = get_provider(account.provider).name
     except ConfigurationError:
@@ -77,8 +77,8 @@ def _message(account: ConnectedAccount, address: str, base: str) -> EmailMultiAl
         "service": provider_name,
         "label": account.display_name,
         "why": Reason(account.reason).label if account.reason in Reason else "",
-        "link": base + reverse("connected_accounts:reconnect", args=[account.pk]),
-        "list": base + reverse("connected_accounts:list"),
+        "link": public_address(reverse("connected_accounts:reconnect", args=[account.pk])),
+        "list": public_address(reverse("connected_accounts:list")),
     }
     subject = " ".join(render_to_string(f"{FOLDER}/reconnect_subject.txt", context).split())
     message = EmailMultiAlternatives(

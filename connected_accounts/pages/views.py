@@ -28,7 +28,7 @@ from connected_accounts.models.deployment import sites
 from connected_accounts.owners import owner_for
 from connected_accounts.pages.base import Page, failure_page, too_many_page
 from connected_accounts.providers.base import Provider
-from connected_accounts.providers.inputs import CREDENTIALS
+from connected_accounts.providers.inputs import CREDENTIALS, OWN_CLIENT
 from connected_accounts.providers.registry import get_providers
 from connected_accounts.web import actions, browser, throttle
 from connected_accounts.web.cards import (
@@ -42,6 +42,7 @@ from connected_accounts.web.forms import NOT_ACCEPTED, ConnectForm
 from connected_accounts.web.marks import mark_of
 from connected_accounts.web.revocations import open_revocations, revocation_line
 from connected_accounts.web.timeline import timeline
+from connected_accounts.web.way import Way, is_found_first
 
 logger = logging.getLogger("connected_accounts")
 
@@ -50,9 +51,11 @@ class ListView(Page):
     """The connected accounts, and the providers that can be connected."""
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        cards = account_cards(request.user, timezone.now())
+        page = account_cards(request.user, timezone.now(), request.GET.get("page", 1))
+        cards = list(page)
         context = {
             "cards": cards,
+            "page": page,
             "needing": [card for card in cards if card.needs_you],
             "paused_here": bool(cards) and sites().differ,
             "offers": offers(connectable(get_providers()), {card.provider for card in cards}),
@@ -132,6 +135,9 @@ class ConnectView(Page):
             keep_scopes=not only_these,
         )
         try:
+            way = self.unseen_way(request, provider, form, wishes, account)
+            if way is not None:
+                return self.show_way(request, provider, form, way, account)
             started = actions.start_connecting(request, provider, form, wishes, account)
         except actions.TooOften as too:
             return too_many_page(request, provider, too.seconds, account)
@@ -141,6 +147,47 @@ class ConnectView(Page):
                 return self.ask(request, provider, account, form)
             return self.failed(request, provider, account, error)
         return self.leave(request, provider, started)
+
+    def unseen_way(
+        self,
+        request: HttpRequest,
+        provider: Provider,
+        form: ConnectForm,
+        wishes: actions.Wishes,
+        account: ConnectedAccount | None,
+    ) -> Way | None:
+        """The way to a server that the person named, unless they have seen it and go on."""
+        if not is_found_first(provider):
+            return None
+        way = actions.find_way(request, provider, form, wishes, account)
+        seen = way.issuer in request.POST.getlist("issuer")
+        entered = not way.needs_client or "client_id" in form.values
+        return None if seen and entered else way
+
+    def show_way(
+        self,
+        request: HttpRequest,
+        provider: Provider,
+        form: ConnectForm,
+        way: Way,
+        account: ConnectedAccount | None,
+    ) -> HttpResponse:
+        """Say where the server sends the person, before they go."""
+        client = form if "client_id" in form.fields else None
+        if way.needs_client and client is None:
+            client = ConnectForm(provider, with_client=True)
+        context = {
+            "provider": provider,
+            "mark": mark_of(provider.alias, provider.name),
+            "card": account_card(account, timezone.now()) if account else None,
+            "way": way,
+            "known": [(n, v) for n, v in form.values.items() if n not in CREDENTIALS],
+            "client_fields": [client[n] for n in OWN_CLIENT] if client else [],
+            "next": browser.next_page(request),
+            "owner": "" if account else browser.owner_named(request),
+            "asked": browser.asked_scopes(request)[0],
+        }
+        return render(request, "connected_accounts/way.html", context)
 
     def leave(
         self, request: HttpRequest, provider: Provider, started: actions.Started
@@ -208,7 +255,9 @@ class CallbackView(Page):
             failed = throttle.is_failed_callback(error)
             if failed and (wait := throttle.wait_for(request, throttle.FAILED_CALLBACKS)):
                 return too_many_page(request, provider, wait)
+            browser.take_up_language(request, error.way_on.next if error.way_on else "")
             return failure_page(request, provider, error)
+        browser.take_up_language(request, completed.next)
         announce_connected(request, provider, completed.created)
         target = browser.safe_next(request, completed.next)
         return browser.SeeOther(target or browser.list_page())

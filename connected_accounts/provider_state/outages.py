@@ -21,6 +21,7 @@ from connected_accounts.exceptions import (
 from connected_accounts.models import Event, Kind, ProviderState
 from connected_accounts.owners import SITE_OWNER
 from connected_accounts.provider_state.pauses import (
+    BY_HAND,
     OUTAGE,
     REFUSING,
     REJECTED_PAUSE,
@@ -41,7 +42,7 @@ GROWING: Final = (OUTAGE, REFUSING)  # the pauses that grow, and that any answer
 
 def refusal(reason: str) -> ProviderError:
     """The error for a caller who would have to wait for the end of a pause."""
-    if reason in GROWING:
+    if reason in (*GROWING, BY_HAND):
         return ProviderUnavailable("paused", sent=False)
     return ClientRejected(reason, sent=False)
 

@@ -5,9 +5,10 @@ A provider that refuses the site's credentials is paused here, one that does not
 ``outages``. What an answer means is decided in ``refresh.outcomes``."""
 
 import logging
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from django.conf import settings
 from django.db.models import Q
 from django.utils import timezone
 
@@ -24,6 +25,7 @@ logger = logging.getLogger("connected_accounts")
 REJECTED_PAUSE: Final = timedelta(minutes=15)
 OUTAGE: Final = "outage"  # the pause_reason of a provider that does not answer
 REFUSING: Final = "refusing"  # of one that answers, and refuses one account after another
+BY_HAND: Final = "by_hand"  # of one that staff paused; only they end that
 # Refusals of the only account that the site's client was refused for, until the admins are told,
 # unless others were served within this time.
 TOLD_AFTER: Final = 2
@@ -56,8 +58,9 @@ def is_paused(state: ProviderState, now: datetime) -> bool:
 
 def pause_of(alias: str, now: datetime, *, host: str = "") -> str:
     """Why the provider is paused at ``now``, or an empty text. Reads only."""
-    state = state_of(alias, host)
-    return state.pause_reason if state is not None and is_paused(state, now) else ""
+    by_hand = Q(host="", pause_reason=BY_HAND)  # at all hosts
+    rows = ProviderState.objects.filter(Q(host=host) | by_hand, provider=alias)
+    return next((state.pause_reason for state in rows if is_paused(state, now)), "")
 
 
 def hosts_in_outage() -> set[tuple[str, str]]:
@@ -71,10 +74,28 @@ def pause(alias: str, code: str, *, host: str = "", now: datetime | None = None)
     """Stop calling a provider whose answers say that the site's credentials are wrong."""
     now = now or timezone.now()
     state = get_or_create_state(alias, host)
-    ProviderState.objects.filter(pk=state.pk).update(
+    ProviderState.objects.filter(pk=state.pk).exclude(pause_reason=BY_HAND).update(
         paused_until=now + REJECTED_PAUSE, pause_reason=code[:64], failures_in_a_row=0
     )
     report(alias, code, host=host, now=now)
+
+
+def pause_by_hand(alias: str) -> ProviderState:
+    """Send no refresh to a provider, at any of its hosts, until ``resume_by_hand``, whatever it
+    answers meanwhile."""
+    state = get_or_create_state(alias)
+    for_good = datetime(9000, 1, 1, tzinfo=UTC if settings.USE_TZ else None)
+    state.paused_until, state.pause_reason, state.failures_in_a_row = for_good, BY_HAND, 0
+    state.save(update_fields=["paused_until", "pause_reason", "failures_in_a_row"])
+    return state
+
+
+def resume_by_hand(alias: str) -> ProviderState:
+    """End every pause of a provider at once, whoever began it."""
+    ProviderState.objects.filter(provider=alias).update(
+        paused_until=None, pause_reason="", failures_in_a_row=0, rejected_account=None
+    )
+    return get_or_create_state(alias)
 
 
 def report(alias: str, code: str, *, host: str = "", now: datetime | None = None) -> None:
@@ -118,15 +139,15 @@ def note_rejection(
 
 def resume(alias: str, *, host: str = "") -> None:
     """Note that the provider accepts the site again."""
-    rows = ProviderState.objects.filter(provider=alias, host=host)
+    rows = ProviderState.objects.filter(provider=alias, host=host).exclude(pause_reason=BY_HAND)
     rows.exclude(pause_reason="", failures_in_a_row=0, rejected_account=None).update(
         paused_until=None, pause_reason="", failures_in_a_row=0, rejected_account=None
     )
 
 
 def note_success(alias: str, *, now: datetime, host: str = "") -> None:
-    """Note that the provider serves the site: the end of every pause."""
-    rows = ProviderState.objects.filter(provider=alias, host=host)
+    """Note that the provider serves the site: the end of every pause, but of one by hand."""
+    rows = ProviderState.objects.filter(provider=alias, host=host).exclude(pause_reason=BY_HAND)
     calm = Q(pause_reason="", failures_in_a_row=0, rejected_account=None)
     rows.exclude(calm & Q(served_at__gt=now - SERVED_EVERY)).update(
         paused_until=None,

@@ -20,7 +20,7 @@ from connected_accounts.exceptions import (
     ReauthorizationRequired,
     UnexpectedResponse,
 )
-from connected_accounts.oauth2.token import is_unavailable
+from connected_accounts.oauth2.token import is_unavailable, value_at
 from connected_accounts.providers.endpoints import (
     ENDPOINT_NAMES,
     Endpoints,
@@ -29,7 +29,6 @@ from connected_accounts.providers.endpoints import (
     fill,
 )
 from connected_accounts.providers.inputs import ConnectField, field_named
-from connected_accounts.providers.paths import value_at
 from connected_accounts.secret import Secret
 
 if TYPE_CHECKING:
@@ -55,6 +54,7 @@ class Client:
     registered: bool = False
     owned: bool = False  # a person's own credentials
     scopes: tuple[str, ...] | None = None  # it is registered for; None: not told
+    auth_method: str = ""  # that it is registered with; empty: not told
 
 
 class Provider:
@@ -70,6 +70,7 @@ class Provider:
     registration_endpoint: str = ""  # RFC 7591: where the site makes itself a client
     api_base_url: str = ""
     issuer: str = ""
+    resource: str = ""  # RFC 8707: sent with the authorization and with every token request
     default_scopes: tuple[str, ...] = ()
     identity_scopes: tuple[str, ...] = ()  # without these the provider does not say who it is
     scope_parameter: str = "scope"
@@ -152,6 +153,8 @@ class Provider:
     headers: Mapping[str, str] = {}  # of every call; "{client_id}" is filled in
     # A 401 of the API without WWW-Authenticate is about something else than the token.
     requires_challenge: bool = False
+    # Whether a call that is refused for want of scopes raises InsufficientScope.
+    raises_insufficient_scope: bool = False
     bearer_method: str = "header"  # or query (RFC 6750 2.3), for a server that takes nothing else
     default_refresh_policy: str = "ahead"  # where settings have no REFRESH_POLICY; or on_use
     docs_url: str = ""
@@ -202,6 +205,44 @@ class Provider:
         """The ``host`` that the site's client credentials are for. Empty: one service has all the
         hosts, such as those of its customers, and one client serves them."""
         return self.host if "host" in self.places else ""
+
+    def settings_client(self) -> Client | None:
+        """The pair in settings, if it is for this connection."""
+        config = self.config
+        return Client(config.client_id, config.client_secret) if config.client_id else None
+
+    def public_client(self, client_id: str) -> Client | None:
+        """The client of an id that needs no secret and was entered by nobody, such as the address
+        of the site's own metadata; None: there is no such client."""
+        return None
+
+    def client_for(self, redirect_uri: str) -> Client | None:
+        """The client that the site is at this server without registering; its endpoints must be
+        known. None: it has to register, or be entered."""
+        return None
+
+    def client_metadata(self, redirect_uri: str) -> dict[str, Any] | None:
+        """The document that the site is known by as a client, where servers read it at its address
+        (draft-ietf-oauth-client-id-metadata-document-00); None: it has none."""
+        return None
+
+    def inputs_to_keep(self) -> dict[str, str]:
+        """The inputs that a connection is stored with; its endpoints must be known."""
+        return dict(self.inputs)
+
+    def scopes_before(self, account: Any) -> list[str]:
+        """The scopes besides SCOPES that are asked for again for an account."""
+        optional = self.config.optional_scopes
+        return [scope for scope in account.scopes_wanted if scope in optional]
+
+    def may_ask_for(self, scope: str) -> bool:
+        """Whether a request of this site may name the scope."""
+        return scope in self.scopes or scope in self.config.optional_scopes
+
+    def scopes_to_register(self, wanted: list[str]) -> list[str]:
+        """The scopes to register the site for; ``wanted`` are those of this connection."""
+        may_ask = dict.fromkeys([*self.scopes, *self.config.optional_scopes])
+        return self.scopes_to_ask(list(may_ask))
 
     @property
     def scopes(self) -> tuple[str, ...]:

@@ -15,9 +15,9 @@ from connected_accounts.exceptions import (
     ConnectedAccountsError,
     UnexpectedResponse,
 )
+from connected_accounts.oauth2.token import value_at
 from connected_accounts.providers.base import Endpoints, Identity, Provider
 from connected_accounts.providers.inputs import ConnectField
-from connected_accounts.providers.paths import value_at
 
 if TYPE_CHECKING:
     from connected_accounts.oauth2.session import ProviderSession

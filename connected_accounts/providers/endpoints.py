@@ -6,15 +6,21 @@ from dataclasses import dataclass, fields
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
-from connected_accounts.conf import is_dns_label, is_host_name
+from connected_accounts.conf import is_dns_label, is_host_name, is_safe_url
 from connected_accounts.exceptions import ConfigurationError, UnexpectedResponse
+from connected_accounts.oauth2.id_token import MAX_SUBJECT
+from connected_accounts.oauth2.token import read_scope
+from connected_accounts.security import one_line
 
 
 @dataclass(frozen=True)
 class Identity:
     """The identity of the account at the provider. ``subject`` is stable and unique there;
     ``label`` is what a person recognises; ``other_subjects`` are other spellings of it. ``scopes``
-    were granted, where only the answer to this question tells; None: the token answer's count."""
+    were granted, where only the answer to this question tells; None: the token answer's count.
+
+    Raises UnexpectedResponse (``no_identity``) for what no database takes, or is too long; a label
+    is made one line."""
 
     subject: str
     label: str = ""
@@ -22,10 +28,15 @@ class Identity:
     scopes: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
+        if len(self.subject) > MAX_SUBJECT:
+            raise UnexpectedResponse("no_identity")
         text = self.subject + self.label
         # A NUL or half a surrogate pair, which JSON can carry and no database takes.
         if "\x00" in text or text.encode(errors="ignore").decode() != text:
             raise UnexpectedResponse("no_identity")
+        # What a provider wrote stands in pages, mails and logs.
+        object.__setattr__(self, "label", one_line(self.label))
+        object.__setattr__(self, "scopes", read_scope(self.scopes, " "))
 
 
 @dataclass(frozen=True)
@@ -44,10 +55,12 @@ class Endpoints:
     discovered: bool = False
     # A document of the provider's named them: nothing is sent to a private address (RFC 9728 7.7).
     public_only: bool = False
+    # The protected resource that the bearer is for: it goes there and below, and nowhere else.
+    only_below: str = ""
 
     def token_origins(self) -> list[str]:
         """The origins that tokens travel to."""
-        urls = [self.token_endpoint, self.refresh_endpoint]
+        urls = [self.token_endpoint, self.refresh_endpoint, self.only_below]
         urls += [self.issuer] if self.discovered else [self.revocation_endpoint, *self.api_urls()]
         return sorted({"/".join(url.split("/", 3)[:3]).lower() for url in urls if url})
 
@@ -62,11 +75,14 @@ class Endpoints:
 
     def api_urls(self) -> tuple[str, ...]:
         """The addresses whose origins may be sent the bearer."""
+        if self.only_below:
+            return (self.only_below,)
         return tuple(u for u in (self.api_base_url, self.userinfo_endpoint, self.issuer) if u)
 
 
+_NO_ADDRESS: Final = ("discovered", "public_only", "only_below")
 ENDPOINT_NAMES: Final = tuple(
-    field.name for field in fields(Endpoints) if field.name not in ("discovered", "public_only")
+    field.name for field in fields(Endpoints) if field.name not in _NO_ADDRESS
 )
 
 
@@ -86,7 +102,10 @@ def api_base(told: Any, domains: Collection[str]) -> str:
     ours = any(host == domain or host.endswith(f".{domain}") for domain in domains)
     if not (ours and plain and is_host_name(host) and parts.scheme == "https"):
         raise UnexpectedResponse("api_base")
-    return f"https://{host}{parts.path.rstrip('/')}"
+    address = f"https://{host}{parts.path.rstrip('/')}"
+    if not is_safe_url(address):
+        raise UnexpectedResponse("api_base")
+    return address
 
 
 CLIENT_ID: Final = "{client_id}"

@@ -1,18 +1,17 @@
 """Any OAuth 2.0 server: endpoints and values from OPTIONS, or an ``issuer`` that tells them."""
 
-import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 from urllib.parse import urlsplit
 
-from connected_accounts.conf import Problem, ProviderConfig, is_safe_url
+from connected_accounts.conf import Problem, ProviderConfig
 from connected_accounts.exceptions import ProviderError, UnexpectedResponse
+from connected_accounts.oauth2.token import value_at
 from connected_accounts.providers.base import Client, Endpoints, Identity, Provider
 from connected_accounts.providers.endpoints import ENDPOINT_NAMES, as_origin, with_client_id
 from connected_accounts.providers.hosts import at_host, host_problems, place_field
 from connected_accounts.providers.inputs import ConnectField
-from connected_accounts.providers.paths import value_at
 
 if TYPE_CHECKING:
     from connected_accounts.oauth2.session import ProviderSession
@@ -28,8 +27,6 @@ NEEDED: Final = {
 }
 
 
-METHODS: Final = ("client_secret_basic", "client_secret_post", "none")
-PLAIN: Final = re.compile(r"[A-Za-z0-9._~-]*", re.ASCII)  # the same in every encoding
 OFFLINE: Final = "offline_access"
 # Claims that people recognise themselves by, in this order, besides the address (OpenID Connect
 # Core 5.1, and what others have).
@@ -172,12 +169,12 @@ class OAuth2(Provider):
         found = super().offers_revocation()
         if found is not None or not self.issuer:
             return found
-        from connected_accounts.oauth2.discovery import known_metadata  # loads requests
+        from connected_accounts.oauth2 import discovery  # loads requests
 
-        told = known_metadata(self.issuer)
-        return (
-            None if told is None else bool(_endpoint(told.get("revocation_endpoint"), self.issuer))
-        )
+        told = discovery.known_metadata(self.issuer)
+        if told is None:
+            return None
+        return bool(discovery.endpoint_named(told, "revocation_endpoint", self.issuer))
 
     def resolve_endpoints(self, inputs: Mapping[str, str]) -> Endpoints:
         declared = super().resolve_endpoints(inputs)
@@ -185,7 +182,8 @@ class OAuth2(Provider):
             declared = replace(declared, public_only=True)  # a person named it
         if not declared.issuer:
             return declared
-        from connected_accounts.oauth2.discovery import server_metadata  # loads requests
+        # Loads requests.
+        from connected_accounts.oauth2.discovery import endpoint_named, server_metadata
 
         needed = NEEDED[self.grant_type]
         enough = all(getattr(declared, name) for name in needed)
@@ -197,7 +195,7 @@ class OAuth2(Provider):
             return declared
         self._adopt_metadata(metadata)
         found: dict[str, Any] = {
-            name: getattr(declared, name) or _endpoint(metadata.get(name), declared.issuer)
+            name: getattr(declared, name) or endpoint_named(metadata, name, declared.issuer)
             for name in ENDPOINT_NAMES
             # A site registers itself only where its settings say so.
             if name != "registration_endpoint"
@@ -242,18 +240,15 @@ class OAuth2(Provider):
         not say how. Without a client yet, that is the way to register for."""
         if "token_endpoint_auth_method" in self.config.options:
             return
-        methods = self._metadata.get("token_endpoint_auth_methods_supported")
-        offered = [m for m in METHODS if m in methods] if isinstance(methods, list) else [*METHODS]
-        client_id, secret = self.client.client_id, self.client.client_secret.reveal()
-        registers = not client_id and bool(self.registration_endpoint)
-        if not secret and not registers:
-            self.token_endpoint_auth_method = "none"
-            return
-        # Servers decode Basic in four ways; in the body a secret with such letters is one text.
-        is_plain = PLAIN.fullmatch(client_id + secret) is not None or self.client.registered
-        if not is_plain and "client_secret_post" in offered:
-            offered = ["client_secret_post"]
-        self.token_endpoint_auth_method = (offered or METHODS)[0]
+        from connected_accounts.oauth2.request import best_auth_method  # loads requests
+
+        self.token_endpoint_auth_method = best_auth_method(
+            self._metadata.get("token_endpoint_auth_methods_supported"),
+            client_id=self.client.client_id,
+            client_secret=self.client.client_secret,
+            registered=self.client.registered,
+            registers=not self.client.client_id and bool(self.registration_endpoint),
+        )
 
     def fetch_identity(self, session: "ProviderSession | None", token: "TokenResponse") -> Identity:
         if self.identity_source == "none":  # one account for each owner
@@ -295,13 +290,3 @@ class OAuth2(Provider):
             # OpenID Connect Core 5.3.2: another person's answer must not be used.
             raise UnexpectedResponse("userinfo_sub")
         return document
-
-
-def _endpoint(url: Any, issuer: str) -> str:
-    """An endpoint out of metadata, or an empty text where it cannot be used: plain http is for the
-    host of an issuer that settings name so."""
-    if not isinstance(url, str) or not is_safe_url(url):
-        return ""
-    same_host = urlsplit(url).hostname == urlsplit(issuer).hostname
-    local = issuer.startswith("http:") and same_host
-    return url if url.startswith("https:") or local else ""

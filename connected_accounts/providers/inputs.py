@@ -8,15 +8,18 @@ from django.utils.translation import gettext_lazy as _
 
 from connected_accounts.conf import is_dns_label, is_host_name, is_safe_url
 from connected_accounts.exceptions import ConfigurationError
+from connected_accounts.oauth2.resource import canonical_url, is_at_or_below
 
 MAX_INPUT: Final = 4096
+MAX_SERVER: Final = 200
 
 
 @dataclass(frozen=True)
 class ConnectField:
     """One input. ``kind`` is ``label`` (part of a host name), ``host`` (a whole one), ``text``,
     ``url``, ``secret`` (never stored but sealed, never shown again), ``basic_client_id`` (text
-    without a colon) or ``choice`` (one of ``choices``)."""
+    without a colon), ``choice`` (one of ``choices``) or ``server`` (the URL of one, at or below
+    one of ``choices`` where there are any)."""
 
     name: str
     label: Any
@@ -44,6 +47,19 @@ class ConnectField:
         https = value.lower().startswith("https://")
         if self.kind == "url" and not (https and is_safe_url(value)):
             return _("Please enter an https address.")
+        return self._fault_of_server(value) if self.kind == "server" else None
+
+    def _fault_of_server(self, value: str) -> Any:
+        url = canonical_url(value)
+        is_sound = is_safe_url(value) and value.isascii() and " " not in value
+        if not is_sound or len(url) > MAX_SERVER:
+            return _("Please enter the whole address of the server, beginning with https://.")
+        if any(is_at_or_below(url, one) for one in self.choices):
+            return None
+        if self.choices:
+            return _("This site does not connect to that server.")
+        if not url.startswith("https:"):
+            return _("Please enter the whole address of the server, beginning with https://.")
         return None
 
 
@@ -56,8 +72,15 @@ def checked_inputs(fields: Iterable[ConnectField], inputs: Mapping[str, str]) ->
     for field in known:
         if field.fault(inputs[field.name]) is not None:
             raise ConfigurationError("inputs", f"The field {field.name} cannot be used.")
-    labels = {field.name for field in known if field.kind in ("label", "host")}
-    return {n: value.lower() if n in labels else value for n, value in inputs.items()}
+    kinds = {field.name: field.kind for field in known}
+    return {name: _written(kinds[name], value) for name, value in inputs.items()}
+
+
+def _written(kind: str, value: str) -> str:
+    """A value in the one way that it is stored and compared."""
+    if kind == "server":
+        return canonical_url(value)
+    return value.lower() if kind in ("label", "host") else value
 
 
 # The names that mean the same at every provider. Any other name is part of an address.
@@ -73,6 +96,7 @@ KNOWN: Final[Mapping[str, ConnectField]] = {
 }
 # Never stored with the account: the first two make a client, the third is the grant itself.
 CREDENTIALS: Final = tuple(KNOWN)
+OWN_CLIENT: Final = ("client_id", "client_secret")
 
 
 def field_named(name: str) -> ConnectField:

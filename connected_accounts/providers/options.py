@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from connected_accounts.conf import Problem, ProviderConfig, is_safe_url
+from connected_accounts.conf import Problem, ProviderConfig, is_safe_url, known_names
 from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.providers.base import DECLARED, Provider
 from connected_accounts.providers.endpoints import ENDPOINT_NAMES, Endpoints, as_origin
@@ -72,12 +72,12 @@ def _where(config: ProviderConfig) -> str:
 
 
 def _unknown_options(backend: type[Provider], config: ProviderConfig) -> Iterator[Problem]:
-    own = ", ".join([*backend.own_options, "or a declared value of the provider"])
+    known = [*backend.own_options, *sorted(DECLARED - set(backend.own_options))]
     for key in sorted(set(config.options) - DECLARED - set(backend.own_options), key=str):
         yield Problem(
             "E011",
             f"{_where(config)}['OPTIONS'] has an unknown key {key!r}.",
-            f"Known are: {own}.",
+            known_names(key, known),
         )
 
 

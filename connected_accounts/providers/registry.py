@@ -92,6 +92,24 @@ def _problems_of(entry: ProviderConfig) -> Iterator[Problem]:
         yield backend
     else:
         yield from options.problems(backend, config)
+        yield from _empty_secret(backend, config)
+
+
+def _empty_secret(backend: type[Provider], config: ProviderConfig) -> Iterator[Problem]:
+    """W026: a secret that is written, as from the environment, and is empty."""
+    entry = conf.provider_entry(config.alias)
+    method = config.options.get(
+        "token_endpoint_auth_method", getattr(backend, "token_endpoint_auth_method", "")
+    )
+    if "CLIENT_SECRET" not in entry or not config.client_id or config.client_secret.reveal():
+        return
+    if method in ("client_secret_post", "client_secret_basic"):
+        yield Problem(
+            "W026",
+            f"CONNECTED_ACCOUNTS['PROVIDERS'][{config.alias!r}]['CLIENT_SECRET'] is empty.",
+            "Set the variable that it is read from; leave the key out for a client without a "
+            "secret.",
+        )
 
 
 def _with_service(config: ProviderConfig) -> ProviderConfig | Problem:

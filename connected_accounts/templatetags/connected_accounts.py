@@ -12,6 +12,7 @@ from connected_accounts.models import ConnectedAccount, Status
 from connected_accounts.owners import may_connect
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.web.cards import account_card
+from connected_accounts.web.way import way_to_more
 
 register = template.Library()
 
@@ -49,6 +50,23 @@ def connect_button(
         "quiet": quiet,
         "popup": popup and not ask,
     }
+
+
+@register.inclusion_tag("connected_accounts/_permission_button.html", takes_context=True)
+def permission_button(
+    context: template.Context,
+    account: ConnectedAccount,
+    scopes: Iterable[str],
+    next: str | None = None,
+) -> dict[str, Any]:
+    """A link to the page that asks for more permissions for ``account``: the ``scopes`` of an
+    InsufficientScope. Afterwards the person comes back to ``next``, or to this page. Nothing where
+    asking would not help: they were asked for before."""
+    request = context.get("request")
+    if next is None:
+        next = request.get_full_path() if request is not None else ""
+    wanted = scopes.split() if isinstance(scopes, str) else list(scopes)
+    return {"address": way_to_more(account, wanted, next)}
 
 
 @register.inclusion_tag("connected_accounts/_needs_you.html", takes_context=True)

@@ -13,9 +13,9 @@ from functools import lru_cache
 from typing import Any, Final
 
 from connected_accounts.oauth2.session import origin_of
+from connected_accounts.oauth2.token import value_at
 from connected_accounts.providers.base import Provider
 from connected_accounts.providers.catalogue.services import FOLDER, service
-from connected_accounts.providers.paths import value_at
 from connected_accounts.testing.adapter import RecordedRequest
 from connected_accounts.testing.dialect import Dialect, without_omitted
 from connected_accounts.testing.faults import Answer

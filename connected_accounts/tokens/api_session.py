@@ -8,9 +8,15 @@ from connected_accounts.providers.endpoints import as_origin
 
 
 def session_for(
-    provider: Provider, endpoints: Endpoints, *, access_token: Any, renew: Any = None
+    provider: Provider,
+    endpoints: Endpoints,
+    *,
+    access_token: Any,
+    renew: Any = None,
+    more_scopes: Any = None,
 ) -> ProviderSession:
-    """A session for the provider's API; ``access_token`` and ``renew`` as ProviderSession says."""
+    """A session for the provider's API; ``access_token``, ``renew`` and ``more_scopes`` as
+    ProviderSession says."""
     return ProviderSession(
         client_id=provider.client.client_id,
         base_url=endpoints.api_base_url,
@@ -19,12 +25,15 @@ def session_for(
         },
         access_token=access_token,
         renew=renew,
+        more_scopes=more_scopes if provider.raises_insufficient_scope else None,
         headers=provider.request_headers(),
         bearer_method=provider.bearer_method,
         access_token_header=provider.access_token_header,
         requires_challenge=provider.requires_challenge,
         public_only=endpoints.public_only,
         dead_token_statuses=provider.dead_token_statuses,
-        identity_url=endpoints.userinfo_endpoint,
+        # Where all calls go to one address, a refusal there need not be about the token.
+        identity_url="" if endpoints.only_below else endpoints.userinfo_endpoint,
+        only_below=endpoints.only_below,
         provider=provider.alias,
     )

@@ -31,11 +31,11 @@ from connected_accounts.oauth2.token import (
     parse_form,
     parse_json_object,
     read_token_response,
+    value_at,
 )
 from connected_accounts.oauth2.transport import Answer
 from connected_accounts.providers.base import Endpoints, Provider
 from connected_accounts.providers.endpoints import with_client_id
-from connected_accounts.providers.paths import value_at
 from connected_accounts.secret import Secret
 from connected_accounts.tokens.throttle import until_answered
 
@@ -102,6 +102,7 @@ def request_token(provider: Provider, endpoints: Endpoints, data: dict[str, str]
     ``sent`` of the last two says whether the provider may have acted all the same.
     """
     fixed = {str(k): str(v) for k, v in provider.token_request_params.items()}
+    fixed |= {"resource": provider.resource} if provider.resource else {}
     asked = {n: provider.inputs[n] for n in provider.token_request_inputs if n in provider.inputs}
     answer = _post(
         provider,

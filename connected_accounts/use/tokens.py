@@ -14,6 +14,7 @@ from connected_accounts.database.locks import statements_retried
 from connected_accounts.database.statements import read_one
 from connected_accounts.exceptions import (
     ConnectedAccountsError,
+    InsufficientScope,
     ProviderUnavailable,
     ReauthorizationRequired,
     Undecryptable,
@@ -79,7 +80,8 @@ def get_session(account: ConnectedAccount) -> ProviderSession:
 
     Relative URLs join ``api_base_url``. The bearer goes to the provider's own origins only; any
     other URL raises ConfigurationError and is not sent. After a 401 the token is renewed and the
-    call repeated, once, if its body can be sent again.
+    call repeated, once, if its body can be sent again. InsufficientScope is raised for a call that
+    wants more permissions, where the provider has ``raises_insufficient_scope``.
     """
     provider = get_provider(account.provider).bound(inputs=account.inputs)
     endpoints = provider.endpoints()
@@ -92,6 +94,11 @@ def get_session(account: ConnectedAccount) -> ProviderSession:
         endpoints,
         access_token=lambda: current_token(account, fingerprint=fingerprint),
         renew=lambda failed: renewed_token(account, failed, fingerprint=fingerprint),
+        more_scopes=lambda wanted: InsufficientScope(
+            "insufficient_scope",
+            scopes=tuple(dict.fromkeys([*account.scopes_requested, *wanted])),
+            account_id=account.pk,
+        ),
     )
 
 

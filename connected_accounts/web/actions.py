@@ -14,7 +14,7 @@ from connected_accounts.connect.authorization import start_authorization
 from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.models import ConnectedAccount, Revocation
 from connected_accounts.oauth2.state import new_secret
-from connected_accounts.owners import Owner, owner_for, owners_of
+from connected_accounts.owners import Owner, owner_for, owner_key, owners_of
 from connected_accounts.providers.base import Provider
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.revoke.disconnect import disconnect
@@ -23,6 +23,7 @@ from connected_accounts.web.forms import ConnectForm
 
 if TYPE_CHECKING:
     from connected_accounts.web.check_results import CheckResult
+    from connected_accounts.web.way import Way
 
 
 class TooOften(Exception):
@@ -138,12 +139,37 @@ def start_connecting(
         user=request.user,
         redirect_uri=browser.redirect_uri(request, provider.alias),
         browser_secret=secret,
-        next=wishes.next,
+        next=browser.way_back(request, wishes.next),
         inputs=form.values,
         for_site=wishes.for_site,
         **common,
     )
     return Started(url, secret)
+
+
+def find_way(
+    request: HttpRequest,
+    provider: Provider,
+    form: ConnectForm,
+    wishes: Wishes,
+    account: ConnectedAccount | None,
+) -> "Way":
+    """Ask a server that the person named where it leads, before they go. Raises TooOften, and what
+    ``start_authorization`` raises."""
+    if wait := throttle.wait_for(request, throttle.STARTS):
+        raise TooOften(wait)
+    from connected_accounts.web.way import find_way as find  # only for servers that people name
+
+    owner = account.owner_key if account is not None else wishes.owner or owner_key(request.user)
+    redirect_uri = browser.redirect_uri(request, provider.alias)
+    return find(
+        provider,
+        form,
+        wishes.scopes,
+        redirect_uri=redirect_uri,
+        owner=owner,
+        account=account if wishes.keep_scopes else None,
+    )
 
 
 def end_connection(request: HttpRequest, account: ConnectedAccount) -> Revocation | None:

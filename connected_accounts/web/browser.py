@@ -1,16 +1,24 @@
 """The agreement with the person's browser: the cookie, the way back, the headers."""
 
+import logging
+from functools import cache
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.conf.urls.i18n import is_language_prefix_patterns_used
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
-from django.urls import NoReverseMatch, reverse
+from django.http.request import validate_host
+from django.urls import NoReverseMatch, get_script_prefix, reverse
+from django.utils import translation
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from connected_accounts import conf
 from connected_accounts.oauth2 import state
+from connected_accounts.operations import site_address
+
+logger = logging.getLogger("connected_accounts")
 
 COOKIE: Final = "connected_accounts"
 MAX_NEXT: Final = 2000
@@ -22,14 +30,30 @@ class SeeOther(HttpResponseRedirect):
     status_code = 303
 
 
+@cache
+def _tell_of_mount(prefix: str, base: str) -> None:
+    """Once in a process."""
+    address = base.rstrip("/") + prefix.rstrip("/")
+    logger.warning(
+        "the server mounts the site at %s, of which workers know nothing: REDIRECT_BASE_URL must "
+        "be %s, and FORCE_SCRIPT_NAME %s",
+        prefix,
+        address,
+        prefix.rstrip("/"),
+    )
+
+
 def is_secure(request: HttpRequest) -> bool:
     base = conf.get("REDIRECT_BASE_URL")
     return str(base).startswith("https:") if base else request.is_secure()
 
 
 def cookie_name(request: HttpRequest) -> str:
-    """``__Host-`` keeps a subdomain or a plain-http page from planting the cookie (RFC 6265bis)."""
-    return f"__Host-{COOKIE}" if is_secure(request) else COOKIE
+    """``__Host-`` keeps a subdomain or a plain-http page from planting the cookie (RFC 6265bis);
+    where subdomains share the site's session, what begins on one ends on another."""
+    if not is_secure(request):
+        return COOKIE
+    return f"__Secure-{COOKIE}" if site_address.shared_domain() else f"__Host-{COOKIE}"
 
 
 def browser_secret(request: HttpRequest) -> str:
@@ -45,6 +69,7 @@ def set_browser_secret(request: HttpRequest, response: HttpResponse, secret: str
         secret,
         max_age=int(conf.get("STATE_MAX_AGE")),
         path="/",
+        domain=settings.SESSION_COOKIE_DOMAIN if site_address.shared_domain() else None,
         secure=is_secure(request),
         httponly=True,
         samesite="Lax",  # sent on the provider's redirect back, not on its sub-requests
@@ -63,9 +88,41 @@ def scrub_request(request: HttpRequest) -> None:
 
 def redirect_uri(request: HttpRequest, provider: str) -> str:
     """The callback's public address, the same bytes at every step."""
-    path = reverse("connected_accounts:callback", args=[provider])
-    base = conf.get("REDIRECT_BASE_URL")
-    return f"{base.rstrip('/')}{path}" if base else request.build_absolute_uri(path)
+    path, base = site_address.path_of("callback", provider), conf.get("REDIRECT_BASE_URL")
+    if not base:
+        return request.build_absolute_uri(path)
+    prefix = get_script_prefix()
+    if prefix != "/" and settings.FORCE_SCRIPT_NAME is None and not urlsplit(base).path.strip("/"):
+        _tell_of_mount(prefix, base)
+    return site_address.public_address(path)
+
+
+def way_back(request: HttpRequest, next_url: str) -> str:
+    """``next_url``, or where it would be another page seen from the callback, its full address: the
+    callback has one host and one language for everybody."""
+    if not next_url and list_page() != _list_page_of_callback():
+        next_url = list_page()
+    domain, here = site_address.shared_domain(), request.get_host()
+    base = urlsplit(str(conf.get("REDIRECT_BASE_URL") or "")).netloc
+    if not domain or here == base or not site_address.is_within(here, domain):
+        return next_url
+    return request.build_absolute_uri(next_url or list_page())
+
+
+def _list_page_of_callback() -> str:
+    with translation.override(settings.LANGUAGE_CODE):
+        return list_page()
+
+
+def take_up_language(request: HttpRequest, url: str) -> None:
+    """Go on in the language of the page that the person came from, where addresses have one."""
+    urlconf = getattr(request, "urlconf", None) or settings.ROOT_URLCONF
+    prefixed, _default = is_language_prefix_patterns_used(urlconf)
+    path = urlsplit(url).path.removeprefix(get_script_prefix().rstrip("/"))
+    language = translation.get_language_from_path(path) if prefixed else None
+    if language:
+        translation.activate(language)
+        request.LANGUAGE_CODE = language
 
 
 def safe_next(request: HttpRequest, url: str) -> str:
@@ -76,6 +133,11 @@ def safe_next(request: HttpRequest, url: str) -> str:
     base = conf.get("REDIRECT_BASE_URL")
     if base:
         hosts.add(urlsplit(base).netloc)
+    named, domain = urlsplit(url).netloc, site_address.shared_domain()
+    if domain and site_address.is_within(named, domain):
+        hosts |= (
+            {named} if validate_host(named.partition(":")[0], settings.ALLOWED_HOSTS) else set()
+        )
     if not url_has_allowed_host_and_scheme(url, hosts, require_https=request.is_secure()):
         return ""
     # A path, or a full address of this site; "page" relative to the callback would be neither.
@@ -92,7 +154,7 @@ def page_of(name: str, *args: Any) -> str:
 
 def list_page() -> str:
     """The page of connections; for a site without it, its first page."""
-    return page_of("list") or "/"
+    return page_of("list") or get_script_prefix()
 
 
 def to_login(request: HttpRequest, back: str) -> HttpResponse:

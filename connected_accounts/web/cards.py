@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
 
+from django.core.paginator import Page, Paginator
 from django.urls import reverse
 from django.utils.formats import date_format
 from django.utils.html import escape, format_html
@@ -13,7 +14,6 @@ from django.utils.timezone import is_aware, localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from connected_accounts.connect.intent import optional_scopes_of
 from connected_accounts.database.statements import read_all
 from connected_accounts.models import ConnectedAccount, Reason
 from connected_accounts.owners import owner_key
@@ -43,6 +43,7 @@ _SHOWN: Final = (
 )
 # Stands in an address for every account's key, to cut the address around it: no other part of a
 # URL has these nineteen digits.
+PER_PAGE: Final = 50  # cards; a page of more is slow to make and to read
 _ANY_PK: Final = 9_000_000_000_000_000_000
 _NOT_OFFERED: Final = gettext_lazy(
     "This site does not use this service any more. You can disconnect it."
@@ -177,12 +178,15 @@ class Offer:
     connected: bool
 
 
-def account_cards(user: Any, now: datetime) -> list[Card]:
-    """The cards of a user's accounts: those that need the person first, then by provider, oldest
-    first. Two queries."""
+def account_cards(user: Any, now: datetime, number: Any = 1) -> Page[Card]:
+    """One page of the cards of a user's accounts: those that need the person first, then by
+    provider, oldest first. Two queries. ``number`` may be anything a person writes."""
     accounts = read_all(ConnectedAccount, {"owner_key": owner_key(user)}, _SHOWN)
-    accounts.sort(key=lambda account: (account.provider, account.connected_at))
-    return sorted(cards_of(accounts, now), key=lambda card: not card.needs_you)
+    accounts.sort(key=lambda row: (not _ended(row, now), row.provider, row.connected_at))
+    page = Paginator(accounts, PER_PAGE).get_page(number)
+    page.object_list = cards_of(page.object_list, now)
+    page.object_list.sort(key=lambda card: not card.needs_you)  # an outage says otherwise
+    return page
 
 
 def cards_of(accounts: Iterable[ConnectedAccount], now: datetime) -> list[Card]:
@@ -275,6 +279,13 @@ def _state(account: ConnectedAccount, now: datetime) -> tuple[str, str]:
     return "connected", _("Connected")
 
 
+def _ended(account: ConnectedAccount, now: datetime) -> bool:
+    """Whether it works no more without the person, as far as its row tells."""
+    expired = account.expires_at is not None and account.expires_at <= now
+    over = expired and (not account.is_renewable or _is_refused(account))
+    return account.needs_reconnect or over
+
+
 def _is_refused(account: ConnectedAccount) -> bool:
     return bool(account.failure_count) and account.refused_since is not None
 
@@ -306,14 +317,18 @@ def permissions_asked(
 ) -> dict[str, Any]:
     """The permissions on the connect page: those that are asked for in any case, and those that the
     person may choose, ticked where the address names them or the account had them."""
-    chosen_before = optional_scopes_of(provider, account) if account else []
+    chosen_before = provider.scopes_before(account) if account else []
     by_choice = provider.scopes_by_choice(list(provider.scopes))
     if account is not None:
         by_choice = {c: s for c, s in by_choice.items() if c in account.inputs.values()}
     # What a personal token may do was said where it was made.
     optional = () if provider.grant_type == "personal_token" else provider.config.optional_scopes
+    # What a call was refused for want of, where the service names what there is.
+    also = [s for s in extra if s not in (*provider.config.optional_scopes, *provider.scopes)]
+    always = dict.fromkeys([*provider.scopes, *also])
     return {
-        "scopes": [] if by_choice else scope_lines(provider, provider.scopes),
+        "scopes": [] if by_choice else scope_lines(provider, always),
+        "also": also,
         "places": [_place(provider, *item) for item in by_choice.items()],
         "choices": scope_lines(provider, [s for s in optional if s not in provider.scopes]),
         "ticked": [*extra, *chosen_before],

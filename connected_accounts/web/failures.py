@@ -113,6 +113,11 @@ _DENIED: Final[dict[str, Failure]] = {
         _("Another user of this site has connected it. It can belong to one user only."),
         try_again=False,
     ),
+    "too_many_accounts": Failure(
+        409,
+        _("You have as many accounts of this service as this site takes"),
+        _("Nothing was connected. Disconnect one that you do not need any more, and try again."),
+    ),
 }
 _UNAVAILABLE: Final = Failure(
     502,
@@ -186,6 +191,52 @@ _OTHER_SCOPES: Final = {
         try_again=False,
     ),
 }
+_SERVERS: Final = {
+    "not_guarded": Failure(
+        400,
+        _("This server asks for no permission"),
+        _(
+            "It answers everybody, or the address is not that of an MCP server. Please check the "
+            "address; nothing needs to be connected where everybody is served."
+        ),
+    ),
+    "no_resource_metadata": Failure(
+        502,
+        _("This server does not say who guards it"),
+        _(
+            "It refuses strangers, but the page that should say where to get permission cannot be "
+            "used. Its operator has to mend that."
+        ),
+    ),
+    "other_resource": Failure(
+        502,
+        _("This server speaks for another"),
+        _(
+            "What it says of itself is about another address, so nothing of yours was sent. Please "
+            "check the address; if it is right, its operator has to mend that."
+        ),
+    ),
+    "no_authorization_server": Failure(
+        502,
+        _("This server names nobody who could let you in"),
+        _("It does not say where to sign in for it. Its operator has to mend that."),
+    ),
+    "no_pkce": Failure(
+        502,
+        _("This server's sign-in is not safe enough"),
+        _(
+            "It does not promise the protection that keeps a permission from being stolen on its "
+            "way (PKCE with S256). Its operator has to turn that on."
+        ),
+        try_again=False,
+    ),
+    "client_needed": Failure(
+        502,
+        _("This server does not let this site introduce itself"),
+        _("The people who run this site have to register it there by hand."),
+        try_again=False,
+    ),
+}
 _UNUSABLE_FOR: Final = (
     "issuer_not_https",
     "manifest_redirect",
@@ -246,4 +297,6 @@ def failure_for(error: ConnectedAccountsError) -> Failure:
         return _NOT_VERIFIED
     if error.code in _OTHER_SCOPES:
         return _OTHER_SCOPES[error.code]
+    if error.code in _SERVERS:
+        return _SERVERS[error.code]
     return _UNUSABLE if error.code in _UNUSABLE_FOR else _UNEXPECTED

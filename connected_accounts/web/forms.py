@@ -6,7 +6,12 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from connected_accounts.providers.base import Provider
-from connected_accounts.providers.inputs import MAX_INPUT, ConnectField
+from connected_accounts.providers.inputs import (
+    MAX_INPUT,
+    OWN_CLIENT,
+    ConnectField,
+    field_named,
+)
 
 NOT_ACCEPTED = _("The service does not accept this. Please check it and try again.")
 
@@ -22,13 +27,19 @@ class ConnectForm(forms.Form):
         *,
         for_site: bool = False,
         known: dict[str, str] | None = None,
+        with_client: bool = False,
     ) -> None:
         super().__init__(data)
         fields = provider.asked_fields(for_site=for_site)
+        self.optional: tuple[str, ...] = ()
+        if with_client or ("server" in provider.connect_fields and "client_id" in self.data):
+            fields += [field_named(name) for name in OWN_CLIENT]
+            self.optional = ("client_secret",)  # a public client has none
         self.known = {f.name: known[f.name] for f in fields if known and f.name in known}
         self.asked = [field for field in fields if field.name not in self.known]
         for field in self.asked:
             self.fields[field.name] = _form_field(field)
+            self.fields[field.name].required = field.name not in self.optional
 
     @property
     def was_sent(self) -> bool:
@@ -38,7 +49,7 @@ class ConnectForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         for field in self.asked:
             value = self.cleaned_data.get(field.name)
-            if value is None:
+            if value is None or (not value and field.name in self.optional):
                 continue
             # A copied secret may have blanks around it; a line break within is another matter.
             self.cleaned_data[field.name] = value = value.strip(" \t")
@@ -50,7 +61,8 @@ class ConnectForm(forms.Form):
     @property
     def values(self) -> dict[str, str]:
         """All the provider's fields, once the form is valid."""
-        return self.known | self.cleaned_data
+        entered = {n: v for n, v in self.cleaned_data.items() if v or n not in self.optional}
+        return self.known | entered
 
 
 def _form_field(field: ConnectField) -> forms.Field:

@@ -63,6 +63,9 @@ class Line:
     words: str
     scopes: list[str]
     code: str
+    provider: str
+    label: str
+    reference: str
 
 
 def timeline(account: ConnectedAccount) -> list[Line]:
@@ -70,15 +73,26 @@ def timeline(account: ConnectedAccount) -> list[Line]:
     attempts = (Kind.REFUSED, Kind.CONNECT_FAILED)
     about = Q(subject=account.subject) | Q(kind__in=attempts, subject="")
     found = Event.objects.filter(about, owner_key=account.owner_key, provider=account.provider)
-    return list(_lines(found.order_by("-at", "-pk")[:SHOWN]))
+    return list(lines_of(found.order_by("-at", "-pk")[:SHOWN]))
 
 
-def _lines(events: Iterable[Event]) -> Iterable[Line]:
+def lines_of(events: Iterable[Event]) -> Iterable[Line]:
+    """The line of each event, in their order. No query besides."""
     for event in events:
         good = event.kind in GOOD and event.detail not in _NOT_WITHDRAWN
         mood = "good" if good else "bad" if event.kind in BAD else "neutral"
         scopes = event.detail.split() if event.kind == Kind.SCOPES_CHANGED else []
-        yield Line(event.at, event.kind, mood, _words(event), scopes, event.detail)
+        yield Line(
+            at=event.at,
+            kind=event.kind,
+            mood=mood,
+            words=_words(event),
+            scopes=scopes,
+            code=event.detail,
+            provider=event.provider,
+            label=event.label,
+            reference=event.reference,
+        )
 
 
 def _words(event: Event) -> str:
@@ -95,6 +109,6 @@ def _words(event: Event) -> str:
 
 
 def _why_refused(code: str) -> str:
-    known = ("access_denied", "other_account", "account_in_use")
+    known = ("access_denied", "other_account", "account_in_use", "too_many_accounts")
     error = AuthorizationDenied(code) if code in known else InvalidState(code)
     return f"{failure_for(error).title}."

@@ -443,7 +443,7 @@ def test_a_token_that_scripts_cannot_read_is_in_the_header(
 
 def test_nobody_else_finds_ones_accounts(account: ConnectedAccount, bob: Any) -> None:
     front = Front(bob)
-    assert document(front.get("/accounts/")) == {"accounts": []}
+    assert document(front.get("/accounts/")) == {"accounts": [], "next_page": None}
     for pk in (account.pk, account.pk + 999, 2**63, 10**30):
         path = f"/accounts/{pk}/"
         found = [
@@ -524,7 +524,7 @@ def test_who_left_finds_the_teams_accounts_no_more(
     teams.leave("crew", ada)
     assert problem(front.get(f"/accounts/{account.pk}/")) == (404, "not_found")
     assert problem(front.delete(f"/accounts/{account.pk}/")) == (404, "not_found")
-    assert document(front.get("/accounts/")) == {"accounts": []}
+    assert document(front.get("/accounts/")) == {"accounts": [], "next_page": None}
 
 
 # --- What is sent -------------------------------------------------------------------------------

@@ -107,6 +107,7 @@ def admin_pages() -> dict[str, str]:
     return {
         "admin": ACCOUNTS,
         "admin-account": f"{ACCOUNTS}1/change/",
+        "admin-person": f"{ACCOUNTS}person/user:1/",
         "admin-events": f"{beside}event/?kind__exact=refresh_failed",
         "admin-revocations": f"{beside}revocation/",
         "admin-clients": f"{beside}providerclient/",

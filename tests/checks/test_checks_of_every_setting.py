@@ -40,6 +40,7 @@ MISTAKES: dict[str, list[Any]] = {
     "OPTIONAL_SCOPES": ["r:profile", None],
     "OPTIONS": ["eu", {"regoin": "eu"}],
     "EXCLUSIVE": ["yes", 1],
+    "MAX_ACCOUNTS": [None, 0, 1.5, True, "5", 10_001],
     "REFRESH_POLICY": ["never", True],
     "MAX_REQUESTS_PER_SECOND": ["5", 0],
 }

@@ -38,6 +38,7 @@ def test_every_failure_is_documented_with_its_status() -> None:
         "inputs": exceptions.ConfigurationError,
         "no_client": exceptions.ConfigurationError,
         "credentials": exceptions.ClientRejected,
+        **dict.fromkeys(failures._SERVERS, exceptions.UnexpectedResponse),
     }
     classes = ["ProviderUnavailable", "UnexpectedResponse", "ClientRejected", "ConfigurationError"]
     rows = {names(row["Code"])[0]: row for row in table("reference/urls.md", "Failures")}

@@ -67,6 +67,7 @@ def test_what_is_due_failing_ended_and_waiting_is_counted(
     code, document = status()
     [row] = [row for row in document["providers"] if row["provider"] == "badgr"]
     assert 300 <= row.pop("overdue_seconds") <= 330
+    assert row.pop("revocation_seconds") <= 30
     assert row == {
         "provider": "badgr",
         "active": 1,

@@ -61,7 +61,7 @@ def configure(settings: Any, issuer: str, **options: Any) -> None:
     settings.CONNECTED_ACCOUNTS = {"PROVIDERS": {"login": entry}}
 
 
-def test_all_three_places_are_asked_and_merged(server: Any) -> None:
+def test_every_place_is_asked_and_merged(server: Any) -> None:
     issuer = f"{server.url}/tenant"
     server.documents[f"/tenant{OPENID}"] = metadata(issuer, userinfo_endpoint=f"{issuer}/me")
     server.documents[f"{OAUTH}/tenant"] = metadata(issuer, revocation_endpoint=f"{issuer}/revoke")
@@ -69,7 +69,8 @@ def test_all_three_places_are_asked_and_merged(server: Any) -> None:
     assert found["userinfo_endpoint"] == f"{issuer}/me"
     assert found["revocation_endpoint"] == f"{issuer}/revoke"
     asked = [request.target for request in server.requests]
-    assert asked == [f"/tenant{OPENID}", f"{OAUTH}/tenant", f"/tenant{OAUTH}"]
+    places = [f"/tenant{OPENID}", f"{OAUTH}/tenant", f"/tenant{OAUTH}", f"{OPENID}/tenant"]
+    assert asked == places
 
 
 def test_it_is_kept(server: Any) -> None:
@@ -115,7 +116,7 @@ def test_a_redirect_is_not_followed_and_a_huge_document_not_read(
     server.documents[OPENID] = answering("x" * 3_000_000)
     with pytest.raises(UnexpectedResponse) as caught:
         server_metadata(server.url)
-    assert caught.value.code == "too_large"
+    assert caught.value.code == "manifest_too_large"
 
 
 @pytest.mark.parametrize("issuer", ["http://login.example", "ftp://x", "http://localhost:1"])

@@ -1,5 +1,6 @@
 """The figures of each provider: in the admin, for Prometheus, for django-health-check."""
 
+import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,7 +16,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from connected_accounts import signals
 from connected_accounts.contrib import prometheus
 from connected_accounts.exceptions import ProviderUnavailable, ReauthorizationRequired
-from connected_accounts.models import ConnectedAccount
+from connected_accounts.models import ConnectedAccount, Revocation
 from connected_accounts.operations import cached_figures
 from connected_accounts.operations import health as health_module
 from connected_accounts.operations.health import health, troubles
@@ -53,6 +54,7 @@ def test_the_figures_of_a_provider(accounts: list[ConnectedAccount], now: dateti
         "reconnect_required": 1,
         "revocations_waiting": 1,
         "revocations_given_up": 0,
+        "revocation_seconds": 0,
         "paused_until": None,
         "pause_reason": "",
         "other_site": False,
@@ -70,6 +72,19 @@ def test_an_outage_is_a_pause_with_its_reason(
     assert row.paused_until is not None
     assert row.pause_reason == "outage"
     assert any("outage" in trouble for trouble in troubles([row]))
+
+
+@pytest.mark.parametrize(("due", "troubled"), [(-6 * 86400, True), (-60, False), (3600, False)])
+def test_a_revocation_that_no_worker_tries_is_a_trouble(
+    account: ConnectedAccount, now: datetime, due: int, troubled: bool
+) -> None:
+    """With tokens that do not expire nothing else tells that there is no worker."""
+    ConnectedAccount.objects.transition(refresh_at=None)
+    disconnect(account)
+    Revocation.objects.update(next_attempt_at=now + timedelta(seconds=due))
+    found = troubles(health(now))
+    assert bool(found) == troubled
+    assert not found or "Is a worker with beat running" in found[0]
 
 
 def test_the_figures_take_the_same_few_queries_whatever_there_is(
@@ -92,11 +107,10 @@ def test_staff_see_the_figures_above_the_list(
     figures, _, after = rest.partition("</table>")
     assert 'id="result_list"' in after
     cells = [line.strip() for line in figures.splitlines()]
-    start = cells.index('<th scope="row"><a href="?provider=badgr">badgr</a></th>')
-    overdue = "<td><strong>1</strong></td>"
-    assert cells[start + 1 : start + 4] == ["<td>4</td>", "<td>2</td>", overdue]
-    assert cells[start + 4] == "<td><strong>1\xa0hour</strong></td>"
-    assert '<a href="?provider=badgr&amp;status__exact=reconnect_required">' in cells[start + 6]
+    start = next(n for n, line in enumerate(cells) if ">badgr</a>" in line)
+    shown = [re.sub(r"<[^>]+>", " ", line).split() for line in cells[start + 1 : start + 6]]
+    assert shown == [["4"], ["2"], ["1", "1", "hour"], ["1"], ["1"]]
+    assert "?provider=badgr&amp;status__exact=reconnect_required" in cells[start + 5]
 
 
 # --- Prometheus ---------------------------------------------------------------------------------

@@ -230,9 +230,9 @@ def test_a_drain_that_crashes_before_it_sends_gives_the_probe_back(
 
 
 def test_a_dead_grant_that_comes_first_does_not_cost_the_healthy_ones_a_pause(
-    pause_is_over: ProviderState, due: ConnectedAccount, make_account: Any, badgr: FakeProvider
+    pause_is_over: ProviderState, due: ConnectedAccount, provider_settings: Any
 ) -> None:
-    set_row(due, endpoint_fingerprint="another")
+    provider_settings("badgr", OPTIONS={"region": "eu"})  # other hosts than it was connected at
     with pytest.raises(ReauthorizationRequired):
         get_access_token(due)
     assert due.pk is not None

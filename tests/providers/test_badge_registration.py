@@ -173,11 +173,13 @@ def test_a_client_of_settings_is_used_as_it_is(
 # Until it is over.
 
 
-def test_an_expired_secret_is_registered_anew(fake: FakeProvider, user: Any) -> None:
+def test_a_secret_that_ends_within_the_hour_is_registered_anew(
+    fake: FakeProvider, user: Any
+) -> None:
     first = Flow(user).client_id
-    ProviderClient.objects.update(secret_expires_at=timezone.now() + timedelta(hours=1))
+    ProviderClient.objects.update(secret_expires_at=timezone.now() + timedelta(hours=2))
     assert Flow(user).client_id == first
-    ProviderClient.objects.update(secret_expires_at=timezone.now() - timedelta(seconds=1))
+    ProviderClient.objects.update(secret_expires_at=timezone.now() + timedelta(minutes=30))
     assert Flow(user).client_id != first
 
 

@@ -13,8 +13,8 @@ from connected_accounts.conf import provider_config
 from connected_accounts.exceptions import UnexpectedResponse
 from connected_accounts.models import AuthorizationRequest, ConnectedAccount, Outcome, Revocation
 from connected_accounts.oauth2 import discovery
+from connected_accounts.oauth2.token import value_at
 from connected_accounts.providers.generic import OAuth2
-from connected_accounts.providers.paths import value_at
 from connected_accounts.services import refresh
 from connected_accounts.testing import CANARY, Answer, FakeProvider
 from connected_accounts.testing.conformance import (

@@ -73,6 +73,9 @@ ADMIN_PAGES = {
     "connectedaccount_test": AdminPage("connectedaccount/{pk}/test/", 403, 403),
     "connectedaccount_connect": AdminPage("connectedaccount/connect/", 403, 403),
     "connectedaccount_reconnect": AdminPage("connectedaccount/{site}/connect-again/", 403, 403),
+    "connectedaccount_person": AdminPage("connectedaccount/person/site/", 200, 405),
+    "providerstate_pause": AdminPage("providerstate/badgr/pause/", 403, 403),
+    "providerstate_resume": AdminPage("providerstate/badgr/resume/", 403, 403),
 }
 
 # Action → the one permission that it takes.
@@ -80,7 +83,12 @@ ADMIN_ACTIONS = {
     "connectedaccount.refresh_now": "change_connectedaccount",
     "connectedaccount.disconnect_and_revoke": "delete_connectedaccount",
     "connectedaccount.give_to_another_owner": "change_connectedaccount",
+    "connectedaccount.ask_to_reconnect": "change_connectedaccount",
+    "connectedaccount.download_csv": "view_connectedaccount",
+    "revocation.try_again": "change_revocation",
 }
+# A mail and a file: the rows stay as they are.
+CHANGE_NO_ROW = ("connectedaccount.ask_to_reconnect", "connectedaccount.download_csv")
 
 
 class Command(NamedTuple):

@@ -27,6 +27,7 @@ from tests.docs.doc_pages import PACKAGE, sources
 from tests.security.census import (
     ADMIN_ACTIONS,
     ADMIN_PAGES,
+    CHANGE_NO_ROW,
     COMMANDS,
     ENDPOINTS,
     PAGES,
@@ -267,12 +268,15 @@ def test_an_action_is_for_those_with_its_permission(
 
 def act(client: Client, name: str, ground: dict[str, Any]) -> Any:
     model, _, action = name.partition(".")
-    data = {"action": action, "_selected_action": [ground["pk"]], "confirmed": "yes"}
+    row = ground["pk" if model == "connectedaccount" else model]
+    data = {"action": action, "_selected_action": [row], "confirmed": "yes"}
     data["new_owner"] = "team:7"
     return client.post(f"/admin/connected_accounts/{model}/", data)
 
 
-@pytest.mark.parametrize(("name", "permission"), ADMIN_ACTIONS.items())
+@pytest.mark.parametrize(
+    ("name", "permission"), [row for row in ADMIN_ACTIONS.items() if row[0] not in CHANGE_NO_ROW]
+)
 def test_an_action_works_for_those_who_may(
     ground: Any, person: Any, unchanged: Any, name: str, permission: str
 ) -> None:

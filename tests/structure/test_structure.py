@@ -29,6 +29,7 @@ TREE = {
     "ConnectedAccountsError": "Exception",
     "ConfigurationError": "ConnectedAccountsError",
     "AuthorizationDenied": "ConnectedAccountsError",
+    "InsufficientScope": "ConnectedAccountsError",
     "InvalidState": "ConnectedAccountsError",
     "ReauthorizationRequired": "ConnectedAccountsError",
     "Undecryptable": "ConnectedAccountsError",

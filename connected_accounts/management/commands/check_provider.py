@@ -8,19 +8,21 @@ from contextlib import suppress
 from typing import Any
 
 from django.core import checks
-from django.core.management.base import BaseCommand, CommandError
-from django.urls import NoReverseMatch, reverse
+from django.core.management.base import CommandError
+from django.urls import NoReverseMatch
 
 from connected_accounts import conf
 from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.management.arguments import pair
+from connected_accounts.management.output import PlainCommand
 from connected_accounts.models.deployment import sites
 from connected_accounts.operations.doctor.diagnosis import diagnose
 from connected_accounts.operations.doctor.findings import Finding, Level, error, ok, warning
+from connected_accounts.operations.site_address import path_of, public_address
 from connected_accounts.providers.registry import get_provider
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = (
         "Check one provider from here and print what was found, one line each, with what could not "
         "be checked. Sends requests that change nothing: made-up codes and tokens, and no token of "
@@ -76,7 +78,7 @@ class Command(BaseCommand):
     def _write(self, finding: Finding) -> None:
         styles = {Level.ERROR: self.style.ERROR, Level.WARNING: self.style.WARNING}
         line = f"{finding.level.value:<10}{finding.check:<24}{finding.message}"
-        self.stdout.write(styles.get(finding.level, str)(line))
+        self.stdout.write(line, styles.get(finding.level))
         if finding.hint:
             self.stdout.write(f"{'':<34}{finding.hint}")
 
@@ -108,11 +110,9 @@ def site_finding() -> Finding:
 def redirect_uri(alias: str) -> str | None:
     """The callback's public address as far as settings tell it; None: the URLs are not included."""
     try:
-        path = reverse("connected_accounts:callback", args=[alias])
+        return public_address(path_of("callback", alias))
     except NoReverseMatch:
         return None
-    base = conf.get("REDIRECT_BASE_URL")
-    return f"{str(base).rstrip('/')}{path}" if base else ""
 
 
 def redirect_finding(alias: str) -> Finding:
@@ -128,7 +128,7 @@ def redirect_finding(alias: str) -> Finding:
             'Add path("connections/", include("connected_accounts.urls")) to ROOT_URLCONF.',
         )
     if not address:
-        path = reverse("connected_accounts:callback", args=[alias])
+        path = path_of("callback", alias)
         return warning(
             check,
             f"It depends on the request's host: https://<the public host>{path}",

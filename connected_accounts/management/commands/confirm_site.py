@@ -4,17 +4,18 @@ that a provider's new hosts are right."""
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.utils import timezone
 
 from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.management.arguments import moment
+from connected_accounts.management.output import PlainCommand
 from connected_accounts.models.deployment import confirm_site
 from connected_accounts.operations.endpoints import confirm_endpoints, moved
 from connected_accounts.operations.restored_backup import end_lost_rotations
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = (
         "Let this deployment (CONNECTED_ACCOUNTS['SITE_ID']) refresh the tokens in this database. "
         "Run it after moving a site, never on a copy: two sites that spend the same refresh tokens "

@@ -5,9 +5,9 @@ import sys
 from argparse import ArgumentParser
 from typing import Any, Final
 
-from django.core.management.base import BaseCommand
 from django.utils import timezone
 
+from connected_accounts.management.output import PlainCommand
 from connected_accounts.models.deployment import sites
 from connected_accounts.operations.health import (
     MAX_OVERDUE,
@@ -33,7 +33,7 @@ COLUMNS: Final[tuple[str, ...]] = (
 )
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = (
         "Show for each provider how many connections are active, due, overdue, failing or ended, "
         "how long the oldest due one has been waiting, until when and why the provider is paused, "
@@ -74,7 +74,7 @@ class Command(BaseCommand):
                 old = ", an old key: see rotate_token_keys" if key.state == "old" else ""
                 self.stdout.write(f"key {name}: {key.values} values{old}")
             for trouble in found:
-                self.stdout.write(self.style.ERROR(trouble))
+                self.stdout.write(trouble, self.style.ERROR)
         if found:
             sys.exit(1)
 

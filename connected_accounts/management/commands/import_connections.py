@@ -3,15 +3,16 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.importers.accounts import REASONS
 from connected_accounts.importers.run import SOURCES, Imported, import_connections
 from connected_accounts.management.arguments import pair
+from connected_accounts.management.output import PlainCommand
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = (
         "Read another package's tables in batches and store its tokens as connections, sealed, "
         "with expiry, scopes and identity. An account that is here already is never touched: the "

@@ -10,12 +10,13 @@ from threading import Event
 from typing import Any
 
 from celery import current_app
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import Error, close_old_connections
 from django.utils import timezone
 
 from connected_accounts import conf
 from connected_accounts.exceptions import ConfigurationError
+from connected_accounts.management.output import PlainCommand
 from connected_accounts.operations.retention import purge_old
 from connected_accounts.refresh.drain import Drained, drain
 from connected_accounts.revoke.outbox import revoke_pending
@@ -23,7 +24,7 @@ from connected_accounts.revoke.outbox import revoke_pending
 STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = (
         "Refresh the connections that are due, withdraw the grants that wait for it, and delete "
         "what has served: once, for cron or a systemd timer, or with --loop until it is stopped. "

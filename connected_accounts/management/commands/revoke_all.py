@@ -3,14 +3,15 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from connected_accounts.management.arguments import moment
+from connected_accounts.management.output import PlainCommand
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.revoke.disconnect import disconnect_all
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = (
         "Disconnect all connections of a provider: each account is deleted and its grant queued "
         "for revocation, which revoke_pending_tokens then carries out."

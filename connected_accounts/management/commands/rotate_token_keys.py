@@ -3,13 +3,14 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from connected_accounts import security
+from connected_accounts.management.output import PlainCommand
 from connected_accounts.operations.key_rotation import Rekeyed, rekey
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = (
         "Seal all stored tokens with the first key of FIELD_ENCRYPTION_KEY. Safe beside running "
         "workers; may be interrupted and run again. Remove an old key from the setting when a run "

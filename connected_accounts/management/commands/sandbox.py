@@ -4,13 +4,14 @@ from argparse import ArgumentParser
 from pprint import pformat
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from connected_accounts.exceptions import ConfigurationError
+from connected_accounts.management.output import PlainCommand
 from connected_accounts.providers.catalogue.services import nearest, service_names
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = (
         "Start a server that speaks as a service of the catalogue does, with its recorded answers, "
         "and print the entry of PROVIDERS that leads a site to it. It listens on 127.0.0.1 only, "

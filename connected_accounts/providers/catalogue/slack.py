@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from connected_accounts.exceptions import UnexpectedResponse
+from connected_accounts.oauth2.token import value_at
 from connected_accounts.providers.base import Identity
 from connected_accounts.providers.generic import OAuth2
-from connected_accounts.providers.paths import value_at
 
 if TYPE_CHECKING:
     from connected_accounts.oauth2.session import ProviderSession

@@ -11,9 +11,10 @@ from connected_accounts.providers.bime import Bime
 from connected_accounts.providers.bitbadges import BitBadges
 from connected_accounts.providers.bits import Bits
 from connected_accounts.providers.generic import OAuth2
+from connected_accounts.providers.mcp import MCP
 from connected_accounts.providers.registry import get_provider, get_providers
 
-INCLUDED: list[type[Provider]] = [Badgr, BitBadges, Bits, Bime, BadgeConnect, OAuth2]
+INCLUDED: list[type[Provider]] = [Badgr, BitBadges, Bits, Bime, BadgeConnect, MCP, OAuth2]
 
 
 class Medals(Provider):

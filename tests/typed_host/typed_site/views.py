@@ -19,6 +19,7 @@ from connected_accounts.exceptions import (
     ClientRejected,
     ConfigurationError,
     ConnectedAccountsError,
+    InsufficientScope,
     InvalidState,
     ProviderError,
     ProviderUnavailable,
@@ -70,6 +71,8 @@ def explain(error: ConnectedAccountsError) -> str:
     match error:
         case AuthorizationDenied() | InvalidState():
             return "Please connect again."
+        case InsufficientScope():
+            return f"Please give more: {' '.join(error.scopes)}"
         case ConfigurationError() | ClientRejected() | Undecryptable():
             return "We have to mend something."
         case ProviderError() | UnexpectedResponse():

@@ -1,0 +1,39 @@
+"""The addresses of admin pages, on whichever admin site a request is for."""
+
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
+from django.utils.html import format_html
+
+
+def admin_url(site: str, page: str, *args: Any) -> str:
+    """The address of ``page``, such as ``event_changelist``, on the admin site of that name; empty
+    where it does not have the page."""
+    return _reversed(site, f"connected_accounts_{page}", args)
+
+
+def site_of(request: HttpRequest) -> str:
+    """The name of the admin site that a request came to."""
+    match = request.resolver_match
+    return match.namespace if match is not None else "admin"
+
+
+def user_url(site: str, user: Any) -> str:
+    """The address of a user's own page; empty where the admin site does not have users."""
+    meta = get_user_model()._meta
+    return _reversed(site, f"{meta.app_label}_{meta.model_name}_change", (user.pk,))
+
+
+def person_link(site: str, key: str, words: Any) -> Any:
+    """``words``, as a link to the page of the owner ``key`` where there is one."""
+    url = admin_url(site, "connectedaccount_person", key)
+    return format_html('<a href="{}">{}</a>', url, words) if url else words
+
+
+def _reversed(site: str, name: str, args: Any) -> str:
+    try:
+        return reverse(f"admin:{name}", args=args, current_app=site)
+    except NoReverseMatch:
+        return ""

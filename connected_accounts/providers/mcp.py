@@ -1,0 +1,385 @@
+"""MCP: any server of the Model Context Protocol that a person names. The server says who guards it,
+and the site becomes a client there.
+
+After the protocol's revision 2026-07-28, chapter Authorization (read 2026-11), and RFC 9728, 8414,
+7591, 8707 and draft-ietf-oauth-client-id-metadata-document-00.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
+from urllib.parse import urlsplit
+
+from django.urls import NoReverseMatch, reverse
+from django.utils.translation import gettext_lazy as _
+
+from connected_accounts import conf
+from connected_accounts.conf import Problem, ProviderConfig, is_host_name, is_safe_url
+from connected_accounts.exceptions import ConfigurationError, ProviderError, UnexpectedResponse
+from connected_accounts.oauth2.challenge import sound_scopes
+from connected_accounts.oauth2.resource import canonical_url, is_at_or_below, origin_url
+from connected_accounts.providers.base import MAX_HOST, Client, Endpoints, Identity, Provider
+from connected_accounts.providers.endpoints import as_origin
+from connected_accounts.providers.inputs import ConnectField
+from connected_accounts.secret import Secret
+
+if TYPE_CHECKING:
+    import requests
+
+    from connected_accounts.oauth2.protected_resource import ProtectedResource
+    from connected_accounts.oauth2.session import ProviderSession
+    from connected_accounts.oauth2.token import TokenResponse
+
+__all__ = ["MCP"]
+
+OFFLINE: Final = "offline_access"
+EXAMPLE: Final = "https://server.example"
+MAX_ISSUERS: Final = 3  # of those that guard one server, that are asked
+ACCEPT: Final = "application/json, text/event-stream"
+# A message that is answered at any time, and that a server with a guard refuses.
+PING: Final = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+INITIALIZE: Final = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {
+        "protocolVersion": "2025-06-18",
+        "capabilities": {},
+        "clientInfo": {"name": "django-connected-accounts", "version": "1"},
+    },
+}
+
+
+class MCP(Provider):
+    """Any MCP server that a person names, or those that the site lists."""
+
+    name = "MCP"
+    connect_fields = ("server",)
+    token_endpoint_auth_method = "none"  # until the server has said what it takes
+    unnamed_scopes = (OFFLINE,)
+    raises_insufficient_scope = True
+    docs_url = "https://modelcontextprotocol.io"
+    own_options: ClassVar[Mapping[str, Any]] = {
+        # Hosts, or URLs that a server is at or below; none: any public one.
+        "servers": (),
+        # "server": ask for what a server names; "listed": for SCOPES and OPTIONAL_SCOPES alone.
+        "scopes": "server",
+        "offline_access": True,
+        # The authorization server that CLIENT_ID and CLIENT_SECRET are for.
+        "client_issuer": "",
+        "client_name": "",
+        "client_uri": "",
+        "logo_uri": "",
+        # The address of the site's metadata as a client, where it is not the app's own page.
+        "client_metadata_url": "",
+    }
+
+    _metadata: Mapping[str, Any] | None = None  # of the authorization server, once it was asked
+    _resource: "ProtectedResource | None" = None
+
+    def __init__(self, config: ProviderConfig) -> None:
+        super().__init__(config)
+        self.client = Client("", Secret(""))  # that of settings is for one issuer only
+
+    @classmethod
+    def problems(cls, config: ProviderConfig) -> Iterator[Problem]:
+        where = f"CONNECTED_ACCOUNTS['PROVIDERS'][{config.alias!r}]"
+        options = {**cls.own_options, **config.options}
+        bases = [as_origin(str(server)) for server in options["servers"]]
+        if not all(is_safe_url(base) for base in bases):
+            yield Problem(
+                "E027",
+                f"{where}['OPTIONS']['servers'] does not name servers.",
+                'Write hosts or URLs: ["mcp.example.com", "https://example.com/mcp"]; plain http '
+                "is for http://127.0.0.1 or http://[::1] only.",
+            )
+        if config.client_id and not options["client_issuer"]:
+            yield Problem(
+                "E027",
+                f"{where}['CLIENT_ID'] would be for every authorization server.",
+                "Write OPTIONS['client_issuer'], the one that it is for. Further ones are "
+                "entered in the admin under “Provider clients”.",
+            )
+        if config.exclusive:
+            yield Problem(
+                "E027",
+                f"{where} is EXCLUSIVE, but an MCP server does not say whose an account is.",
+                'Remove "EXCLUSIVE".',
+            )
+        if options["scopes"] not in ("server", "listed"):
+            yield Problem(
+                "E027",
+                f"{where}['OPTIONS']['scopes'] is unknown.",
+                "Write 'server' to ask for what a server names, or 'listed' for SCOPES and "
+                "OPTIONAL_SCOPES alone.",
+            )
+        yield from cls._client_problems(where, options)
+
+    @classmethod
+    def _client_problems(cls, where: str, options: Mapping[str, Any]) -> Iterator[Problem]:
+        for name in ("client_uri", "logo_uri", "client_metadata_url"):
+            if options[name] and not is_safe_url(options[name]):
+                yield Problem(
+                    "E027",
+                    f"{where}['OPTIONS'][{name!r}] is not an https URL.",
+                    "Write an address on the host of your site.",
+                )
+        site = conf.get("REDIRECT_BASE_URL") or ""
+        if not options["client_metadata_url"] and not site.startswith("https:"):
+            yield Problem(
+                "W022",
+                f"{where}: the site has no https address to be known by.",
+                "Set REDIRECT_BASE_URL to its public https address: then it needs no registration "
+                "at servers that read a client's metadata there.",
+            )
+
+    # The server that a person names.
+
+    def connect_field(self, name: str) -> ConnectField:
+        if name != "server":
+            return super().connect_field(name)
+        listed = tuple(canonical_url(as_origin(s)) for s in self.options["servers"])
+        help_text = _("Its address, as its documentation has it: https://mcp.example.com/mcp.")
+        return ConnectField("server", _("Server"), "server", help_text, listed)
+
+    def _is_listed(self, server: str) -> bool:
+        return any(is_at_or_below(server, as_origin(one)) for one in self.options["servers"])
+
+    def known_endpoints(self) -> Endpoints:
+        return Endpoints(token_endpoint=EXAMPLE, registration_endpoint=EXAMPLE)
+
+    def offers_revocation(self) -> bool | None:
+        return None
+
+    def resolve_endpoints(self, inputs: Mapping[str, str]) -> Endpoints:
+        server = canonical_url(inputs.get("server", ""))
+        if self.connect_field("server").fault(server) is not None:
+            raise ConfigurationError("inputs", "This server cannot be connected here.")
+        public = not self._is_listed(server)
+        issuers = self._issuers(server, inputs, public)
+        failure: ProviderError = UnexpectedResponse("no_metadata", sent=False)
+        for issuer in issuers[:MAX_ISSUERS]:
+            try:
+                return self._endpoints_of(issuer, server, inputs, public)
+            except ProviderError as error:
+                failure = error
+        raise failure
+
+    def _issuers(self, server: str, inputs: Mapping[str, str], public: bool) -> tuple[str, ...]:
+        """Those who guard the server, with the one that a connection was made at first. It stays
+        where the server is not there to say otherwise: then its guard has not changed."""
+        from connected_accounts.oauth2.protected_resource import (  # loads requests
+            protected_resource,
+        )
+
+        known = inputs.get("issuer", "")
+        try:
+            self._resource = found = protected_resource(server, lambda: ping(server), public=public)
+        except ProviderError:
+            if not known:
+                raise
+            return (known,)
+        if known in found.issuers or (known and not found.is_described):
+            return (known,)
+        return found.issuers
+
+    def _endpoints_of(
+        self, issuer: str, server: str, inputs: Mapping[str, str], public: bool
+    ) -> Endpoints:
+        from connected_accounts.oauth2.discovery import endpoint_named  # loads requests
+
+        metadata = self._metadata_of(issuer, server, public)
+        named = {
+            name: endpoint_named(metadata, name, issuer)
+            for name in ("authorization_endpoint", "token_endpoint")
+        }
+        issuer = str(metadata.get("issuer", issuer))
+        if not all(named.values()) or len(issuer) > MAX_HOST:
+            raise UnexpectedResponse("no_metadata", sent=False)
+        methods = metadata.get("code_challenge_methods_supported")
+        if not isinstance(methods, list) or "S256" not in methods:
+            raise UnexpectedResponse("no_pkce", sent=False)
+        self._metadata = metadata
+        self.iss_required = metadata.get("authorization_response_iss_parameter_supported") is True
+        own_name = self._resource.resource if self._resource else server
+        self.resource = inputs.get("resource") or own_name
+        self.inputs = {**self.inputs, "server": server, "issuer": issuer, "resource": self.resource}
+        self._choose_auth_method()
+        return Endpoints(
+            **named,
+            revocation_endpoint=endpoint_named(metadata, "revocation_endpoint", issuer),
+            registration_endpoint=endpoint_named(metadata, "registration_endpoint", issuer),
+            userinfo_endpoint=server,
+            api_base_url=server,
+            issuer=issuer,
+            discovered=True,
+            public_only=public,
+            only_below=self.resource,
+        )
+
+    def _metadata_of(self, issuer: str, server: str, public: bool) -> Mapping[str, Any]:
+        from connected_accounts.oauth2 import discovery  # loads requests
+
+        undescribed = self._resource is not None and not self._resource.is_described
+        if not undescribed:
+            return discovery.server_metadata(issuer, public=public)
+        origin = origin_url(server)
+        try:
+            return discovery.origin_metadata(origin, public=public)
+        except UnexpectedResponse as error:
+            if error.code != "no_metadata":
+                raise
+        # The places of revision 2025-03-26, which demands PKCE of everybody.
+        return {
+            "issuer": origin,
+            "authorization_endpoint": f"{origin}/authorize",
+            "token_endpoint": f"{origin}/token",
+            "registration_endpoint": f"{origin}/register",
+            "code_challenge_methods_supported": ["S256"],
+        }
+
+    # The client that the site is there.
+
+    def fields_of_host(self) -> tuple[str, ...]:
+        return self.connect_fields
+
+    @property
+    def host(self) -> str:
+        return self.inputs.get("issuer", "")
+
+    @property
+    def client_host(self) -> str:
+        return self.host
+
+    def settings_client(self) -> Client | None:
+        is_for_it = bool(self.host) and self.host == self.options["client_issuer"]
+        return super().settings_client() if is_for_it else None
+
+    def public_client(self, client_id: str) -> Client | None:
+        return Client(client_id, Secret("")) if client_id.startswith("https://") else None
+
+    def client_for(self, redirect_uri: str) -> Client | None:
+        told = (self._metadata or {}).get("client_id_metadata_document_supported")
+        address = self.client_metadata_url(redirect_uri) if told is True else ""
+        return Client(address, Secret("")) if address else None
+
+    def client_metadata_url(self, redirect_uri: str) -> str:
+        """The address that the site is known by as a client; empty where it has none that others
+        can reach."""
+        if self.options["client_metadata_url"]:
+            return str(self.options["client_metadata_url"])
+        try:
+            path = reverse("connected_accounts:client_metadata", args=[self.alias])
+        except NoReverseMatch:
+            return ""
+        reachable = is_host_name(urlsplit(redirect_uri).hostname or "")
+        reachable = reachable and redirect_uri.startswith("https:")
+        return f"{origin_url(redirect_uri)}{path}" if reachable else ""
+
+    def client_metadata(self, redirect_uri: str) -> dict[str, Any] | None:
+        described = self.registration(redirect_uri, [])
+        address = self.client_metadata_url(redirect_uri)
+        return described | {"client_id": address, "token_endpoint_auth_method": "none"}
+
+    def registration(self, redirect_uri: str, scopes: list[str]) -> dict[str, Any]:
+        site = origin_url(redirect_uri)
+        described = {
+            "client_name": self.options["client_name"] or urlsplit(site).hostname or "",
+            "client_uri": self.options["client_uri"] or site,
+            # OpenID Connect Dynamic Client Registration 1.0, 2: http is for a loopback address.
+            "application_type": "native" if redirect_uri.startswith("http:") else "web",
+        }
+        if self.options["logo_uri"]:
+            described["logo_uri"] = self.options["logo_uri"]
+        return super().registration(redirect_uri, scopes) | described
+
+    def bound(
+        self, *, client: Client | None = None, inputs: Mapping[str, str] | None = None
+    ) -> Self:
+        one = super().bound(client=client, inputs=inputs)
+        if one._metadata is not None:
+            one._choose_auth_method()
+        return one
+
+    def _choose_auth_method(self) -> None:
+        from connected_accounts.oauth2.request import best_auth_method  # loads requests
+
+        told = (self._metadata or {}).get("token_endpoint_auth_methods_supported")
+        self.token_endpoint_auth_method = self.client.auth_method or best_auth_method(
+            told,
+            client_id=self.client.client_id,
+            client_secret=self.client.client_secret,
+            registered=self.client.registered,
+            registers=not self.client.client_id,
+        )
+
+    def inputs_to_keep(self) -> dict[str, str]:
+        return {name: self.inputs[name] for name in ("server", "issuer", "resource")}
+
+    # What is asked for.
+
+    def may_ask_for(self, scope: str) -> bool:
+        if self.options["scopes"] == "listed":
+            return super().may_ask_for(scope)
+        return bool(sound_scopes((scope,)))
+
+    def scopes_before(self, account: Any) -> list[str]:
+        kept = [scope for scope in account.scopes_requested if scope != OFFLINE]
+        return [scope for scope in kept if self.may_ask_for(scope)]
+
+    def scopes_to_ask(self, wanted: list[str]) -> list[str]:
+        by_server = self._resource.scopes if self._resource else ()
+        named = by_server if self.config.scopes is None else self.config.scopes
+        named = tuple(scope for scope in named if self.config.scopes or self.may_ask_for(scope))
+        known = (self._metadata or {}).get("scopes_supported")
+        offline = self.options["offline_access"] and self.config.scopes != ()
+        asks = offline and isinstance(known, list) and OFFLINE in known
+        return list(dict.fromkeys([*named, *wanted, *([OFFLINE] if asks else [])]))
+
+    def scopes_to_register(self, wanted: list[str]) -> list[str]:
+        known = self._resource.known_scopes if self._resource else ()
+        others = known if self.config.scopes is None else self.config.optional_scopes
+        others = tuple(scope for scope in others if self.may_ask_for(scope))
+        return list(dict.fromkeys([*self.scopes_to_ask(wanted), *others]))
+
+    # The account that a connection is.
+
+    def fetch_identity(self, session: "ProviderSession", token: "TokenResponse") -> Identity:
+        server = self.inputs["server"]
+        shown = server.partition("://")[2]
+        name = self._own_name(session) or (self._resource.name if self._resource else "")
+        return Identity(server, f"{shown} ({name})" if name else shown)
+
+    def _own_name(self, session: "ProviderSession") -> str:
+        """The name that the server gives itself when it is first spoken to. Raises ProviderError
+        where it does not take the token."""
+        from connected_accounts.oauth2.protected_resource import plain_name  # loads requests
+
+        try:
+            answer = session.answer("POST", self.inputs["server"], json=INITIALIZE, accept=ACCEPT)
+        except UnexpectedResponse as error:
+            if error.code in ("status_401", "status_403"):
+                raise
+            return ""
+        told = message_in(answer.body)
+        about = told.get("serverInfo") if isinstance(told, Mapping) else None
+        about = about if isinstance(about, Mapping) else {}
+        return plain_name(about.get("title")) or plain_name(about.get("name"))
+
+
+def ping(server: str) -> "requests.Request":
+    """A request without a token, which a server that is guarded refuses."""
+    import requests  # kept out of start-up
+
+    return requests.Request("POST", server, json=PING, headers={"Accept": ACCEPT})
+
+
+def message_in(body: bytes) -> Any:
+    """The result in a JSON-RPC answer, plain or as the first event of a stream; None: none."""
+    from connected_accounts.oauth2.token import parse_json_object
+
+    events = [line[5:] for line in body.splitlines() if line.startswith(b"data:")]
+    for text in events or [body]:
+        found = parse_json_object(text.strip())
+        if found is not None and "result" in found:
+            return found["result"]
+    return None

@@ -1,0 +1,231 @@
+"""A person names an MCP server: where they are sent, what is asked, and where the token goes."""
+
+import json
+from datetime import timedelta
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.utils import timezone
+
+from connected_accounts.exceptions import ConfigurationError, ReauthorizationRequired
+from connected_accounts.models import ConnectedAccount, ProviderClient
+from connected_accounts.oauth2 import discovery
+from connected_accounts.services import get_session, refresh
+from tests.mcp.guarded import Guarded
+from tests.mcp.person import Person, Refused
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+CALL = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "add"}}
+
+
+def asked_with(url: str) -> dict[str, str]:
+    return {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
+
+
+def test_the_person_sees_server_and_guard_before_they_go(person: Person, guarded: Guarded) -> None:
+    page = person.see_way(server=guarded.server)
+    text = page.content.decode()
+    host = guarded.url.removeprefix("http://")
+    assert f"<bdi>{host}</bdi></strong>, which decides who may use <strong><bdi>{host}/mcp" in text
+    assert "<code>read</code>" in text
+    assert not guarded.asked("/register"), "before they went on"
+
+
+def test_a_server_is_connected_and_its_card_names_it(person: Person, guarded: Guarded) -> None:
+    account = person.connect(guarded.server)
+    assert account.inputs == {
+        "server": guarded.server,
+        "issuer": guarded.url,
+        "resource": guarded.server,
+    }
+    assert account.host == guarded.url
+    assert account.scopes_granted == ["read"]
+    shown = person.browser.get("/connections/").content.decode()
+    assert f"{guarded.server.removeprefix('http://')} (Notes of the house)" in shown
+
+
+def test_resource_is_sent_with_every_request_for_a_token(person: Person, guarded: Guarded) -> None:
+    urls = []
+    person.decide = lambda url: urls.append(url) or guarded.allow(url)
+    account = person.connect(guarded.server)
+    refresh(account)
+    assert asked_with(urls[0])["resource"] == guarded.server
+    grants = [(one.body["grant_type"], one.body["resource"]) for one in guarded.asked("/token")]
+    assert grants == [
+        ("authorization_code", guarded.server),
+        ("refresh_token", guarded.server),
+    ]
+
+
+def test_the_bearer_goes_to_its_resource_and_below_and_nowhere_else(
+    person: Person, guarded: Guarded
+) -> None:
+    session = get_session(person.connect(guarded.server))
+    assert session.post(guarded.server, json=CALL).status_code == 200
+    assert session.post(f"{guarded.server}/messages", json=CALL).status_code == 404
+    elsewhere = ["/", "/mcp2", "/token", "/mcp/../token", "/mcp/%2e%2e/token", "/mcp\\..\\token"]
+    seen = len(guarded.requests)
+    for path in elsewhere:
+        with pytest.raises(ConfigurationError, match="foreign_host"):
+            session.get(f"{guarded.url}{path}")
+    assert len(guarded.requests) == seen
+
+
+def test_one_person_has_many_servers_under_one_alias(
+    person: Person, guarded: Guarded, start_guarded: Any, configure: Any
+) -> None:
+    other = start_guarded()
+    configure(other.url)
+    first = person.connect(guarded.server)
+    person.decide = other.allow
+    second = person.connect(other.server)
+    assert ConnectedAccount.objects.at("mcp").count() == 2
+    assert (first.subject, second.subject) == (guarded.server, other.server)
+    refresh(first)
+    assert len(other.asked("/token")) == 1, "its own code, and nothing of the other's"
+
+
+# --- The client that the site is -----------------------------------------------------------------
+
+
+def test_the_site_registers_once_for_an_issuer(
+    person: Person, guarded: Guarded, django_user_model: Any
+) -> None:
+    person.connect(guarded.server)
+    grace = django_user_model.objects.create_user("grace")
+    Person(grace, "mcp", decide=guarded.allow).connect(guarded.server)
+    [told] = [one.body for one in guarded.asked("/register")]
+    assert told["token_endpoint_auth_method"] == "client_secret_basic"
+    assert told["application_type"] == "native"
+    assert told["grant_types"] == ["authorization_code", "refresh_token"]
+    assert told["scope"] == "read"
+
+
+def test_a_secret_that_is_about_to_end_is_replaced_before_it_does(
+    person: Person, guarded: Guarded
+) -> None:
+    guarded.secret_ends = int((timezone.now() + timedelta(minutes=5)).timestamp())
+    person.connect(guarded.server)
+    person.connect(guarded.server)
+    assert len(guarded.asked("/register")) == 2
+
+
+def test_what_the_server_makes_of_the_registration_is_heeded(
+    person: Person, guarded: Guarded
+) -> None:
+    given = {"client_id": "public", "token_endpoint_auth_method": "none"}
+    guarded.answers["/register"] = (201, given, {})
+    person.connect(guarded.server)
+    [exchange] = guarded.asked("/token")
+    assert exchange.body["client_id"] == "public"
+    assert "Authorization" not in exchange.headers
+
+
+SITE = "https://app.example.org"
+
+
+def test_the_site_is_known_by_the_address_of_its_metadata(
+    configure: Any, guarded: Guarded, ada: User, settings: Any
+) -> None:
+    settings.ALLOWED_HOSTS = ["*"]
+    configure(base=SITE, client_name="Our app")
+    guarded.metadata["client_id_metadata_document_supported"] = True
+    person = Person(ada, "mcp", site=SITE, decide=guarded.allow)
+    account = person.connect(guarded.server)
+    refresh(account)
+    assert account.client_id == f"{SITE}/connections/mcp/client.json"
+    assert not guarded.asked("/register")
+    for one in guarded.asked("/token"):
+        assert one.body["client_id"] == account.client_id
+        assert "Authorization" not in one.headers
+
+    answer = Client().get("/connections/mcp/client.json")  # nobody is signed in
+    assert answer.status_code == 200
+    assert set(answer["Cache-Control"].split(", ")) == {"public", "max-age=3600"}
+    assert json.loads(answer.content) == {
+        "client_id": account.client_id,
+        "client_name": "Our app",
+        "client_uri": SITE,
+        "application_type": "web",
+        "redirect_uris": [f"{SITE}/connections/mcp/callback/"],
+        "grant_types": ["authorization_code", "refresh_token"],
+        "response_types": ["code"],
+        "token_endpoint_auth_method": "none",
+    }
+
+
+def test_a_provider_without_client_metadata_has_no_such_page(db: None) -> None:
+    assert Client().get("/connections/badgr/client.json").status_code == 404
+
+
+def test_credentials_of_settings_go_to_the_issuer_that_they_are_for(
+    person: Person, guarded: Guarded, start_guarded: Any, configure: Any
+) -> None:
+    other = start_guarded()
+    pair = {"CLIENT_ID": "by-settings", "CLIENT_SECRET": "secret-of-settings"}
+    configure(other.url, client_issuer=guarded.url, entry=pair)
+    assert person.connect(guarded.server).client_id == "by-settings"
+    person.decide = other.allow
+    assert person.connect(other.server).client_id in other.clients
+    assert "by-settings" not in str([one.body for one in other.requests])
+    assert "secret-of-settings" not in str([one.headers for one in other.requests])
+
+
+def test_a_person_enters_a_client_where_nothing_else_is_left(
+    person: Person, guarded: Guarded, django_user_model: Any
+) -> None:
+    del guarded.metadata["registration_endpoint"]
+    page = person.see_way(server=guarded.server).content.decode()
+    assert 'name="client_id"' in page
+    assert "does not let this site introduce itself" in page
+    account = person.connect(guarded.server, client_id="mine", client_secret="my-secret")
+    refresh(account)
+    row = ProviderClient.objects.get()
+    assert (row.client_id, row.host, row.owner_key) == ("mine", guarded.url, account.owner_key)
+    assert "my-secret" not in str(account.inputs)
+
+    again = person.connect(guarded.server)  # it is not asked for twice
+    assert again.client_id == "mine"
+    grace = django_user_model.objects.create_user("grace")
+    hers = Person(grace, "mcp", decide=guarded.allow).see_way(server=guarded.server)
+    assert 'name="client_id"' in hers.content.decode(), "another person's is not hers"
+
+
+def test_what_one_issuer_gave_is_never_sent_to_another(
+    person: Person, guarded: Guarded, start_guarded: Any, configure: Any
+) -> None:
+    other = start_guarded()
+    configure(other.url)
+    account = person.connect(guarded.server)
+    guarded.resource["authorization_servers"] = [other.url]
+    discovery.clear_cache()
+    with pytest.raises(ReauthorizationRequired, match="endpoints_changed"):
+        refresh(account)
+    account.refresh_from_db()
+    assert (account.status, account.reason) == ("reconnect_required", "endpoints_changed")
+    assert not other.asked("/token")
+
+
+def test_an_account_is_renewed_at_its_issuer_while_the_server_says_nothing(
+    person: Person, guarded: Guarded
+) -> None:
+    account = person.connect(guarded.server)
+    place = "/.well-known/oauth-protected-resource/mcp"
+    for silence in ((503, b"", {}), (404, b"", {}), (200, b"<html>", {})):
+        guarded.answers |= {"/mcp": silence, place: silence}
+        discovery.clear_cache()
+        refresh(account)
+    assert len(guarded.asked("/token")) == 4
+
+
+def test_an_issuer_in_the_answer_is_compared(person: Person, guarded: Guarded) -> None:
+    guarded.metadata["authorization_response_iss_parameter_supported"] = True
+    for more in ("", "&iss=https%3A%2F%2Fevil.example"):
+        person.decide = lambda url, more=more: guarded.allow(url) + more
+        with pytest.raises(Refused, match="came from elsewhere"):
+            person.connect(guarded.server)
+    assert not guarded.asked("/token")
