@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import replace
+from http import HTTPStatus
 from typing import Final
 
 from connected_accounts.exceptions import (
@@ -35,7 +36,6 @@ WAYS: Final = (
     ("client_secret_basic", "form"),
     ("client_secret_basic", "raw"),
 )
-INTERNAL_SERVER_ERROR: Final = 500
 DPOP: Final = ("invalid_dpop_proof", "use_dpop_nonce")  # RFC 9449 5, 8
 
 
@@ -97,10 +97,10 @@ def _by_code(
     if said.kind is Kind.CLIENT_REFUSED:
         way = _another_way(provider, endpoints, calls, redirect_uri)
         if way:
-            other = "The provider takes the client id and secret, but not in this way."
-            return error(CREDENTIALS, other, f"Set {way}.")
+            not_so = "The provider takes the client id and secret, but not in this way."
+            return error(CREDENTIALS, not_so, f"Set {way}.")
         return error(CREDENTIALS, REFUSES, CHECK_CLIENT)
-    if said.kind is Kind.NONE and said.status == INTERNAL_SERVER_ERROR:
+    if said.kind is Kind.NONE and said.status == HTTPStatus.INTERNAL_SERVER_ERROR:
         return _of_an_error_there(provider, endpoints, calls, redirect_uri, said)
     if said.kind in (Kind.NONE, Kind.NOT_SENT):
         return no_answer(CREDENTIALS, said.problem)
