@@ -6,13 +6,15 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 SERVERS_ARGS ?=
 BENCH_VENV ?= .venv-bench
+MCP_VENV ?= .venv-mcp
+TOOLS_VENV ?= .venv-tools
 
 python := $(VENV)/bin/python
 # `extras` is each target's own. The first run takes a minute or two, and says what it does.
 install = @echo "Installing the extras $(extras) into $(VENV) …" && \
 	$(python) -m pip install --quiet --disable-pip-version-check --editable '.[$(extras)]'
 
-.PHONY: help demo test fresh prove lint types check wheel quickstart docs screenshots bench findings servers clean
+.PHONY: help demo test fresh prove lint types tools check wheel quickstart docs screenshots bench findings servers clean
 .DELETE_ON_ERROR:
 
 help:
@@ -20,10 +22,12 @@ help:
 	@echo "make test    the whole test suite (PYTEST_ARGS='…' is passed on)"
 	@echo "make fresh   both of README's commands on a bare Debian 12; needs root and debootstrap"
 	@echo "make check   the demo driven by HTTP with nobody watching; exits 0 or 1"
-	@echo "make prove   single flight, kills, outages, connections, copies, deploys and scale, with real processes"
+	@echo "make mcp     the conformance suite of MCP, and others' servers and clients of it; needs npm"
+	@echo "make prove   single flight, kills, habits, outages, connections, copies, deploys and scale, with real processes"
 	@echo "make lint    ruff, mypy, import contracts, missing migrations"
 	@echo "make bench   measurements beside the peers, on PostgreSQL (BENCH_ARGS='--scale 0.1' is passed on)"
 	@echo "make findings  others' libraries and servers, seen doing what nobody would guess; needs npm"
+	@echo "make tools   real trackers, profilers and auditors beside the app, every byte they keep searched"
 	@echo "make servers real authorization servers: the app at each, and docs/reference/real-servers.md; needs npm"
 	@echo "make types   a typed site checked against the wheel: mypy --strict and pyright"
 	@echo "make wheel   the wheel in an empty project, on SQLite, PostgreSQL and MariaDB"
@@ -50,6 +54,7 @@ fresh:
 prove: $(VENV)/test.stamp
 	$(python) -m bench.prove_single_flight
 	$(python) -m bench.prove_kill
+	$(python) -m bench.prove_habits
 	$(python) -m bench.prove_limits
 	$(python) -m bench.prove_outages
 	$(python) -m bench.prove_connections
@@ -57,6 +62,11 @@ prove: $(VENV)/test.stamp
 	$(python) -m bench.prove_deploy
 	$(python) -m bench.prove_scale
 	$(python) -m bench.prove_import
+
+# Others' servers, clients and the protocol's conformance suite, in an environment of their own.
+mcp: $(MCP_VENV)/mcp.stamp
+	$(MCP_VENV)/bin/python -m tests.mcp.run_conformance $(MCP_VENV)/npm
+	$(MCP_VENV)/bin/python -m pytest tests/mcp/real
 
 lint: $(VENV)/dev.stamp
 	$(VENV)/bin/ruff check
@@ -68,6 +78,10 @@ lint: $(VENV)/dev.stamp
 # Needs npm, for pyright.
 types: $(VENV)/test.stamp
 	$(python) -m tests.typed_host
+
+# In an environment of their own, with the versions that tests/tools/requirements.txt pins.
+tools: $(TOOLS_VENV)/tools.stamp
+	$(TOOLS_VENV)/bin/python -m pytest -c tests/tools/pytest.ini --rootdir . -n 2 $(PYTEST_ARGS) tests/tools
 
 wheel: $(VENV)/test.stamp
 	$(python) -m tests.wheel
@@ -97,7 +111,7 @@ screenshots: $(VENV)/test.stamp
 
 clean:
 	rm -rf .demo db.sqlite3 db.sqlite3-shm db.sqlite3-wal
-	rm -rf $(VENV) $(BENCH_VENV) .servers .tox build dist site htmlcov .coverage .coverage.*
+	rm -rf $(VENV) $(BENCH_VENV) $(MCP_VENV) $(TOOLS_VENV) .servers .tox build dist site htmlcov .coverage .coverage.*
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -126,6 +140,17 @@ $(VENV)/docs.stamp: pyproject.toml | $(VENV)/bin/pip
 $(BENCH_VENV)/bench.stamp: pyproject.toml bench/requirements.txt | $(VENV)/bin/pip
 	$(PYTHON) -m venv $(BENCH_VENV)
 	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement bench/requirements.txt
+	@touch $@
+
+$(MCP_VENV)/mcp.stamp: pyproject.toml tests/mcp/requirements.txt | $(VENV)/bin/pip
+	$(PYTHON) -m venv $(MCP_VENV)
+	$(MCP_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[demo,test]' --requirement tests/mcp/requirements.txt
+	npm install --silent --no-audit --no-fund --prefix $(MCP_VENV)/npm @modelcontextprotocol/conformance@0.1.16 node@22
+	@touch $@
+
+$(TOOLS_VENV)/tools.stamp: pyproject.toml tests/tools/requirements.txt | $(VENV)/bin/pip
+	$(PYTHON) -m venv $(TOOLS_VENV)
+	$(TOOLS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable . --requirement tests/tools/requirements.txt
 	@touch $@
 
 $(VENV)/bin/pip:

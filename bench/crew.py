@@ -41,8 +41,8 @@ def worker(name: str, *options: str) -> int:
         os._exit(status)
 
 
-def in_a_fork(verb: str, arguments: list[Any]) -> Any:
-    """Run a verb in a fork; its answer comes back through a pipe."""
+def begin(verb: str, arguments: list[Any]) -> tuple[int, int]:
+    """Run a verb in a fork; returns its process id, and the pipe through which its answer comes."""
     module, _, name = verb.rpartition(":")
     function = getattr(import_module(module or "bench.deeds"), name)
     read, write = os.pipe()
@@ -51,11 +51,16 @@ def in_a_fork(verb: str, arguments: list[Any]) -> Any:
         try:
             answer = {"answer": function(*arguments)}
         except BaseException as error:
-            answer = {"error": f"{type(error).__name__}: {error}"}
+            answer = {"error": f"{name}: {type(error).__name__}: {error}"}
         with os.fdopen(write, "w") as out:
             json.dump(answer, out)
         os._exit(0)
     os.close(write)
+    return pid, read
+
+
+def answer_of(pid: int, read: int) -> Any:
+    """Wait for a fork, and return what it answered."""
     with os.fdopen(read) as answers:
         answer = json.loads(answers.read() or '{"error": "the process died"}')
     os.waitpid(pid, 0)
@@ -98,7 +103,7 @@ def main() -> None:
                 running.discard(arguments[0])
                 answer = {"answer": os.waitstatus_to_exitcode(status)}
             else:
-                answer = in_a_fork(verb, arguments)
+                answer = answer_of(*begin(verb, arguments))
             sys.stdout.write(json.dumps(answer) + "\n")
             sys.stdout.flush()
     finally:  # whoever asked is gone

@@ -54,7 +54,7 @@ def fuzz(count: int, number: int) -> int:
         browser = Browser(get_user_model().objects.create_user("ada"))
         url = start(browser)
         session = browser.cookies["sessionid"].value
-        cookie = browser.cookies["connected_accounts"].value
+        cookie = browser.cookies["connected_accounts_token"].value
         flow = Flow(session, query_of(url)["state"], cookie)
 
         @hypothesis.seed(number)

@@ -1,6 +1,7 @@
 """Grants straight into the sandbox's tables, as if so many people had connected.
 
-``python -m bench.grants DATABASE COUNT`` prints a JSON list of [access token, refresh token].
+``python -m bench.grants DATABASE COUNT [PERSON]`` prints a JSON list of
+[access token, refresh token].
 """
 
 import json
@@ -10,7 +11,7 @@ import uuid
 from datetime import timedelta
 
 
-def make(count: int) -> list[tuple[str, str]]:
+def make(count: int, person: str) -> list[tuple[str, str]]:
     from django.contrib.auth import get_user_model
     from django.utils import timezone
     from oauth2_provider.models import (
@@ -22,7 +23,7 @@ def make(count: int) -> list[tuple[str, str]]:
 
     access, refresh = get_access_token_model(), get_refresh_token_model()
     common = {
-        "user": get_user_model().objects.get(username="ada"),
+        "user": get_user_model().objects.get(username=person),
         "application": get_application_model().objects.get(client_id="badgr-demo"),
     }
     expires = timezone.now() + timedelta(hours=1)
@@ -38,13 +39,13 @@ def make(count: int) -> list[tuple[str, str]]:
 
 
 def main() -> None:
-    database, count = sys.argv[1:]
+    database, count, *person = sys.argv[1:]
     os.environ["SANDBOX_DATABASE"] = database
     os.environ["DJANGO_SETTINGS_MODULE"] = "example_project.sandbox.settings"
     import django
 
     django.setup()
-    json.dump(make(int(count)), sys.stdout)
+    json.dump(make(int(count), *(person or ["ada"])), sys.stdout)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from bench.stage import Site, machine, scratch, table, tell, wait_until
 
 POOLS = {
     "prefork": ("--pool=prefork", "--concurrency=2"),
+    "spawn": ("--pool=prefork", "--concurrency=2"),  # whose processes are spawned, not forked
     "threads": ("--pool=threads", "--concurrency=2"),
     "solo": ("--pool=solo",),
     "gevent": ("--pool=gevent", "--concurrency=4"),
@@ -59,6 +60,7 @@ class Worker:
     def __init__(self, site: Site, pool: str, number: int, settings: dict[str, Any]) -> None:
         self.site, self.log = site, site.folder / f"worker-{number}.log"
         environment = {f"BENCH_{name}": str(value) for name, value in settings.items()}
+        environment["BENCH_WORKER_POOL_START_METHOD"] = "spawn" if pool == "spawn" else "fork"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [

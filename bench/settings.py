@@ -25,4 +25,5 @@ CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 for name in ("TASK_TIME_LIMIT", "TASK_SOFT_TIME_LIMIT", "WORKER_SOFT_SHUTDOWN_TIMEOUT"):
     if f"BENCH_{name}" in env:
         globals()[f"CELERY_{name}"] = float(env[f"BENCH_{name}"])
+CELERY_WORKER_POOL_START_METHOD = env.get("BENCH_WORKER_POOL_START_METHOD", "fork")
 LOGGING["handlers"] = {"console": {"class": "logging.StreamHandler", "stream": sys.stderr}}

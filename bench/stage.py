@@ -66,11 +66,11 @@ class Sandbox:
         assert self.process.stdout is not None
         self.url = self.process.stdout.readline().split()[-1]
 
-    def grants(self, count: int, path: Path) -> None:
-        """Write a file with so many new grants."""
+    def grants(self, count: int, path: Path, person: str = "ada") -> None:
+        """Write a file with so many new grants of a person."""
         with path.open("wb") as file:
             subprocess.run(
-                [sys.executable, "-m", "bench.grants", self.database, str(count)],
+                [sys.executable, "-m", "bench.grants", self.database, str(count), person],
                 cwd=ROOT,
                 stdout=file,
                 check=True,

@@ -18,6 +18,7 @@ from django.db import connections, router
 from connected_accounts import conf, owners
 from connected_accounts.conf import is_loopback_literal
 from connected_accounts.database import connections as own_connections
+from connected_accounts.database.site_middleware import check_middleware
 from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.models import Deployment
 from connected_accounts.models.deployment import sites
@@ -41,6 +42,7 @@ def register() -> None:
     checks.register(check_loopback, "connected_accounts", deploy=True)
     checks.register(check_address, "connected_accounts", deploy=True)
     checks.register(check_histories, "connected_accounts")
+    checks.register(check_middleware, "connected_accounts")
     # Without our tag: Django 6.1 gives a check that is asked for by a tag every database.
     checks.register(check_keys, checks.Tags.database)
     checks.register(check_site, checks.Tags.database)

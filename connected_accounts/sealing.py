@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 import uuid
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final, Protocol
 
@@ -20,7 +21,7 @@ from django.db.models import Case, Expression, Value
 from django.db.models.functions import Cast
 
 from connected_accounts.exceptions import Undecryptable
-from connected_accounts.secret import Sealed, Secret
+from connected_accounts.secret import Sealed, Secret, SecretFields
 
 MAX_SEALED_BYTES: Final = 512 * 1024
 TOKEN_PURPOSE: Final = "connected_accounts.token"  # noqa: S105  # a name
@@ -186,14 +187,14 @@ def _binding(holder: Holder) -> str:
     )
 
 
-def open_document(token: Secret | None, holder: Holder) -> dict[str, Any]:
+def open_document(token: Secret | None, holder: Holder) -> SecretFields:
     """Open the sealed token document of a row. Raises Undecryptable."""
     return _token_document(unseal(token, purpose=TOKEN_PURPOSE, bound_to=_binding(holder)))
 
 
-def seal_document(document: dict[str, Any], holder: Holder) -> Sealed:
+def seal_document(document: Mapping[str, Any] | SecretFields, holder: Holder) -> Sealed:
     """Seal a token document for the row that has the facts of ``holder``."""
-    return seal(json.dumps(document), purpose=TOKEN_PURPOSE, bound_to=_binding(holder))
+    return seal(json.dumps(dict(document)), purpose=TOKEN_PURPOSE, bound_to=_binding(holder))
 
 
 def rebind(token: Sealed, before: Holder, after: Holder) -> Sealed:
@@ -201,23 +202,23 @@ def rebind(token: Sealed, before: Holder, after: Holder) -> Sealed:
     return seal_document(open_document(token, before), after)
 
 
-def seal_carried(document: dict[str, Any], seal_id: uuid.UUID) -> Sealed:
+def seal_carried(document: Mapping[str, Any] | SecretFields, seal_id: uuid.UUID) -> Sealed:
     """Seal a token document that the broker is to carry, with all that is to be known of it."""
-    return seal(json.dumps(document), purpose=CARRIED_PURPOSE, bound_to=seal_id)
+    return seal(json.dumps(dict(document)), purpose=CARRIED_PURPOSE, bound_to=seal_id)
 
 
-def open_carried(token: Secret | None) -> tuple[str, dict[str, Any]]:
+def open_carried(token: Secret | None) -> tuple[str, SecretFields]:
     """Open a token document that the broker carried: the ``seal_id`` it is for, and it. The caller
     must know what to think of that. Raises Undecryptable."""
     seal_id, plaintext = _unseal(token, CARRIED_PURPOSE)
     return seal_id, _token_document(plaintext)
 
 
-def _token_document(plaintext: str) -> dict[str, Any]:
+def _token_document(plaintext: str) -> SecretFields:
     document = json.loads(plaintext)
     if not isinstance(document, dict) or not isinstance(document.get("access_token"), str):
         raise Undecryptable("not_a_token")
-    return document
+    return SecretFields(document)
 
 
 class SealedTextField(EncryptedTextField):  # type: ignore[misc]  # the library has no types

@@ -1,7 +1,7 @@
-"""Text that must not be seen: Secret (in memory), Sealed (as stored, encrypted), and what the
-frames of an exception hold."""
+"""Text that must not be seen: Secret (in memory), SecretFields (several, by name), Sealed (as
+stored, encrypted), and what the frames of an exception hold."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, KeysView, Mapping
 from functools import wraps
 from hmac import compare_digest
 from traceback import clear_frames
@@ -63,6 +63,65 @@ class Sealed(Secret):
     """The ciphertext of a sealed value, as a column holds it. ``reveal()`` gives the ciphertext."""
 
     __slots__ = ()
+
+
+class SecretFields:
+    """Values by name that must not be seen, such as a token answer or the parameters of a callback.
+
+    Read by ``[]``, ``get`` and ``in``, and copied by ``dict()``. No Mapping on purpose: whatever
+    writes down local variables looks into those, and writes ``***`` for this.
+    """
+
+    __slots__ = ("_fields",)
+
+    def __init__(self, fields: Mapping[str, Any]) -> None:
+        self._fields = fields
+
+    def __getitem__(self, name: str) -> Any:
+        return self._fields[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._fields
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._fields)
+
+    def __bool__(self) -> bool:
+        return bool(self._fields)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SecretFields) and self._fields == other._fields
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {MASK}>"
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        return type(self), ({},)
+
+    def keys(self) -> KeysView[str]:
+        return self._fields.keys()
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self._fields.get(name, default)
+
+    def getlist(self, name: str) -> list[Any]:
+        """All values of a name, where it may stand several times, as in a query."""
+        if hasattr(self._fields, "getlist"):
+            values: list[Any] = self._fields.getlist(name)
+            return values
+        return [self._fields[name]] if name in self._fields else []
+
+
+def revealed(text: str) -> str:
+    """The text of a Secret; of any other text, itself."""
+    return text.reveal() if isinstance(text, Secret) else text
+
+
+def hidden(fields: "Mapping[str, Any] | SecretFields") -> SecretFields:
+    """The same values, where nobody sees them."""
+    return fields if isinstance(fields, SecretFields) else SecretFields(fields)
 
 
 def forget_locals(error: BaseException) -> None:

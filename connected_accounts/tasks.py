@@ -2,16 +2,19 @@
 beside itself. Each does its whole work in process under ``.apply()``."""
 
 import _thread
+import atexit
 import logging
 import mmap
+import os
 import signal
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final
 
 from celery import bootsteps, shared_task
-from celery.signals import worker_init, worker_ready
+from celery.signals import worker_init, worker_process_init, worker_ready
 from django.db import transaction
 from django.utils import timezone
 from kombu.utils.compat import detect_environment
@@ -58,8 +61,9 @@ TASK_OPTIONS: Final[dict[str, Any]] = {
 
 
 class _Stop:
-    """Whether this worker was told to stop: one byte that it shares with the processes of its pool,
-    which are forked from it. It is told, and the drains run in them.
+    """Whether this worker was told to stop: one byte that it shares with the processes of its pool.
+    It is told, and the drains run in them. Those that are forked have the byte from it; those that
+    are spawned find it in a file, which a variable of their environment names.
 
     Celery's own ``worker_shutting_down`` comes when the wait of ``worker_soft_shutdown_timeout`` is
     over, and not at all after ``celery control shutdown``. So the signals themselves are heard, and
@@ -67,12 +71,31 @@ class _Stop:
     """
 
     SIGNALS: Final = ("SIGTERM", "SIGQUIT", "SIGINT")
+    FILE: Final = "CONNECTED_ACCOUNTS_WORKER_STOPS"
     byte = mmap.mmap(-1, 1)
 
     @classmethod
     def begin(cls, sender: Any = None, **kwargs: Any) -> None:
-        cls.byte = mmap.mmap(-1, 1)  # not that of whoever started us
+        """In the worker itself: a byte of its own, not that of whoever started it."""
+        cls.byte = mmap.mmap(-1, 1)
+        with suppress(OSError):  # no folder can be written to: what is forked is told all the same
+            cls._write_file()
         sender.app.steps["worker"].add(_Closing)
+
+    @classmethod
+    def _write_file(cls) -> None:
+        with tempfile.NamedTemporaryFile(prefix="connected-accounts-", delete=False) as file:
+            file.write(b"\0")
+            file.flush()
+            cls.byte = mmap.mmap(file.fileno(), 1)
+        os.environ[cls.FILE] = file.name
+        atexit.register(_remove, file.name, os.getpid())
+
+    @classmethod
+    def find(cls, **kwargs: Any) -> None:
+        """In a process of the pool."""
+        with suppress(KeyError, OSError), open(os.environ[cls.FILE], "r+b") as file:
+            cls.byte = mmap.mmap(file.fileno(), 1)
 
     @classmethod
     def hear_signals(cls, **kwargs: Any) -> None:
@@ -116,7 +139,14 @@ class _Heard:
         return _thread.start_new_thread(self.handler, args)  # the module's is a green one then
 
 
+def _remove(path: str, owner: int) -> None:
+    if os.getpid() == owner:
+        with suppress(OSError):
+            os.remove(path)
+
+
 worker_init.connect(_Stop.begin)
+worker_process_init.connect(_Stop.find)
 worker_ready.connect(_Stop.hear_signals)
 
 

@@ -53,7 +53,7 @@ def expire(account: ConnectedAccount, *, seconds: float = -1) -> None:
 
 
 def stored(account: ConnectedAccount) -> dict[str, Any]:
-    return ConnectedAccount.objects.get(pk=account.pk).open_token()
+    return dict(ConnectedAccount.objects.get(pk=account.pk).open_token())
 
 
 def change_token_answers(

@@ -87,7 +87,7 @@ def _as_query(pairs: list[tuple[str, str, bool]]) -> str:
 
 
 def _as_cookies(flow: Flow, value: str | None) -> str:
-    ours = "" if value is None else f"; connected_accounts={value}"
+    ours = "" if value is None else f"; connected_accounts_token={value}"
     return f"sessionid={flow.session}{ours}"
 
 

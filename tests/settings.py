@@ -8,6 +8,12 @@ import tempfile
 from example_project.settings import *  # noqa: F403
 from example_project.settings import DATABASES, SQLITE
 
+if DATABASES["default"]["ENGINE"] == "django.db.backends.mysql":
+    import pymysql
+
+    pymysql.version_info = (2, 2, 8, "final", 0)  # what Django asks mysqlclient for
+    pymysql.install_as_MySQLdb()
+
 ROOT_URLCONF = "tests.urls"
 SECRET_KEY = "only for the tests"
 DEBUG = False

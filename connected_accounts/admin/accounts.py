@@ -34,6 +34,7 @@ from connected_accounts.models.deployment import sites
 from connected_accounts.owners import CONNECT_THE_SITE, SITE_OWNER
 from connected_accounts.providers.inputs import CREDENTIALS
 from connected_accounts.revoke.disconnect import disconnect
+from connected_accounts.web import request_secrets
 from connected_accounts.web.last_errors import explain_error
 
 __all__ = ["ConnectedAccountAdmin"]
@@ -109,7 +110,8 @@ class ConnectedAccountAdmin(SearchedByPerson, FailingAdmin):
     def get_urls(self) -> list[Any]:
         def page(view: Any) -> Any:
             # What a provider gave in exchange must not be rolled back with the request.
-            return transaction.non_atomic_requests(self.admin_site.admin_view(view))
+            view = transaction.non_atomic_requests(self.admin_site.admin_view(view))
+            return request_secrets.forgetful(view)
 
         name = "connected_accounts_connectedaccount"
         return [

@@ -11,13 +11,15 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_post_parameters
 
 from connected_accounts import security
+from connected_accounts.admin.records import ForgetfulAdmin
 from connected_accounts.clients.credentials import dependents, dependents_of
 from connected_accounts.models import ProviderClient
 from connected_accounts.owners import SITE_OWNER
 from connected_accounts.providers.base import Provider
 from connected_accounts.providers.inputs import KNOWN
 from connected_accounts.providers.registry import get_providers
-from connected_accounts.secret import Secret
+from connected_accounts.secret import revealed
+from connected_accounts.web.forms import SecretField
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[ProviderClient]
@@ -32,7 +34,7 @@ class ProviderClientForm(ModelForm):
     until it is removed."""
 
     provider = forms.ChoiceField(label=_("Provider"))
-    new_secret = forms.CharField(
+    new_secret = SecretField(
         label=_("Client secret"),
         required=False,
         strip=True,
@@ -68,7 +70,7 @@ class ProviderClientForm(ModelForm):
     def _checked(self, name: str) -> str:
         value: str = self.cleaned_data[name]
         known = KNOWN["client_id" if name == "client_id" else "client_secret"]
-        fault = known.fault(value) if value else None
+        fault = known.fault(revealed(value)) if value else None
         if fault is not None:
             raise forms.ValidationError(fault)
         return value
@@ -82,7 +84,7 @@ def _registers_itself(provider: Provider) -> bool:
 
 @admin.register(ProviderClient)
 @method_decorator(sensitive_post_parameters("new_secret"), name="changeform_view")
-class ProviderClientAdmin(ModelAdmin):
+class ProviderClientAdmin(ForgetfulAdmin):
     form = ProviderClientForm
     list_display = ("provider", "client_id", "state", "created_at", "refused_at")
     list_filter = ("provider",)
@@ -125,7 +127,7 @@ class ProviderClientAdmin(ModelAdmin):
         obj.created_at = timezone.now()
         secret = form.cleaned_data["new_secret"]
         if secret:
-            sealed = obj.sealed(Secret(secret))
+            sealed = obj.sealed(secret)
             obj.client_secret = sealed  # type: ignore[assignment]
         super().save_model(request, obj, form, change)
         security.log(

@@ -25,6 +25,7 @@ from connected_accounts.admin.large_lists import (
 )
 from connected_accounts.models import Deployment, Event, Outcome, ProviderState, Revocation
 from connected_accounts.provider_state import pauses
+from connected_accounts.web import request_secrets
 from connected_accounts.web.last_errors import explain_error
 
 __all__ = ["EventAdmin", "ProviderStateAdmin", "RevocationAdmin"]
@@ -38,7 +39,18 @@ else:
     ModelAdmin = admin.ModelAdmin
 
 
-class ReadOnlyAdmin(ModelAdmin):
+class ForgetfulAdmin(ModelAdmin):
+    """Whatever breaks in a page of ours, what was entered is in no crash report, as on the pages
+    for people."""
+
+    def get_urls(self) -> list[Any]:
+        patterns = super().get_urls()
+        for pattern in patterns:
+            pattern.callback = request_secrets.forgetful(pattern.callback)
+        return patterns
+
+
+class ReadOnlyAdmin(ForgetfulAdmin):
     """To be looked at: what stands here is written by the flows alone."""
 
     @admin.display(description=_("label"), ordering="label")

@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 
 from connected_accounts.api.problems import ProblemError
+from connected_accounts.web import request_secrets
 
 MAX_BODY: Final = 65536
 MAX_ITEMS: Final = 100
@@ -87,8 +88,9 @@ def _read(request: HttpRequest) -> dict[str, Any]:
         body = request.body
     except UnreadablePostError:
         raise ProblemError("invalid_json") from None
-    # It may hold credentials, and what reports errors looks for it here.
-    request._body = b""
+    request_secrets.forget_body(
+        request
+    )  # it may hold credentials, and what reports errors reads it
     if len(body) > MAX_BODY:
         raise ProblemError("too_large")
     if not body:

@@ -29,7 +29,7 @@ from connected_accounts.owners import owners_of
 from connected_accounts.providers.base import Provider
 from connected_accounts.providers.registry import get_providers
 from connected_accounts.secret import forget_locals
-from connected_accounts.web import actions, browser
+from connected_accounts.web import actions, browser, request_secrets
 from connected_accounts.web.cards import is_revocable, offers
 from connected_accounts.web.forms import ConnectForm
 from connected_accounts.web.revocations import revocation_line, revocations_of
@@ -86,7 +86,7 @@ class Endpoint(View):
             if isinstance(error, ConfigurationError) and known.status_code == 500:
                 logger.error("settings: %s", error)  # the person is not told what it is
             return known
-        browser.scrub_request(request)
+        request_secrets.scrub_request(request)
         forget_locals(error)
         response_for_exception(request, error)  # tells the site's log, mail and tracker
         return problem_for(ProblemError("internal_error")) or HttpResponse(status=500)

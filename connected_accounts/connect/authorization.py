@@ -30,7 +30,7 @@ from connected_accounts.oauth2 import pkce, state
 from connected_accounts.providers.base import Client, Endpoints, Provider
 from connected_accounts.providers.inputs import CREDENTIALS
 from connected_accounts.sealing import seal
-from connected_accounts.secret import Secret, clears_traceback_locals
+from connected_accounts.secret import Secret, clears_traceback_locals, revealed
 
 logger = logging.getLogger("connected_accounts")
 
@@ -73,14 +73,15 @@ def start_authorization(
         user=user,
         alias=provider,
         with_code=True,
-        entered=inputs or {},
+        entered={name: revealed(value) for name, value in dict(inputs or {}).items()},
         scopes=scopes,
         account=account,
         owner=owner,
         keep_scopes=keep_scopes,
         for_site=for_site,
     )
-    place = {"redirect_uri": redirect_uri, "next": next, "browser_digest": digest(browser_secret)}
+    browser = digest(revealed(browser_secret))
+    place = {"redirect_uri": redirect_uri, "next": next, "browser_digest": browser}
     return _open(intent, place, now or timezone.now())
 
 

@@ -1,7 +1,6 @@
 """Reading what a provider sends the person back with, without trusting any of it."""
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from connected_accounts.exceptions import (
     AuthorizationDenied,
@@ -10,6 +9,7 @@ from connected_accounts.exceptions import (
     UnexpectedResponse,
 )
 from connected_accounts.providers.base import Provider
+from connected_accounts.secret import SecretFields
 
 MAX_CODE: Final = 4096
 # A no of the person's: in RFC 6749's word, in that of draft-ietf-oauth-v2-05, which some servers
@@ -26,13 +26,12 @@ REFUSALS: Final = (
 _SINGLE: Final = ("code", "state", "iss", "error", "error_description", "error_uri")
 
 
-def read_params(params: Mapping[str, Any]) -> dict[str, str]:
+def read_params(params: SecretFields) -> SecretFields:
     """The parameters we read, each at most once, short, and visible ASCII as RFC 6749 A has them.
     Others are ignored."""
-    getlist = getattr(params, "getlist", None)
     response: dict[str, str] = {}
     for name in _SINGLE:
-        values = getlist(name) if getlist else [params[name]] if name in params else []
+        values = params.getlist(name)
         if len(values) > 1 or any(not isinstance(value, str) for value in values):
             raise InvalidState("malformed")
         if values:
@@ -43,7 +42,7 @@ def read_params(params: Mapping[str, Any]) -> dict[str, str]:
         value = response.get(name, "")
         if len(value) > MAX_CODE or not (value.isascii() and value.isprintable()):
             raise InvalidState("malformed")
-    return response
+    return SecretFields(response)
 
 
 def check_issuer(provider: Provider, iss: str | None) -> None:

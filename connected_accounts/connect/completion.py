@@ -46,7 +46,13 @@ from connected_accounts.providers.registry import get_provider
 from connected_accounts.refresh.interruptions import signals_held
 from connected_accounts.revoke.disconnect import revoke_orphan
 from connected_accounts.sealing import unseal
-from connected_accounts.secret import clears_traceback_locals
+from connected_accounts.secret import (
+    Secret,
+    SecretFields,
+    clears_traceback_locals,
+    hidden,
+    revealed,
+)
 from connected_accounts.tokens.document import token_document
 from connected_accounts.tokens.endpoint import exchange_code
 from connected_accounts.tokens.identity import identify, with_claims
@@ -71,27 +77,31 @@ def complete_authorization(
     user: Any,
     provider: str,
     browser_secret: str,
-    params: Mapping[str, str],
+    params: Mapping[str, str] | SecretFields,
     now: datetime | None = None,
 ) -> Completed:
-    """Finish an authorization from the callback's query parameters.
+    """Finish an authorization from the callback's query parameters. ``browser_secret`` may be a
+    Secret, and ``params`` SecretFields.
 
     Raises InvalidState (nothing was spent unless its code is ``code_rejected``),
     AuthorizationDenied, or ProviderError. Must not run inside a transaction: a spent code would be
     rolled back with it.
     """
     if in_sites_transaction():
-        raise RuntimeError("complete_authorization must not run inside a transaction.")
+        raise RuntimeError(
+            "complete_authorization must not run inside a transaction. Leave ATOMIC_REQUESTS and "
+            "middlewares that open one off for this view: see check W019."
+        )
     now = now or timezone.now()
-    return _complete(get_provider(provider), params, user, browser_secret, now)
+    return _complete(get_provider(provider), hidden(params), user, browser_secret, now)
 
 
 @sensitive_variables()
 def _complete(
-    provider: Provider, params: Mapping[str, str], user: Any, browser_secret: str, now: datetime
+    provider: Provider, params: SecretFields, user: Any, browser_secret: str, now: datetime
 ) -> Completed:
     response = read_params(params)
-    nonce = state.read(response.get("state", ""))
+    nonce = Secret(state.read(response.get("state", "")))
     if not provider.connect_fields:  # else the issuer depends on what the request holds
         check_issuer(provider, response.get("iss"))
     if not response.get("code") and not response.get("error"):
@@ -111,7 +121,7 @@ def _complete(
 @signals_held()
 @sensitive_variables()
 def _exchange_and_store(
-    provider: Provider, request: AuthorizationRequest, response: Mapping[str, str]
+    provider: Provider, request: AuthorizationRequest, response: SecretFields
 ) -> tuple[ConnectedAccount, bool]:
     """Exchange the code of a spent request, ask whose the grant is, and store the account."""
     provider = provider.bound(inputs=request.inputs)
@@ -125,7 +135,7 @@ def _exchange_and_store(
         raise refusal_of(response["error"])
     sent_at = timezone.now()
     provider, token = _exchange_with_any_client(
-        provider, clients, endpoints, request, response["code"], sent_at
+        provider, clients, endpoints, request, Secret(response["code"]), sent_at
     )
     document = token_document(token, redirect_uri=request.redirect_uri)
     subject = ""
@@ -158,7 +168,7 @@ def _exchange_with_any_client(
     clients: Sequence[Client],
     endpoints: Endpoints,
     request: AuthorizationRequest,
-    code: str,
+    code: Secret,
     sent_at: datetime,
 ) -> tuple[Provider, TokenResponse]:
     """Exchange with the newest pair, or with an older one of the same client where the provider
@@ -190,20 +200,20 @@ def _exchange_with_any_client(
 
 @sensitive_variables()
 def _consume(
-    nonce: str, *, user: Any, alias: str, browser_secret: str, now: datetime
+    nonce: Secret, *, user: Any, alias: str, browser_secret: str, now: datetime
 ) -> AuthorizationRequest:
     """Spend the request, once, for the right person in the right browser; or say why not."""
     won = bool(browser_secret) and AuthorizationRequest.objects.filter(
-        nonce_digest=digest(nonce),
+        nonce_digest=digest(nonce.reveal()),
         user=user,
         provider=alias,
-        browser_digest=digest(browser_secret),
+        browser_digest=digest(revealed(browser_secret)),
         expires_at__gt=now,
         consumed_at__isnull=True,
     ).update(consumed_at=now)
     # From the database that was written to, not from a replica that is behind.
     found: list[AuthorizationRequest]
-    found = read_all(AuthorizationRequest, {"nonce_digest": digest(nonce)})
+    found = read_all(AuthorizationRequest, {"nonce_digest": digest(nonce.reveal())})
     request = found[0] if found else None
     if request is not None and won:
         request.user = user  # the UPDATE matched on this user; saves a query
@@ -260,14 +270,14 @@ def _cause(
         return "other_provider"
     if request.user_id != (None if user is None else user.pk):
         return "other_user"
-    if request.browser_digest != digest(browser_secret):
+    if request.browser_digest != digest(revealed(browser_secret)):
         return "other_browser"
     return "expired" if request.expires_at <= now and request.consumed_at is None else "replayed"
 
 
 @sensitive_variables()
 def _exchange(
-    provider: Provider, endpoints: Endpoints, request: AuthorizationRequest, code: str
+    provider: Provider, endpoints: Endpoints, request: AuthorizationRequest, code: Secret
 ) -> TokenResponse:
     try:
         verifier = unseal(
@@ -285,7 +295,7 @@ def _exchange(
         token = exchange_code(
             provider,
             endpoints,
-            code=code,
+            code=code.reveal(),
             redirect_uri=request.redirect_uri,
             code_verifier=verifier,
             scopes=request.scopes_requested,

@@ -1,8 +1,7 @@
 """Storing what an authorization brought: a new account, or a new grant for one that is there."""
 
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +18,7 @@ from connected_accounts.owners import acted_for, owner_key
 from connected_accounts.provider_state.pauses import get_or_create_state, lock_state_row
 from connected_accounts.providers.base import Client, Endpoints, Identity, Provider
 from connected_accounts.revoke.disconnect import hold_replaced, take_replaced
+from connected_accounts.secret import SecretFields
 from connected_accounts.security import SecurityEvent
 from connected_accounts.tokens.lifetimes import grant_values
 from connected_accounts.tokens.scopes import granted_scopes
@@ -31,7 +31,7 @@ class Authorized:
 
     endpoints: Endpoints
     token: TokenResponse
-    document: dict[str, Any] = field(repr=False)
+    document: SecretFields
     identity: Identity
     sent_at: datetime
 
@@ -77,7 +77,7 @@ def _grant_columns(
     request: AuthorizationRequest,
     authorized: Authorized,
     before: ConnectedAccount | None,
-    kept: Mapping[str, Any],
+    kept: SecretFields,
 ) -> dict[str, Any]:
     """The columns of a grant in the place of ``before``; ``kept`` is what stays of that one's token
     document."""
@@ -87,7 +87,7 @@ def _grant_columns(
         "client_id": request.client_id,
         "endpoint_fingerprint": authorized.endpoints.token_fingerprint(),
     }
-    document = {**authorized.document, **kept}
+    document = SecretFields({**authorized.document, **kept})
     renewable = bool(document.get("refresh_token"))
     values = grant_values(
         provider,
@@ -135,7 +135,7 @@ def _write(
         before = take_replaced(request.owner_key, request.provider, subject)
         if before is None:
             _refuse_too_many(provider, request.owner_key)
-        kept = _still_good(before, request, authorized) if before else {}
+        kept = _still_good(before, request, authorized) if before else SecretFields({})
         account, created = ConnectedAccount.objects.mark_connected(
             user=request.user if request.owner_key == owner_key(request.user) else None,
             owner=request.owner_key,
@@ -161,7 +161,7 @@ def _write(
 
 def _still_good(
     before: ConnectedAccount, request: AuthorizationRequest, authorized: Authorized
-) -> dict[str, Any]:
+) -> SecretFields:
     """The refresh token of before, where the new answer has none: some providers give one with the
     first authorization only, and it goes on working. Empty where there is none that would."""
     ends_at = before.refresh_token_expires_at
@@ -173,9 +173,9 @@ def _still_good(
         or before.endpoint_fingerprint != authorized.endpoints.token_fingerprint()
         or before.inputs != request.inputs
     ):
-        return {}
+        return SecretFields({})
     refresh_token = _opened(before).get("refresh_token")
-    return {"refresh_token": refresh_token} if refresh_token else {}
+    return SecretFields({"refresh_token": refresh_token} if refresh_token else {})
 
 
 def _must_be_withdrawn(before: ConnectedAccount, authorized: Authorized) -> bool:
@@ -190,12 +190,12 @@ def _must_be_withdrawn(before: ConnectedAccount, authorized: Authorized) -> bool
     return before.expires_at is None or before.expires_at > authorized.sent_at
 
 
-def _opened(account: ConnectedAccount) -> Mapping[str, Any]:
+def _opened(account: ConnectedAccount) -> SecretFields:
     """The token document; empty where its key is missing."""
     try:
         return account.open_token()
     except Undecryptable:
-        return {}
+        return SecretFields({})
 
 
 def _as_known(request: AuthorizationRequest, identity: Identity) -> Identity:

@@ -32,7 +32,7 @@ from connected_accounts.oauth2.token import TokenResponse, read_token_response
 from connected_accounts.owners import may_still_connect
 from connected_accounts.providers.base import Client, Endpoints, Provider
 from connected_accounts.providers.inputs import CREDENTIALS
-from connected_accounts.secret import Secret
+from connected_accounts.secret import Secret, SecretFields, revealed
 from connected_accounts.tokens.throttle import until_answered
 
 REJECTED = (401, 403)
@@ -46,7 +46,7 @@ def connect_directly(
     *,
     user: Any,
     provider: str,
-    values: Mapping[str, Any],
+    values: Mapping[str, Any] | SecretFields,
     scopes: Iterable[str] = (),
     account: ConnectedAccount | None = None,
     owner: str | None = None,
@@ -65,12 +65,15 @@ def connect_directly(
     ``unknown_scope``). Must not run inside a transaction.
     """
     if in_sites_transaction():
-        raise RuntimeError("connect_directly must not run inside a transaction.")
+        raise RuntimeError(
+            "connect_directly must not run inside a transaction. Leave ATOMIC_REQUESTS and "
+            "middlewares that open one off for this view: see check W019."
+        )
     intent = check_intent(
         user=user,
         alias=provider,
         with_code=False,
-        entered={name: _text(value) for name, value in values.items()},
+        entered={name: revealed(text) for name, text in dict(values).items()},
         scopes=scopes,
         account=account,
         owner=owner,
@@ -111,10 +114,6 @@ def _connect(intent: Intent, sent_at: datetime) -> tuple[ConnectedAccount, bool]
         Authorized(endpoints, token, token_document(token), identity, sent_at),
         own_client=provider.client if provider.client.owned else None,
     )
-
-
-def _text(value: Any) -> str:
-    return value.reveal() if isinstance(value, Secret) else str(value)
 
 
 def _with_credentials(provider: Provider, intent: Intent) -> Provider:

@@ -21,6 +21,7 @@ from connected_accounts.exceptions import (
 )
 from connected_accounts.models import Event, Kind
 from connected_accounts.owners import SITE_OWNER, owner_key
+from connected_accounts.secret import Secret, hidden, revealed
 
 logger = logging.getLogger("connected_accounts")
 
@@ -30,6 +31,8 @@ ALPHABET: Final = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"  # nothing that is read for 
 _OF_THE_PERSON: Final = ("credentials", "inputs", "no_client", "unknown_scope")
 # Of the callbacks that are refused, those that point to settings or to the provider.
 _OF_THE_SITE: Final = ("code_missing", "code_rejected", "settings_changed", "wrong_issuer")
+
+_SECRET_FIELDS: Final = ("params", "values", "inputs")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -41,6 +44,7 @@ def failures_traced(connect: Callable[P, T]) -> Callable[P, T]:
     @wraps(connect)
     @sensitive_variables()
     def traced(*args: P.args, **kwargs: P.kwargs) -> T:
+        kwargs = _hidden(kwargs)  # type: ignore[assignment]
         try:
             return connect(*args, **kwargs)
         except ConnectedAccountsError as error:
@@ -49,6 +53,17 @@ def failures_traced(connect: Callable[P, T]) -> Callable[P, T]:
             raise
 
     return traced
+
+
+def _hidden(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The arguments as all that is called from here has them in its frames: what is logged and
+    sent while these run is written down with their local variables by some trackers."""
+    secrets: dict[str, Any] = {
+        name: hidden(kwargs[name]) for name in _SECRET_FIELDS if kwargs.get(name)
+    }
+    if kwargs.get("browser_secret"):
+        secrets["browser_secret"] = Secret(revealed(kwargs["browser_secret"]))
+    return kwargs | secrets
 
 
 def _is_worth_a_trace(error: ConnectedAccountsError) -> bool:

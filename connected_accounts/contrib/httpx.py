@@ -4,80 +4,20 @@ Needs the extra ``httpx``. As with ``get_session``, the token is that of the mom
 provider's own hosts only, and is renewed once after a 401.
 """
 
-from collections.abc import AsyncGenerator, Generator
-from typing import Any
-
 import httpx
-from asgiref.sync import sync_to_async
-from django.utils.functional import cached_property
 
-from connected_accounts.models import ConnectedAccount
-from connected_accounts.oauth2.session import ProviderSession
-from connected_accounts.secret import Secret
-from connected_accounts.services import get_session
+from connected_accounts.contrib.account_auth import AccountAuth
 
 __all__ = ["ConnectedAccountAuth"]
 
 
-class ConnectedAccountAuth(httpx.Auth):
+class ConnectedAccountAuth(AccountAuth, httpx.Auth):
     """Adds the account's bearer to requests to its provider, and nothing else.
 
     A request to any other host raises ConfigurationError and is not sent; where the provider
-    redirects to another host, httpx takes the bearer away. After a 401 the token is renewed and the
-    request repeated, once, unless its body is a stream.
+    redirects to another host, httpx takes the bearer away. After a 401 the token is renewed and
+    the request repeated, once, unless its body is a stream. InsufficientScope is raised as by
+    ``get_session``.
     """
 
-    def __init__(self, account: ConnectedAccount) -> None:
-        self._account = account
-
-    def __repr__(self) -> str:
-        return f"<ConnectedAccountAuth of {self._account!r}>"
-
-    def __reduce__(self) -> Any:
-        raise TypeError("An account's authentication holds access to it and cannot be pickled.")
-
-    @cached_property
-    def _session(self) -> ProviderSession:
-        # Never sent with: it knows the hosts, the token, and how a refused one is renewed.
-        return get_session(self._account)
-
-    def sync_auth_flow(
-        self, request: httpx.Request
-    ) -> Generator[httpx.Request, httpx.Response, None]:
-        token = self._sign(request)
-        response = yield request
-        if self._was_refused(request, response):
-            response.read()
-            if self._sign_again(request, token):
-                response = yield request
-        self._session.raise_for_scopes(response.status_code, response.headers)
-
-    async def async_auth_flow(
-        self, request: httpx.Request
-    ) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        token = await sync_to_async(self._sign)(request)
-        response = yield request
-        if self._was_refused(request, response):
-            await response.aread()
-            if await sync_to_async(self._sign_again)(request, token):
-                response = yield request
-        self._session.raise_for_scopes(response.status_code, response.headers)
-
-    def _sign(self, request: httpx.Request) -> Secret:
-        token = self._session.token_for(str(request.url))
-        request.headers["Authorization"] = f"Bearer {token.reveal()}"
-        return token
-
-    def _sign_again(self, request: httpx.Request, failed: Secret) -> bool:
-        renewed = self._session.renewed(failed)
-        if renewed is not None:
-            request.headers["Authorization"] = f"Bearer {renewed.reveal()}"
-        return renewed is not None
-
-    def _was_refused(self, request: httpx.Request, response: httpx.Response) -> bool:
-        """Whether the provider itself refused the token, and the request can be sent again."""
-        # Behind a redirect it may be another host that answers, and without the token.
-        if response.request.url != request.url or not isinstance(request.stream, httpx.ByteStream):
-            return False
-        said = response.status_code, response.headers, str(request.url)
-        return self._session.refuses_token(*said)
+    byte_stream = httpx.ByteStream

@@ -21,6 +21,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from connected_accounts import security
+from connected_accounts.database.fields import ExactCharField
 from connected_accounts.database.functions import DatabaseNow, digest
 from connected_accounts.database.inserts import insert_in_step
 from connected_accounts.database.statements import update_all, update_one
@@ -34,6 +35,7 @@ from connected_accounts.models.ledger import LedgerEntry, contradicts
 from connected_accounts.models.managers import PrimaryManager
 from connected_accounts.owners import owner_key, owners_of
 from connected_accounts.sealing import SealedTextField, open_document
+from connected_accounts.secret import SecretFields
 
 _WHICH: Final = ("owner_key", *WHOSE_AT)
 _OF_THE_GRANT: Final = (
@@ -160,6 +162,12 @@ class ConnectedAccountQuerySet(GuardedQuerySet["ConnectedAccount"]):
             if LedgerEntry.objects.follow(mine, pks) == taken:
                 return taken
             return taken - mine._adopt()
+
+    def give_back(self, pks: Sequence[int], *, holder: uuid.UUID, now: datetime) -> None:
+        """Undo a claim, as far as it came; see ``claim``."""
+        mine = self.filter(pk__in=pks, lease_holder=holder)
+        mine.filter(attempt_started_at=now).transition(**LEASE_RELEASED, attempt_started_at=None)
+        mine.transition(**LEASE_RELEASED)
 
     def _adopt(self) -> int:
         """Enter in the ledger what was stored without our knowledge, by SQL or a fixture, and was
@@ -294,7 +302,7 @@ class ConnectedAccount(GuardedModel):
         verbose_name=_("user"),
     )
     owner_key = models.CharField(max_length=128, editable=False)
-    provider = models.CharField(_("provider"), max_length=64)
+    provider = ExactCharField(_("provider"), max_length=64)
     subject = models.TextField(_("subject"))
     subject_digest = models.CharField(max_length=64, editable=False)
     label = models.CharField(_("label"), max_length=255, blank=True)
@@ -322,11 +330,11 @@ class ConnectedAccount(GuardedModel):
 
     token = SealedTextField(null=True)
     seal_id = models.UUIDField(default=uuid.uuid4, editable=False)
-    client_id = models.CharField(max_length=255, editable=False)
+    client_id = ExactCharField(max_length=255, editable=False)
     endpoint_fingerprint = models.CharField(max_length=64, editable=False)
     inputs = models.JSONField(default=dict, editable=False)
     # The one of its alias's many hosts that ``inputs`` lead to: ``Provider.host``.
-    host = models.CharField(max_length=255, blank=True, editable=False)
+    host = ExactCharField(max_length=255, blank=True, editable=False)
 
     generation = models.PositiveBigIntegerField(default=0, editable=False)
     # Goes up with each claim, each stored grant and each end: see the ledger.
@@ -381,8 +389,9 @@ class ConnectedAccount(GuardedModel):
         person chose."""
         return display_name(self.label or self.subject, self.inputs)
 
-    def open_token(self) -> dict[str, Any]:
-        """Decrypt the token document. The only way to it. Raises Undecryptable."""
+    def open_token(self) -> SecretFields:
+        """Decrypt the token document: ``access_token``, ``refresh_token`` and what came with them,
+        by ``[]`` and ``get``. The only way to it. Raises Undecryptable."""
         try:
             return open_document(self.token, self)
         except Undecryptable as error:

@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from connected_accounts.database.fields import ExactCharField
 from connected_accounts.database.functions import DatabaseNow
 from connected_accounts.models.accounts import ConnectedAccount
 from connected_accounts.models.managers import PrimaryManager
@@ -28,8 +29,8 @@ class AuthorizationRequest(models.Model):
         settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE, related_name="+"
     )
     owner_key = models.CharField(max_length=128)
-    provider = models.CharField(max_length=64)
-    client_id = models.CharField(max_length=255)
+    provider = ExactCharField(max_length=64)
+    client_id = ExactCharField(max_length=255)
     endpoint_fingerprint = models.CharField(max_length=64)
     code_verifier = SealedTextField(null=True)
     oidc_nonce = models.CharField(max_length=64, blank=True)
@@ -54,14 +55,14 @@ class AuthorizationRequest(models.Model):
         verbose_name_plural = _("authorization requests")
 
     def __str__(self) -> str:
-        return f"{self.provider} ({self.created_at:%Y-%m-%d %H:%M})"
+        return f"{self.provider} ({self.created_at})"
 
 
 class ProviderState(models.Model):
     """The state that all workers share about one provider alias, or about one of its many hosts."""
 
-    provider = models.CharField(_("provider"), max_length=64)
-    host = models.CharField(_("host"), max_length=255, blank=True)  # empty: it has one
+    provider = ExactCharField(_("provider"), max_length=64)
+    host = ExactCharField(_("host"), max_length=255, blank=True)  # empty: it has one
     paused_until = models.DateTimeField(_("paused until"), null=True, blank=True)
     pause_reason = models.CharField(_("pause reason"), max_length=64, blank=True)
     failures_in_a_row = models.PositiveIntegerField(default=0)
@@ -124,10 +125,10 @@ class ProviderClient(models.Model):
     not accept it.
     """
 
-    provider = models.CharField(_("provider"), max_length=64)
-    host = models.CharField(_("host"), max_length=255, blank=True)
+    provider = ExactCharField(_("provider"), max_length=64)
+    host = ExactCharField(_("host"), max_length=255, blank=True)
     owner_key = models.CharField(max_length=128, default=SITE_OWNER)
-    client_id = models.CharField(_("client id"), max_length=255)
+    client_id = ExactCharField(_("client id"), max_length=255)
     client_secret = SealedTextField(null=True)
     seal_id = models.UUIDField(default=uuid.uuid4, editable=False)
     metadata = models.JSONField(default=dict)

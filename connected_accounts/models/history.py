@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from connected_accounts import security
+from connected_accounts.database.fields import ExactCharField
 from connected_accounts.database.functions import digest
 from connected_accounts.database.inserts import insert_all_apart, insert_apart
 from connected_accounts.database.statements import insert_one
@@ -73,14 +74,14 @@ class RevocationQuerySet(models.QuerySet["Revocation"]):
 class Revocation(models.Model):
     """The outbox: one grant to be withdrawn at its provider, until that is true."""
 
-    provider = models.CharField(_("provider"), max_length=64)
+    provider = ExactCharField(_("provider"), max_length=64)
     owner_key = models.CharField(max_length=128, db_index=True)
     subject = models.TextField(_("subject"))
     label = models.CharField(_("label"), max_length=255, blank=True)
-    client_id = models.CharField(max_length=255)
+    client_id = ExactCharField(max_length=255)
     endpoint_fingerprint = models.CharField(max_length=64)
     inputs = models.JSONField(default=dict)
-    host = models.CharField(_("host"), max_length=255, blank=True)
+    host = ExactCharField(_("host"), max_length=255, blank=True)
     token = SealedTextField(null=True)
     seal_id = models.UUIDField()
     created_at = models.DateTimeField(_("created at"))
@@ -145,7 +146,7 @@ class Event(models.Model):
 
     at = models.DateTimeField(_("at"), db_index=True)
     kind = models.CharField(_("kind"), max_length=32, choices=Kind.choices)
-    provider = models.CharField(_("provider"), max_length=64)
+    provider = ExactCharField(_("provider"), max_length=64)
     owner_key = models.CharField(max_length=128, db_index=True)
     subject = models.TextField(_("subject"), blank=True)
     label = models.CharField(_("label"), max_length=255, blank=True)

@@ -21,6 +21,7 @@ from connected_accounts.oauth2.challenge import (
 )
 from connected_accounts.oauth2.resource import is_at_or_below
 from connected_accounts.oauth2.token import parse_json
+from connected_accounts.oauth2.wire import PrivateAddress, check_name
 from connected_accounts.oauth2.wire import public_only as only_public
 from connected_accounts.secret import Secret, clears_traceback_locals
 
@@ -43,6 +44,16 @@ def origin_of(url: str) -> Origin:
         raise ConfigurationError("bad_url", BAD_URL) from None
     scheme = (parts.scheme or "").lower()
     return scheme, (parts.host or "").lower().rstrip("."), parts.port or _PORTS.get(scheme, 0)
+
+
+def refuse_private(url: str) -> None:
+    """Raise UnexpectedResponse (``private_address``) for a URL whose host leads to an address that
+    is not public."""
+    _, host, port = origin_of(url)
+    try:
+        check_name(host.strip("[]"), port)
+    except PrivateAddress:
+        raise UnexpectedResponse("private_address", sent=False) from None
 
 
 def _with_token(url: str, token: Secret) -> str:
@@ -171,11 +182,16 @@ class ProviderSession(OAuth2Session):
         """The access token, for a client of another kind that is about to call ``url``.
 
         Raises ConfigurationError for a host of others, and for a provider whose calls need more
-        care than a header: the token in the query, or hosts that people name.
+        care than a header: the token in the query, or hosts that people name. For a protected
+        resource that people name, UnexpectedResponse (``private_address``) where its name leads to
+        a private address; what it leads to a moment later is only held by its certificate.
         """
         self._check(url)
-        if self._in_query or self._own_header or self._public_only:
+        of_many = self._public_only and not self._only_below
+        if self._in_query or self._own_header or of_many:
             raise ConfigurationError("other_client", "Call this provider with get_session.")
+        if self._public_only:
+            refuse_private(url)
         return self._access_token()
 
     def refuses_token(self, status: int, headers: Mapping[str, str], url: str) -> bool:

@@ -45,11 +45,23 @@ def public_only(wanted: bool) -> Iterator[None]:
 
 
 def _check_peer(sock: socket.socket) -> None:
-    address = ipaddress.ip_address(sock.getpeername()[0].partition("%")[0])
-    address = getattr(address, "ipv4_mapped", None) or address
-    if not address.is_global:
+    if not _is_public(sock.getpeername()[0]):
         sock.close()
         raise PrivateAddress("This address is not a public one.")
+
+
+def _is_public(text: str) -> bool:
+    address = ipaddress.ip_address(text.partition("%")[0])
+    return (getattr(address, "ipv4_mapped", None) or address).is_global
+
+
+def check_name(host: str, port: int) -> None:
+    """Raise PrivateAddress where a name leads to any address that is not public now. A name that
+    leads nowhere is left to whoever calls it."""
+    with suppress(socket.gaierror):
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        if not all(_is_public(str(entry[4][0])) for entry in found):
+            raise PrivateAddress("This address is not a public one.")
 
 
 class Call:

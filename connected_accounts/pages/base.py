@@ -21,7 +21,7 @@ from connected_accounts.exceptions import ConfigurationError, ConnectedAccountsE
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.providers.base import Provider
 from connected_accounts.secret import forget_locals
-from connected_accounts.web import browser
+from connected_accounts.web import browser, request_secrets
 from connected_accounts.web.failures import TOO_MANY, failure_for
 from connected_accounts.web.marks import mark_of
 
@@ -48,17 +48,18 @@ class Page(View):
     @login_not_required  # each page asks for it itself, with 303
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
+            request_secrets.hide_entered(request)
             response = self.answer(request, *args, **kwargs)
         except (Http404, PermissionDenied, SuspiciousOperation) as error:
             # With our headers, too: the address may hold a code.
             response = response_for_exception(request, error)
         except Exception as error:  # for the site's error page, mail and tracker
-            browser.scrub_request(request)
+            request_secrets.scrub_request(request)
             forget_locals(error)
             raise
         if self.carries_code:
             # Whoever logs or mails the response gets the request as well.
-            browser.scrub_request(request)
+            request_secrets.scrub_request(request)
         return browser.set_security_headers(response, carries_code=self.carries_code)
 
     def answer(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:

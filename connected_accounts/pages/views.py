@@ -30,7 +30,7 @@ from connected_accounts.pages.base import Page, failure_page, too_many_page
 from connected_accounts.providers.base import Provider
 from connected_accounts.providers.inputs import CREDENTIALS, OWN_CLIENT
 from connected_accounts.providers.registry import get_providers
-from connected_accounts.web import actions, browser, throttle
+from connected_accounts.web import actions, browser, request_secrets, throttle
 from connected_accounts.web.cards import (
     account_card,
     account_cards,
@@ -238,27 +238,29 @@ class CallbackView(Page):
             return render(request, "connected_accounts/bounce.html", {"again": again})
         return super().answer(request, *args, **kwargs)
 
-    @sensitive_variables()
-    def get(self, request: HttpRequest, provider: str) -> HttpResponse:
-        return self.complete(request, actions.find_provider(provider))
+    def way_back(self, request: HttpRequest) -> str:
+        request_secrets.keep_callback(request)
+        return request.path
 
     @method_decorator(sensitive_variables())
-    def complete(self, request: HttpRequest, provider: Provider) -> HttpResponse:
+    def get(self, request: HttpRequest, provider: str) -> HttpResponse:
+        params, secret = request_secrets.take_callback(request)
+        service = actions.find_provider(provider)
         try:
             completed = services.complete_authorization(
                 user=request.user,
-                provider=provider.alias,
-                browser_secret=browser.browser_secret(request),
-                params=request.GET,
+                provider=service.alias,
+                browser_secret=secret or "",
+                params=params,
             )
         except ConnectedAccountsError as error:
             failed = throttle.is_failed_callback(error)
             if failed and (wait := throttle.wait_for(request, throttle.FAILED_CALLBACKS)):
-                return too_many_page(request, provider, wait)
+                return too_many_page(request, service, wait)
             browser.take_up_language(request, error.way_on.next if error.way_on else "")
-            return failure_page(request, provider, error)
+            return failure_page(request, service, error)
         browser.take_up_language(request, completed.next)
-        announce_connected(request, provider, completed.created)
+        announce_connected(request, service, completed.created)
         target = browser.safe_next(request, completed.next)
         return browser.SeeOther(target or browser.list_page())
 

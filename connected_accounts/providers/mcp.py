@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["MCP"]
 
 OFFLINE: Final = "offline_access"
+POST: Final = "client_secret_post"
 EXAMPLE: Final = "https://server.example"
 MAX_ISSUERS: Final = 3  # of those that guard one server, that are asked
 ACCEPT: Final = "application/json, text/event-stream"
@@ -304,6 +305,9 @@ class MCP(Provider):
         from connected_accounts.oauth2.request import best_auth_method  # loads requests
 
         told = (self._metadata or {}).get("token_endpoint_auth_methods_supported")
+        # The servers of mcp and fastmcp list Basic and refuse it unless the body names the client
+        # too (2.3.0 and 4.2.3, seen 2026-11); in the body all is named.
+        told = [POST] if isinstance(told, list) and POST in told else told
         self.token_endpoint_auth_method = self.client.auth_method or best_auth_method(
             told,
             client_id=self.client.client_id,

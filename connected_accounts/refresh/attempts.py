@@ -7,9 +7,10 @@ The one path to the token endpoint's refresh grant. ``claim`` and ``settle`` tal
 import time
 import uuid
 from collections.abc import Collection
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from connected_accounts import conf
 from connected_accounts.clients.credentials import KnownClients, known_clients, with_any_client
@@ -26,6 +27,7 @@ from connected_accounts.models import ConnectedAccount, Reason
 from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.providers.base import Client, Endpoints, Provider
 from connected_accounts.providers.hooks import call_hook
+from connected_accounts.secret import SecretFields
 from connected_accounts.tokens.endpoint import exchange_client_credentials, exchange_refresh_token
 from connected_accounts.tokens.throttle import NOT_IN_TIME, Lane
 
@@ -66,7 +68,7 @@ class Attempt:
     endpoints: Endpoints = field(default_factory=Endpoints)
     clients: list[Client] = field(default_factory=list)
     refused: list[Client] = field(default_factory=list)
-    document: dict[str, Any] = field(default_factory=dict, repr=False)
+    document: SecretFields = field(default_factory=lambda: SecretFields({}))
 
     @property
     def unresolved_since(self) -> datetime | None:
@@ -99,9 +101,26 @@ class Attempt:
         return began if self.sent_at - began <= grace else self.sent_at
 
 
-def claim(pks: Collection[int], provider: Provider, *, now: datetime) -> list[Attempt]:
+@dataclass(frozen=True)
+class Claim:
+    """The accounts that are about to be claimed, written down beforehand: should the claim be cut
+    off, nobody else would know of it."""
+
+    pks: Collection[int]
+    now: datetime
+    holder: uuid.UUID = field(default_factory=uuid.uuid4)
+
+    def give_back(self, *, but: Collection[int] = ()) -> None:
+        """Release what was claimed, of which nothing was sent, ``but`` what is held."""
+        pks = [pk for pk in self.pks if pk not in but]
+        ConnectedAccount.objects.all().give_back(pks, holder=self.holder, now=self.now)
+
+
+def claim(
+    pks: Collection[int], provider: Provider, *, now: datetime, holder: uuid.UUID | None = None
+) -> list[Attempt]:
     """Take the lease of those accounts that are active and free, with their tokens, unopened."""
-    holder = uuid.uuid4()
+    holder = holder or uuid.uuid4()
     lease = float(conf.get("HTTP_DEADLINE")) + LEASE_MARGIN
     began = time.monotonic()
     pks = list(pks)
@@ -171,6 +190,12 @@ def _nothing_to_ask_with(attempt: Attempt) -> ReauthorizationRequired | None:
     if grant_type != "client_credentials" and not attempt.document.get("refresh_token"):
         return ReauthorizationRequired("no_refresh_token")
     return None
+
+
+def ask_into(future: Future[RefreshResult], attempt: Attempt) -> None:
+    """Ask, in whatever thread, unless the future was cancelled by then."""
+    if future.set_running_or_notify_cancel():
+        future.set_result(ask(attempt))
 
 
 def ask(attempt: Attempt) -> RefreshResult:

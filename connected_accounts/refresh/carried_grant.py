@@ -6,7 +6,6 @@ connection that has ended is withdrawn at the provider.
 """
 
 import logging
-from collections.abc import Mapping
 from datetime import datetime
 from types import SimpleNamespace
 from typing import Any, Final
@@ -27,7 +26,7 @@ from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.revoke.disconnect import revoke_orphan
 from connected_accounts.sealing import open_carried, seal_document
-from connected_accounts.secret import Sealed, Secret, clears_traceback_locals
+from connected_accounts.secret import Sealed, Secret, SecretFields, clears_traceback_locals
 from connected_accounts.tokens.lifetimes import grant_values
 
 logger = logging.getLogger("connected_accounts")
@@ -42,12 +41,12 @@ _ABOUT: Final = (
 
 
 def carried_document(
-    account: ConnectedAccount, document: Mapping[str, Any], sent_at: datetime
-) -> dict[str, Any]:
+    account: ConnectedAccount, document: SecretFields, sent_at: datetime
+) -> SecretFields:
     """The token document with what is to be known of it wherever it comes to."""
     about = {name: getattr(account, name) for name in _ABOUT}
     known = {"sent_at": sent_at.isoformat(), "revision": account.revision, "about": about}
-    return {**document, **known}
+    return SecretFields({**document, **known})
 
 
 @statements_retried()
@@ -64,8 +63,9 @@ def store_sealed(account_id: int, generation: int, sealed: str) -> bool:
         entry = LedgerEntry.objects.current().filter(seal_id=UUID(seal_id)).first()
         if entry is not None and entry.account_pk not in (None, account_id):
             raise Undecryptable("foreign")
-        sent_at = datetime.fromisoformat(document.pop("sent_at"))
-        about, revision = dict(document.pop("about")), int(document.pop("revision"))
+        sent_at = datetime.fromisoformat(document["sent_at"])
+        about, revision = dict(document["about"]), int(document["revision"])
+        document = _without_what_was_known(document)
     except Undecryptable as error:
         if account is not None:
             account.mark_undecryptable(error.code, at=timezone.now())
@@ -94,13 +94,16 @@ def store_sealed(account_id: int, generation: int, sealed: str) -> bool:
     return bool(account.mark_refreshed(put_back=True, **values))
 
 
+def _without_what_was_known(document: SecretFields) -> SecretFields:
+    known = ("sent_at", "about", "revision")
+    return SecretFields({name: v for name, v in dict(document).items() if name not in known})
+
+
 def _is_held(account: ConnectedAccount) -> bool:
     return not ConnectedAccount.objects.current().filter(LEASE_IS_FREE, pk=account.pk).exists()
 
 
-def _values(
-    account: ConnectedAccount, document: dict[str, Any], sent_at: datetime
-) -> dict[str, Any]:
+def _values(account: ConnectedAccount, document: SecretFields, sent_at: datetime) -> dict[str, Any]:
     token = TokenResponse(
         access_token=Secret(document["access_token"]),
         expires_in=document.get("expires_in"),
@@ -118,7 +121,7 @@ def _values(
     return values | {"refreshed_at": sent_at, "generation": account.generation + 1}
 
 
-def _withdraw(about: dict[str, Any], document: Mapping[str, Any]) -> None:
+def _withdraw(about: dict[str, Any], document: SecretFields) -> None:
     """Queue the grant for revocation: the connection that it was for has ended."""
     try:
         provider = get_provider(about["provider"])

@@ -34,7 +34,14 @@ from connected_accounts.provider_state import outages, pauses
 from connected_accounts.provider_state.rate_limit import reserve_slots
 from connected_accounts.providers.base import Provider
 from connected_accounts.providers.registry import get_provider
-from connected_accounts.refresh.attempts import Attempt, RefreshResult, ask, claim, prepare
+from connected_accounts.refresh.attempts import (
+    Attempt,
+    Claim,
+    RefreshResult,
+    ask_into,
+    claim,
+    prepare,
+)
 from connected_accounts.refresh.grant_end import end_copies
 from connected_accounts.refresh.hosts import Hosts
 from connected_accounts.refresh.interruptions import signals_held, to_the_end
@@ -147,6 +154,7 @@ class _Drain:
         # Claimed, and not settled yet. One leaves only when what came of it is stored, so that
         # whatever is raised in here meanwhile loses none.
         self.held: dict[Future[RefreshResult], Attempt] = {}
+        self.last_claim = Claim([], now)
         self.arrived: SimpleQueue[Future[RefreshResult]] = SimpleQueue()
         self.locked: list[Future[RefreshResult]] = []  # settled last: the others need not wait
         self.claiming = True
@@ -181,6 +189,7 @@ class _Drain:
     def begin_again(self) -> None:
         """Claim no more after something was raised in here, and look at every answer again."""
         self.claiming, self.locked = False, []
+        self.give_back_last_claim()
         self.stop_and_release()
         for future in self.held:
             if future.done():
@@ -214,6 +223,7 @@ class _Drain:
         except Error as error:
             _forgive(error)
             self.claiming = False  # what is in flight is finished; beat starts the next drain
+            self.give_back_last_claim()
 
     def take_probe(self, host: str, pool: ThreadPoolExecutor) -> None:
         """Start the one account that a host is probed with; the next, where that cannot be sent."""
@@ -222,9 +232,7 @@ class _Drain:
         if not (slots := reserve_slots(self.provider, 1, host=host)):
             return
         reserved_at = time.monotonic()
-        attempts = retried(
-            lambda: self.claim(lambda due: self.hosts.choose_probe(host, due, self.now))
-        )
+        attempts = self.claim(lambda due: self.hosts.choose_probe(host, due, self.now))
         if not attempts or self.start(attempts, slots, reserved_at, pool):
             del self.hosts.to_probe[host]
 
@@ -250,7 +258,7 @@ class _Drain:
         if not slots:
             self.claiming = True
             return 0
-        attempts = retried(lambda: self.claim(lambda due: self.choose(due, len(slots), host)))
+        attempts = self.claim(lambda due: self.choose(due, len(slots), host))
         self.start(attempts, slots, reserved_at, pool)
         return len(attempts)
 
@@ -273,22 +281,35 @@ class _Drain:
                 future.set_result(blocked)
                 continue
             attempt.lane = self.hosts.lane(attempt)
-            pool.submit(_answer, future, attempt)
+            pool.submit(ask_into, future, attempt)
             sent += 1
         return sent
 
+    def give_back_last_claim(self) -> None:
+        """Give back what it took and nobody holds, as it was cut off."""
+        try:
+            self.last_claim.give_back(but={attempt.account.pk for attempt in self.held.values()})
+        except Error as error:
+            _forgive(error)  # the leases run out
+
     def claim(self, choose: Callable[[Any], list[int]]) -> list[Attempt]:
+        """Claim those of the due that ``choose`` names, and end the copies among them."""
+        attempts = retried(lambda: self.claim_once(choose))
+        if len(attempts) < len(self.last_claim.pks):
+            end_copies(self.last_claim.pks)  # which stay due, and are not to be claimed
+        return attempts
+
+    def claim_once(self, choose: Callable[[Any], list[int]]) -> list[Attempt]:
         skips_locked = connection.features.has_select_for_update_skip_locked
         due = ConnectedAccount.objects.at(self.alias).due_for_refresh(self.now)
         whole: AbstractContextManager[Any] = transaction.atomic() if skips_locked else nullcontext()
         with whole:
             # Another drain's rows, and those that the site has locked, are passed over.
             rows = due.select_for_update(skip_locked=True) if skips_locked else due
-            pks = choose(rows)
-            attempts = claim(pks, self.provider, now=self.moment) if pks else []
-        if len(attempts) < len(pks):
-            end_copies(pks)  # which stay due, and are not to be claimed
-        return attempts
+            self.last_claim = mine = Claim(choose(rows), self.moment)
+            if not mine.pks:
+                return []
+            return claim(mine.pks, self.provider, now=mine.now, holder=mine.holder)
 
     def choose(self, due: Any, wanted: int, host: str | None) -> list[int]:
         """The oldest due, at one host unless that is None; of those that failed before, no more
@@ -388,12 +409,6 @@ class _Drain:
             except Error as error:
                 _forgive(error)  # its lease runs out
             del self.held[future]
-
-
-def _answer(future: Future[RefreshResult], attempt: Attempt) -> None:
-    """In one of the pool's threads."""
-    if future.set_running_or_notify_cancel():
-        future.set_result(ask(attempt))
 
 
 def _forgive(error: Exception) -> None:

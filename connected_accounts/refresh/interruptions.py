@@ -4,11 +4,11 @@ answered is stored, for a refresh token that was rotated exists nowhere else."""
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Final, TypeVar
 
-from django.db import connection
+from django.db import Error, connection
 
 # SIGUSR1 is Celery's soft time limit, SIGALRM that of RQ, SIGABRT gunicorn's.
 _NAMES: Final = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGABRT", "SIGALRM", "SIGUSR1")
@@ -50,12 +50,13 @@ def to_the_end(work: Callable[[], T], when_interrupted: Callable[[], object] = l
 
     A statement may have been cut off, so it goes on with a new connection.
     """
+    inside = connection.in_atomic_block
     interruption: BaseException | None = None
     while True:
         try:
             if interruption is not None:
-                if not connection.in_atomic_block:
-                    connection.close()
+                if not inside:
+                    _leave_connection()
                 when_interrupted()
             result = work()
         except Exception:
@@ -67,3 +68,26 @@ def to_the_end(work: Callable[[], T], when_interrupted: Callable[[], object] = l
     if interruption is not None:
         raise interruption
     return result
+
+
+def undone_if_interrupted(work: Callable[[], T], undo: Callable[[], object]) -> T:
+    """Run ``work``, and ``undo`` behind it where anything but an Exception is raised into it."""
+    inside = connection.in_atomic_block
+    try:
+        return work()
+    except Exception:
+        raise
+    except BaseException:
+        if not inside:
+            _leave_connection()
+        with suppress(Error):
+            to_the_end(undo)
+        raise
+
+
+def _leave_connection() -> None:
+    """Let the next statement open a new connection. Where the beginning or the end of a transaction
+    was cut off, Django would write on inside it, and nothing of that would ever be committed."""
+    connection.in_atomic_block = connection.closed_in_transaction = False
+    with suppress(Error):
+        connection.close()

@@ -4,6 +4,7 @@ does."""
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
 from typing import Final, TypeVar
 
 from asgiref.sync import sync_to_async
@@ -23,10 +24,11 @@ from connected_accounts.models import ConnectedAccount, Reason
 from connected_accounts.models.deployment import adopt_database
 from connected_accounts.provider_state import outages, pauses, rate_limit
 from connected_accounts.provider_state.rate_limit import wait_for_slot
+from connected_accounts.providers.base import Provider
 from connected_accounts.providers.registry import get_provider
-from connected_accounts.refresh.attempts import Attempt, claim
+from connected_accounts.refresh.attempts import Attempt, Claim, claim
 from connected_accounts.refresh.grant_end import end_grant
-from connected_accounts.refresh.interruptions import signals_held
+from connected_accounts.refresh.interruptions import signals_held, undone_if_interrupted
 from connected_accounts.refresh.outcomes import refresh_claimed
 from connected_accounts.refresh.provider_failures import note_provider_failure
 from connected_accounts.secret import clears_traceback_locals
@@ -128,15 +130,29 @@ def renew(
             raise outages.refusal(shared.pause_reason)
         if rate_limit.is_throttled(shared, timezone.now()):
             raise ProviderUnavailable("throttled", sent=False)
+        mine = Claim([before.pk], timezone.now())
+        renew_if_free = partial(_renew_if_free, mine, provider, before, heeds_pause, after_refusal)
         with signals_held():
-            attempts = retried(lambda: claim([before.pk], provider, now=timezone.now()))
-            if attempts:
-                attempts[0].after_refusal = after_refusal
-                _renew_claimed(attempts[0], before, heeds_pause=heeds_pause)
+            if undone_if_interrupted(renew_if_free, mine.give_back):
                 return
         if time.monotonic() > ends:
             raise ProviderUnavailable("busy", sent=False)
         time.sleep(POLL)
+
+
+def _renew_if_free(
+    mine: Claim,
+    provider: Provider,
+    before: ConnectedAccount,
+    heeds_pause: bool,
+    after_refusal: bool,
+) -> bool:
+    """Claim the account and renew it. False: it is in another's hands."""
+    attempts = retried(lambda: claim(mine.pks, provider, now=mine.now, holder=mine.holder))
+    for attempt in attempts:
+        attempt.after_refusal = after_refusal
+        _renew_claimed(attempt, before, heeds_pause=heeds_pause)
+    return bool(attempts)
 
 
 def _renew_claimed(attempt: Attempt, before: ConnectedAccount, *, heeds_pause: bool) -> None:

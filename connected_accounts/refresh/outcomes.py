@@ -3,7 +3,7 @@
 import logging
 import random
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -33,7 +33,7 @@ from connected_accounts.refresh.attempts import (
     OWNER_INACTIVE,
     Attempt,
     RefreshResult,
-    ask,
+    ask_into,
     prepare,
 )
 from connected_accounts.refresh.grant_end import end_grant, lost_an_answer_elsewhere
@@ -41,7 +41,7 @@ from connected_accounts.refresh.interruptions import to_the_end
 from connected_accounts.refresh.refusals import is_refusal, retry_time, settle_after_the_end, stays
 from connected_accounts.refresh.storage import store_grant
 from connected_accounts.revoke.disconnect import revoke_orphan
-from connected_accounts.secret import Secret
+from connected_accounts.secret import Secret, SecretFields
 from connected_accounts.tokens.document import token_document
 from connected_accounts.tokens.identity import identity_of, with_claims
 from connected_accounts.tokens.lifetimes import MAX_BACKOFF, grant_values, with_known_life
@@ -182,16 +182,14 @@ class _Grant:
     ``other_identity``: the one it is for, if that is not the account's."""
 
     values: dict[str, Any] = field(repr=False)
-    document: dict[str, Any] = field(repr=False)
+    document: SecretFields
     other_identity: Identity | None = None
 
 
 def _grant(attempt: Attempt, token: TokenResponse) -> _Grant:
     account, provider = attempt.account, attempt.provider
     token = with_known_life(provider, _with_claims(attempt, token), attempt.document)
-    document = token_document(token, previous=attempt.document)
-    if attempt.after_refusal:
-        document["after_refusal"] = True
+    document = token_document(token, previous=attempt.document, after_refusal=attempt.after_refusal)
     values = grant_values(
         provider,
         token,
@@ -355,8 +353,16 @@ def refresh_claimed(
         # In a thread of its own: whatever is raised into this one, the answer still arrives.
         pool = stack.enter_context(ThreadPoolExecutor(1, "connected-accounts-ask"))
         mine.sent = True
-        answer = pool.submit(ask, attempt)
-        error = to_the_end(lambda: _settle_when_unlocked(attempt, answer.result()))
+        future: Future[RefreshResult] = Future()
+
+        def send_and_settle() -> ConnectedAccountsError | None:
+            if not future.running() and not future.done():
+                pool.submit(ask_into, future, attempt)
+            unsent = ProviderUnavailable(LEASE_TOO_OLD, sent=False)
+            outcome = unsent if future.cancelled() else future.result()
+            return _settle_when_unlocked(attempt, outcome)
+
+        error = to_the_end(send_and_settle, future.cancel)
         mine.sent = attempt.asked
     return error
 

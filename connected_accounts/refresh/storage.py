@@ -22,6 +22,7 @@ from connected_accounts.providers.base import Endpoints, Provider
 from connected_accounts.refresh.carried_grant import UNDONE, carried_document
 from connected_accounts.revoke.disconnect import revoke_orphan
 from connected_accounts.sealing import seal_carried, seal_document
+from connected_accounts.secret import SecretFields
 
 logger = logging.getLogger("connected_accounts")
 
@@ -39,7 +40,7 @@ def store_grant(
     values: dict[str, Any],
     provider: Provider,
     endpoints: Endpoints,
-    document: Mapping[str, Any],
+    document: SecretFields,
     *,
     lease_ends: float,
 ) -> bool:
@@ -87,11 +88,11 @@ def _write_until(write: Callable[[], bool], ends: float) -> bool | None:
     return None  # the database's error, which would hold the statement, is gone by now
 
 
-def _hand_over(account: ConnectedAccount, document: Mapping[str, Any]) -> bool:
+def _hand_over(account: ConnectedAccount, document: SecretFields) -> bool:
     """Give the grant to the broker, sealed. False: it did not take it."""
     if send_to_broker is None:
         return False
-    sealed = seal_carried(dict(document), account.seal_id)
+    sealed = seal_carried(document, account.seal_id)
     try:
         send_to_broker(account.pk, account.generation, sealed.reveal())
     except Exception as error:
@@ -105,7 +106,7 @@ def _explain_lost_update(
     values: dict[str, Any],
     provider: Provider,
     endpoints: Endpoints,
-    document: Mapping[str, Any],
+    document: SecretFields,
 ) -> bool:
     rows = ConnectedAccount.objects.current().filter(pk=account.pk)
     row = rows.values("seal_id", "generation", "refreshed_at", "reason", *BOUND).first()
@@ -131,7 +132,7 @@ def _follow_facts(
     account: ConnectedAccount,
     values: dict[str, Any],
     row: Mapping[str, Any],
-    document: Mapping[str, Any],
+    document: SecretFields,
 ) -> bool:
     """Seal the grant for what its row is by now: it was given to another owner, or its hosts were
     confirmed. Whether there is a difference."""
@@ -140,5 +141,5 @@ def _follow_facts(
     if facts == {name: getattr(account, name) for name in facts}:
         return False
     account.take_over(facts)
-    values["token"] = seal_document(dict(document), account)
+    values["token"] = seal_document(document, account)
     return True

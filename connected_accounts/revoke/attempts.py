@@ -5,8 +5,8 @@
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -30,6 +30,7 @@ from connected_accounts.providers.base import Client, Endpoints, Provider
 from connected_accounts.providers.hooks import call_hook
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.sealing import open_document
+from connected_accounts.secret import SecretFields
 from connected_accounts.tokens.lifetimes import backoff
 
 logger = logging.getLogger("connected_accounts")
@@ -58,7 +59,7 @@ class RevocationCall:
     provider: Provider
     clients: Sequence[Client]  # that may serve, the first before the others
     endpoints: Endpoints
-    document: Mapping[str, Any] = field(repr=False)
+    document: SecretFields
     delay: float = 0.0
 
 

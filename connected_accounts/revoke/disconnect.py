@@ -1,7 +1,7 @@
 """Disconnect: the account goes at once, and its grant into the outbox, to be withdrawn there."""
 
 import uuid
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
@@ -31,7 +31,7 @@ from connected_accounts.owners import acted_for, owner_key
 from connected_accounts.providers.base import Endpoints, Provider
 from connected_accounts.revoke.attempts import UNDECRYPTABLE
 from connected_accounts.sealing import is_sealed, seal_document
-from connected_accounts.secret import Secret
+from connected_accounts.secret import Secret, SecretFields
 from connected_accounts.security import SecurityEvent
 
 BATCH: Final = 500
@@ -228,7 +228,7 @@ def revoke_orphan(
     provider: Provider,
     endpoints: Endpoints | str,
     about: AuthorizationRequest | ConnectedAccount,
-    document: Mapping[str, Any],
+    document: SecretFields,
     *,
     subject: str,
     at: datetime,
@@ -263,5 +263,5 @@ def revoke_orphan(
         "inputs": about.inputs,
         "host": provider.bound(inputs=about.inputs).host,
     }
-    sealed = seal_document(dict(document), Revocation(**facts))
+    sealed = seal_document(document, Revocation(**facts))
     _queue(sealed, at=at, held_for=own, cause=Cause.UNUSED, **facts)

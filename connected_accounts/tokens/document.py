@@ -1,18 +1,22 @@
 """The document that is sealed and stored for a token answer."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from connected_accounts.oauth2.token import TokenResponse
-from connected_accounts.secret import Secret
+from connected_accounts.secret import Secret, SecretFields
 
 
 def token_document(
-    token: TokenResponse, *, previous: Mapping[str, Any] | None = None, redirect_uri: str = ""
-) -> dict[str, Any]:
-    """The document to seal and store for a token answer. A refresh that gives no new refresh token
-    keeps the old one (RFC 6749 6)."""
-    before = previous or {}
+    token: TokenResponse,
+    *,
+    previous: SecretFields | None = None,
+    redirect_uri: str = "",
+    after_refusal: bool = False,
+) -> SecretFields:
+    """The document to seal and store for a token answer, and whether it was asked for because the
+    one before was refused. A refresh that gives no new refresh token keeps the old one (RFC 6749
+    6)."""
+    before = previous or SecretFields({})
 
     def text(secret: Secret | None, name: str) -> Any:
         return secret.reveal() if secret is not None else before.get(name)
@@ -27,4 +31,5 @@ def token_document(
         "redirect_uri": redirect_uri or before.get("redirect_uri", ""),
     }
     api_base = token.api_base or before.get("api_base")
-    return document | ({"api_base": api_base} if api_base else {})
+    document |= {"api_base": api_base} if api_base else {}
+    return SecretFields(document | ({"after_refusal": True} if after_refusal else {}))

@@ -36,7 +36,7 @@ from connected_accounts.oauth2.token import (
 from connected_accounts.oauth2.transport import Answer
 from connected_accounts.providers.base import Endpoints, Provider
 from connected_accounts.providers.endpoints import with_client_id
-from connected_accounts.secret import Secret
+from connected_accounts.secret import Secret, SecretFields
 from connected_accounts.tokens.throttle import until_answered
 
 logger = logging.getLogger("connected_accounts")
@@ -79,7 +79,7 @@ def exchange_client_credentials(
 
 @sensitive_variables()
 def exchange_refresh_token(
-    provider: Provider, endpoints: Endpoints, document: Mapping[str, Any], scopes: list[str]
+    provider: Provider, endpoints: Endpoints, document: SecretFields, scopes: list[str]
 ) -> TokenResponse:
     """Spend a refresh token (RFC 6749 6). Raises as ``request_token``."""
     data = {"grant_type": "refresh_token", "refresh_token": document["refresh_token"]}
@@ -203,7 +203,7 @@ def _failure(
     return error
 
 
-def revoke_token(provider: Provider, endpoints: Endpoints, document: Mapping[str, Any]) -> Outcome:
+def revoke_token(provider: Provider, endpoints: Endpoints, document: SecretFields) -> Outcome:
     """Withdraw a grant at the provider (RFC 7009), once.
 
     Returns ``revoked``, ``already_gone``, ``unconfirmed`` or ``unsupported``. Raises ProviderError
@@ -227,9 +227,7 @@ def revoke_token(provider: Provider, endpoints: Endpoints, document: Mapping[str
 
 
 @sensitive_variables()
-def _revoke_by_itself(
-    provider: Provider, endpoints: Endpoints, document: Mapping[str, Any]
-) -> Outcome:
+def _revoke_by_itself(provider: Provider, endpoints: Endpoints, document: SecretFields) -> Outcome:
     """Let an access token end its own grant. One that has run out cannot: then the grant is renewed
     for it, once. Raises ProviderError."""
     try:

@@ -1,7 +1,6 @@
 """When a grant is due for refresh, how long to wait after a failure, and what a row keeps of it."""
 
 import random
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -10,6 +9,7 @@ from connected_accounts import conf
 from connected_accounts.oauth2.token import TokenResponse, seconds
 from connected_accounts.providers.base import Provider
 from connected_accounts.sealing import Holder, seal_document
+from connected_accounts.secret import SecretFields
 
 SOONEST: Final = 20.0  # seconds from one refresh to the next, however short a token is said to live
 FIRST_BACKOFF: Final = 60.0
@@ -55,7 +55,7 @@ def backoff(failure_count: int, retry_after: float | None) -> timedelta:
 
 
 def with_known_life(
-    provider: Provider, token: TokenResponse, previous: Mapping[str, Any]
+    provider: Provider, token: TokenResponse, previous: SecretFields
 ) -> TokenResponse:
     """The answer to a refresh, with the access token's life that was told last where it tells none:
     to leave it out is allowed (RFC 6749 5.1), and does not say that tokens have no end now. Nought
@@ -69,7 +69,7 @@ def with_known_life(
 def grant_values(
     provider: Provider,
     token: TokenResponse,
-    document: Mapping[str, Any],
+    document: SecretFields,
     *,
     holder: Holder,
     sent_at: datetime,
@@ -87,7 +87,7 @@ def grant_values(
         provider, token, renewable=renewable, ends_at=ends_at, sent_at=sent_at
     )
     return {
-        "token": seal_document(dict(document), holder),
+        "token": seal_document(document, holder),
         "expires_at": token.expires_at(sent_at),
         "refresh_token_expires_at": ends_at,
         # What cannot be renewed is looked at when it ends, so that its owner is told.

@@ -2,7 +2,7 @@
 
 import logging
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from asgiref.sync import sync_to_async
 from django.core.cache import cache
@@ -28,7 +28,7 @@ from connected_accounts.providers.registry import get_provider, known_provider
 from connected_accounts.refresh.attempts import OWNER_INACTIVE
 from connected_accounts.refresh.grant_end import end_grant, end_if_dead
 from connected_accounts.refresh.on_demand import renew, with_row_apart
-from connected_accounts.secret import Secret, clears_traceback_locals
+from connected_accounts.secret import Secret, SecretFields, clears_traceback_locals
 from connected_accounts.tokens.api_session import session_for
 
 logger = logging.getLogger("connected_accounts")
@@ -144,7 +144,7 @@ def renewed_token(
         raise
 
 
-def _may_help(stored: ConnectedAccount, document: dict[str, Any], now: datetime) -> bool:
+def _may_help(stored: ConnectedAccount, document: SecretFields, now: datetime) -> bool:
     """Whether a token that was refused may be so for its age: not right after it came, and not
     again within its life where a refresh for the same cause did not help."""
     if not stored.is_renewable:
@@ -180,7 +180,7 @@ def _access_token(stored: ConnectedAccount) -> Secret:
     return Secret(_open(stored)["access_token"])
 
 
-def _open(stored: ConnectedAccount) -> dict[str, Any]:
+def _open(stored: ConnectedAccount) -> SecretFields:
     try:
         return stored.open_token()
     except Undecryptable as error:

@@ -2,7 +2,7 @@
 they may act on, connect, disconnect, test. The same checks and limits for each."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import PermissionDenied
@@ -18,6 +18,7 @@ from connected_accounts.owners import Owner, owner_for, owner_key, owners_of
 from connected_accounts.providers.base import Provider
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.revoke.disconnect import disconnect
+from connected_accounts.secret import Secret
 from connected_accounts.web import browser, throttle
 from connected_accounts.web.forms import ConnectForm
 
@@ -40,13 +41,13 @@ class Started:
     and ``account`` is connected already."""
 
     url: str = ""
-    browser_secret: str = field(default="", repr=False)
+    browser_secret: Secret | None = None
     account: ConnectedAccount | None = None
     created: bool = False
 
     def bind_browser(self, request: HttpRequest, response: HttpResponse) -> None:
         """Bind the authorization to the browser that gets this answer."""
-        if self.url:
+        if self.browser_secret is not None:
             browser.set_browser_secret(request, response, self.browser_secret)
 
 
@@ -134,7 +135,7 @@ def start_connecting(
         user = None if wishes.for_site else request.user
         connected, created = connect_directly(user=user, values=form.values, **common)
         return Started(account=connected, created=created)
-    secret = browser.browser_secret(request) or new_secret()
+    secret = browser.browser_secret(request) or Secret(new_secret())
     url = start_authorization(
         user=request.user,
         redirect_uri=browser.redirect_uri(request, provider.alias),

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.conf.urls.i18n import is_language_prefix_patterns_used
 from django.contrib.auth.views import redirect_to_login
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.request import validate_host
 from django.urls import NoReverseMatch, get_script_prefix, reverse
 from django.utils import translation
@@ -17,10 +17,11 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from connected_accounts import conf
 from connected_accounts.oauth2 import state
 from connected_accounts.operations import site_address
+from connected_accounts.secret import Secret
 
 logger = logging.getLogger("connected_accounts")
 
-COOKIE: Final = "connected_accounts"
+COOKIE: Final = "connected_accounts_token"  # a name that tools mask, for its last word
 MAX_NEXT: Final = 2000
 
 
@@ -56,17 +57,17 @@ def cookie_name(request: HttpRequest) -> str:
     return f"__Secure-{COOKIE}" if site_address.shared_domain() else f"__Host-{COOKIE}"
 
 
-def browser_secret(request: HttpRequest) -> str:
-    """The secret in this browser's cookie, or an empty text."""
+def browser_secret(request: HttpRequest) -> Secret | None:
+    """The secret in this browser's cookie, if it has one."""
     value = request.COOKIES.get(cookie_name(request), "")
-    return value if state.is_secret(value) else ""
+    return Secret(value) if state.is_secret(value) else None
 
 
-def set_browser_secret(request: HttpRequest, response: HttpResponse, secret: str) -> None:
+def set_browser_secret(request: HttpRequest, response: HttpResponse, secret: Secret) -> None:
     """Keep the cookie for as long as the youngest open authorization lasts."""
     response.set_cookie(
         cookie_name(request),
-        secret,
+        secret.reveal(),
         max_age=int(conf.get("STATE_MAX_AGE")),
         path="/",
         domain=settings.SESSION_COOKIE_DOMAIN if site_address.shared_domain() else None,
@@ -74,16 +75,6 @@ def set_browser_secret(request: HttpRequest, response: HttpResponse, secret: str
         httponly=True,
         samesite="Lax",  # sent on the provider's redirect back, not on its sub-requests
     )
-
-
-def scrub_request(request: HttpRequest) -> None:
-    """Take code, state, cookie and what was entered out of a request that failed: it is shown on
-    error pages, in mails and by trackers."""
-    request.GET = QueryDict()
-    request.POST = QueryDict()
-    request._body = b""
-    request.META["QUERY_STRING"] = ""
-    request.COOKIES.pop(cookie_name(request), None)
 
 
 def redirect_uri(request: HttpRequest, provider: str) -> str:

@@ -12,8 +12,24 @@ from connected_accounts.providers.inputs import (
     ConnectField,
     field_named,
 )
+from connected_accounts.secret import Secret, revealed
 
 NOT_ACCEPTED = _("The service does not accept this. Please check it and try again.")
+
+
+class SecretField(forms.CharField):
+    """A secret that a person enters. It is a Secret in the request, where that was looked after,
+    and in ``cleaned_data`` always; what was entered is never put into a page again."""
+
+    widget = forms.PasswordInput
+
+    def clean(self, value: Any) -> Any:
+        text: str = super().clean(None if value is None else revealed(value))
+        return Secret(text) if text else ""
+
+
+def _stripped(value: str) -> str:
+    return Secret(value.reveal().strip(" \t")) if isinstance(value, Secret) else value.strip(" \t")
 
 
 class ConnectForm(forms.Form):
@@ -51,16 +67,16 @@ class ConnectForm(forms.Form):
             value = self.cleaned_data.get(field.name)
             if value is None or (not value and field.name in self.optional):
                 continue
-            # A copied secret may have blanks around it; a line break within is another matter.
-            self.cleaned_data[field.name] = value = value.strip(" \t")
-            fault = field.fault(value)
+            # A copied text may have blanks around it; a line break within is another matter.
+            self.cleaned_data[field.name] = value = _stripped(value)
+            fault = field.fault(revealed(value))
             if fault is not None:
                 self.add_error(field.name, fault)
         return self.cleaned_data
 
     @property
     def values(self) -> dict[str, str]:
-        """All the provider's fields, once the form is valid."""
+        """All the provider's fields, once the form is valid; secrets are Secret."""
         entered = {n: v for n, v in self.cleaned_data.items() if v or n not in self.optional}
         return self.known | entered
 
@@ -70,6 +86,8 @@ def _form_field(field: ConnectField) -> forms.Field:
     if field.kind == "choice":
         return forms.ChoiceField(choices=[(c, c) for c in field.choices], **text)
     attrs = {"autocomplete": "off", "spellcheck": "false", "autocapitalize": "off"}
-    # What was entered is never put into a page again.
-    widget = forms.PasswordInput if field.kind == "secret" else forms.TextInput
-    return forms.CharField(widget=widget(attrs=attrs), strip=False, max_length=MAX_INPUT, **text)
+    if field.kind == "secret":
+        widget: forms.Widget = forms.PasswordInput(attrs=attrs)
+        return SecretField(widget=widget, strip=False, max_length=MAX_INPUT, **text)
+    widget = forms.TextInput(attrs=attrs)
+    return forms.CharField(widget=widget, strip=False, max_length=MAX_INPUT, **text)

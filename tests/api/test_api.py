@@ -192,7 +192,7 @@ def test_it_begins_as_the_button_does(front: Front, client_of_ada: Client) -> No
     first, second = AuthorizationRequest.objects.order_by("pk")
     for name in ("user_id", "owner_key", "redirect_uri", "next", "scopes", "inputs", "client_id"):
         assert getattr(first, name) == getattr(second, name)
-    cookie = front.client.cookies["connected_accounts"]
+    cookie = front.client.cookies["connected_accounts_token"]
     assert (cookie["httponly"], cookie["samesite"]) == (True, "Lax")
 
 

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.template import Template
+from django.template import RequestContext, Template
 from django.test.signals import template_rendered
 from django.test.utils import instrumented_test_render
 from django.urls import include, path
@@ -21,10 +21,13 @@ from connected_accounts.models import ConnectedAccount, ProviderClient, Provider
 from connected_accounts.models.deployment import confirm_site
 from connected_accounts.owners import SITE_OWNER, owner_key
 from connected_accounts.pages.base import failure_page, too_many_page
+from connected_accounts.pages.views import ConnectView
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.use.connection_check import CheckOutcome
-from connected_accounts.web.cards import account_card
+from connected_accounts.web.cards import account_card, scope_lines
 from connected_accounts.web.check_results import RESULTS
+from connected_accounts.web.forms import ConnectForm
+from connected_accounts.web.way import Way
 from tests.causes import CAUSES
 
 SETTINGS = """
@@ -36,6 +39,7 @@ MIDDLEWARE = [
 ]
 CONNECTED_ACCOUNTS["PROVIDERS"]["badgr"]["OPTIONAL_SCOPES"] = ["rw:backpack", "r:issuer"]
 CONNECTED_ACCOUNTS["SITE_ID"] = "https://site.example"
+CONNECTED_ACCOUNTS["PROVIDERS"]["mcp"] = {"BACKEND": "connected_accounts.providers.mcp.MCP"}
 """
 # A form may lead on to the sandbox, which stands in for the providers.
 POLICY = (
@@ -110,6 +114,28 @@ def bad(request: HttpRequest) -> HttpResponse:
     )
 
 
+def on_the_way(request: HttpRequest, client: str) -> HttpResponse:
+    provider = get_provider("mcp")
+    way = Way(
+        server="mcp.a-very-long-name-without-any-place.example.com/mcp",
+        guard="sign-in.a-very-long-name-without-any-place.example.net",
+        issuer="https://sign-in.example.net",
+        scopes=scope_lines(provider, ["notes:read", "offline_access"]),
+        needs_client=client == "entered",
+    )
+    form = ConnectForm(provider, {"server": "https://mcp.example.com/mcp"})
+    form.is_valid()
+    return ConnectView().show_way(request, provider, form, way, None)
+
+
+def wanting_more(request: HttpRequest) -> HttpResponse:
+    words = "{% load connected_accounts %}{% permission_button account 'more' %}"
+    page = '{% extends "connected_accounts/base.html" %}{% block title %}More{% endblock %}'
+    source = f"{page}{{% block content %}}<h1>More</h1>{words}{{% endblock %}}"
+    account = ConnectedAccount.objects.filter(provider="mcp")[0]
+    return HttpResponse(Template(source).render(RequestContext(request, {"account": account})))
+
+
 @connection_required("bime", scopes=["write"])
 def needing(request: HttpRequest) -> HttpResponse:
     raise AssertionError("bime was not granted this")
@@ -147,6 +173,16 @@ def fill() -> None:
         client_id="x",
         endpoint_fingerprint="x",
     )
+    ConnectedAccount.objects.create(
+        user=many,
+        owner_key=owner_key(many),
+        provider="mcp",
+        subject="https://mcp.example.com/mcp",
+        label="mcp.example.com/mcp (Notes)",
+        connected_at=now,
+        client_id="x",
+        endpoint_fingerprint="x",
+    )
     ProviderClient.objects.create(provider="bits", client_id="entered", created_at=now)
     ProviderState.objects.update_or_create(
         provider="oidc",
@@ -158,6 +194,8 @@ urlpatterns = [
     path("showcase/failure/<slug:cause>/", failed),
     path("showcase/too-many/", too_many),
     path("showcase/test/<slug:trial>/", tried),
+    path("showcase/way/<slug:client>/", on_the_way),
+    path("showcase/more/", wanting_more),
     path("showcase/bounce/", bounced),
     path("showcase/missing/", needing),
     path("showcase/bad/", bad),

@@ -30,7 +30,7 @@ LOOKS: dict[str, dict[str, Any]] = {
     },
     "narrow_from_right_to_left": {"viewport": NARROW, "locale": "ar"},
 }
-ALIASES = ("badgr", "bitbadges", "bits", "bime", "bime-token", "badges", "oidc")
+ALIASES = ("badgr", "bitbadges", "bits", "bime", "bime-token", "badges", "oidc", "mcp")
 PAGES = [
     "/connections/",
     "/connections/done/",
@@ -41,6 +41,9 @@ PAGES = [
     "/connections/1/history/",
     "/connections/3/history/",
     "/showcase/missing/",
+    "/showcase/way/known/",
+    "/showcase/way/entered/",
+    "/showcase/more/",
     "/showcase/bounce/",
     "/showcase/too-many/",
     *(f"/showcase/failure/{cause}/" for cause in CAUSES),
@@ -135,6 +138,7 @@ def test_every_page_that_people_see(site: tuple[str, Any], look: str) -> None:
     for path in PAGES:
         page.goto(site[0] + path)
         seen.look(page, path)
+    page.goto(f"{site[0]}/connections/mcp/client.json")  # for programs
     page.goto(f"{site[0]}/connections/")
     page.locator("form[action$='/1/test/'] button").click()
     page.locator(".ca-result").wait_for()

@@ -18,7 +18,7 @@ from tests.journeys import finish, start
 
 pytestmark = pytest.mark.django_db
 
-COOKIE = "connected_accounts"
+COOKIE = "connected_accounts_token"
 
 
 def rows() -> list[Any]:

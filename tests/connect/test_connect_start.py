@@ -67,24 +67,24 @@ def test_nothing_else_in_the_request_changes_the_authorization_url(client_of_ada
 
 def test_the_cookie_is_ours_http_only_lax_and_serves_all_flows(client_of_ada: Client) -> None:
     start(client_of_ada)
-    cookie = client_of_ada.cookies["connected_accounts"]
+    cookie = client_of_ada.cookies["connected_accounts_token"]
     assert (cookie["httponly"], cookie["samesite"], cookie["path"]) == (True, "Lax", "/")
     assert cookie["max-age"] == 600
     first = cookie.value
     start(client_of_ada)
-    assert client_of_ada.cookies["connected_accounts"].value == first
+    assert client_of_ada.cookies["connected_accounts_token"].value == first
 
 
 def test_over_https_the_cookie_is_secure_and_host_bound(client_of_ada: Client) -> None:
     response = client_of_ada.post(CONNECT, secure=True)
-    cookie = response.cookies["__Host-connected_accounts"]
+    cookie = response.cookies["__Host-connected_accounts_token"]
     assert (cookie["secure"], cookie["domain"], cookie["path"]) == (True, "", "/")
 
 
 def test_neither_state_nor_cookie_tell_anything(client_of_ada: Client, ada) -> None:
     query = query_of(start(client_of_ada, next="/secret-page/"))
     row = AuthorizationRequest.objects.get()
-    seen = query["state"] + client_of_ada.cookies["connected_accounts"].value
+    seen = query["state"] + client_of_ada.cookies["connected_accounts_token"].value
     for private in (ada.username, ada.email, "secret-page", row.nonce_digest, str(ada.pk) + ":"):
         assert private not in seen
     assert query["state"].split(".")[0] not in row.nonce_digest

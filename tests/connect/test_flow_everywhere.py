@@ -19,7 +19,7 @@ from tests.people import Browser
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("site")]
 
-COOKIE = "connected_accounts"
+COOKIE = "connected_accounts_token"
 VALUES = ["absent", "empty", "null", "wrong", "right"]
 SITES = [
     ("db", "Lax", "all"),

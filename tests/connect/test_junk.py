@@ -27,7 +27,7 @@ def browser(ada: Any) -> Browser:
 def flow(browser: Browser) -> Flow:
     state = query_of(start(browser))["state"]
     session = browser.cookies["sessionid"].value
-    return Flow(session, state, browser.cookies["connected_accounts"].value)
+    return Flow(session, state, browser.cookies["connected_accounts_token"].value)
 
 
 def test_junk_is_never_a_500(browser: Browser, flow: Flow, badgr: FakeProvider) -> None:
@@ -73,7 +73,7 @@ def test_an_odd_query_is_a_400_page_and_leaves_the_flow_open(
     browser: Browser, flow: Flow, badgr: FakeProvider, query: str
 ) -> None:
     seen: Counter[int] = Counter()
-    cookies = f"sessionid={flow.session}; connected_accounts={flow.cookie}"
+    cookies = f"sessionid={flow.session}; connected_accounts_token={flow.cookie}"
     assert send(browser, Input(query.format(state=flow.state), cookies), seen) == 400
     assert badgr.requests == []
     params = badgr.authorize(start(browser), subject="ada")

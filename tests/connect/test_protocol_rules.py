@@ -57,10 +57,10 @@ def test_without_pkce_state_and_cookie_are_demanded_all_the_same(
         params = fake.authorize(start(client_of_ada), subject="ada")
         start(client_of_bob)
         assert finish(client_of_bob, params).status_code == 403
-        cookie = client_of_ada.cookies.pop("connected_accounts")
+        cookie = client_of_ada.cookies.pop("connected_accounts_token")
         assert finish(client_of_ada, params).status_code == 403
         assert fake.sent_to("token") == []
-        client_of_ada.cookies["connected_accounts"] = cookie.value
+        client_of_ada.cookies["connected_accounts_token"] = cookie.value
         assert finish(client_of_ada, params).status_code == 303
 
 
@@ -117,8 +117,8 @@ def test_neither_a_number_nor_an_id_nor_a_forged_signature_is_a_state(
             Signer(key=key, sep=".", salt=state._SALT).sign(nonce)
             for key in ("x", "connected_accounts", "django-insecure-", state._SALT)
         ),
-        client_of_ada.cookies["connected_accounts"].value,
-        state.sign(client_of_ada.cookies["connected_accounts"].value),
+        client_of_ada.cookies["connected_accounts_token"].value,
+        state.sign(client_of_ada.cookies["connected_accounts_token"].value),
         state.sign(secrets.token_urlsafe(32)),
     ]
     for guess in guesses:

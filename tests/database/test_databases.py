@@ -21,16 +21,33 @@ from django.db.models import QuerySet
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from connected_accounts.clients.credentials import (
+    clients_of,
+    dependents,
+    known_clients,
+    orphaned_clients,
+    store_own_client,
+)
 from connected_accounts.database.connections import short_lock_waits
 from connected_accounts.database.functions import digest
 from connected_accounts.database.locks import is_lock_timeout
-from connected_accounts.models import ConnectedAccount, Event, Kind, Revocation
+from connected_accounts.models import (
+    ConnectedAccount,
+    Event,
+    Kind,
+    ProviderClient,
+    ProviderState,
+    Revocation,
+)
 from connected_accounts.operations.activity import activity
 from connected_accounts.owners import owner_key, owner_key_of
+from connected_accounts.provider_state.pauses import get_or_create_state
+from connected_accounts.providers.base import Client
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.refresh.attempts import claim as take
 from connected_accounts.refresh.drain import is_due
 from connected_accounts.sealing import seal_document
+from connected_accounts.secret import Secret
 from tests.services import service
 
 WORKERS = 20
@@ -140,12 +157,12 @@ def test_the_migrations_match_the_models(database: str) -> None:
 def test_a_token_comes_back_from_the_column(accounts: Any) -> None:
     store(accounts)
     account = accounts.get()
-    assert account.open_token() == {"access_token": "nul \x00 and 漢"}
+    assert dict(account.open_token()) == {"access_token": "nul \x00 and 漢"}
     fresh = [seal_document({"access_token": f"token-{n}"}, account) for n in range(2)]
     accounts.transition(token=fresh[0])
-    assert accounts.with_token().get().open_token() == {"access_token": "token-0"}
+    assert dict(accounts.with_token().get().open_token()) == {"access_token": "token-0"}
     accounts.transition(token=fresh[1].reveal())
-    assert accounts.with_token().get().open_token() == {"access_token": "token-1"}
+    assert dict(accounts.with_token().get().open_token()) == {"access_token": "token-1"}
 
 
 def test_users_whose_keys_a_collation_takes_for_the_same_share_nothing(accounts: Any) -> None:
@@ -192,6 +209,36 @@ def test_subjects_that_look_alike_to_a_collation_are_different(accounts: Any, ot
     store(accounts, "Abc")
     store(accounts, other)
     assert accounts.count() == 2
+
+
+LOOK_ALIKE = ["client", "Client", "client ", "clíent"]
+
+
+def test_client_ids_that_look_alike_to_a_collation_are_different(accounts: Any) -> None:
+    ProviderClient.objects.all().delete()
+    now, mine = timezone.now(), {"provider": "badgr", "owner": "user:7"}
+    for name in LOOK_ALIKE:
+        store_own_client(Client(name, Secret(f"of {name}")), at=now, **mine)
+        store(accounts, name, owner_key="user:7", client_id=name)
+    badgr = get_provider("badgr")
+    find = known_clients(badgr, LOOK_ALIKE)
+    for name in LOOK_ALIKE:
+        [found] = find(badgr, name, "user:7")
+        assert (found.client_id, found.client_secret.reveal()) == (name, f"of {name}")
+        assert [found] == clients_of(badgr, name, "user:7")
+        assert dependents("badgr", name) == 1
+    accounts.filter(client_id="client").delete()
+    Revocation.objects.all().delete()
+    assert [row.client_id for row in orphaned_clients()] == ["client"]
+
+
+def test_aliases_that_differ_in_case_are_different_providers(accounts: Any) -> None:
+    store(accounts, provider="badgr", refresh_at=timezone.now())
+    store(accounts, provider="Badgr", refresh_at=timezone.now())
+    for alias in ("badgr", "Badgr"):
+        [due] = accounts.at(alias).due_for_refresh(timezone.now())
+        assert due.provider == get_or_create_state(alias).provider == alias
+    assert ProviderState.objects.filter(provider__in=("badgr", "Badgr")).count() == 2
 
 
 def test_an_account_connected_twice_at_once_is_one_row(accounts: Any) -> None:

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from connected_accounts.database.connections import short_lock_waits
 from connected_accounts.models import ConnectedAccount
-from connected_accounts.refresh import carried_grant, storage
+from connected_accounts.refresh import attempts, carried_grant, storage
 from connected_accounts.refresh import drain as drain_module
 from connected_accounts.refresh.drain import drain
 from connected_accounts.services import get_access_token
@@ -122,7 +122,7 @@ def test_an_answer_whose_row_stays_locked_past_the_lease_goes_to_the_broker(
     monkeypatch.setattr(storage, "send_to_broker", lambda *sent: carried.append(sent))
     monkeypatch.setattr(storage, "RESERVE", 1e6)  # as if the lease were over
     first, stack = accounts[0], ExitStack()
-    ask = drain_module.ask
+    ask = attempts.ask
 
     def lock(attempt: Any) -> Any:
         outcome = ask(attempt)
@@ -130,7 +130,7 @@ def test_an_answer_whose_row_stays_locked_past_the_lease_goes_to_the_broker(
             stack.enter_context(locked(first.pk))
         return outcome
 
-    monkeypatch.setattr(drain_module, "ask", lock)
+    monkeypatch.setattr(attempts, "ask", lock)
     with stack:
         assert vars(drain("badgr")) == {"refreshed": 11, "failed": 1}
     [(pk, generation, sealed)] = carried

@@ -57,7 +57,9 @@ def test_what_belongs_to_an_item_of_a_list_is_indented_by_four() -> None:
 def test_no_other_block_is_left_out_than_these() -> None:
     left_out = [block for path in TEXTS for block in blocks(path, *RUN) if not block.runs]
     assert {(block.path.name, block.title.removeprefix(NOT_RUN)) for block in left_out} == {
+        ("beside-your-tools.md", "make tools runs it"),
         ("keys.md", "it needs boto3 and an AWS account"),
+        ("mcp-servers.md", "needs mcp and a server, and is run so by make mcp"),
         ("side-by-side.md", "it needs django-allauth"),
         ("side-by-side.md", "it needs social-auth-app-django"),
         ("side-by-side.md", "it needs Authlib"),

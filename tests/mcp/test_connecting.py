@@ -105,6 +105,18 @@ def test_the_site_registers_once_for_an_issuer(
     assert told["scope"] == "read"
 
 
+def test_the_secret_goes_into_the_body_where_the_server_takes_it_there(
+    person: Person, guarded: Guarded
+) -> None:
+    methods = ["client_secret_basic", "client_secret_post", "none"]
+    guarded.metadata["token_endpoint_auth_methods_supported"] = methods
+    refresh(person.connect(guarded.server))
+    assert guarded.asked("/register")[0].body["token_endpoint_auth_method"] == methods[1]
+    for one in guarded.asked("/token"):
+        assert one.body["client_secret"] == "secret-of-it"
+        assert "Authorization" not in one.headers
+
+
 def test_a_secret_that_is_about_to_end_is_replaced_before_it_does(
     person: Person, guarded: Guarded
 ) -> None:

@@ -67,7 +67,7 @@ class Watched:
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
     calls = Watched(0.02)
-    monkeypatch.setattr("connected_accounts.refresh.drain.ask", calls)
+    monkeypatch.setattr("connected_accounts.refresh.attempts.ask", calls)
     return calls
 
 

@@ -347,7 +347,8 @@ class RefreshModel(RuleBasedStateMachine):
         if fault[0] is not None:
             self.fake.unavailable(fault[0])
         if fault[1]:
-            self.lost |= {str(grant.refresh_token) for grant in self.fake.grants}
+            rows = ConnectedAccount.objects.with_token()
+            self.lost |= {row.open_token()["refresh_token"] for row in rows}
         with self.noting_what_is_unspent(fault), limit:
             drain("badgr", now=self.clock, seconds=5)
         self.fake.available()
@@ -491,6 +492,22 @@ def test_the_model_lets_a_token_come_again_that_was_only_throttled() -> None:
         model.write_down(*model.pending.pop())
         model.no_token_is_sent_again_unless_its_answer_was_lost()
     assert model.fake.presentations.most_common(1)[0][1] == 2
+    model.teardown()
+
+
+@pytest.mark.django_db
+def test_the_model_knows_that_an_answer_about_a_withdrawn_grant_was_lost() -> None:
+    model = RefreshModel()
+    model.connect()
+    grant = model.fake.grants[0]
+    model.withdrawn.add(id(grant))
+    grant.revoke()
+    for fault in ((Answer(200, body="<html>"), True), FAULTS[0]):
+        model.clock += timedelta(days=1)
+        ConnectedAccount.objects.update(refresh_at=model.clock)
+        model.drain_amid(fault, nullcontext())
+    assert ConnectedAccount.objects.get().reason == "rotation_lost"
+    model.an_end_has_its_reason()
     model.teardown()
 
 

@@ -211,7 +211,7 @@ def test_an_authorization_is_not_completed_inside_a_transaction(
     client_of_ada: Client, ada: Any, badgr: FakeProvider
 ) -> None:
     params = badgr.authorize(start(client_of_ada), subject="ada")
-    secret = client_of_ada.cookies["connected_accounts"].value
+    secret = client_of_ada.cookies["connected_accounts_token"].value
     with pytest.raises(RuntimeError), transaction.atomic():
         complete_authorization(user=ada, provider="badgr", browser_secret=secret, params=params)
     assert not badgr.sent_to("token")
@@ -222,18 +222,18 @@ def test_an_authorization_is_not_completed_inside_a_transaction(
 def test_no_transaction_is_open_while_the_provider_is_asked(
     account: ConnectedAccount, badgr: FakeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from connected_accounts.refresh import outcomes
+    from connected_accounts.refresh import attempts
 
     ours = connections["default"]  # of this thread; it is asked in another one
     outermost = len(ours.atomic_blocks)
     seen: list[int] = []
-    ask = outcomes.ask
+    ask = attempts.ask
 
     def look(attempt: Any) -> Any:
         seen.append(len(ours.atomic_blocks))
         return ask(attempt)
 
-    monkeypatch.setattr(outcomes, "ask", look)
+    monkeypatch.setattr(attempts, "ask", look)
     refresh(account)
     assert seen == [outermost]
     assert ConnectedAccount.objects.get().refreshed_at <= timezone.now()

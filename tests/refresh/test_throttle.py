@@ -208,7 +208,7 @@ def as_told(url: str) -> float:
     began = time.monotonic()
     with requests.Session() as session:
         for account in ConnectedAccount.objects.with_token().order_by("refresh_at"):
-            form = {"grant_type": "refresh_token"} | account.open_token()
+            form = {"grant_type": "refresh_token"} | dict(account.open_token())
             while (answer := session.post(f"{url}/o/token", form)).status_code == 429:
                 time.sleep(answer.json()["expires"])
             token = seal_document({**account.open_token(), **answer.json()}, account)

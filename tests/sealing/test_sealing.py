@@ -312,7 +312,7 @@ def test_sealed_values_can_be_updated_one_by_one_and_in_bulk(make_account: Any) 
     rows[2].token, rows[3].token = fresh[2], fresh[3].reveal()
     Revocation.objects.bulk_update(rows[2:], ["token"])
     for row in Revocation.objects.all():
-        assert open_document(row.token, row) == {"access_token": f"new-{row.pk}"}
+        assert dict(open_document(row.token, row)) == {"access_token": f"new-{row.pk}"}
     rows[2].token, rows[3].token = None, fresh[3]
     Revocation.objects.bulk_update(rows[2:], ["token"])
     without = Revocation.objects.filter(token__isnull=True)

@@ -49,6 +49,13 @@ def test_what_a_site_sets_for_all_its_workers_loses_nothing(staged: Stage, scene
 
 @pytest.mark.postgres
 @pytest.mark.broker
+def test_processes_that_are_spawned_are_told_of_a_warm_shutdown(staged: Stage) -> None:
+    row = play(staged, "spawn", NAMED["SIGTERM"], ACCOUNTS)
+    assert row["lost"] == 0
+
+
+@pytest.mark.postgres
+@pytest.mark.broker
 def test_a_time_limit_that_gevent_enforces_loses_nothing(staged: Stage) -> None:
     row = play(staged, "gevent", NAMED["hard limit of the message, 2 s"], ACCOUNTS)
     assert row["lost"] == 0

@@ -193,7 +193,7 @@ def test_a_flow_that_begins_on_a_tenant_comes_back_to_it(
 ) -> None:
     tenant: dict[str, Any] = {"headers": {"host": "tenant1.example.org"}, "secure": True}
     started = client_of_ada.post("/connections/badgr/connect/", **tenant)
-    cookie = started.cookies["__Secure-connected_accounts"]
+    cookie = started.cookies["__Secure-connected_accounts_token"]
     assert (cookie["domain"], cookie["secure"], cookie["httponly"]) == (".example.org", True, True)
     params = badgr.authorize(started["Location"], subject="ada")
     app: dict[str, Any] = {"headers": {"host": "app.example.org"}, "secure": True}
@@ -218,7 +218,7 @@ def test_without_a_shared_session_the_cookie_is_of_one_host_alone(
 ) -> None:
     app_settings(REDIRECT_BASE_URL=BASE)
     started = client_of_ada.post("/connections/badgr/connect/")
-    assert started.cookies["__Host-connected_accounts"]["domain"] == ""
+    assert started.cookies["__Host-connected_accounts_token"]["domain"] == ""
 
 
 def test_deploy_check_speaks_of_hosts_that_share_no_session(

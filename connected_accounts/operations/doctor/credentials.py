@@ -17,7 +17,7 @@ from connected_accounts.models import Outcome
 from connected_accounts.operations.doctor.findings import Finding, error, ok, unchecked, warning
 from connected_accounts.operations.doctor.tries import Call, Kind, Said, attempt, made_up
 from connected_accounts.providers.base import Client, Endpoints, Provider
-from connected_accounts.secret import Secret
+from connected_accounts.secret import Secret, SecretFields
 from connected_accounts.tokens.document import token_document
 from connected_accounts.tokens.endpoint import (
     exchange_client_credentials,
@@ -170,7 +170,7 @@ def _spend_code(
 
 
 def _spend_refresh_token(provider: Provider, endpoints: Endpoints, calls: Sequence[Call]) -> Said:
-    document = {"refresh_token": made_up()}
+    document = SecretFields({"refresh_token": made_up()})
     return attempt(lambda: exchange_refresh_token(provider, endpoints, document, []), calls)
 
 

@@ -12,6 +12,7 @@ from connected_accounts.operations.doctor.credentials import (
 from connected_accounts.operations.doctor.findings import Finding, error, ok, unchecked, warning
 from connected_accounts.operations.doctor.tries import Call, Kind, Said, attempt, made_up
 from connected_accounts.providers.base import Endpoints, Provider
+from connected_accounts.secret import SecretFields
 from connected_accounts.tokens.endpoint import revoke_token
 
 REVOCATION: Final = "revocation"
@@ -74,7 +75,8 @@ def _revoke_made_up(
 ) -> tuple[Outcome | None, Said]:
     outcomes: list[Outcome] = []
     said = attempt(
-        lambda: outcomes.append(revoke_token(provider, endpoints, {hint: made_up()})), calls
+        lambda: outcomes.append(revoke_token(provider, endpoints, SecretFields({hint: made_up()}))),
+        calls,
     )
     return (outcomes[0] if outcomes else None), said
 

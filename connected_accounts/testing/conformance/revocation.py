@@ -7,7 +7,7 @@ from django.utils import timezone
 from connected_accounts.models import ConnectedAccount, Event, Kind, Outcome, Revocation
 from connected_accounts.providers.base import Client
 from connected_accounts.revoke.outbox import revoke_pending
-from connected_accounts.secret import Secret
+from connected_accounts.secret import Secret, SecretFields
 from connected_accounts.services import disconnect
 from connected_accounts.testing import FakeProvider, Redirect, Timeout
 from connected_accounts.testing.conformance.harness import CLIENT_ID, Harness
@@ -117,7 +117,8 @@ class RevocationCases(Harness):
         provider.revocation_auth_method = "bare" if bare else ""
         fake.script("revocation", self.recorded("revoke_done"))
 
-        revoke_token(provider, provider.endpoints(), {provider.revoke_token_type_hint: "canary"})
+        made_up = SecretFields({provider.revoke_token_type_hint: "canary"})
+        revoke_token(provider, provider.endpoints(), made_up)
 
         [sent] = fake.sent_to("revocation")
         assert sent.fields.get("client_id") == (None if bare else CLIENT_ID)

@@ -5,6 +5,11 @@ from typing import Any
 from connected_accounts.contrib.health_check import Connections
 from connected_accounts.contrib.mail import send_reconnect_mail
 from connected_accounts.contrib.prometheus import register
+from connected_accounts.contrib.sentry import (
+    before_send,
+    before_send_log,
+    before_send_transaction,
+)
 from connected_accounts.exceptions import ConnectedAccountsError
 from connected_accounts.models import (
     AuthorizationRequest,
@@ -59,6 +64,14 @@ def begin() -> Connections:
     account_disconnected.connect(note, weak=False)
     register()
     return Connections(max_overdue=900)
+
+
+def tracked() -> dict[str, Any]:
+    return {
+        "before_send": before_send,
+        "before_send_transaction": before_send_transaction,
+        "before_send_log": before_send_log,
+    }
 
 
 def work() -> None:

@@ -3,12 +3,14 @@
 from typing import Any
 
 import httpx
+import httpx2
 import requests
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views import View
 
 from connected_accounts.contrib.drf import HasConnection
 from connected_accounts.contrib.httpx import ConnectedAccountAuth
+from connected_accounts.contrib.httpx2 import ConnectedAccountAuth as AuthOfHttpx2
 from connected_accounts.decorators import (
     ConnectedRequest,
     ConnectionRequiredMixin,
@@ -51,6 +53,13 @@ def badges(request: ConnectedRequest) -> HttpResponse:
 async def badges_later(request: ConnectedRequest) -> HttpResponse:
     async with httpx.AsyncClient(auth=ConnectedAccountAuth(request.connected_account)) as client:
         answer = await client.get("https://api.medals.example/me")
+    return HttpResponse(answer.text)
+
+
+@connection_required("servers")
+async def tools(request: ConnectedRequest) -> HttpResponse:
+    async with httpx2.AsyncClient(auth=AuthOfHttpx2(request.connected_account)) as client:
+        answer = await client.post(request.connected_account.inputs["server"])
     return HttpResponse(answer.text)
 
 

@@ -1,0 +1,75 @@
+"""The authentication of a client of the httpx family: what ``httpx`` and ``httpx2`` share."""
+
+from collections.abc import AsyncGenerator, Generator
+from typing import Any, ClassVar
+
+from asgiref.sync import sync_to_async
+from django.utils.functional import cached_property
+
+from connected_accounts.models import ConnectedAccount
+from connected_accounts.oauth2.session import ProviderSession
+from connected_accounts.secret import Secret
+from connected_accounts.services import get_session
+
+
+class AccountAuth:
+    """Adds the account's bearer to requests to its provider, and nothing else; mixed into the
+    ``Auth`` of a library. ``byte_stream`` is its class for a body that can be sent again.
+
+    A request to any other host raises ConfigurationError and is not sent; where the provider
+    redirects to another host, the library takes the bearer away. After a 401 the token is renewed
+    and the request repeated, once, unless its body is a stream.
+    """
+
+    byte_stream: ClassVar[type[Any]]
+
+    def __init__(self, account: ConnectedAccount) -> None:
+        self._account = account
+
+    def __repr__(self) -> str:
+        return f"<ConnectedAccountAuth of {self._account!r}>"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("An account's authentication holds access to it and cannot be pickled.")
+
+    @cached_property
+    def _session(self) -> ProviderSession:
+        # Never sent with: it knows the hosts, the token, and how a refused one is renewed.
+        return get_session(self._account)
+
+    def sync_auth_flow(self, request: Any) -> Generator[Any, Any, None]:
+        token = self._sign(request)
+        response = yield request
+        if self._was_refused(request, response):
+            response.read()
+            if self._sign_again(request, token):
+                response = yield request
+        self._session.raise_for_scopes(response.status_code, response.headers)
+
+    async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
+        token = await sync_to_async(self._sign)(request)
+        response = yield request
+        if self._was_refused(request, response):
+            await response.aread()
+            if await sync_to_async(self._sign_again)(request, token):
+                response = yield request
+        self._session.raise_for_scopes(response.status_code, response.headers)
+
+    def _sign(self, request: Any) -> Secret:
+        token = self._session.token_for(str(request.url))
+        request.headers["Authorization"] = f"Bearer {token.reveal()}"
+        return token
+
+    def _sign_again(self, request: Any, failed: Secret) -> bool:
+        renewed = self._session.renewed(failed)
+        if renewed is not None:
+            request.headers["Authorization"] = f"Bearer {renewed.reveal()}"
+        return renewed is not None
+
+    def _was_refused(self, request: Any, response: Any) -> bool:
+        """Whether the provider itself refused the token, and the request can be sent again."""
+        # Behind a redirect it may be another host that answers, and without the token.
+        if response.request.url != request.url or not isinstance(request.stream, self.byte_stream):
+            return False
+        said = response.status_code, response.headers, str(request.url)
+        return self._session.refuses_token(*said)

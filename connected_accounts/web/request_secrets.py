@@ -1,0 +1,113 @@
+"""The secrets of a request: hidden where they were posted, taken out of a callback, kept while a
+person signs in, and gone from a request that failed."""
+
+from collections.abc import Callable
+from functools import wraps
+from io import BytesIO
+from typing import Any, Final, ParamSpec
+
+from django.core.exceptions import PermissionDenied, SuspiciousOperation
+from django.http import Http404, HttpRequest, QueryDict
+from django.http.response import HttpResponseBase
+
+from connected_accounts.exceptions import InvalidState, Undecryptable
+from connected_accounts.oauth2 import state
+from connected_accounts.sealing import seal, unseal
+from connected_accounts.secret import Sealed, Secret, SecretFields, forget_locals, revealed
+from connected_accounts.web.browser import browser_secret, cookie_name
+
+INPUTS: Final = ("client_secret", "personal_token", "new_secret")  # the last is the admin's
+PURPOSE: Final = "connected_accounts.callback"
+MAX_QUERY: Final = 16384  # characters
+_ADDRESSES: Final = ("RAW_URI", "REQUEST_URI")  # of gunicorn; of uWSGI, mod_wsgi and waitress
+
+P = ParamSpec("P")
+
+
+def scrub_request(request: HttpRequest) -> None:
+    """Take code, state, cookie and what was entered out of a request: it is shown on error pages,
+    in mails and by trackers, and servers write their access log by it."""
+    request.COOKIES.pop(cookie_name(request), None)
+    request.GET = QueryDict()
+    request.POST = QueryDict()
+    forget_body(request)
+    meta = request.META
+    meta["QUERY_STRING"] = ""
+    meta |= {name: meta[name].partition("?")[0] for name in _ADDRESSES if name in meta}
+    if "HTTP_COOKIE" in meta:
+        meta["HTTP_COOKIE"] = ""
+    scope = getattr(request, "scope", None)
+    if scope is not None:  # ASGI's own form of the same
+        scope["query_string"] = b""
+        scope["headers"] = [pair for pair in scope["headers"] if pair[0].lower() != b"cookie"]
+
+
+def forget_body(request: HttpRequest) -> None:
+    """Leave nothing to read of a body that was read."""
+    request._body = b""
+    request._stream = BytesIO()
+
+
+def hide_entered(request: HttpRequest) -> None:
+    """Put a Secret in the place of each secret that was posted, and nothing in that of the body. To
+    be called first: trackers read both, whatever becomes of the request."""
+    if request.method != "POST":
+        return
+    posted = request.POST.copy()
+    for name in posted.keys() & set(INPUTS):
+        posted.setlist(name, [Secret(revealed(value)) for value in posted.getlist(name)])
+    posted._mutable = False
+    request.POST = posted  # type: ignore[assignment]  # read-only by now
+    forget_body(request)
+
+
+def forgetful(view: Callable[P, HttpResponseBase]) -> Callable[P, HttpResponseBase]:
+    """Around a view whose frames and request are to hold no secret when something is told of them:
+    not by what it logs, nor by an exception that leaves it."""
+
+    @wraps(view)
+    def forgetting(*args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+        request: Any = args[0]
+        try:
+            hide_entered(request)
+            return view(*args, **kwargs)
+        except (Http404, PermissionDenied, SuspiciousOperation):
+            raise  # Django's own answers
+        except Exception as error:  # for the site's error page, mail and tracker
+            scrub_request(request)
+            forget_locals(error)
+            raise
+
+    return forgetting
+
+
+def take_callback(request: HttpRequest) -> tuple[SecretFields, Secret | None]:
+    """The parameters that the provider sent, and the browser's secret; the request has neither
+    afterwards. Parameters from before a sign-in come out of the session."""
+    kept = _take_kept(request) if "state" not in request.GET else None
+    taken = SecretFields(kept or request.GET), browser_secret(request)
+    scrub_request(request)
+    return taken
+
+
+def keep_callback(request: HttpRequest) -> None:
+    """Keep the parameters of a callback in the session, sealed, while the person signs in: the
+    login page's address would be logged with them. What this site has not begun is not kept."""
+    try:
+        state.read(request.GET.get("state", ""))
+    except InvalidState:
+        return
+    query, session = request.META["QUERY_STRING"], getattr(request, "session", None)
+    if session is not None and len(query) <= MAX_QUERY:
+        session[PURPOSE] = seal(query, purpose=PURPOSE, bound_to=request.path).reveal()
+
+
+def _take_kept(request: HttpRequest) -> QueryDict | None:
+    sealed = getattr(request, "session", {}).pop(PURPOSE, None)
+    if not isinstance(sealed, str):
+        return None
+    try:
+        query = unseal(Sealed(sealed), purpose=PURPOSE, bound_to=request.path)
+    except Undecryptable:  # of another provider's callback, or of a key that is gone
+        return None
+    return QueryDict(query)

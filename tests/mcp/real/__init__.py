@@ -1,0 +1,1 @@
+"""Servers and clients of others, which need packages of their own: see ``make mcp``."""
