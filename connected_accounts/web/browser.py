@@ -120,8 +120,8 @@ def take_up_language(request: HttpRequest, url: str) -> None:
 
 def refuse_to_register(request: HttpRequest) -> None:
     """Raise ConfigurationError (``no_redirect_base_url``) where the site's address is known by the
-    request alone, and ALLOWED_HOSTS does not name it but by a pattern: it may be anybody's then, and
-    a provider would send codes there. On the developer's own machine nobody else gets one."""
+    request alone, and ALLOWED_HOSTS does not name it but by a pattern: it may be anybody's then,
+    and a provider would send codes there. On the developer's own machine nobody else gets one."""
     name = urlsplit(f"//{request.get_host()}").hostname or ""
     known = name in ("localhost", *settings.ALLOWED_HOSTS) or is_loopback_literal(name)
     if not conf.get("REDIRECT_BASE_URL") and not known:
