@@ -97,8 +97,7 @@ class MCP(Provider):
             yield Problem(
                 "E027",
                 f"{where}['CLIENT_ID'] would be for every authorization server.",
-                "Write OPTIONS['client_issuer'], the one that it is for. Further ones are "
-                "entered in the admin under “Provider clients”.",
+                "Write OPTIONS['client_issuer'], the one that it is for.",
             )
         if config.exclusive:
             yield Problem(
