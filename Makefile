@@ -14,7 +14,7 @@ python := $(VENV)/bin/python
 install = @echo "Installing the extras $(extras) into $(VENV) …" && \
 	$(python) -m pip install --quiet --disable-pip-version-check --editable '.[$(extras)]'
 
-.PHONY: help demo test fresh prove lint types tools check wheel quickstart docs screenshots bench findings servers clean
+.PHONY: help demo test fresh prove fuzz lint types tools check wheel quickstart docs screenshots bench findings servers clean
 .DELETE_ON_ERROR:
 
 help:
@@ -93,6 +93,11 @@ docs: $(VENV)/docs.stamp
 	$(VENV)/bin/mkdocs build --strict
 
 # The peers get an environment of their own, with the versions that bench/requirements.txt pins.
+# An hour or two, for each night; FUZZ says how many of each kind.
+FUZZ = 100000
+fuzz: $(VENV)/test.stamp
+	CONNECTED_ACCOUNTS_FUZZ_EXAMPLES=$(FUZZ) $(python) -m pytest tests/security/test_fuzz.py -rP --show-capture=stdout $(PYTEST_ARGS)
+
 bench: $(BENCH_VENV)/bench.stamp
 	$(BENCH_VENV)/bin/python -m bench $(BENCH_ARGS)
 

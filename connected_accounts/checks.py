@@ -4,6 +4,7 @@ Touches no network. Only ``check_keys`` and ``check_site`` touch a database, whe
 ``check --database`` or ``migrate`` names it.
 """
 
+import base64
 from collections.abc import Iterable, Sequence
 from importlib import import_module
 from itertools import pairwise
@@ -25,6 +26,7 @@ from connected_accounts.models.deployment import sites
 from connected_accounts.operations import site_address
 from connected_accounts.operations.keys_in_use import SEALED, count_by_key, missing_keys
 from connected_accounts.providers import registry
+from connected_accounts.providers.base import Provider
 from connected_accounts.sealing import SealedTextField, encryption_keys, key_id
 
 REFRESH: Final = "connected_accounts.refresh_due_accounts"
@@ -40,6 +42,8 @@ def register() -> None:
     checks.register(check_issuers, "connected_accounts")
     checks.register(check_callback, "connected_accounts")
     checks.register(check_loopback, "connected_accounts", deploy=True)
+    checks.register(check_registration, "connected_accounts")
+    checks.register(check_secrets_of_the_site, "connected_accounts", deploy=True)
     checks.register(check_address, "connected_accounts", deploy=True)
     checks.register(check_histories, "connected_accounts")
     checks.register(check_middleware, "connected_accounts")
@@ -215,6 +219,63 @@ def check_loopback(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[che
                 )
             )
     return found
+
+
+def check_registration(
+    app_configs: Sequence[Any] | None, **kwargs: Any
+) -> list[checks.CheckMessage]:
+    """E024: the site would register an address that only requests tell."""
+    registering = [p.alias for p in registry.get_providers() if p.registers]
+    # On the developer's own machine nobody else gets an address.
+    names = [host.strip("[]") for host in settings.ALLOWED_HOSTS]
+    local = all(name == "localhost" or is_loopback_literal(name) for name in names)
+    if conf.get("REDIRECT_BASE_URL") or not registering or settings.DEBUG or local:
+        return []
+    return [
+        checks.Error(
+            f"The site registers itself at {', '.join(registering)}, and does not know its "
+            "address: that of a request may be anybody's.",
+            hint="Set CONNECTED_ACCOUNTS['REDIRECT_BASE_URL'] to the site's public address, such "
+            "as 'https://app.example.org'.",
+            id="connected_accounts.E024",
+        )
+    ]
+
+
+def check_secrets_of_the_site(
+    app_configs: Sequence[Any] | None, **kwargs: Any
+) -> list[checks.CheckMessage]:
+    """E025, W016 (``--deploy``): what in a site's settings lets others have its secrets."""
+    found: list[checks.CheckMessage] = []
+    if any(b"only-for-the-demo-" in base64.urlsafe_b64decode(key) for key in encryption_keys()):
+        found.append(
+            checks.Error(
+                "FIELD_ENCRYPTION_KEY has the key of the demo, which is published.",
+                hint='Make one: python -c "from cryptography.fernet import Fernet; '
+                'print(Fernet.generate_key().decode())"; see the how-to on keys for changing it.',
+                id="connected_accounts.E025",
+            )
+        )
+    for provider in registry.get_providers():
+        hosts = provider.options.get("hosts", ())
+        shared = [name for name in ("CLIENT_SECRET", "api_hosts") if _is_set(provider, name)]
+        if len(hosts) > 1 and shared:
+            found.append(
+                checks.Warning(
+                    f"{' and '.join(shared)} of {provider.alias!r} serve {len(hosts)} hosts: each "
+                    "of them is trusted with what is another's.",
+                    hint="Leave it so only where one party runs them all; else give each host an "
+                    "alias, or enter a client for each under “Provider clients”.",
+                    id="connected_accounts.W016",
+                )
+            )
+    return found
+
+
+def _is_set(provider: Provider, name: str) -> bool:
+    if name == "api_hosts":
+        return bool(provider.api_hosts)
+    return bool(provider.config.client_secret.reveal())
 
 
 def check_site(

@@ -10,7 +10,7 @@ import signal
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from celery import bootsteps, shared_task
@@ -39,6 +39,7 @@ __all__ = [
 
 logger = logging.getLogger("connected_accounts")
 
+EXPIRES: Final = 120.0  # seconds until a drain that no worker took is dropped
 DRAINS_PER_PROVIDER: Final = 2  # whatever the backlog: drains claim until nothing is due
 # For a person who waits for a page: one try at the broker.
 NO_PATIENCE: Final = {
@@ -155,14 +156,24 @@ def refresh_due_accounts(self: Any) -> None:
     """Start a few drains for each provider that has accounts due."""
     from connected_accounts.refresh.drain import is_due  # loads requests
 
-    for alias in conf.provider_aliases():
-        if not is_due(alias, timezone.now()):
-            continue
-        if self.request.is_eager or self.request.called_directly:
+    now = timezone.now()
+    due = [alias for alias in in_turn(conf.provider_aliases(), now) if is_due(alias, now)]
+    if self.request.is_eager or self.request.called_directly:
+        for alias in due:
             drain_refreshes.apply((alias,))
-            continue
-        for _ in range(DRAINS_PER_PROVIDER):
-            drain_refreshes.apply_async((alias,), expires=120)
+        return
+    # Each has its first before any has a second: providers that answer slowly fill the workers, and
+    # what is sent behind their drains expires unread.
+    for alias in due * DRAINS_PER_PROVIDER:
+        drain_refreshes.apply_async((alias,), expires=EXPIRES)
+
+
+def in_turn(aliases: list[str], now: datetime) -> list[str]:
+    """The aliases, beginning with another one at each beat, and at each hour where beats are so far
+    apart that their minutes come to the same."""
+    moment = now.timestamp()
+    first = int(moment // 60 + moment // 3600) % len(aliases) if aliases else 0
+    return aliases[first:] + aliases[:first]
 
 
 @shared_task(name="connected_accounts.drain_refreshes", **TASK_OPTIONS)

@@ -15,7 +15,6 @@ from connected_accounts.admin.records import ForgetfulAdmin
 from connected_accounts.clients.credentials import dependents, dependents_of
 from connected_accounts.models import ProviderClient
 from connected_accounts.owners import SITE_OWNER
-from connected_accounts.providers.base import Provider
 from connected_accounts.providers.inputs import KNOWN
 from connected_accounts.providers.registry import get_providers
 from connected_accounts.secret import revealed
@@ -51,7 +50,7 @@ class ProviderClientForm(ModelForm):
         choices = [
             (p.alias, f"{p.name} ({p.alias})")
             for p in get_providers()
-            if p.grant_type != "personal_token" and not _registers_itself(p)
+            if p.grant_type != "personal_token" and not p.registers
         ]
         if "provider" in self.fields:  # not where there is nothing to change
             self.fields["provider"].choices = choices  # type: ignore[attr-defined]
@@ -74,12 +73,6 @@ class ProviderClientForm(ModelForm):
         if fault is not None:
             raise forms.ValidationError(fault)
         return value
-
-
-def _registers_itself(provider: Provider) -> bool:
-    """Whether the site is made a client by the provider's hosts, one by one."""
-    known = provider.known_endpoints().registration_endpoint
-    return bool(known) and not provider.config.client_id
 
 
 @admin.register(ProviderClient)

@@ -215,7 +215,7 @@ def connectable(providers: Iterable[Provider]) -> list[Provider]:
 def _has_client(provider: Provider) -> bool:
     if provider.config.client_id or provider.grant_type != "authorization_code":
         return True
-    return bool(provider.known_endpoints().registration_endpoint)
+    return provider.registers
 
 
 def registered_scopes(client: Client, wanted: list[str]) -> list[str]:

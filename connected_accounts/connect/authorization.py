@@ -27,6 +27,7 @@ from connected_accounts.exceptions import UnexpectedResponse
 from connected_accounts.models import AuthorizationRequest, ConnectedAccount, ProviderClient
 from connected_accounts.models.deployment import adopt_database_once
 from connected_accounts.oauth2 import pkce, state
+from connected_accounts.oauth2.next_page import web_address
 from connected_accounts.providers.base import Client, Endpoints, Provider
 from connected_accounts.providers.inputs import CREDENTIALS
 from connected_accounts.sealing import seal
@@ -58,13 +59,14 @@ def start_authorization(
     """Open an authorization for ``user`` in one browser and return the URL to send it to.
 
     ``browser_secret`` is what the browser's own cookie holds (``oauth2.state.new_secret()``).
-    ``scopes`` are asked for besides the provider's SCOPES. ``inputs`` holds the provider's
-    ``connect_fields``. With ``account``, that account is to be connected again, and unless
-    ``keep_scopes`` is False the optional scopes that it had are asked for too. With ``for_site``
-    (or without a user) the account will be the site's own; ``user`` is then the member of staff
-    who connects it. ``owner`` is the key of the team that the account will belong to, for which
-    ``user`` must be allowed to connect. Raises ConfigurationError for an unknown provider, scope or
-    input, ProviderError where the provider must be asked first and does not answer, and
+    ``next`` is kept for the end where it is a path or a web address; whether that is the site's own
+    is looked at then. ``scopes`` are asked for besides the provider's SCOPES. ``inputs`` holds the
+    provider's ``connect_fields``. With ``account``, that account is to be connected again, and
+    unless ``keep_scopes`` is False the optional scopes that it had are asked for too. With
+    ``for_site`` (or without a user) the account will be the site's own; ``user`` is then the member
+    of staff who connects it. ``owner`` is the key of the team that the account will belong to, for
+    which ``user`` must be allowed to connect. Raises ConfigurationError for an unknown provider,
+    scope or input, ProviderError where the provider must be asked first and does not answer, and
     InvalidState (``not_permitted``, ``other_user``).
     """
     if not browser_secret:
@@ -81,7 +83,7 @@ def start_authorization(
         for_site=for_site,
     )
     browser = digest(revealed(browser_secret))
-    place = {"redirect_uri": redirect_uri, "next": next, "browser_digest": browser}
+    place = {"redirect_uri": redirect_uri, "next": web_address(next), "browser_digest": browser}
     return _open(intent, place, now or timezone.now())
 
 

@@ -15,11 +15,11 @@ from connected_accounts.connect.authorization import VERIFIER_PURPOSE
 from connected_accounts.connect.callback_params import check_issuer, read_params, refusal_of
 from connected_accounts.connect.connection import Authorized, store_connection
 from connected_accounts.connect.failures import failures_traced
+from connected_accounts.connect.outer_transactions import refuse_sites_transaction
 from connected_accounts.connect.refusals import logs_refusals, record_refusal
 from connected_accounts.database.functions import digest
 from connected_accounts.database.locks import statements_retried
 from connected_accounts.database.statements import read_all
-from connected_accounts.database.transactions import in_sites_transaction
 from connected_accounts.exceptions import (
     ClientRejected,
     ConnectedAccountsError,
@@ -84,14 +84,10 @@ def complete_authorization(
     Secret, and ``params`` SecretFields.
 
     Raises InvalidState (nothing was spent unless its code is ``code_rejected``),
-    AuthorizationDenied, or ProviderError. Must not run inside a transaction: a spent code would be
-    rolled back with it.
+    AuthorizationDenied, or ProviderError; ConfigurationError (``in_transaction``) inside a
+    transaction, with which a spent code would be rolled back.
     """
-    if in_sites_transaction():
-        raise RuntimeError(
-            "complete_authorization must not run inside a transaction. Leave ATOMIC_REQUESTS and "
-            "middlewares that open one off for this view: see check W019."
-        )
+    refuse_sites_transaction()
     now = now or timezone.now()
     return _complete(get_provider(provider), hidden(params), user, browser_secret, now)
 
@@ -260,7 +256,9 @@ def _is_permitted(user: Any, key: str, *, again: bool) -> bool:
     if user is None:
         return True
     user = read_again(user) if again else user
-    return user is not None and bool(user.has_perm(CONNECT_THE_SITE))
+    # As the admin asks at the start.
+    is_staff = user is not None and getattr(user, "is_staff", False)
+    return bool(is_staff and user.has_perm(CONNECT_THE_SITE))
 
 
 def _cause(

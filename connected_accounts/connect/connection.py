@@ -131,7 +131,7 @@ def _write(
     with transaction.atomic(durable=True):
         if provider.config.exclusive:
             lock_state_row(provider.alias)
-        _refuse_identity(provider, request, subject)
+        _refuse_identity(provider, request, authorized.identity)
         before = take_replaced(request.owner_key, request.provider, subject)
         if before is None:
             _refuse_too_many(provider, request.owner_key)
@@ -199,21 +199,35 @@ def _opened(account: ConnectedAccount) -> SecretFields:
 
 
 def _as_known(request: AuthorizationRequest, identity: Identity) -> Identity:
-    """On a reconnect, the identity under the spelling that the account has."""
-    if request.account is not None and request.account.subject in identity.other_subjects:
-        return replace(identity, subject=request.account.subject)
-    return identity
+    """The identity under the spelling that the owner's account has."""
+    others = identity.other_subjects
+    if request.account is not None:
+        known = request.account.subject
+        return replace(identity, subject=known) if known in others else identity
+    if not others:
+        return identity
+    same = ConnectedAccount.objects.current().at(request.provider).for_owner(request.owner_key)
+    spellings = map(digest, (identity.subject, *others))
+    found = same.filter(subject_digest__in=list(spellings)).values_list("subject", flat=True)
+    if identity.subject in found or not found:
+        return identity
+    # What it is called now is one of the others then.
+    also = others | {identity.subject}
+    return replace(identity, subject=found[0], other_subjects=also)
 
 
-def _refuse_identity(provider: Provider, request: AuthorizationRequest, subject: str) -> None:
-    """Raise AuthorizationDenied where this identity may not be stored for this owner."""
-    subject_digest = digest(subject)
-    if request.account is not None and request.account.subject_digest != subject_digest:
+def _refuse_identity(provider: Provider, request: AuthorizationRequest, identity: Identity) -> None:
+    """Raise AuthorizationDenied where this identity, in any spelling, may not be stored for this
+    owner."""
+    account = request.account
+    if account is not None and account.subject_digest != digest(identity.subject):
         raise AuthorizationDenied("other_account")
     if not provider.config.exclusive:
         return
     others = ConnectedAccount.objects.current().at(provider.alias)
-    if others.filter(subject_digest=subject_digest).exclude(owner_key=request.owner_key).exists():
+    spellings = [digest(subject) for subject in (identity.subject, *identity.other_subjects)]
+    others = others.filter(subject_digest__in=spellings)
+    if others.exclude(owner_key=request.owner_key).exists():
         raise AuthorizationDenied("account_in_use")
 
 

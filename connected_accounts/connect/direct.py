@@ -16,9 +16,9 @@ from connected_accounts.clients.credentials import with_client_in_use
 from connected_accounts.connect.connection import Authorized, store_connection
 from connected_accounts.connect.failures import failures_traced
 from connected_accounts.connect.intent import Intent, check_intent
+from connected_accounts.connect.outer_transactions import refuse_sites_transaction
 from connected_accounts.connect.refusals import logs_refusals
 from connected_accounts.database.locks import statements_retried
-from connected_accounts.database.transactions import in_sites_transaction
 from connected_accounts.exceptions import (
     ClientRejected,
     ConnectedAccountsError,
@@ -62,13 +62,9 @@ def connect_directly(
     key of the team that it will belong to. Raises ClientRejected (``credentials``: what was entered
     is not accepted), AuthorizationDenied, another ProviderError, InvalidState (``not_permitted``,
     ``other_user``), or ConfigurationError (``inputs``: it may not be sent at all;
-    ``unknown_scope``). Must not run inside a transaction.
+    ``unknown_scope``; ``in_transaction``: it must not be part of a transaction).
     """
-    if in_sites_transaction():
-        raise RuntimeError(
-            "connect_directly must not run inside a transaction. Leave ATOMIC_REQUESTS and "
-            "middlewares that open one off for this view: see check W019."
-        )
+    refuse_sites_transaction()
     intent = check_intent(
         user=user,
         alias=provider,

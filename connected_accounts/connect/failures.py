@@ -86,6 +86,8 @@ def _leave_trace(error: ConnectedAccountsError, kwargs: dict[str, Any]) -> None:
         status,
         error.reference,
     )
+    if isinstance(error, ConfigurationError):
+        logger.error("settings: %s", error)  # it says what to change; a person is not told
     now = timezone.now()
     with suppress(DatabaseError):  # the person is told of the first failure, not of this one
         lately = Event.objects.filter(

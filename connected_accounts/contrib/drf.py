@@ -13,6 +13,7 @@ from connected_accounts.decorators import (
     owner_to_use,
     refuse_unless_connecting,
 )
+from connected_accounts.operations.site_address import public_address
 from connected_accounts.providers.registry import known_provider
 from connected_accounts.tokens.scopes import missing_scopes
 
@@ -52,10 +53,11 @@ class HasConnection(BasePermission):  # type: ignore[misc]  # no types are shipp
         granted = newest[0].scopes_granted if newest else []
         self.code = "scopes_missing" if asked else "connection_required"
         address = connect_address(alias, scopes, newest, owner=name)
+        full = public_address(address) or request.build_absolute_uri(address)
         self.message = {
             "detail": _("A connected account with these permissions is needed."),
             "code": self.code,
             "missing": missing_scopes(known_provider(alias), scopes, granted),
-            "connect_url": request.build_absolute_uri(address) if address else "",
+            "connect_url": full if address else "",
         }
         return False

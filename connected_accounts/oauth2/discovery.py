@@ -27,6 +27,7 @@ MIN_AGE: Final = 60.0
 MAX_AGE: Final = 86400.0
 # In merged metadata: whether there is a document of OpenID Connect, which is no field of one.
 IS_OPENID: Final = "connected_accounts.is_openid"
+IS_PARTIAL: Final = "connected_accounts.is_partial"
 OPENID_PATH: Final = "/.well-known/openid-configuration"
 OAUTH_PATH: Final = ".well-known/oauth-authorization-server"
 REFUSED: Final = "refused"
@@ -200,6 +201,7 @@ def _fetch_all(issuer: str, public: bool) -> tuple[Mapping[str, Any], float]:
             raise ProviderUnavailable("no_metadata", sent=False)
         raise UnexpectedResponse("no_metadata", sent=False)
     # A document that could not be had now may name what the others do not.
+    merged[IS_PARTIAL] = trouble
     return merged, RETRY_AFTER if trouble else age
 
 

@@ -85,6 +85,7 @@ class ProviderSession(OAuth2Session):
         access_token_header: str = "",
         requires_challenge: bool = False,
         public_only: bool = False,
+        named_by_people: bool = False,
         dead_token_statuses: Collection[int] = (401,),
         identity_url: str = "",
         only_below: str = "",
@@ -105,6 +106,7 @@ class ProviderSession(OAuth2Session):
         self._own_header = access_token_header
         self._requires_challenge = requires_challenge
         self._public_only = public_only
+        self._named_by_people = named_by_people
         self.headers.update({"User-Agent": transport.USER_AGENT, **(headers or {})})
         # Neither .netrc, which would replace the bearer, nor cookies, which would mix up threads.
         self.trust_env = False
@@ -187,7 +189,7 @@ class ProviderSession(OAuth2Session):
         a private address; what it leads to a moment later is only held by its certificate.
         """
         self._check(url)
-        of_many = self._public_only and not self._only_below
+        of_many = self._named_by_people and not self._only_below
         if self._in_query or self._own_header or of_many:
             raise ConfigurationError("other_client", "Call this provider with get_session.")
         if self._public_only:

@@ -65,8 +65,12 @@ class Answer:
             )
 
     def retry_after(self, now: datetime | None = None) -> float | None:
-        """Seconds to wait by the ``Retry-After`` header (RFC 9110 10.2.3), from 1 to 3600."""
-        value = self.headers.get("Retry-After", "").strip()
+        """Seconds to wait by the ``Retry-After`` header (RFC 9110 10.2.3), from 1 to 3600.
+
+        better-auth has it as ``X-Retry-After`` alone (tests/servers, November 2026).
+        """
+        value = self.headers.get("Retry-After") or self.headers.get("X-Retry-After", "")
+        value = value.strip()
         if value.isascii() and value.isdigit():
             return min(max(float(value[:9]), 1.0), MAX_RETRY_AFTER)
         with suppress(TypeError, ValueError, OverflowError):

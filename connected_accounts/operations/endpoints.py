@@ -96,4 +96,6 @@ def _today(provider: Provider, inputs: dict[str, str]) -> tuple[str, str] | None
         endpoints = provider.bound(inputs=inputs).endpoints()
     except ConnectedAccountsError:
         return None
+    if endpoints.partial:
+        return None
     return ", ".join(endpoints.token_origins()), endpoints.token_fingerprint()

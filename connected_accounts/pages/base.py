@@ -82,6 +82,7 @@ def failure_page(
     """Say what happened in a person's words, and offer the way on."""
     failure = failure_for(error)
     way = error.way_on or WayOn()
+    way = replace(way, next=browser.safe_next(request, way.next))
     begin_again = begin_again_address(request, provider, way)
     another = error.code == "other_account"
     as_new = begin_again_address(request, provider, replace(way, reconnect=None))

@@ -27,6 +27,7 @@ from connected_accounts.providers.endpoints import (
     Identity,
     api_base,
     fill,
+    is_host_entered,
 )
 from connected_accounts.providers.inputs import ConnectField, field_named
 from connected_accounts.secret import Secret
@@ -304,6 +305,12 @@ class Provider:
         """The addresses as far as settings tell them: for the checks, which call nobody."""
         return self.endpoints({name: name.replace("_", "-") for name in self.connect_fields})
 
+    @property
+    def registers(self) -> bool:
+        """Whether the site makes itself a client there (RFC 7591). Raises ConfigurationError."""
+        by_code = self.grant_type == "authorization_code" and not self.config.client_id
+        return by_code and bool(self.known_endpoints().registration_endpoint)
+
     def offers_revocation(self) -> bool | None:
         """Whether a grant can be withdrawn, as far as is known without asking; None: not known."""
         try:
@@ -372,8 +379,9 @@ class Provider:
 
     def resolve_endpoints(self, inputs: Mapping[str, str]) -> Endpoints:
         """The addresses, from declared values and what ``connect_fields`` asked of the person."""
-        named: dict[str, Any] = {n: self.filled(getattr(self, n), inputs) for n in ENDPOINT_NAMES}
-        return Endpoints(**named)
+        templates = {n: getattr(self, n) for n in ENDPOINT_NAMES}
+        named: dict[str, Any] = {n: self.filled(t, inputs) for n, t in templates.items()}
+        return Endpoints(**named, public_only=any(map(is_host_entered, templates.values())))
 
     def request_headers(self) -> dict[str, str]:
         """Headers for every call to the provider, such as an API key."""

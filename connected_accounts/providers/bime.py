@@ -18,7 +18,7 @@ from connected_accounts.exceptions import (
     UnexpectedResponse,
 )
 from connected_accounts.providers.base import Endpoints, Identity, Provider
-from connected_accounts.providers.endpoints import fill
+from connected_accounts.providers.endpoints import fill, is_host_entered
 from connected_accounts.providers.inputs import ConnectField
 
 if TYPE_CHECKING:
@@ -111,6 +111,7 @@ class Bime(Provider):
             token_endpoint=f"{site}/oauth/token",
             userinfo_endpoint=f"{site}/oauth/token/info" if asks_site else f"{api}/dashboards",
             api_base_url=api,
+            public_only=is_host_entered(self.site),
         )
 
     def prepare_token_request(self, data: dict[str, str]) -> dict[str, str]:

@@ -7,7 +7,11 @@ from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
 from connected_accounts.conf import is_dns_label, is_host_name, is_safe_url
-from connected_accounts.exceptions import ConfigurationError, UnexpectedResponse
+from connected_accounts.exceptions import (
+    ConfigurationError,
+    ProviderUnavailable,
+    UnexpectedResponse,
+)
 from connected_accounts.oauth2.id_token import MAX_SUBJECT
 from connected_accounts.oauth2.token import read_scope
 from connected_accounts.security import one_line
@@ -51,22 +55,30 @@ class Endpoints:
     registration_endpoint: str = ""
     api_base_url: str = ""
     issuer: str = ""
-    # The issuer itself named the others: it may move them, within what it is trusted with.
-    discovered: bool = False
-    # A document of the provider's named them: nothing is sent to a private address (RFC 9728 7.7).
+    # A person or a document of the provider's named them: nothing is sent to a private address (RFC
+    # 9728 7.7).
     public_only: bool = False
+    # A document that is away for now may name others.
+    partial: bool = False
     # The protected resource that the bearer is for: it goes there and below, and nowhere else.
     only_below: str = ""
 
     def token_origins(self) -> list[str]:
-        """The origins that tokens travel to."""
-        urls = [self.token_endpoint, self.refresh_endpoint, self.only_below]
-        urls += [self.issuer] if self.discovered else [self.revocation_endpoint, *self.api_urls()]
+        """The origins that tokens and the client's secret travel to, or come from."""
+        urls = [self.token_endpoint, self.refresh_endpoint, self.revocation_endpoint]
+        urls += [self.registration_endpoint, self.only_below, *self.api_urls()]
         return sorted({"/".join(url.split("/", 3)[:3]).lower() for url in urls if url})
 
     def token_fingerprint(self) -> str:
         """A fingerprint of ``token_origins``; kept on the account."""
         return hashlib.sha256(" ".join(self.token_origins()).encode()).hexdigest()
+
+    def refuse_if_unsure(self, before: str) -> None:
+        """Raise ProviderUnavailable (``no_metadata``) where these are not those of ``before``, a
+        ``token_fingerprint``, and a document is away that may name the rest: nothing moved, as far
+        as is known."""
+        if self.partial and self.token_fingerprint() != before:
+            raise ProviderUnavailable("no_metadata", sent=False)
 
     def authorization_fingerprint(self) -> str:
         """A fingerprint of where an open authorization began and is to end."""
@@ -80,7 +92,7 @@ class Endpoints:
         return tuple(u for u in (self.api_base_url, self.userinfo_endpoint, self.issuer) if u)
 
 
-_NO_ADDRESS: Final = ("discovered", "public_only", "only_below")
+_NO_ADDRESS: Final = ("public_only", "partial", "only_below")
 ENDPOINT_NAMES: Final = tuple(
     field.name for field in fields(Endpoints) if field.name not in _NO_ADDRESS
 )
@@ -109,6 +121,13 @@ def api_base(told: Any, domains: Collection[str]) -> str:
 
 
 CLIENT_ID: Final = "{client_id}"
+
+
+def is_host_entered(template: str) -> bool:
+    """Whether a person enters part of the host's name of an address. For a whole one, ``{host}``,
+    its provider says."""
+    _, _, rest = template.partition("://")
+    return "{" in rest.partition("/")[0].replace("{host}", "")
 
 
 def with_client_id(url: str, client_id: str) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 from urllib.parse import urlsplit
 
 from connected_accounts.conf import Problem, ProviderConfig
-from connected_accounts.exceptions import ProviderError, UnexpectedResponse
+from connected_accounts.exceptions import ProviderError, ProviderUnavailable, UnexpectedResponse
 from connected_accounts.oauth2.token import value_at
 from connected_accounts.providers.base import Client, Endpoints, Identity, Provider
 from connected_accounts.providers.endpoints import ENDPOINT_NAMES, as_origin, with_client_id
@@ -189,10 +189,10 @@ class OAuth2(Provider):
         enough = all(getattr(declared, name) for name in needed)
         try:
             metadata = server_metadata(declared.issuer)
-        except ProviderError:
+        except ProviderError as error:
             if not enough:
                 raise
-            return declared
+            return replace(declared, partial=isinstance(error, ProviderUnavailable))
         self._adopt_metadata(metadata)
         found: dict[str, Any] = {
             name: getattr(declared, name) or endpoint_named(metadata, name, declared.issuer)
@@ -207,7 +207,14 @@ class OAuth2(Provider):
         found["registration_endpoint"] = declared.registration_endpoint
         if self.places:
             self._refuse_elsewhere(declared, found)
-        return Endpoints(**found, discovered=not enough, public_only=declared.public_only)
+        # An issuer leads to no private address but on its own host, which settings name.
+        inside = urlsplit(declared.issuer).hostname
+        called = [u for n, u in found.items() if u and n != "authorization_endpoint"]
+        told = [url for url in called if url not in vars(declared).values()]
+        leads_on = any(urlsplit(url).hostname != inside for url in told)
+        public = declared.public_only or leads_on
+        partial = metadata.get("connected_accounts.is_partial") is True
+        return Endpoints(**found, public_only=public, partial=partial)
 
     def _refuse_elsewhere(self, declared: Endpoints, found: Mapping[str, str]) -> None:
         """Where there are many hosts, one names its own origin alone, and ``api_hosts`` for its
@@ -227,9 +234,6 @@ class OAuth2(Provider):
         options = self.config.options
         self._metadata = metadata
         self._choose_auth_method()
-        challenges = metadata.get("code_challenge_methods_supported")
-        if "code_challenge_method" not in options and isinstance(challenges, list):
-            self.code_challenge_method = "S256" if "S256" in challenges else ""
         if "iss_required" not in options:
             self.iss_required = (
                 metadata.get("authorization_response_iss_parameter_supported") is True

@@ -97,8 +97,7 @@ class MCP(Provider):
             yield Problem(
                 "E027",
                 f"{where}['CLIENT_ID'] would be for every authorization server.",
-                "Write OPTIONS['client_issuer'], the one that it is for. Further ones are "
-                "entered in the admin under “Provider clients”.",
+                "Write OPTIONS['client_issuer'], the one that it is for.",
             )
         if config.exclusive:
             yield Problem(
@@ -189,7 +188,7 @@ class MCP(Provider):
         from connected_accounts.oauth2.discovery import endpoint_named  # loads requests
 
         metadata = self._metadata_of(issuer, server, public)
-        named = {
+        named: dict[str, Any] = {
             name: endpoint_named(metadata, name, issuer)
             for name in ("authorization_endpoint", "token_endpoint")
         }
@@ -212,7 +211,6 @@ class MCP(Provider):
             userinfo_endpoint=server,
             api_base_url=server,
             issuer=issuer,
-            discovered=True,
             public_only=public,
             only_below=self.resource,
         )

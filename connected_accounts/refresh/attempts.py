@@ -179,6 +179,7 @@ def prepare(attempt: Attempt) -> ConnectedAccountsError | None:
 def _find_endpoints(attempt: Attempt) -> None:
     attempt.provider = attempt.provider.bound(inputs=attempt.account.inputs)
     attempt.endpoints = attempt.provider.endpoints()
+    attempt.endpoints.refuse_if_unsure(attempt.account.endpoint_fingerprint)
 
 
 def _nothing_to_ask_with(attempt: Attempt) -> ReauthorizationRequired | None:

@@ -82,6 +82,7 @@ def plan(revocation: Revocation, delay: float = 0.0) -> RevocationCall | Revocat
             raise ConfigurationError("other_site")  # in a copy it would end the original's grant
         provider = provider.bound(inputs=revocation.inputs)
         endpoints = provider.endpoints()
+        endpoints.refuse_if_unsure(revocation.endpoint_fingerprint)
         if endpoints.token_fingerprint() != revocation.endpoint_fingerprint:
             raise ConfigurationError("endpoints_changed")
         clients = clients_of(provider, revocation.client_id, revocation.owner_key)

@@ -3,8 +3,11 @@ tried, and for how long, is decided in ``attempts``."""
 
 import logging
 import time
+from collections import Counter
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import datetime
+from itertools import zip_longest
+from operator import itemgetter
 from typing import Final
 
 from django.db import Error, router
@@ -35,8 +38,9 @@ Lane = tuple[str, str]
 def revoke_pending(*, now: datetime | None = None, seconds: float = 50) -> int:
     """Work off what is due in the outbox for at most ``seconds``; return how many were tried.
 
-    Each provider has a few calls in flight of its own, so that none waits for another. One that
-    does not answer, or refuses the site, is left alone until the next round.
+    Each provider has a few calls in flight of its own, so that none waits for another. One at which
+    several in a row find no answer, or the site refused, is left alone until the next round; what
+    never was tried goes beside what failed, and each owner has a turn.
     """
     now = now or timezone.now()
     work = _Round(now, time.monotonic() + seconds)
@@ -54,6 +58,7 @@ class _Round:
         lanes = _outbox().due(now).order_by().values_list("provider", "host").distinct()
         self.lanes: dict[Lane, list[Revocation]] = {lane: [] for lane in lanes}
         self.in_flight: dict[Future[attempts.RevocationResult], Revocation] = {}
+        self.troubles: Counter[Lane] = Counter()  # since the last answer, in this round
         self.tried = 0
 
     def run(self) -> None:
@@ -68,7 +73,8 @@ class _Round:
     def try_next(self, lane: Lane, pool: ThreadPoolExecutor) -> None:
         """Start one more call to a provider, if it may have one now."""
         busy = sum(_lane_of(revocation) == lane for revocation in self.in_flight.values())
-        delay = _delay_of_slot(*lane) if busy < CALLS_PER_PROVIDER else None
+        free = busy + self.troubles[lane] < CALLS_PER_PROVIDER
+        delay = _delay_of_slot(*lane) if free else None
         if delay is None:
             return
         revocation = self.next_claimed(lane)
@@ -87,7 +93,7 @@ class _Round:
         while True:
             if not self.lanes[lane]:
                 due = _outbox().due(self.now).filter(provider=lane[0], host=lane[1])
-                self.lanes[lane] = list(due.order_by("next_attempt_at")[:BATCH])
+                self.lanes[lane] = _in_turn(due)
             if not self.lanes[lane]:
                 return None
             revocation = self.lanes[lane].pop(0)
@@ -99,8 +105,10 @@ class _Round:
         for future in done:
             revocation, result = self.in_flight.pop(future), future.result()
             self.settle(revocation, result)
-            if result.troubled:
-                self.lanes.pop(_lane_of(revocation), None)
+            lane = _lane_of(revocation)
+            self.troubles[lane] = self.troubles[lane] + 1 if result.troubled else 0
+            if self.troubles[lane] >= CALLS_PER_PROVIDER:
+                self.lanes.pop(lane, None)
 
     def settle(self, revocation: Revocation, result: attempts.RevocationResult) -> None:
         """Write down what came of an attempt. Where that fails, it is tried again after its claim,
@@ -116,6 +124,25 @@ class _Round:
 def _outbox() -> RevocationQuerySet:
     """From the database that is written to: a replica may still hold what was worked off."""
     return Revocation.objects.using(router.db_for_write(Revocation))
+
+
+def _in_turn(due: RevocationQuerySet) -> list[Revocation]:
+    """Rows to be tried, so that none that fails holds up another person's: by turns one that never
+    was and one that failed, and of each kind the first of every owner before any second."""
+    found = []
+    for rows in (due.filter(attempts=0), due.filter(attempts__gt=0)):
+        before: Counter[str] = Counter()
+        placed = []
+        read = [*rows.order_by("next_attempt_at")[:BATCH]]
+        if len(read) == BATCH:  # one person's may be them all
+            rest = rows.exclude(pk__in=[row.pk for row in read])
+            read += rest.order_by("-next_attempt_at")[:BATCH]
+        for row in read:
+            placed.append((before[row.owner_key], row))
+            before[row.owner_key] += 1
+        found.append([row for _, row in sorted(placed, key=itemgetter(0))])
+    new, failed = found
+    return [row for pair in zip_longest(new, failed) for row in pair if row is not None]
 
 
 def _lane_of(revocation: Revocation) -> Lane:

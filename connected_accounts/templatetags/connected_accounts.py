@@ -9,8 +9,10 @@ from django.utils import timezone
 
 from connected_accounts.clients.credentials import connectable
 from connected_accounts.models import ConnectedAccount, Status
+from connected_accounts.oauth2.next_page import web_address
 from connected_accounts.owners import may_connect
 from connected_accounts.providers.registry import get_provider
+from connected_accounts.web.browser import safe_next
 from connected_accounts.web.cards import account_card
 from connected_accounts.web.way import way_to_more
 
@@ -29,13 +31,15 @@ def connect_button(
     owner: str | None = None,
 ) -> dict[str, Any]:
     """A form with one button that starts connecting ``alias``. Afterwards the person comes back to
-    ``next``, or to this page. ``scopes`` is a list, or a text with spaces between. With ``ask`` it
-    leads to the page that says what will be asked for; with ``quiet`` it is less prominent; with
-    ``popup`` the optional script opens the provider in a window of its own. ``owner`` is the key of
-    the team that the account will belong to; there is no button for who may not connect for it."""
+    ``next``, a page of this site, or to this page. ``scopes`` is a list, or a text with spaces
+    between. With ``ask`` it leads to the page that says what will be asked for; with ``quiet`` it
+    is less prominent; with ``popup`` the optional script opens the provider in a window of its own.
+    ``owner`` is the key of the team that the account will belong to; there is no button for who may
+    not connect for it."""
     request = context.get("request")
     if next is None:
         next = request.get_full_path() if request is not None else ""
+    next = safe_next(request, next) if request is not None else web_address(next)
     provider = get_provider(alias)
     # A key that a template could not find is an empty text: it names nobody, and not the user.
     permitted = owner is None or may_connect(_user(context), owner)

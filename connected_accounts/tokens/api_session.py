@@ -31,6 +31,7 @@ def session_for(
         access_token_header=provider.access_token_header,
         requires_challenge=provider.requires_challenge,
         public_only=endpoints.public_only,
+        named_by_people=endpoints.public_only and bool(provider.client_host),
         dead_token_statuses=provider.dead_token_statuses,
         # Where all calls go to one address, a refusal there need not be about the token.
         identity_url="" if endpoints.only_below else endpoints.userinfo_endpoint,

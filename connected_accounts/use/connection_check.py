@@ -50,6 +50,7 @@ def check_connection(account: ConnectedAccount) -> CheckOutcome:
     try:
         provider = get_provider(account.provider).bound(inputs=account.inputs)
         endpoints = provider.endpoints()
+        endpoints.refuse_if_unsure(account.endpoint_fingerprint)
         fingerprint = endpoints.token_fingerprint()
         token = current_token(account, fingerprint=fingerprint)
         try:

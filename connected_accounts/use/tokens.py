@@ -85,6 +85,7 @@ def get_session(account: ConnectedAccount) -> ProviderSession:
     """
     provider = get_provider(account.provider).bound(inputs=account.inputs)
     endpoints = provider.endpoints()
+    endpoints.refuse_if_unsure(account.endpoint_fingerprint)
     fingerprint = endpoints.token_fingerprint()
     if provider.api_base_field:
         # The account's own, which is sealed with its token.

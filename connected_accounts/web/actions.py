@@ -135,6 +135,8 @@ def start_connecting(
         user = None if wishes.for_site else request.user
         connected, created = connect_directly(user=user, values=form.values, **common)
         return Started(account=connected, created=created)
+    if provider.registers:
+        browser.refuse_to_register(request)
     secret = browser.browser_secret(request) or Secret(new_secret())
     url = start_authorization(
         user=request.user,

@@ -15,14 +15,16 @@ from django.utils import translation
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from connected_accounts import conf
+from connected_accounts.conf import is_loopback_literal
+from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.oauth2 import state
+from connected_accounts.oauth2.next_page import web_address
 from connected_accounts.operations import site_address
 from connected_accounts.secret import Secret
 
 logger = logging.getLogger("connected_accounts")
 
 COOKIE: Final = "connected_accounts_token"  # a name that tools mask, for its last word
-MAX_NEXT: Final = 2000
 
 
 class SeeOther(HttpResponseRedirect):
@@ -116,9 +118,23 @@ def take_up_language(request: HttpRequest, url: str) -> None:
         request.LANGUAGE_CODE = language
 
 
+def refuse_to_register(request: HttpRequest) -> None:
+    """Raise ConfigurationError (``no_redirect_base_url``) where the site's address is known by the
+    request alone, and ALLOWED_HOSTS does not name it but by a pattern: it may be anybody's then,
+    and a provider would send codes there. On the developer's own machine nobody else gets one."""
+    name = urlsplit(f"//{request.get_host()}").hostname or ""
+    known = name in ("localhost", *settings.ALLOWED_HOSTS) or is_loopback_literal(name)
+    if not conf.get("REDIRECT_BASE_URL") and not known:
+        raise ConfigurationError(
+            "no_redirect_base_url",
+            "The site registers itself at this provider, so its address must be known: set "
+            "CONNECTED_ACCOUNTS['REDIRECT_BASE_URL'].",
+        )
+
+
 def safe_next(request: HttpRequest, url: str) -> str:
     """``url`` if it is a page of this site, else an empty text (the person ends on the list)."""
-    if not url or len(url) > MAX_NEXT or not url.isprintable() or "\\" in url:
+    if not web_address(url):
         return ""
     hosts = {request.get_host()}
     base = conf.get("REDIRECT_BASE_URL")

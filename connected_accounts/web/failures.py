@@ -275,6 +275,7 @@ _UNKNOWN_SCOPE: Final = Failure(
 _CONFIGURATIONS: Final = {
     "inputs": _UNUSABLE_INPUT,
     "no_client": _NOT_READY,
+    "no_redirect_base_url": _NOT_READY,
     "unknown_scope": _UNKNOWN_SCOPE,
 }
 

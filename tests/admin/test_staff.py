@@ -51,6 +51,16 @@ def connect_the_site(client: Client, fake: FakeProvider, subject: str = "issuer"
     return ConnectedAccount.objects.for_user(None).get(subject=subject)
 
 
+def test_who_is_staff_no_longer_connects_nothing_for_the_site(
+    client_of_staff: Client, badgr: FakeProvider, issuer: Any
+):
+    params = badgr.authorize(begin(client_of_staff))
+    type(issuer).objects.filter(pk=issuer.pk).update(is_staff=False)
+    assert finish(client_of_staff, params).status_code == 403
+    assert not ConnectedAccount.objects.exists()
+    assert not badgr.sent_to("token")
+
+
 def test_staff_connect_an_account_that_belongs_to_the_site(
     client_of_staff: Client, badgr: FakeProvider
 ):

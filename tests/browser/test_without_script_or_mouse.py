@@ -122,6 +122,41 @@ def test_a_window_of_its_own_closes_and_the_page_goes_on(site: Site) -> None:
     page.context.close()
 
 
+def test_a_window_ends_in_the_tab_that_opened_it_and_in_no_other(site: Site) -> None:
+    first = site.person()
+    second = first.context.new_page()
+    second.goto(f"{site.address}/connections/")
+    second.evaluate("() => { document.body.dataset.draft = 'writing'; }")
+    with second.expect_popup() as waiting:
+        with_popup(second).click()
+    waiting.value.locator("input[type=password]").wait_for()  # its login page has come
+    with first.expect_popup() as opened:
+        with_popup(first).click()
+    sign_in_there(opened.value)
+    with opened.value.expect_event("close"):
+        opened.value.get_by_role("button", name="Allow").click()
+    first.wait_for_url(f"{site.address}/connections/?after")
+    assert second.locator("[data-draft]").count() == 1
+    assert "after" not in second.url
+    first.context.close()
+
+
+@pytest.mark.parametrize("after", ["javascript:document.title='run'", "https://evil.example/"])
+def test_the_script_goes_on_to_no_other_site_and_runs_nothing(site: Site, after: str) -> None:
+    page = site.person()
+    button = with_popup(page)
+    page.locator("[name=next]").first.evaluate("(n, after) => { n.value = after; }", after)
+    with page.expect_popup() as opened:
+        button.click()
+    sign_in_there(opened.value)
+    with opened.value.expect_event("close"), page.expect_navigation():
+        opened.value.get_by_role("button", name="Allow").click()
+    page.locator(".ca-card").wait_for()
+    assert page.url == f"{site.address}/connections/"
+    assert page.title() != "run"
+    page.context.close()
+
+
 @pytest.mark.parametrize(
     "without", ["window.open = () => null", "delete window.BroadcastChannel"], ids=["window", "way"]
 )

@@ -10,7 +10,11 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
-from connected_accounts.exceptions import ConfigurationError, ReauthorizationRequired
+from connected_accounts.exceptions import (
+    ConfigurationError,
+    ReauthorizationRequired,
+    UnexpectedResponse,
+)
 from connected_accounts.models import ConnectedAccount, ProviderClient
 from connected_accounts.oauth2 import discovery
 from connected_accounts.services import get_session, refresh
@@ -73,6 +77,16 @@ def test_the_bearer_goes_to_its_resource_and_below_and_nowhere_else(
         with pytest.raises(ConfigurationError, match="foreign_host"):
             session.get(f"{guarded.url}{path}")
     assert len(guarded.requests) == seen
+
+
+def test_another_client_is_given_no_token_for_a_private_address(
+    person: Person, guarded: Guarded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = get_session(person.connect(guarded.server))
+    assert session.token_for(guarded.server).reveal()  # settings name it
+    monkeypatch.setattr(session, "_public_only", True)
+    with pytest.raises(UnexpectedResponse, match="private_address"):
+        session.token_for(guarded.server)
 
 
 def test_one_person_has_many_servers_under_one_alias(

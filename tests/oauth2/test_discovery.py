@@ -13,7 +13,7 @@ from connected_accounts.exceptions import ProviderUnavailable, UnexpectedRespons
 from connected_accounts.oauth2 import discovery
 from connected_accounts.oauth2.discovery import age_of, server_metadata
 from connected_accounts.providers.registry import get_provider, problems
-from connected_accounts.services import start_authorization
+from connected_accounts.services import refresh, start_authorization
 
 OPENID = "/.well-known/openid-configuration"
 OAUTH = "/.well-known/oauth-authorization-server"
@@ -159,7 +159,8 @@ def test_checks_ask_nobody(server: Any, settings: Any) -> None:
     [
         ({}, "client_secret_basic", "S256"),
         ({"code_challenge_methods_supported": ["S256"]}, "client_secret_basic", "S256"),
-        ({"code_challenge_methods_supported": ["plain"]}, "client_secret_basic", ""),
+        ({"code_challenge_methods_supported": ["plain"]}, "client_secret_basic", "S256"),
+        ({"code_challenge_methods_supported": []}, "client_secret_basic", "S256"),
         (
             {"token_endpoint_auth_methods_supported": ["client_secret_post", "private_key_jwt"]},
             "client_secret_post",
@@ -167,7 +168,7 @@ def test_checks_ask_nobody(server: Any, settings: Any) -> None:
         ),
     ],
 )
-def test_pkce_and_client_authentication_follow_what_the_server_says(
+def test_client_authentication_follows_what_the_server_says_and_pkce_does_not(
     server: Any, settings: Any, told: dict[str, Any], method: str, challenge: str
 ) -> None:
     server.documents[OPENID] = metadata(server.url, **told)
@@ -194,6 +195,58 @@ def test_what_settings_say_wins(server: Any, settings: Any) -> None:
     assert provider.code_challenge_method == ""
     assert provider.iss_required
     assert endpoints.revocation_endpoint == "https://elsewhere.example/revoke"
+
+
+SENT_SECRETS = ["token_endpoint", "refresh_endpoint", "revocation_endpoint", "userinfo_endpoint"]
+
+
+@pytest.mark.parametrize("name", SENT_SECRETS)
+def test_every_place_that_a_secret_goes_to_is_in_the_fingerprint(
+    server: Any, settings: Any, name: str
+) -> None:
+    own = {n: f"{server.url}/{n}" for n in SENT_SECRETS}
+    server.documents[OPENID] = metadata(server.url) | own
+    configure(settings, server.url)
+    before = get_provider("login").endpoints()
+    discovery.clear_cache()
+    server.documents[OPENID] = metadata(server.url) | own | {name: "https://moved.example/x"}
+    after = get_provider("login").endpoints()
+    assert getattr(after, name) == "https://moved.example/x"
+    assert "https://moved.example" in after.token_origins()
+    assert after.token_fingerprint() != before.token_fingerprint()
+
+
+@pytest.mark.parametrize("name", SENT_SECRETS)
+def test_metadata_leads_to_no_private_address_that_is_not_the_issuers_own(
+    server: Any, settings: Any, name: str
+) -> None:
+    server.documents[OPENID] = metadata(server.url)
+    configure(settings, server.url)
+    assert not get_provider("login").endpoints().public_only
+    discovery.clear_cache()
+    server.documents[OPENID] = metadata(server.url) | {name: "https://10.0.0.5:8443/x"}
+    assert get_provider("login").endpoints().public_only
+
+
+def test_an_endpoint_that_settings_name_may_be_inside(server: Any, settings: Any) -> None:
+    server.documents[OPENID] = metadata(server.url)
+    configure(settings, server.url, revocation_endpoint="https://10.0.0.5/revoke")
+    assert not get_provider("login").endpoints().public_only
+
+
+def test_an_issuer_that_is_away_ends_nothing_that_its_metadata_names(
+    server: Any, settings: Any, answering: Any, make_account: Any
+) -> None:
+    named = {n: f"{server.url}/{n}" for n in ("authorization_endpoint", "token_endpoint")}
+    elsewhere = {"userinfo_endpoint": "https://api.example/me"}
+    server.documents[OPENID] = metadata(server.url, **elsewhere)
+    configure(settings, server.url, **named)
+    account = make_account(provider="login")
+    discovery.clear_cache()
+    server.documents[OPENID] = server.documents[OAUTH] = answering(status=503)
+    with pytest.raises(ProviderUnavailable):
+        refresh(account)
+    assert account.status == "active"
 
 
 UNUSABLE = ["http://login.example/token", "http://127.0.0.2/x", "token", 5, None, "", "file:///x"]
@@ -247,10 +300,9 @@ def test_what_one_document_lacks_for_now_ends_no_account(
     server.documents[OPENID] = answering(status=503)
     after = get_provider("login").endpoints()
     assert after.userinfo_endpoint != before.userinfo_endpoint
-    assert (after.token_fingerprint(), after.authorization_fingerprint()) == (
-        before.token_fingerprint(),
-        before.authorization_fingerprint(),
-    )
+    assert after.authorization_fingerprint() == before.authorization_fingerprint()
+    with pytest.raises(ProviderUnavailable):
+        after.refuse_if_unsure(before.token_fingerprint())
 
 
 def test_a_client_without_a_secret_authenticates_by_its_id_alone(

@@ -180,6 +180,13 @@ def test_retry_after_is_seconds_or_a_date_between_a_second_and_an_hour(
     assert answer.retry_after(datetime(2026, 1, 1, tzinfo=UTC)) == seconds
 
 
+def test_a_wait_in_x_retry_after_is_read_as_better_auth_says_it() -> None:
+    headers = requests.structures.CaseInsensitiveDict({"X-Retry-After": "60"})
+    assert Answer(429, headers, b"").retry_after() == 60.0
+    headers["Retry-After"] = "5"
+    assert Answer(429, headers, b"").retry_after() == 5.0
+
+
 def test_retry_after_is_counted_from_now(serve: Any, answering: Any) -> None:
     server = serve(answering(b"", 503, Retry_After="Thu, 01 Jan 2099 00:00:00 GMT"))
     assert post(server.url).retry_after() == 3600.0

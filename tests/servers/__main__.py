@@ -13,16 +13,8 @@ from tests.servers.installation import install_all
 from tests.servers.listed import INSTALLED, ROOT, Listed, listed
 from tests.servers.page import PAGE, ask_all, page, without_date
 
-TESTS = (
-    "tests/servers/test_life.py",
-    "-q",
-    "-n",
-    "2",
-    "--dist",
-    "loadgroup",
-    "-p",
-    "no:cacheprovider",
-)
+FILES = ("test_life.py", "test_credentials.py", "test_throttles.py")
+TESTS = (*(f"tests/servers/{name}" for name in FILES), "-q", "-n", "2", "--dist", "loadgroup")
 
 
 def main(arguments: list[str]) -> int:

@@ -60,8 +60,14 @@ class Listed:
     scopes: tuple[str, ...] | None = None  # SCOPES of the site; None: not set
     issuer: str | None = None  # path of it, where the server describes itself
     lost_answer: str = ""  # the reason that a lost answer ends with; empty: it is healed
+    asks_nobody: bool = False  # there is no page on which to say no
     silent_refusal: bool = False  # a person who says no stays at the server
+    ends_by_time_alone: bool = False  # no revocation, and what is spent is taken for a while
+    code_before_client: bool = False  # looks at the code, then at who asks
+    odd_secret_refused: bool = False  # in every way that the app has
+    remembers_consent: bool = False  # whatever prompt says: asks nobody again
     throttled: dict[str, Any] = field(default_factory=dict)  # started so to see its limit
+    pause: float = 0.0  # seconds between two tokens, without which it fails
     note: str = ""
     variant: str = ""  # set otherwise than as shipped, in a few words
     of: str = ""  # the entry that a variant shares all else with

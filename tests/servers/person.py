@@ -15,6 +15,7 @@ ACCOUNT = {
     "email": PERSON["mail"],
     "password": PERSON["password"],
 }
+SIGN_IN = {"username", "login", "password"}
 STEPS = 12
 
 
@@ -98,14 +99,14 @@ class Person:
     def _press(self, answer: requests.Response, agree: bool) -> requests.Response:
         page = Page(answer.text)
         wanted = self.entry.allow if agree else self.entry.deny
-        if not agree and "link" in wanted and not any("password" in f.fields for f in page.forms):
+        if not agree and "link" in wanted and not any(SIGN_IN & set(f.fields) for f in page.forms):
             return self._get(
                 urljoin(answer.url, next(a for a in page.links if wanted["link"] in a))
             )
         forms = [form for form in page.forms if form.method == "post"]
         if not forms:
             raise Stopped(answer)
-        form = next((f for f in forms if "password" in f.fields), None)
+        form = next((f for f in forms if SIGN_IN & set(f.fields)), None)
         if form is not None:
             filled = {name: ACCOUNT.get(name, value) for name, value in form.fields.items()}
             data: dict[str, object] = {**filled, **dict(form.buttons)}

@@ -1,8 +1,9 @@
 """Trying a site's credentials at a provider, with a code and a token that nobody ever had."""
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import replace
+from http import HTTPStatus
 from typing import Final
 
 from connected_accounts.exceptions import (
@@ -27,6 +28,7 @@ from connected_accounts.tokens.endpoint import (
 
 CREDENTIALS: Final = "credentials"
 REFRESH: Final = "refresh"
+REFUSES: Final = "The provider refuses the client id or secret."
 CHECK_CLIENT: Final = "Compare client id and secret with the provider's own page."
 # The ways of client authentication besides those without a secret, and how Basic encodes.
 WAYS: Final = (
@@ -93,7 +95,13 @@ def _by_code(
     if said.kind is Kind.ACCEPTED:
         return error(CREDENTIALS, "The provider gave a token for a code that it never issued.")
     if said.kind is Kind.CLIENT_REFUSED:
-        return _another_way(provider, endpoints, calls, redirect_uri)
+        way = _another_way(provider, endpoints, calls, redirect_uri)
+        if way:
+            not_so = "The provider takes the client id and secret, but not in this way."
+            return error(CREDENTIALS, not_so, f"Set {way}.")
+        return error(CREDENTIALS, REFUSES, CHECK_CLIENT)
+    if said.kind is Kind.NONE and said.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        return _of_an_error_there(provider, endpoints, calls, redirect_uri, said)
     if said.kind in (Kind.NONE, Kind.NOT_SENT):
         return no_answer(CREDENTIALS, said.problem)
     wrong = provider.bound(client=wrong_client(provider))
@@ -110,25 +118,38 @@ def _by_code(
 
 
 def _another_way(
-    provider: Provider, endpoints: Endpoints, calls: Sequence[Call], redirect_uri: str
-) -> Finding:
-    """The client was refused: by its credentials, or by the way in which they are sent?"""
+    provider: Provider,
+    endpoints: Endpoints,
+    calls: Sequence[Call],
+    redirect_uri: str,
+    let_in: Container[Kind] = (Kind.GRANT_REFUSED, Kind.REFUSED),
+) -> str:
+    """The options for another way of client authentication, by which the client is let in; empty:
+    there is none. ``let_in`` are the answers to a made-up code that tell so."""
     used = provider.token_endpoint_auth_method, provider.basic_auth_encoding
     for method, encoding in WAYS:
         if method == used[0] and (method == "client_secret_post" or encoding == used[1]):
             continue
         other = provider.bound(client=provider.client)
         other.token_endpoint_auth_method, other.basic_auth_encoding = method, encoding
-        said = _spend_code(other, endpoints, calls, redirect_uri)
-        if said.kind in (Kind.GRANT_REFUSED, Kind.REFUSED):
-            hint = f'Set "token_endpoint_auth_method": "{method}"'
-            hint += f', "basic_auth_encoding": "{encoding}"' if "basic" in method else ""
-            return error(
-                CREDENTIALS,
-                "The provider takes the client id and secret, but not in this way.",
-                f"{hint}.",
-            )
-    return error(CREDENTIALS, "The provider refuses the client id or secret.", CHECK_CLIENT)
+        if _spend_code(other, endpoints, calls, redirect_uri).kind in let_in:
+            way = f'"token_endpoint_auth_method": "{method}"'
+            return way + (f', "basic_auth_encoding": "{encoding}"' if "basic" in method else "")
+    return ""
+
+
+def _of_an_error_there(
+    provider: Provider,
+    endpoints: Endpoints,
+    calls: Sequence[Call],
+    redirect_uri: str,
+    said: Said,
+) -> Finding:
+    """A 500 is what canaille answers to a client that it refuses (0.3.6, tests/servers, November
+    2026), and others to a made-up code."""
+    way = _another_way(provider, endpoints, calls, redirect_uri, {Kind.GRANT_REFUSED})
+    finding = no_answer(CREDENTIALS, said.problem)
+    return replace(finding, hint=f"If connecting fails, set {way}.") if way else finding
 
 
 def _spend_code(
@@ -204,7 +225,7 @@ def _by_token(provider: Provider, endpoints: Endpoints, *, request_token: bool) 
     try:
         token = exchange_client_credentials(provider, endpoints, provider.scopes)
     except ClientRejected:
-        return error(CREDENTIALS, "The provider refuses the client id or secret.", CHECK_CLIENT)
+        return error(CREDENTIALS, REFUSES, CHECK_CLIENT)
     except (ProviderError, ConfigurationError, ReauthorizationRequired) as problem:
         return no_answer(CREDENTIALS, problem)
     try:

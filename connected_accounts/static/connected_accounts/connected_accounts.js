@@ -8,13 +8,33 @@
   window.connectedAccountsLoaded = true;
   const NAME = "connected_accounts";
   const PATIENCE = 10000; // milliseconds
-  const channel = "BroadcastChannel" in window ? new BroadcastChannel(NAME) : null;
+  const TAB = "tab"; // the parameter that names the tab which opened the window
+
+  // Its opener is out of reach where the provider isolates its pages, so a channel is named for it.
+  function channelOf(tab) {
+    return "BroadcastChannel" in window ? new BroadcastChannel(`${NAME}:${tab}`) : null;
+  }
 
   // The window of its own has arrived at its end.
   if (document.querySelector("[data-ca-done]")) {
-    channel?.postMessage("done");
+    const tab = new URLSearchParams(window.location.search).get(TAB);
+    if (tab) channelOf(tab)?.postMessage("done");
     window.close();
     return;
+  }
+
+  const mine = [...crypto.getRandomValues(new Uint32Array(4))].join("-");
+  const channel = channelOf(mine);
+
+  // The page to go on to: one of this site, else this one.
+  function ownPage(address) {
+    const here = window.location;
+    try {
+      const url = new URL(address || here.href, here.href);
+      return url.origin === here.origin ? url.href : here.href;
+    } catch {
+      return here.href;
+    }
   }
 
   function setPending(form, pending) {
@@ -30,8 +50,8 @@
     if (!popup) return false;
     const next = form.elements.namedItem("next");
     const after = next?.value || window.location.href;
-    channel.onmessage = () => window.location.assign(after);
-    if (next) next.value = form.dataset.caPopup;
+    channel.onmessage = () => window.location.assign(ownPage(after));
+    if (next) next.value = `${form.dataset.caPopup}?${TAB}=${mine}`;
     form.target = NAME;
     popup.focus();
     setTimeout(() => {

@@ -87,6 +87,8 @@ def code_twice(client: BareClient) -> str:
 
 def refusal(client: BareClient) -> str:
     """The person says no."""
+    if client.entry.asks_nobody:
+        return "asks nobody"
     try:
         back = client.authorize(agree=False)
     except Stopped as stopped:

@@ -58,7 +58,7 @@ def _spent(client: BareClient, seconds: float) -> str:
 def _told(client: BareClient, answer: Answer, old: Tokens, new: Tokens) -> str:
     """What is left of the grant after the spent token was answered so."""
     if new.refresh == old.refresh:
-        return "is not spent" if answer.ok else f"{answer.words}"
+        return "is not spent" if answer.ok else f"{answer.words}, **and nothing else is left**"
     access, renews = client.lives(new.access), client.renews(new.refresh)
     if not answer.ok:
         rest = {True: "the new pair lives", False: "**the new pair is dead**"}

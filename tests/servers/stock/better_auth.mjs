@@ -20,6 +20,7 @@ const options = {
     loginPage: '/login',
     consentPage: '/consent',
     scopes: told.scope.split(' '),
+    rateLimit: typeof told.limited === 'object' ? { token: told.limited } : undefined,
     refreshTokenReuseInterval: told.reuse_interval ?? 0,
     generateClientId: () => ids.shift(),
     generateClientSecret: () => secrets.shift(),
