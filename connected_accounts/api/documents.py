@@ -1,7 +1,6 @@
 """The documents of the JSON API: plain values, from the cards and lines that the pages show."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -102,10 +101,13 @@ def revocation(line: RevocationLine, *, by_hand: bool = False) -> Document:
 
 def event(line: Line) -> Document:
     """One event of an account."""
-    document = asdict(line)
-    del document["code"]  # for staff
-    document["text"] = document.pop("words")
-    return document | {"at": moment(line.at)}
+    return {
+        "at": moment(line.at),
+        "kind": line.kind,
+        "mood": line.mood,
+        "text": line.words,
+        "scopes": line.scopes,
+    }
 
 
 def moment(value: datetime | None) -> str | None:
