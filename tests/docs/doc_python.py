@@ -22,6 +22,8 @@ from celery.app.defaults import SETTING_KEYS as CELERY_KEYS
 from cryptography.fernet import Fernet
 from django.apps import AppConfig
 from django.conf import global_settings, settings
+from django.contrib.admin import ModelAdmin, site
+from django.contrib.auth import get_user_model
 from django.core.cache import CacheHandler
 from django.core.checks import run_checks
 from django.db.utils import ConnectionHandler
@@ -128,6 +130,8 @@ class Page:
             module = ModuleType(kind.name)
             module.__path__ = [str(self.folder)]
             kind(kind.name, module).ready()
+        elif issubclass(kind, ModelAdmin):
+            assert kind(get_user_model(), site).check() == []
         elif issubclass(kind, logging.Formatter):
             assert kind().format(self.given["record"])
         else:

@@ -14,6 +14,7 @@ import httpx
 import prometheus_client
 import pytest
 from django.apps import apps
+from django.contrib import admin
 from django.db import connection
 from django.test import RequestFactory
 
@@ -62,7 +63,10 @@ def nothing_stays() -> Iterator[None]:
     receivers = [[*signal.receivers] for signal in ours]
     collectors = set(prometheus_client.REGISTRY._collector_to_names)
     waiting = {key: [*operations] for key, operations in apps._pending_operations.items()}
+    admins = {**admin.site._registry}
     yield
+    admin.site._registry.clear()
+    admin.site._registry.update(admins)
     # Those that wait for a model of yoursite.
     apps._pending_operations.clear()
     apps._pending_operations.update(waiting)

@@ -23,11 +23,11 @@ from connected_accounts.exceptions import ConnectedAccountsError, ProviderError
 from connected_accounts.models import AuthorizationRequest, ConnectedAccount, Event, Revocation
 from connected_accounts.oauth2 import badge_manifest, discovery, transport
 from connected_accounts.oauth2.id_token import MAX_SUBJECT
+from connected_accounts.oauth2.next_page import MAX_NEXT
 from connected_accounts.oauth2.token import MAX_SCOPE, MAX_SCOPES
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.services import disconnect, refresh
 from connected_accounts.testing import Answer, FakeProvider, connect_account
-from connected_accounts.web.browser import MAX_NEXT
 from tests.journeys import query_of, start
 from tests.junk import WORDS, Flow, inputs, send
 from tests.people import Browser
