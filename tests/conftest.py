@@ -76,14 +76,14 @@ def _may_be_called(host: Any) -> bool:
 
 @pytest.fixture(autouse=True)
 def nothing_known_of_the_database() -> None:
-    """What a process remembers of the database, a test's own database does not have."""
+    """What a process remembers of the database, a test's own database does not have: the cache
+    goes by the numbers of rows, which begin again with each test."""
     from django.core.cache import cache
 
     from connected_accounts.models import deployment
-    from connected_accounts.operations import activity, health
 
     deployment._Adopted.names.clear()
-    cache.delete_many([health.CACHE_KEY, activity.CACHE_KEY])
+    cache.clear()
 
 
 @pytest.fixture(scope="session")

@@ -353,7 +353,7 @@ class MCP(Provider):
 
     def _own_name(self, session: "ProviderSession") -> str:
         """The name that the server gives itself when it is first spoken to. Raises ProviderError
-        where it does not take the token."""
+        where it does not take the token, or where its answer is no message of the protocol."""
         from connected_accounts.oauth2.protected_resource import plain_name  # loads requests
 
         try:
@@ -362,7 +362,10 @@ class MCP(Provider):
             if error.code in ("status_401", "status_403"):
                 raise
             return ""
-        told = message_in(answer.body)
+        message = message_in(answer.body)
+        if message is None:
+            raise UnexpectedResponse("no_identity", status=answer.status)
+        told = message.get("result")
         about = told.get("serverInfo") if isinstance(told, Mapping) else None
         about = about if isinstance(about, Mapping) else {}
         return plain_name(about.get("title")) or plain_name(about.get("name"))
@@ -375,13 +378,13 @@ def ping(server: str) -> "requests.Request":
     return requests.Request("POST", server, json=PING, headers={"Accept": ACCEPT})
 
 
-def message_in(body: bytes) -> Any:
-    """The result in a JSON-RPC answer, plain or as the first event of a stream; None: none."""
+def message_in(body: bytes) -> Mapping[str, Any] | None:
+    """The answer of JSON-RPC in a body, plain or the first that a stream has; None: none."""
     from connected_accounts.oauth2.token import parse_json_object
 
     events = [line[5:] for line in body.splitlines() if line.startswith(b"data:")]
     for text in events or [body]:
         found = parse_json_object(text.strip())
-        if found is not None and "result" in found:
-            return found["result"]
+        if found is not None and ("result" in found or "error" in found):
+            return found
     return None

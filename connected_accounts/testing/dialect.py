@@ -74,6 +74,10 @@ class Dialect:
         hosts = {(urlsplit(one).scheme, urlsplit(one).netloc) for one in urls}
         return "api" if (parts.scheme, parts.netloc) in hosts else None
 
+    def endpoint_asked(self, request: RecordedRequest) -> str:
+        """The endpoint that a request to this server is for."""
+        return self.endpoint_of(request.url, request.method) or ""
+
     def addresses(self) -> dict[str, tuple[str, ...]]:
         renewal, revocation = self.endpoints.refresh_endpoint, self.endpoints.revocation_endpoint
         userinfo = self.endpoints.userinfo_endpoint.partition("?")[0]

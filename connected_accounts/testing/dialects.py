@@ -8,6 +8,7 @@ from connected_accounts.providers.base import Provider
 from connected_accounts.providers.bime import Bime
 from connected_accounts.providers.bitbadges import BitBadges
 from connected_accounts.providers.bits import Bits
+from connected_accounts.providers.mcp import MCP
 from connected_accounts.testing.badge_connect import BadgeConnectDialect
 from connected_accounts.testing.badgr import BadgrDialect
 from connected_accounts.testing.bime import BimeDialect
@@ -15,6 +16,7 @@ from connected_accounts.testing.bitbadges import BitBadgesDialect
 from connected_accounts.testing.bits import BitsDialect
 from connected_accounts.testing.catalogue import CatalogueDialect, recorded_answers
 from connected_accounts.testing.dialect import Dialect
+from connected_accounts.testing.mcp import MCPDialect
 
 DIALECTS: Final[tuple[tuple[type[Provider], type[Dialect]], ...]] = (
     (BadgeConnect, BadgeConnectDialect),
@@ -22,6 +24,7 @@ DIALECTS: Final[tuple[tuple[type[Provider], type[Dialect]], ...]] = (
     (Bime, BimeDialect),
     (BitBadges, BitBadgesDialect),
     (Bits, BitsDialect),
+    (MCP, MCPDialect),
     (Provider, Dialect),
 )
 

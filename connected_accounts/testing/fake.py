@@ -3,12 +3,15 @@
 import threading
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import parse_qs, urlsplit
 
 import requests
+from django.apps import apps
+from django.db.models import DateTimeField, F, QuerySet
 
 from connected_accounts.oauth2 import transport
 from connected_accounts.providers.base import Provider
@@ -19,7 +22,6 @@ from connected_accounts.testing.adapter import (
     UnexpectedRequest,
     record,
 )
-from connected_accounts.testing.clock import move_back
 from connected_accounts.testing.dialect import ENDPOINTS, Dialect
 from connected_accounts.testing.dialects import dialect_of
 from connected_accounts.testing.faults import Answer, Scripted
@@ -297,14 +299,26 @@ class FakeProvider:
 
     def _handle(self, request: requests.PreparedRequest) -> Answer:
         with self._lock:
-            endpoint = self._dialect.endpoint_of(request.url or "", request.method or "") or ""
+            seen = record("", request)
+            endpoint = self._dialect.endpoint_asked(seen)
+            seen = replace(seen, endpoint=endpoint)
             queue = self._scripts[endpoint]
             step = self._down or (queue.popleft() if queue else None)
             if step is not None and not step.reaches_server:
                 return step.play(request, Answer)
-            seen = record(endpoint, request)
             self.requests.append(seen)
             if endpoint == "token" and "refresh_token" in seen.fields:
                 self.presentations[seen.fields["refresh_token"]] += 1
             act = getattr(self._dialect, endpoint)
             return act(seen) if step is None else step.play(request, lambda: act(seen))
+
+
+def move_back(alias: str, passed: timedelta) -> None:
+    """Let every moment that is stored for a provider lie ``passed`` further back."""
+    for model in apps.get_app_config("connected_accounts").get_models():
+        fields = model._meta.get_fields()
+        moments = [field.name for field in fields if isinstance(field, DateTimeField)]
+        if moments and any(field.name == "provider" for field in fields):
+            rows = model._base_manager.filter(provider=alias)
+            # Past what an account refuses: no grant changes its place.
+            QuerySet.update(rows.all(), **{name: F(name) - passed for name in moments})

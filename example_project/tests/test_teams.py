@@ -106,7 +106,7 @@ def test_colleagues_use_it_and_strangers_find_nothing(
     ]
     assert {eve.get(page).status_code for page in pages} == {404}
     listed = eve.get(reverse("connected_accounts_api:accounts")).json()
-    assert listed == {"accounts": []}
+    assert listed == {"accounts": [], "next_page": None}
     assert eve.get(reverse("connected_accounts:list")).status_code == 200
 
 

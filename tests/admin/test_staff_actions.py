@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.core import mail
-from django.core.cache import cache
 from django.test import Client
 from django.utils import timezone
 
@@ -39,7 +38,6 @@ def done_here(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def with_address(settings: Any) -> None:
-    cache.clear()  # which remembers whom a mail was sent to
     own = settings.CONNECTED_ACCOUNTS
     settings.CONNECTED_ACCOUNTS = own | {"REDIRECT_BASE_URL": "https://site.example"}
 

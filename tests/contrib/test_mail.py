@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 from django.core import mail
-from django.core.cache import cache
 from django.core.mail.backends.locmem import EmailBackend
 from django.test import Client
 from django.utils.translation import override
@@ -27,7 +26,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture(autouse=True)
 def opted_in(app_settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The receiver is connected, and what it sends is done at once."""
-    cache.clear()
     app_settings(REDIRECT_BASE_URL="https://site.example")
     monkeypatch.setattr(tasks, "enqueue", lambda task, *args: task.apply(args))
     reconnect_required.connect(send_reconnect_mail)

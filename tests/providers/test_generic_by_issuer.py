@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from django.core import checks, mail
-from django.core.cache import cache
 from django.test import Client
 from django.utils import timezone
 
@@ -276,7 +275,6 @@ def test_its_end_is_told_beforehand_seen_by_beat_and_mailed(
     fake = fake_provider("brief", expires_in=3600, omit_refresh_token=True)
     account = connect_account(fake, ada)
     told: list[Any] = []
-    cache.clear()  # where it is kept what was mailed, by the numbers of rows
 
     def tell(sender: Any, account: ConnectedAccount, reason: str, **kwargs: Any) -> None:
         told.append((reason, mail_owner(account.pk, account.generation)))

@@ -5,11 +5,13 @@ from typing import NamedTuple
 
 
 class Page(NamedTuple):
-    """One URL name, and what a signed-in person who is not the owner gets. ``{pk}`` is Ada's."""
+    """One URL name, and what a signed-in person who is not the owner gets. ``{pk}`` is Ada's.
+    Whoever is signed out gets the same where it is public, and is sent to sign in elsewhere."""
 
     path: str
     get: int
     post: int
+    is_public: bool = False
 
 
 PAGES = {
@@ -17,6 +19,7 @@ PAGES = {
     "done": Page("done/", 200, 405),
     "connect": Page("badgr/connect/", 200, 303),
     "callback": Page("badgr/callback/", 400, 405),
+    "client_metadata": Page("badgr/client.json", 404, 405, is_public=True),
     "reconnect": Page("{pk}/reconnect/", 404, 404),
     "disconnect": Page("{pk}/disconnect/", 404, 404),
     "history": Page("{pk}/history/", 404, 405),

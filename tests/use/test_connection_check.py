@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-from django.core.cache import cache
 from django.test import Client
 
 from connected_accounts.models import ConnectedAccount
@@ -86,7 +85,6 @@ def test_what_cannot_be_opened_is_for_the_site_to_mend(
 def test_testing_again_and_again_is_limited(
     account: ConnectedAccount, client_of_ada: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cache.clear()
     monkeypatch.setattr(throttle, "TESTS", throttle.Limit("trial", 0))
     response = client_of_ada.post(f"/connections/{account.pk}/test/")
     assert (response.status_code, "Retry-After" in response) == (429, True)

@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-from django.core.cache import cache
 from django.test import Client
 
 from connected_accounts.exceptions import InvalidState, ProviderUnavailable
@@ -90,7 +89,6 @@ def test_try_again_on_a_reconnect_keeps_what_was_unticked(
 def test_who_began_too_often_goes_on_with_next_and_the_same_account(
     account: ConnectedAccount, client_of_ada: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cache.clear()
     monkeypatch.setattr(throttle, "STARTS", throttle.Limit("start", 0))
     address = f"/connections/{account.pk}/reconnect/"
     response = client_of_ada.post(address, {"next": "/badges/"})
@@ -116,7 +114,6 @@ def test_a_service_away_at_the_start_is_tried_again_with_next_and_scopes(
 def test_the_way_on_never_leaves_the_site(
     client_of_ada: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cache.clear()
     monkeypatch.setattr(throttle, "STARTS", throttle.Limit("start", 0))
     data = {"next": "https://evil.example/", "scope": "no:such"}
     response = client_of_ada.post("/connections/badgr/connect/", data)

@@ -1,12 +1,10 @@
 """Who starts or fails too often is asked to wait; nobody else is, and no valid callback."""
 
 import logging
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.core.cache import cache
 from django.test import Client, RequestFactory
 
 from connected_accounts.models import AuthorizationRequest, ConnectedAccount, Event
@@ -24,12 +22,9 @@ THE_MINUTE = datetime(2026, 5, 1, 12, 0, 15, tzinfo=UTC)
 
 
 @pytest.fixture(autouse=True)
-def one_minute(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """All of a test happens in one window, and counts in a cache of its own."""
+def one_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of a test happens in one window."""
     monkeypatch.setattr(throttle.timezone, "now", lambda: THE_MINUTE)
-    cache.clear()
-    yield
-    cache.clear()
 
 
 def request_of(rf: RequestFactory, user: Any, address: str = HERE) -> Any:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from django.conf.urls.i18n import i18n_patterns
-from django.core.cache import cache
 from django.test import Client
 from django.urls import get_script_prefix, include, path, set_script_prefix
 from django.utils.translation import override
@@ -21,11 +20,6 @@ from tests.journeys import query_of, start
 from tests.urls import urlpatterns
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def no_mail_sent_before() -> None:
-    cache.clear()
 
 
 BASE = "https://app.example.org"
