@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.wheel.build import PIP, build, fresh_environment, run
 
 HERE = Path(__file__).parent
-EXTRAS = "django-connected-accounts[prometheus,health-check,httpx,drf]"
+EXTRAS = "django-connected-accounts[prometheus,health-check,httpx,httpx2,drf]"
 # As in the extra "dev"; what a site installs that wants types.
 TYPES = ("django-stubs[compatible-mypy]>=6,<7", "mypy>=2,<3", "celery-types", "types-requests")
 PYRIGHT = "pyright@1.1.414"

@@ -23,7 +23,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 # Packages of the extras, and pytest. A module that needs one that is absent says so when imported.
-OPTIONAL = {"prometheus_client", "health_check", "httpx", "rest_framework", "pytest"}
+OPTIONAL = {"prometheus_client", "health_check", "httpx", "httpx2", "rest_framework", "pytest"}
 SETTINGS = """
 from connected_accounts.schedule import BEAT_SCHEDULE
 
