@@ -35,7 +35,8 @@ from connected_accounts.owners import SITE_OWNER
 from connected_accounts.providers.base import Client, Provider
 from connected_accounts.security import SecurityEvent
 
-IN_GOOD_TIME: Final = timedelta(hours=1)  # that a secret must still last for a new connection
+# That a secret must still last for a new connection: this, or half its life where that is less.
+IN_GOOD_TIME: Final = timedelta(hours=1)
 
 KnownClients = Callable[[Provider, str, str], list[Client]]
 T = TypeVar("T")
@@ -90,13 +91,14 @@ def client_entered(provider: Provider, *, owner: str = SITE_OWNER) -> Client | N
 
 def _good_rows(provider: Provider, owner: str = SITE_OWNER) -> list[ProviderClient]:
     """The owner's pairs for this host that may serve new connections, newest first."""
-    soon = timezone.now() + IN_GOOD_TIME
+    now = timezone.now()
     rows = read_all(ProviderClient, entered_here(provider) | {"owner_key": owner})
-    return [
-        row
-        for row in rows
-        if not row.retired_at and not (row.secret_expires_at and row.secret_expires_at <= soon)
-    ]
+    return [row for row in rows if not row.retired_at and _lasts(row, now)]
+
+
+def _lasts(row: ProviderClient, now: datetime) -> bool:
+    ends = row.secret_expires_at
+    return ends is None or ends - now > min(IN_GOOD_TIME, (ends - row.created_at) / 2)
 
 
 def entered_here(provider: Provider) -> dict[str, str]:

@@ -63,11 +63,12 @@ class ConnectedAccountQuerySet(GuardedQuerySet["ConnectedAccount"]):
         Undecryptable where a token cannot be sealed for its new owner.
         """
         using = self._write_database()
-        moved = list(self.using(using).exclude(owner_key=key))
+        rows = list(self.using(using))
+        moved = [row for row in rows if row.owner_key != key]
         try:
             with transaction.atomic(using=using):
                 values |= {"owner_key": key, "user": user_pk}
-                count = change_facts(moved, lambda: self.transition(**values), set(values))
+                count = change_facts(rows, lambda: self.transition(**values), set(values))
                 ProviderClient = apps.get_model("connected_accounts", "ProviderClient")
                 ProviderClient.objects.using(using).copy_to_owner(moved, key)
                 Event.record_moves(moved, key, by=by, using=using)

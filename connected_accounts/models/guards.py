@@ -80,12 +80,17 @@ class GuardedQuerySet(models.QuerySet[Row]):
         """As Django's. Raises FieldError for what only transitions write (``columns.FENCED``).
 
         Another ``user`` becomes the owner, with all that goes with it; None is refused, for that
-        would make a person's account the site's own.
+        would make a person's account the site's own. So is a subject that is no value.
         """
         refuse_unsealed(kwargs.get("token"))
         refuse("update()", FENCED.intersection(kwargs))
         if isinstance(kwargs.get("subject"), str):
             kwargs["subject_digest"] = digest(kwargs["subject"])
+        elif ("subject" in kwargs) != ("subject_digest" in kwargs):
+            raise FieldError(
+                "The new subject of an account must be a value, which brings its digest; nothing "
+                "was written."
+            )
         for name in {"user", "user_id"}.intersection(kwargs):
             user_pk = _pk_of(kwargs.pop(name))
             accounts = cast(Any, self)  # which know what goes with a new owner
@@ -106,10 +111,17 @@ class GuardedQuerySet(models.QuerySet[Row]):
     def bulk_update(self, objs: Any, fields: Any, batch_size: Any = None) -> int:
         """As Django's. Raises FieldError for what only transitions write."""
         objs, fields = tuple(objs), tuple(fields)
+        if "subject" in fields:
+            fields = (*(n for n in fields if n != "subject_digest"), "subject_digest")
+            for row in objs:
+                row.subject_digest = digest(row.subject)
         for row in objs if "token" in fields else ():
             refuse_unsealed(row.token)
         refuse("bulk_update()", (BY_TRANSITIONS | OWNER).intersection(fields))
-        return super().bulk_update(objs, fields, batch_size=batch_size)
+        count = super().bulk_update(objs, fields, batch_size=batch_size)
+        for row in objs:
+            row._remember(BOUND_TOO.intersection(fields))
+        return count
 
     bulk_update.alters_data = True  # type: ignore[attr-defined]
 

@@ -100,6 +100,7 @@ def test_of_an_answer_only_what_is_of_use_is_kept(fake: FakeProvider, user: Any)
         "client_secret_expires_at",
         "redirect_uris",
         "requested_scope",
+        "token_endpoint_auth_method",
     }
     assert "canary" not in json.dumps(metadata)
 
