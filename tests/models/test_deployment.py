@@ -97,7 +97,7 @@ def test_a_site_under_another_address_is_told_of_it_everywhere(
     for message in checks.run_checks(databases=["default"]):
         told += [message.msg] if message.id == "connected_accounts.W015" else []
     assert "Paused by the people who run this site" in page
-    assert "for the people who run this site" in tested
+    assert "The people who run this site need to fix this. The connection is kept." in tested
     for text in (staff, status.getvalue(), *told, caplog.text):
         assert OLD in text
         assert NEW in text
