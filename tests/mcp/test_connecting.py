@@ -136,6 +136,7 @@ def test_a_secret_that_is_about_to_end_is_replaced_before_it_does(
 ) -> None:
     guarded.secret_ends = int((timezone.now() + timedelta(minutes=5)).timestamp())
     person.connect(guarded.server)
+    ProviderClient.objects.update(created_at=timezone.now() - timedelta(days=30))
     person.connect(guarded.server)
     assert len(guarded.asked("/register")) == 2
 

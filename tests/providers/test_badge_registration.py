@@ -177,9 +177,11 @@ def test_a_secret_that_ends_within_the_hour_is_registered_anew(
     fake: FakeProvider, user: Any
 ) -> None:
     first = Flow(user).client_id
-    ProviderClient.objects.update(secret_expires_at=timezone.now() + timedelta(hours=2))
+    now = timezone.now()
+    long_ago = now - timedelta(days=30)
+    ProviderClient.objects.update(created_at=long_ago, secret_expires_at=now + timedelta(hours=2))
     assert Flow(user).client_id == first
-    ProviderClient.objects.update(secret_expires_at=timezone.now() + timedelta(minutes=30))
+    ProviderClient.objects.update(secret_expires_at=now + timedelta(minutes=30))
     assert Flow(user).client_id != first
 
 

@@ -13,7 +13,7 @@ from connected_accounts.exceptions import ClientRejected, ReauthorizationRequire
 from connected_accounts.models import ConnectedAccount, Event, Kind, ProviderClient, Revocation
 from connected_accounts.revoke.outbox import revoke_pending
 from connected_accounts.services import disconnect, get_access_token, get_session, refresh
-from connected_accounts.testing.clock import move_back
+from connected_accounts.testing.fake import move_back
 from tests.sandbox.sandbox_client import Person, Sandbox
 from tests.sandbox.test_sandbox_bits import CLAIMS, fresh_credentials
 
