@@ -260,6 +260,16 @@ def own_connections() -> Iterator[None]:
         mine.poolmanager.clear()
 
 
+@pytest.fixture
+def nothing_discovered(own_connections: None) -> Iterator[None]:
+    """What servers said of themselves in other tests is forgotten, and so is what they say here."""
+    from connected_accounts.oauth2 import discovery
+
+    discovery.clear_cache()
+    yield
+    discovery.clear_cache()
+
+
 # --- Rows ---------------------------------------------------------------------------------------
 
 

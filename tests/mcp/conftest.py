@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from connected_accounts.oauth2 import discovery
 from tests.mcp.guarded import Guarded, serve_guarded
 from tests.mcp.person import Person
 
@@ -13,10 +12,8 @@ BACKEND = "connected_accounts.providers.mcp.MCP"
 
 
 @pytest.fixture(autouse=True)
-def _nothing_kept(own_connections: None) -> Iterator[None]:
-    discovery.clear_cache()
-    yield
-    discovery.clear_cache()
+def _nothing_kept(nothing_discovered: None) -> None:
+    pass
 
 
 @pytest.fixture
