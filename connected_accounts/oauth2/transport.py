@@ -17,7 +17,7 @@ from typing import Final
 import requests
 import urllib3
 from requests.adapters import BaseAdapter, HTTPAdapter
-from requests.utils import get_environ_proxies
+from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies
 
 from connected_accounts import conf
 from connected_accounts.exceptions import (
@@ -140,8 +140,20 @@ def ca_bundle() -> str | bool:
     return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
 
 
-def fetch(request: requests.Request, *, public: bool = False) -> Answer:
+def ca_file() -> str:
+    """``ca_bundle`` as a file."""
+    found = ca_bundle()
+    return found if isinstance(found, str) else DEFAULT_CA_BUNDLE_PATH
+
+
+def fetch(
+    request: requests.Request,
+    *,
+    public: bool = False,
+    certificate: tuple[str, str] | None = None,
+) -> Answer:
     """Send one request and read its answer, whatever its status; a redirect is not followed.
+    ``certificate`` are the files of the client's own and of its key (RFC 8705).
 
     Raises ProviderUnavailable when no complete answer came within ``HTTP_DEADLINE`` (its ``sent``
     says whether the provider may have acted), or was asked for: a URL that is neither https nor on
@@ -149,7 +161,7 @@ def fetch(request: requests.Request, *, public: bool = False) -> Answer:
     """
     told = listener.get()
     try:
-        answer = _fetch(request, public)
+        answer = _fetch(request, public, certificate)
     except ProviderError as error:
         if told is not None:
             told(request, None, error.code)
@@ -159,7 +171,7 @@ def fetch(request: requests.Request, *, public: bool = False) -> Answer:
     return answer
 
 
-def _fetch(request: requests.Request, public: bool) -> Answer:
+def _fetch(request: requests.Request, public: bool, certificate: tuple[str, str] | None) -> Answer:
     if not conf.is_safe_url(request.url):
         raise ProviderUnavailable("bad_request", sent=False)
     request.headers = {
@@ -175,7 +187,7 @@ def _fetch(request: requests.Request, public: bool) -> Answer:
     failure: ProviderError | None = None
     try:
         with public_only(public):
-            return _exchange(request.prepare(), call)
+            return _exchange(request.prepare(), call, certificate)
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
         call.sent = call.sent and not _never_connected(error)
         # Built here, raised below: these errors hold the request, its body and its URL.
@@ -189,14 +201,23 @@ def _fetch(request: requests.Request, public: bool) -> Answer:
     raise failure
 
 
-def _exchange(request: requests.PreparedRequest, call: Call) -> Answer:
+def _exchange(
+    request: requests.PreparedRequest, call: Call, certificate: tuple[str, str] | None
+) -> Answer:
     timeout = float(conf.get("HTTP_TIMEOUT"))
     via = adapter()
     # Another adapter (a test's) does not tell when it sends: count the request as sent, unless its
     # error says that there was no connection to send on.
     call.sent = not isinstance(via, PooledAdapter)
     proxies = proxies_for(request.url or "")
-    response = via.send(request, stream=True, timeout=timeout, verify=ca_bundle(), proxies=proxies)
+    response = via.send(
+        request,
+        stream=True,
+        timeout=timeout,
+        verify=ca_bundle(),
+        cert=certificate,
+        proxies=proxies,
+    )
     try:
         body = response.raw.read(MAX_BODY + 1, decode_content=True)
         if call.expired:

@@ -20,6 +20,7 @@ PAGES = {
     "connect": Page("badgr/connect/", 200, 303),
     "callback": Page("badgr/callback/", 400, 405),
     "client_metadata": Page("badgr/client.json", 404, 405, is_public=True),
+    "jwks": Page("jwks/", 200, 405, is_public=True),
     "reconnect": Page("{pk}/reconnect/", 404, 404),
     "disconnect": Page("{pk}/disconnect/", 404, 404),
     "history": Page("{pk}/history/", 404, 405),
