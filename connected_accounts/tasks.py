@@ -20,6 +20,7 @@ from django.utils import timezone
 from kombu.utils.compat import detect_environment
 
 from connected_accounts import conf
+from connected_accounts.celery_app import has_celery
 from connected_accounts.exceptions import (
     ConfigurationError,
     ConnectedAccountsError,
@@ -267,11 +268,24 @@ def carry_grant(account_id: int, generation: int, sealed: str) -> None:
     store_refresh.apply_async((account_id, generation, sealed))
 
 
+def enqueue_mail(account: Any, language: str = "") -> None:
+    """Have the mail sent that asks an account's owner to connect it again. The site's own accounts
+    have nobody to write to."""
+    if account.user_id is not None:
+        # Left out where there is none: a worker of an older release takes two.
+        enqueue(mail_reconnect, account.pk, account.generation, *([language] if language else []))
+
+
 def enqueue(task: Any, *args: Any) -> None:
     """Send a task once the transaction is committed. A broker that is away is not an error: beat's
-    next round does the same work."""
+    next round does the same work. So does the next round of ``refresh_connections`` for a site
+    without Celery, but for a mail, of which no row tells: it is sent at once."""
 
     def send() -> None:
+        if not has_celery():
+            if task is mail_reconnect:
+                task.apply(args)
+            return
         try:
             with task.app.connection_for_write(transport_options=NO_PATIENCE) as broker:
                 task.apply_async(args, connection=broker, retry=False)
