@@ -7,6 +7,7 @@ Touches no network. Only ``check_keys`` and ``check_site`` touch a database, whe
 import base64
 from collections.abc import Iterable, Sequence
 from importlib import import_module
+from itertools import pairwise
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -16,7 +17,6 @@ from django.core import checks
 from django.db import connections, router
 
 from connected_accounts import conf, owners
-from connected_accounts.celery_app import REFRESH, has_celery, longest_gap, refresh_schedules
 from connected_accounts.conf import is_loopback_literal
 from connected_accounts.database import connections as own_connections
 from connected_accounts.database.site_middleware import check_middleware
@@ -30,6 +30,7 @@ from connected_accounts.providers.base import Provider
 from connected_accounts.sealing import SealedTextField, encryption_keys, key_id
 
 CELERY: Final = ("CELERY_BROKER_URL", "CELERY_BEAT_SCHEDULE")  # in the usual namespace
+REFRESH: Final = "connected_accounts.refresh_due_accounts"
 USUAL_LIFE: Final = 3600.0  # seconds that access tokens live, as far as settings can know
 
 
@@ -76,12 +77,12 @@ def _messages(problems: Iterable[conf.Problem]) -> list[checks.CheckMessage]:
 
 
 def check_beat(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[checks.CheckMessage]:
-    """W001 and W027: nothing refreshes tokens on time."""
+    """W001 and W028: nothing refreshes tokens on time."""
     if not conf.get("PROVIDERS"):
         return []
-    if not has_celery():
+    if not _has_celery():
         return _settings_without_celery()
-    schedules = refresh_schedules()
+    schedules = _refresh_schedules()
     if schedules is None or schedules:
         return []
     return [
@@ -92,6 +93,12 @@ def check_beat(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[checks.
             id="connected_accounts.W001",
         )
     ]
+
+
+def _has_celery() -> bool:
+    from connected_accounts.tasks import has_celery  # loads Celery
+
+    return has_celery()
 
 
 def _settings_without_celery() -> list[checks.CheckMessage]:
@@ -105,16 +112,16 @@ def _settings_without_celery() -> list[checks.CheckMessage]:
             hint="Import the app in the package of the settings, as Celery's documentation says: "
             "from yoursite.celery import app as celery_app. Or remove the settings and keep "
             "manage.py refresh_connections --loop running.",
-            id="connected_accounts.W027",
+            id="connected_accounts.W028",
         )
     ]
 
 
 def check_interval(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[checks.CheckMessage]:
     """W005: a token of an hour's life would end before beat looks for it."""
-    if not has_celery():
+    if not _has_celery():
         return []
-    gaps = [longest_gap(schedule) for schedule in refresh_schedules() or ()]
+    gaps = [_longest_gap(schedule) for schedule in _refresh_schedules() or ()]
     known = [gap for gap in gaps if gap is not None]
     site = conf.get("REFRESH_AT")
     if not known or not isinstance(site, float) or not 0 < site < 1:  # E003 says so
@@ -147,6 +154,36 @@ def _seldom(gap: float, share: float, margin: float, aliases: list[str]) -> chec
 def _is_ahead(provider: Any) -> bool:
     renewed = provider.refresh_policy == "ahead" and provider.grant_type != "personal_token"
     return bool(renewed and not provider.refresh_margin)  # else it may not be earlier
+
+
+def _refresh_schedules() -> list[Any] | None:
+    """When beat starts refreshes, by its settings; None where its schedule is in a database."""
+    from celery import current_app  # loads Celery
+
+    schedulers = (getattr(settings, "CELERY_BEAT_SCHEDULER", ""), current_app.conf.beat_scheduler)
+    if any("DatabaseScheduler" in str(scheduler) for scheduler in schedulers):
+        return None
+    entries = {
+        **(getattr(settings, "CELERY_BEAT_SCHEDULE", None) or {}),
+        **(current_app.conf.beat_schedule or {}),
+    }
+    ours = [e for e in entries.values() if isinstance(e, dict) and e.get("task") == REFRESH]
+    return [entry.get("schedule") for entry in ours]
+
+
+def _longest_gap(schedule: Any) -> float | None:
+    """The longest time between two runs, in seconds; None for a schedule of another kind."""
+    from celery.schedules import crontab, maybe_schedule  # loads Celery
+
+    plan: Any = maybe_schedule(schedule)
+    if not isinstance(plan, crontab):
+        every = getattr(plan, "run_every", None)
+        return None if every is None else float(every.total_seconds())
+    cron = vars(plan)  # sets of numbers
+    moments = sorted(60 * hour + minute for hour in cron["hour"] for minute in cron["minute"])
+    gaps = [later - earlier for earlier, later in pairwise([*moments, moments[0] + 1440])]
+    days = tuple(len(cron[name]) for name in ("day_of_week", "day_of_month", "month_of_year"))
+    return 60.0 * float(max(gaps)) + (0.0 if days == (7, 31, 12) else 86400.0)
 
 
 def check_sqlite(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[checks.CheckMessage]:

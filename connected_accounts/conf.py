@@ -260,13 +260,13 @@ def problems() -> Iterator[Problem]:
 def _mail_problems() -> Iterator[Problem]:
     if not isinstance(get("RECONNECT_MAIL"), bool):
         yield Problem(
-            "E031",
+            "E033",
             "CONNECTED_ACCOUNTS['RECONNECT_MAIL'] is neither True nor False.",
             "Write True to have people told by e-mail that a connection needs them.",
         )
     elif get("RECONNECT_MAIL") and not get("REDIRECT_BASE_URL"):
         yield Problem(
-            "E031",
+            "E033",
             "CONNECTED_ACCOUNTS['RECONNECT_MAIL'] needs REDIRECT_BASE_URL: the mail has a link to "
             "connect again.",
             "Set REDIRECT_BASE_URL to the public address of the site, such as "

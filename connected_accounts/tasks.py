@@ -13,14 +13,13 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from celery import bootsteps, shared_task
+from celery import bootsteps, current_app, shared_task
 from celery.signals import worker_init, worker_process_init, worker_ready
 from django.db import transaction
 from django.utils import timezone
 from kombu.utils.compat import detect_environment
 
 from connected_accounts import conf
-from connected_accounts.celery_app import has_celery
 from connected_accounts.exceptions import (
     ConfigurationError,
     ConnectedAccountsError,
@@ -266,6 +265,12 @@ def store_refresh(self: Any, account_id: int, generation: int, sealed: str) -> N
 def carry_grant(account_id: int, generation: int, sealed: str) -> None:
     """Give a grant that the database could not take to the broker, sealed."""
     store_refresh.apply_async((account_id, generation, sealed))
+
+
+def has_celery() -> bool:
+    """Whether the site has a Celery app. Where none was made, tasks belong to one that Celery makes
+    for itself, by this name, and no worker hears of them."""
+    return current_app.main != "default" or bool(current_app.conf.task_always_eager)
 
 
 def enqueue_mail(account: Any, language: str = "") -> None:

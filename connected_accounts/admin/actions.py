@@ -14,7 +14,6 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from connected_accounts.admin.addresses import admin_url, site_of
-from connected_accounts.celery_app import has_celery
 from connected_accounts.exceptions import ConnectedAccountsError, Undecryptable
 from connected_accounts.models import ConnectedAccount, Kind, Status
 from connected_accounts.owners import is_owner_key
@@ -55,7 +54,7 @@ def refresh(accounts: QuerySet[ConnectedAccount]) -> str:
     from connected_accounts import tasks  # loads Celery
 
     pks = list(accounts.values_list("pk", flat=True)[: MANY + 1])
-    if len(pks) > MANY or not has_celery():
+    if len(pks) > MANY or not tasks.has_celery():
         rows = ConnectedAccount.objects.renewable().exclude(refresh_at=None)
         # A subquery of the list, which may have been narrowed by a join.
         due = rows.filter(pk__in=accounts.order_by().values("pk"))
