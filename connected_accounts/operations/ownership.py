@@ -100,7 +100,8 @@ def _retire_rows(key: str, using: str) -> None:
         for owed in Revocation.objects.using(using).filter(owner_key=key):
             before, owed.owner_key = copy.copy(owed), retired
             with suppress(Undecryptable):
-                owed.token = owed.token and rebind(owed.token, before, owed)
+                if owed.token is not None:
+                    owed.token = rebind(owed.token, before, owed)  # type: ignore[assignment]
             owed.save(using=using, update_fields=["owner_key", "token"])
         for client in ProviderClient.objects.using(using).filter(owner_key=key):
             with suppress(Undecryptable):

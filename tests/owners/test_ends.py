@@ -1,4 +1,4 @@
-"""Whoever is given an owner's key again has nothing of the one before: no line, no row, no token."""
+"""Whoever is given an owner's key again has nothing of the one before: no line, row or token."""
 
 from collections.abc import Iterator
 from typing import Any
