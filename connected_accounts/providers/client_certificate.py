@@ -15,7 +15,7 @@ ENDS_SOON: Final = timedelta(days=14)
 
 
 def certificate_problems(where: str, files: tuple[str, str]) -> Iterator[Problem]:
-    """E033: the files cannot be used; W027: the certificate has ended, or ends soon."""
+    """E037: the files cannot be used; W029: the certificate has ended, or ends soon."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         # Without the empty password it would ask for one on the terminal.
@@ -24,7 +24,7 @@ def certificate_problems(where: str, files: tuple[str, str]) -> Iterator[Problem
     except (OSError, ValueError) as error:
         said = error.strerror if isinstance(error, OSError) and error.strerror else "cannot be read"
         yield Problem(
-            "E033",
+            "E037",
             f"{where}: {' and '.join(dict.fromkeys(files))}: {said}.",
             "Name PEM files that this process may read: the certificate, with those that lead to "
             "its authority after it, and its key without a password.",
@@ -32,7 +32,7 @@ def certificate_problems(where: str, files: tuple[str, str]) -> Iterator[Problem
         return
     if ends - timezone.now() < ENDS_SOON:
         yield Problem(
-            "W027",
+            "W029",
             f"{where}: the certificate ends on {ends:%Y-%m-%d %H:%M} UTC.",
             "Have it renewed, and put the new one in its place: it is read for each connection.",
         )

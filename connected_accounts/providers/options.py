@@ -133,17 +133,17 @@ def _wrong_meanings(provider: Provider) -> Iterator[Problem]:
 
 
 def _means_problems(provider: Provider) -> Iterator[Problem]:
-    """E031, E032 and W027: what proves that the site is the client."""
+    """E035, E036 and W029: what proves that the site is the client."""
     where, config = _where(provider.config), provider.config
     method, wanted = provider.token_endpoint_auth_method, provider.token_endpoint_auth_signing_alg
     try:
         keys = signing_keys(config)
     except ConfigurationError as error:
-        yield Problem("E031", f"{where}['CLIENT_KEY'] is of no use.", error.message)
+        yield Problem("E035", f"{where}['CLIENT_KEY'] is of no use.", error.message)
         return
     if keys and wanted and wanted not in keys[0].algorithms:
         yield Problem(
-            "E031",
+            "E035",
             f"{where}: the first CLIENT_KEY does not sign with {wanted}.",
             f"It signs with {', '.join(keys[0].algorithms)}; write one of these as "
             "token_endpoint_auth_signing_alg, or put another key first.",
@@ -153,7 +153,7 @@ def _means_problems(provider: Provider) -> Iterator[Problem]:
     has = {"CLIENT_KEY": keys, CERTIFICATE: config.client_certificate}
     if needed and not has[needed]:
         yield Problem(
-            "E032",
+            "E036",
             f"{where}: token_endpoint_auth_method is {method!r}, and there is no {needed}.",
             f"Write {needed}; see the how-to on strong clients.",
         )

@@ -117,7 +117,7 @@ def check_ids() -> list[str]:
 
 @pytest.mark.parametrize(
     ("days", "content", "expected"),
-    [(30, None, None), (7, None, "W027"), (-1, None, "W027"), (30, "nothing", "E033")],
+    [(30, None, None), (7, None, "W029"), (-1, None, "W029"), (30, "nothing", "E037")],
 )
 def test_a_check_reads_the_files(
     server: StrongServer,
@@ -131,7 +131,7 @@ def test_a_check_reads_the_files(
     if content is not None:
         file.write_text(content)
     use(server, BY_CERTIFICATE, CLIENT_CERTIFICATE=str(file))
-    found = [name for name in check_ids() if name in ("E033", "W027")]
+    found = [name for name in check_ids() if name in ("E037", "W029")]
     assert found == ([expected] if expected else [])
 
 
@@ -139,7 +139,7 @@ def test_a_file_that_is_not_there_is_named_by_the_check_and_to_nobody_else(
     server: StrongServer, use: Use, client_of_ada: Client
 ) -> None:
     use(server, BY_CERTIFICATE, CLIENT_CERTIFICATE="/nowhere/site.pem")
-    said = [str(m) for m in checks.run_checks() if str(m.id).endswith("E033")]
+    said = [str(m) for m in checks.run_checks() if str(m.id).endswith("E037")]
     assert "/nowhere/site.pem: No such file" in said[0]
     response = client_of_ada.post("/connections/bank/connect/")
     assert response.status_code == 500
@@ -150,4 +150,4 @@ def test_a_file_that_is_not_there_is_named_by_the_check_and_to_nobody_else(
 def test_a_method_without_its_means_is_an_error(server: StrongServer, use: Use) -> None:
     for method in ("private_key_jwt", "tls_client_auth", "self_signed_tls_client_auth"):
         use(server, {"token_endpoint_auth_method": method})
-        assert "E032" in check_ids()
+        assert "E036" in check_ids()
