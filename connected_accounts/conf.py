@@ -233,7 +233,7 @@ def as_secret(value: Any) -> Secret:
 def _as_keys(value: Any) -> tuple[Secret, ...]:
     """CLIENT_KEY as texts. A JWK may be a dict; several are a list, the one that signs first."""
     listed = value if isinstance(value, list | tuple) else [value]
-    texts = [json.dumps(one) if isinstance(one, dict) else one for one in listed]
+    texts = [json.dumps(one, default=str) if isinstance(one, dict) else one for one in listed]
     return tuple(as_secret(text) for text in texts if text)
 
 

@@ -7,7 +7,7 @@ from django.utils.translation import gettext as _
 from django.views import View
 from django.views.decorators.cache import cache_control
 
-from connected_accounts.providers.client_keys import key_set, signing_keys
+from connected_accounts.providers.client.keys import key_set, signing_keys
 from connected_accounts.providers.registry import get_providers
 from connected_accounts.web import actions, browser
 

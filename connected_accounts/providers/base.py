@@ -21,7 +21,7 @@ from connected_accounts.exceptions import (
     UnexpectedResponse,
 )
 from connected_accounts.oauth2.token import is_unavailable, value_at
-from connected_accounts.providers.client_keys import keys_to_register
+from connected_accounts.providers.client.keys import keys_to_register
 from connected_accounts.providers.endpoints import (
     ENDPOINT_NAMES,
     Endpoints,
@@ -236,7 +236,7 @@ class Provider:
 
     @property
     def server_metadata(self) -> Mapping[str, Any]:
-        """What the server says of itself (RFC 8414), as far as it was asked."""
+        """The server's description of itself (RFC 8414), as far as it was asked."""
         return {}
 
     @property

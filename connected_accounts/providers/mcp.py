@@ -18,7 +18,7 @@ from connected_accounts.exceptions import ConfigurationError, ProviderError, Une
 from connected_accounts.oauth2.challenge import sound_scopes
 from connected_accounts.oauth2.resource import canonical_url, is_at_or_below, origin_url
 from connected_accounts.providers.base import MAX_HOST, Client, Endpoints, Identity, Provider
-from connected_accounts.providers.client_keys import keys_to_register
+from connected_accounts.providers.client.keys import keys_to_register
 from connected_accounts.providers.endpoints import as_origin
 from connected_accounts.providers.inputs import ConnectField
 from connected_accounts.secret import Secret

@@ -11,8 +11,8 @@ from connected_accounts.providers.base import (
     SECRET_METHODS,
     Provider,
 )
-from connected_accounts.providers.client_certificate import certificate_problems
-from connected_accounts.providers.client_keys import signing_keys
+from connected_accounts.providers.client.certificate import certificate_problems
+from connected_accounts.providers.client.keys import signing_keys
 from connected_accounts.providers.endpoints import ENDPOINT_NAMES, Endpoints, as_origin
 
 # Parameters of the authorization request that are ours alone (RFC 6749 4.1.1, RFC 7636, OIDC).

@@ -7,7 +7,7 @@ from typing import Final
 from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.oauth2.discovery import texts_of
 from connected_accounts.providers.base import Endpoints, Provider
-from connected_accounts.providers.client_keys import signing_keys
+from connected_accounts.providers.client.keys import signing_keys
 from connected_accounts.secret import Secret
 
 LIFE: Final = 60  # seconds

@@ -108,6 +108,7 @@ COMMANDS = {
     "check_provider": Command(("badgr",), asks=False),
     "confirm_site": Command(("--endpoints", "badgr"), asks=True),
     "connections_status": Command((), asks=False),
+    "make_client_key": Command((), asks=False),
     "refresh_connections": Command((), asks=False, withdraws=True),
     "import_connections": Command(("--from", "allauth", "--blank"), asks=True),
     "revoke_all": Command(("--provider", "badgr"), asks=True),
