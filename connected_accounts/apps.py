@@ -12,10 +12,13 @@ class ConnectedAccountsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from django.db.models.signals import pre_delete
+        from django.apps import apps
+        from django.contrib.auth import get_user_model
+        from django.db.models.signals import post_delete, pre_delete
 
         from connected_accounts import checks
         from connected_accounts.models import ConnectedAccount
+        from connected_accounts.operations.ownership import retire_deleted_user
         from connected_accounts.refresh import storage
         from connected_accounts.revoke.disconnect import revoke_before_delete
         from connected_accounts.security import OneLineFilter
@@ -26,11 +29,17 @@ class ConnectedAccountsConfig(AppConfig):
         logging.getLogger("requests_oauthlib.oauth2_session").addFilter(_no_debug)
         logging.getLogger("connected_accounts").addFilter(OneLineFilter())
         storage.send_to_broker = _carry_grant
-        # The one signal of Django's that we receive: whatever deletes an account, be it a user's
-        # deletion or the admin's, its grant must be withdrawn at the provider too.
+        # Whatever deletes an account, be it a user's deletion or the admin's, its grant must be
+        # withdrawn at the provider too.
         pre_delete.connect(
             revoke_before_delete, sender=ConnectedAccount, dispatch_uid="connected_accounts"
         )
+        user_model = get_user_model()
+        for model in apps.get_models():
+            if model._meta.concrete_model is user_model:  # its proxies too
+                post_delete.connect(
+                    retire_deleted_user, sender=model, dispatch_uid="connected_accounts"
+                )
 
 
 def _no_debug(record: logging.LogRecord) -> bool:
