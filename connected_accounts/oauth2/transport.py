@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Final
 
 import requests
@@ -40,6 +41,9 @@ MAX_BODY: Final = 1024 * 1024
 POOL_SIZE: Final = 128
 MAX_RETRY_AFTER: Final = 3600.0
 USER_AGENT: Final = "django-connected-accounts"
+PROXY_VARIABLES: Final = tuple(
+    name for part in ("https", "all", "no") for name in (f"{part}_proxy", f"{part}_PROXY".upper())
+)
 
 
 @dataclass(frozen=True)
@@ -132,7 +136,17 @@ if hasattr(os, "register_at_fork"):
 
 def proxies_for(url: str) -> dict[str, str]:
     """The environment's proxy for an https URL; none for plain http, whose proxy would read it."""
-    return dict(get_environ_proxies(url)) if url.startswith("https:") else {}
+    if not url.startswith("https:"):
+        return {}
+    origin = "/".join(url.split("/", 3)[:3])
+    return dict(_proxies_for(origin, *map(os.environ.get, PROXY_VARIABLES)))
+
+
+@lru_cache(maxsize=256)
+def _proxies_for(origin: str, *values: str | None) -> Mapping[str, str]:
+    """Looked up once for each host, as that walks the whole environment; ``values`` are those of
+    ``PROXY_VARIABLES``, with which it changes."""
+    return get_environ_proxies(origin)
 
 
 def ca_bundle() -> str | bool:
