@@ -72,6 +72,7 @@ class Provider:
     api_base_url: str = ""
     issuer: str = ""
     resource: str = ""  # RFC 8707: sent with the authorization and with every token request
+    resource_name: str = ""  # what a resource that describes itself is called there
     default_scopes: tuple[str, ...] = ()
     identity_scopes: tuple[str, ...] = ()  # without these the provider does not say who it is
     scope_parameter: str = "scope"

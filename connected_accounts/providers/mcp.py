@@ -202,6 +202,7 @@ class MCP(Provider):
         self.iss_required = metadata.get("authorization_response_iss_parameter_supported") is True
         own_name = self._resource.resource if self._resource else server
         self.resource = inputs.get("resource") or own_name
+        self.resource_name = self._resource.name if self._resource else ""
         self.inputs = {**self.inputs, "server": server, "issuer": issuer, "resource": self.resource}
         self._choose_auth_method()
         return Endpoints(
@@ -348,7 +349,7 @@ class MCP(Provider):
     def fetch_identity(self, session: "ProviderSession", token: "TokenResponse") -> Identity:
         server = self.inputs["server"]
         shown = server.partition("://")[2]
-        name = self._own_name(session) or (self._resource.name if self._resource else "")
+        name = self._own_name(session) or self.resource_name
         return Identity(server, f"{shown} ({name})" if name else shown)
 
     def _own_name(self, session: "ProviderSession") -> str:
