@@ -72,7 +72,6 @@ class Provider:
     api_base_url: str = ""
     issuer: str = ""
     resource: str = ""  # RFC 8707: sent with the authorization and with every token request
-    resource_name: str = ""  # what a resource that describes itself is called there
     default_scopes: tuple[str, ...] = ()
     identity_scopes: tuple[str, ...] = ()  # without these the provider does not say who it is
     scope_parameter: str = "scope"
@@ -207,6 +206,16 @@ class Provider:
         """The ``host`` that the site's client credentials are for. Empty: one service has all the
         hosts, such as those of its customers, and one client serves them."""
         return self.host if "host" in self.places else ""
+
+    @property
+    def resource_name(self) -> str:
+        """The name that a server gives itself in its description; its endpoints must be known."""
+        return ""
+
+    def client_host_field(self) -> ConnectField | None:
+        """The field of the ``client_host`` that a client is entered for; None: one client serves
+        all, or the site cannot be a client of others there."""
+        return self.connect_field("host") if self.registers and "host" in self.places else None
 
     def settings_client(self) -> Client | None:
         """The pair in settings, if it is for this connection."""

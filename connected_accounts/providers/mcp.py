@@ -5,6 +5,7 @@ After the protocol's revision 2026-07-28, chapter Authorization (read 2026-11), 
 7591, 8707 and draft-ietf-oauth-client-id-metadata-document-00.
 """
 
+import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 from urllib.parse import urlsplit
@@ -155,6 +156,7 @@ class MCP(Provider):
         if self.connect_field("server").fault(server) is not None:
             raise ConfigurationError("inputs", "This server cannot be connected here.")
         public = not self._is_listed(server)
+        ends = time.monotonic() + float(conf.get("HTTP_DEADLINE"))
         issuers = self._issuers(server, inputs, public)
         failure: ProviderError = UnexpectedResponse("no_metadata", sent=False)
         for issuer in issuers[:MAX_ISSUERS]:
@@ -162,6 +164,8 @@ class MCP(Provider):
                 return self._endpoints_of(issuer, server, inputs, public)
             except ProviderError as error:
                 failure = error
+            if time.monotonic() > ends:  # a server may be slow, and name others that are
+                break
         raise failure
 
     def _issuers(self, server: str, inputs: Mapping[str, str], public: bool) -> tuple[str, ...]:
@@ -202,7 +206,6 @@ class MCP(Provider):
         self.iss_required = metadata.get("authorization_response_iss_parameter_supported") is True
         own_name = self._resource.resource if self._resource else server
         self.resource = inputs.get("resource") or own_name
-        self.resource_name = self._resource.name if self._resource else ""
         self.inputs = {**self.inputs, "server": server, "issuer": issuer, "resource": self.resource}
         self._choose_auth_method()
         return Endpoints(
@@ -239,6 +242,10 @@ class MCP(Provider):
 
     # The client that the site is there.
 
+    @property
+    def resource_name(self) -> str:
+        return self._resource.name if self._resource else ""
+
     def fields_of_host(self) -> tuple[str, ...]:
         return self.connect_fields
 
@@ -249,6 +256,9 @@ class MCP(Provider):
     @property
     def client_host(self) -> str:
         return self.host
+
+    def client_host_field(self) -> ConnectField:
+        return ConnectField("host", _("Host or issuer"), "issuer")
 
     def settings_client(self) -> Client | None:
         is_for_it = bool(self.host) and self.host == self.options["client_issuer"]

@@ -32,7 +32,7 @@ def is_named(provider: Provider) -> bool:
 
 
 def client_metadata_findings(provider: Provider, redirect_uri: str) -> Iterator[Finding]:
-    """Whether others can read what the site says of itself as a client, and what that is."""
+    """A look at the site's description of itself as a client, from outside as others see it."""
     document = provider.client_metadata(redirect_uri)
     if document is None:
         return
@@ -70,7 +70,7 @@ def client_metadata_findings(provider: Provider, redirect_uri: str) -> Iterator[
 
 
 def server_findings(provider: Provider, endpoints: Endpoints) -> Iterator[Finding]:
-    """What is found at a server that was named; its endpoints must be known."""
+    """A line about the server that was named; its endpoints must be known."""
     scopes = ", ".join(provider.scopes_to_ask([])) or "no scope"
     name = f" ({provider.resource_name})" if provider.resource_name else ""
     yield ok(
@@ -83,7 +83,7 @@ def server_findings(provider: Provider, endpoints: Endpoints) -> Iterator[Findin
 def client_there(
     provider: Provider, endpoints: Endpoints, redirect_uri: str
 ) -> tuple[Client | None, Finding]:
-    """Who the site is at this server's authorization server."""
+    """The client that the site is at this server's authorization server, and what to say of it."""
     try:
         client = (
             provider.settings_client()
