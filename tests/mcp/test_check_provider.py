@@ -28,9 +28,9 @@ def answered(monkeypatch: pytest.MonkeyPatch, configure: Any) -> Callable[[Any],
     fetch = transport.fetch
 
     def set_answer(answer: Any) -> None:
-        def answering(request: Any, *, public: bool = False) -> transport.Answer:
+        def answering(request: Any, *, public: bool = False, **others: Any) -> transport.Answer:
             if not request.url.startswith(SITE):
-                return fetch(request, public=public)
+                return fetch(request, public=public, **others)
             assert (request.url, public) == (OWN, True)
             if isinstance(answer, Exception):
                 raise answer

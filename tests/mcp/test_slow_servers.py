@@ -67,7 +67,7 @@ def test_a_server_that_is_slow_at_every_step_is_given_up_together(
     clock = [time.monotonic()]
     asked: list[str] = []
 
-    def fetch(request: Any, *, public: bool = False) -> transport.Answer:
+    def fetch(request: Any, *, public: bool = False, **others: Any) -> transport.Answer:
         clock[0] += 29
         asked.append(request.url)
         if request.url == server:
