@@ -207,10 +207,4 @@ def test_what_can_be_imported_and_what_is_skipped_is_documented() -> None:
     name = "how-to/move-from-elsewhere.md"
     assert sorted(column(tables(page(name))[0], "`--from`")) == sorted(SOURCES)
     assert column(table(name, "What is skipped"), "Reason") == list(REASONS)
-    options = set(column(table(name, "Count first"), "Option"))
-    rows = table("reference/tasks.md", "Options")
-    ours = [row for row in rows if "import_connections" in row["Command"]]
-    assert {option for option in options if option.startswith("--")} == {
-        *(names(row["Option"])[0] for row in ours if names(row["Option"])[0] != "--from")
-    }
     assert f"batches of {BATCH}" in page(name)
