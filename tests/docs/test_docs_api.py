@@ -159,7 +159,9 @@ def test_every_command_is_documented() -> None:
 
 def test_every_option_of_a_command_is_documented_with_its_default() -> None:
     rows = table("reference/tasks.md", "Options")
-    documented = {(names(row["Command"])[0], names(row["Option"])[0]): row for row in rows}
+    documented = {
+        (command, names(row["Option"])[0]): row for row in rows for command in names(row["Command"])
+    }
     found: dict[tuple[str, str], argparse.Action] = {}
     for name in column(table("reference/tasks.md", "Commands"), "Command"):
         parser = CommandParser()

@@ -33,7 +33,7 @@ def bundled() -> dict[str, type[Provider]]:
 
 def test_every_included_provider_is_documented() -> None:
     rows = table("reference/providers.md", "Included")
-    assert {names(row["`BACKEND`"])[0]: row["Name"] for row in rows} == {
+    assert {names(row["`BACKEND`"])[0]: row["Name"][1:].partition("]")[0] for row in rows} == {
         path: kind.name for path, kind in bundled().items()
     }
 

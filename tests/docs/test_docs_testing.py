@@ -38,8 +38,8 @@ def test_every_option_of_the_fake_is_documented_with_its_default() -> None:
 
 def test_every_member_of_the_fake_is_documented_with_its_parameters() -> None:
     documented = {}
-    for row in table(PAGE, "FakeProvider", 1):
-        name, _, rest = names(row["Member"])[0].partition("(")
+    for member in column(table(PAGE, "FakeProvider", 1), "Member"):
+        name, _, rest = member.partition("(")
         documented[name] = [p for p in rest.rstrip(")").split(", ") if p]
     found = {}
     for name, member in vars(FakeProvider).items():

@@ -79,8 +79,9 @@ def test_the_response_headers_are_documented() -> None:
 
 def test_every_template_and_block_is_documented() -> None:
     documented = {
-        names(row["Template"])[0]: names(row["Blocks"])
+        name: names(row["Blocks"])
         for row in tables(page("how-to/change-the-pages.md"))[0]
+        for name in names(row["Template"])
     }
     folder = next(
         Path(path) for path in get_app_template_dirs("templates") if Path(path).parent == PACKAGE
