@@ -67,7 +67,7 @@ def test_every_attribute_of_a_contract_is_documented() -> None:
         for name in inspect.get_annotations(kind):
             if not name.startswith("_") and name != "needs":
                 found[name] = getattr(kind, name, "required")
-    documented = defaults(table(PAGE, CONFORMANCE, 1), "Attribute")
+    documented = defaults(table("auditors/conformance.md", "Attributes"), "Attribute")
     assert set(documented) == set(found)
     for name, default in found.items():
         if inspect.isclass(default):
