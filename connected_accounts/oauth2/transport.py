@@ -140,16 +140,19 @@ def ca_bundle() -> str | bool:
     return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
 
 
-def fetch(request: requests.Request, *, public: bool = False) -> Answer:
+def fetch(
+    request: requests.Request, *, public: bool = False, seconds: float | None = None
+) -> Answer:
     """Send one request and read its answer, whatever its status; a redirect is not followed.
 
-    Raises ProviderUnavailable when no complete answer came within ``HTTP_DEADLINE`` (its ``sent``
-    says whether the provider may have acted), or was asked for: a URL that is neither https nor on
-    a loopback address is not called. UnexpectedResponse when the body is over 1 MiB.
+    Raises ProviderUnavailable when no complete answer came within ``seconds`` (None:
+    ``HTTP_DEADLINE``; its ``sent`` says whether the provider may have acted), or was asked for: a
+    URL that is neither https nor on a loopback address is not called. UnexpectedResponse when the
+    body is over 1 MiB.
     """
     told = listener.get()
     try:
-        answer = _fetch(request, public)
+        answer = _fetch(request, public, seconds)
     except ProviderError as error:
         if told is not None:
             told(request, None, error.code)
@@ -159,7 +162,7 @@ def fetch(request: requests.Request, *, public: bool = False) -> Answer:
     return answer
 
 
-def _fetch(request: requests.Request, public: bool) -> Answer:
+def _fetch(request: requests.Request, public: bool, seconds: float | None) -> Answer:
     if not conf.is_safe_url(request.url):
         raise ProviderUnavailable("bad_request", sent=False)
     request.headers = {
@@ -169,7 +172,7 @@ def _fetch(request: requests.Request, public: bool) -> Answer:
         "Accept-Encoding": "identity",
         **request.headers,
     }
-    call = Call(float(conf.get("HTTP_DEADLINE")))
+    call = Call(float(conf.get("HTTP_DEADLINE")) if seconds is None else seconds)
     current.call = call
     _watchdog.add(call)
     failure: ProviderError | None = None

@@ -86,6 +86,7 @@ class Provider:
     scopes_ignore_case: bool = False
     unnamed_scopes: tuple[str, ...] = ("offline_access",)
     client_id_parameter: str = "client_id"
+    dpop: bool = False  # RFC 9449: tokens are bound to a key that each connection has of its own
     # client_secret_post, client_secret_basic or none
     token_endpoint_auth_method: str = "client_secret_post"
     # form: as RFC 6749 2.3.1 says; raw: for servers that do not decode
@@ -366,6 +367,7 @@ class Provider:
             "grant_types": ["authorization_code", "refresh_token"],
             "response_types": ["code"],
         }
+        metadata |= {"dpop_bound_access_tokens": True} if self.dpop else {}
         return metadata | ({"scope": " ".join(scopes)} if scopes else {})
 
     @classmethod
