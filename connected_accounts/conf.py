@@ -27,6 +27,7 @@ DEFAULTS: dict[str, Any] = {
     "EVENT_RETENTION_DAYS": 90,
     "OWNERS": None,
     "PREPARE_CONNECTION": None,
+    "RECONNECT_MAIL": False,
 }
 PROVIDER_DEFAULTS: dict[str, Any] = {
     "BACKEND": "",
@@ -247,11 +248,29 @@ def problems() -> Iterator[Problem]:
             "CONNECTED_ACCOUNTS['SITE_ID'] is not a text, or too long.",
             f"Write a name of at most {MAX_SITE_ID} characters.",
         )
+    yield from _mail_problems()
     if not isinstance(get("PROVIDERS"), dict):
         yield Problem(
             "E005",
             "CONNECTED_ACCOUNTS['PROVIDERS'] is not a dict.",
             'Write {"badgr": {"BACKEND": "connected_accounts.providers.badgr.Badgr", …}}.',
+        )
+
+
+def _mail_problems() -> Iterator[Problem]:
+    if not isinstance(get("RECONNECT_MAIL"), bool):
+        yield Problem(
+            "E033",
+            "CONNECTED_ACCOUNTS['RECONNECT_MAIL'] is neither True nor False.",
+            "Write True to have people told by e-mail that a connection needs them.",
+        )
+    elif get("RECONNECT_MAIL") and not get("REDIRECT_BASE_URL"):
+        yield Problem(
+            "E033",
+            "CONNECTED_ACCOUNTS['RECONNECT_MAIL'] needs REDIRECT_BASE_URL: the mail has a link to "
+            "connect again.",
+            "Set REDIRECT_BASE_URL to the public address of the site, such as "
+            '"https://app.example.org".',
         )
 
 

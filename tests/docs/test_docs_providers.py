@@ -63,6 +63,8 @@ def test_a_providers_page_has_its_options_and_scopes(kind: type[Provider]) -> No
     options = {names(row["Option"])[0]: value(row["Default"]) for row in table(name, "Options")}
     assert options == kind.own_options
     rows = table(name, "Scopes") if kind.scope_descriptions else []
+    if kind is BitBadges:
+        rows += table("auditors/provider-notes.md", "Scopes of the dialect `oauth`")
     scopes = {names(row["Scope"])[0]: row["Lets your site"] for row in rows}
     assert scopes == {scope: str(words) for scope, words in kind.scope_descriptions.items()}
 
