@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -112,6 +112,7 @@ def is_safe_url(url: str) -> bool:
     return parts.scheme == "https" or (parts.scheme == "http" and is_loopback_literal(host))
 
 
+@lru_cache(maxsize=256)  # a host is asked about at each call to it
 def is_loopback_literal(host: str) -> bool:
     """Whether ``host`` is written as a loopback IP address, such as ``127.0.0.1`` or ``::1``."""
     try:
