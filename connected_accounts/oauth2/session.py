@@ -96,6 +96,7 @@ class ProviderSession(OAuth2Session):
         only_below: str = "",
         more_scopes: Callable[[tuple[str, ...]], Exception] | None = None,
         provider: str = "",
+        certificate: tuple[str, str] | None = None,
     ) -> None:
         super().__init__(client_id=client_id)
         self._provider = provider
@@ -112,6 +113,9 @@ class ProviderSession(OAuth2Session):
         self._requires_challenge = requires_challenge
         self._public_only = public_only
         self._named_by_people = named_by_people
+        self.cert = self.certificate = (
+            certificate  # RFC 8705 3: a token that is bound to it needs it at each call
+        )
         self.headers.update({"User-Agent": transport.USER_AGENT, **(headers or {})})
         # Neither .netrc, which would replace the bearer, nor cookies, which would mix up threads.
         self.trust_env = False
@@ -159,6 +163,7 @@ class ProviderSession(OAuth2Session):
         """Every hop passes here, redirects too: check the host, add the bearer, renew it where it
         was refused."""
         self._check(request.url or "")
+        kwargs.setdefault("cert", self.cert)
         if not kwargs.get("verify", self.verify):
             raise ConfigurationError("insecure", "A token is not sent past a certificate.")
         token = self._access_token()
@@ -322,7 +327,7 @@ class ProviderSession(OAuth2Session):
         # Into the request alone, not into a variable: those are shown on error pages.
         if self._in_query:
             request.url = _with_token(url, self._access_token())
-            answer = transport.fetch(request, public=self._public_only)
+            answer = self._fetch(request)
         else:
             answer = self._answer_to(request, self._access_token())
         answer.raise_if_unavailable()
@@ -336,8 +341,13 @@ class ProviderSession(OAuth2Session):
 
         def send(seconds: float | None = None) -> transport.Answer:
             request.headers.update(self.credentials(token, request.method or "", url))
-            return transport.fetch(request, public=self._public_only, seconds=seconds)
+            return self._fetch(request, seconds)
 
         if not isinstance(token, dpop.BoundToken):
             return send()
         return dpop.answered_with_nonce(send, url, seconds=float(conf.get("HTTP_DEADLINE")))
+
+    def _fetch(self, request: requests.Request, seconds: float | None = None) -> transport.Answer:
+        return transport.fetch(
+            request, public=self._public_only, certificate=self.certificate, seconds=seconds
+        )

@@ -387,7 +387,7 @@ def test_the_key_is_never_shown() -> None:
 
 
 def faults() -> list[str]:
-    return [fault.msg for fault in run_checks() if fault.id == "connected_accounts.E033"]
+    return [fault.msg for fault in run_checks() if fault.id == "connected_accounts.E038"]
 
 
 @pytest.mark.parametrize(
