@@ -19,6 +19,7 @@ from connected_accounts.clients.credentials import (
 )
 from connected_accounts.connect.failures import failures_traced
 from connected_accounts.connect.intent import Intent, check_intent
+from connected_accounts.connect.next_page import web_address
 from connected_accounts.connect.outer_transactions import refuse_sites_transaction
 from connected_accounts.database.functions import digest
 from connected_accounts.database.inserts import insert_in_step
@@ -28,7 +29,6 @@ from connected_accounts.exceptions import UnexpectedResponse
 from connected_accounts.models import AuthorizationRequest, ConnectedAccount, ProviderClient
 from connected_accounts.models.deployment import adopt_database_once
 from connected_accounts.oauth2 import dpop, pkce, state
-from connected_accounts.oauth2.next_page import web_address
 from connected_accounts.providers.base import Client, Endpoints, Provider
 from connected_accounts.providers.inputs import CREDENTIALS
 from connected_accounts.sealing import seal
@@ -103,8 +103,7 @@ def _open(intent: Intent, place: Mapping[str, str], now: datetime) -> str:
     nonce = state.new_secret()
     verifier = pkce.new_code_verifier() if provider.code_challenge_method else ""
     dpop_key = dpop.new_proof_key() if provider.dpop else None
-    # OpenID Connect Core 3.1.2.1
-    oidc_nonce = state.new_secret() if "openid" in offered else ""
+    oidc_nonce = state.new_secret() if "openid" in offered else ""  # OpenID Connect Core 3.1.2.1
     columns = {
         **place,
         **_secret_columns(nonce, verifier, oidc_nonce, dpop_key),
@@ -133,7 +132,6 @@ def _open(intent: Intent, place: Mapping[str, str], now: datetime) -> str:
         state=state.sign(nonce),
         nonce=oidc_nonce,
         code_verifier=verifier,
-        # Else a stolen code could be bound to another key (RFC 9449 10).
         dpop_jkt=dpop.thumbprint(dpop_key) if dpop_key else "",
     )
 

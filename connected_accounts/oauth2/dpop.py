@@ -49,7 +49,8 @@ def new_proof_key() -> Secret:
 
 
 def thumbprint(key: Secret) -> str:
-    """The SHA-256 thumbprint by which a server knows the key (RFC 7638), for ``dpop_jkt``."""
+    """The SHA-256 thumbprint by which a server knows the key (RFC 7638): for ``dpop_jkt``, without
+    which a stolen code could be bound to another key (RFC 9449 10)."""
     from connected_accounts.oauth2.jose import signing_key  # loads joserfc
 
     return signing_key(key).thumbprint
