@@ -34,8 +34,7 @@ const provider = new Provider(told.url, {
   clients: [client],
   scopes: ['openid', 'offline_access', 'read'],
   claims: { openid: ['sub'], email: ['email'] },
-  clientAuthMethods: ['client_secret_basic', 'private_key_jwt', 'tls_client_auth'],
-  enabledJWA: undefined,
+  clientAuthMethods: [client.token_endpoint_auth_method],
   features: {
     revocation: { enabled: true },
     clientCredentials: { enabled: true },
