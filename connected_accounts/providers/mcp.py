@@ -114,10 +114,12 @@ class MCP(Provider):
                 "Write 'server' to ask for what a server names, or 'listed' for SCOPES and "
                 "OPTIONAL_SCOPES alone.",
             )
-        yield from cls._client_problems(where, options)
+        yield from cls._client_problems(where, options, bases)
 
     @classmethod
-    def _client_problems(cls, where: str, options: Mapping[str, Any]) -> Iterator[Problem]:
+    def _client_problems(
+        cls, where: str, options: Mapping[str, Any], bases: list[str]
+    ) -> Iterator[Problem]:
         for name in ("client_uri", "logo_uri", "client_metadata_url"):
             if options[name] and not is_safe_url(options[name]):
                 yield Problem(
@@ -126,7 +128,8 @@ class MCP(Provider):
                     "Write an address on the host of your site.",
                 )
         site = conf.get("REDIRECT_BASE_URL") or ""
-        if not options["client_metadata_url"] and not site.startswith("https:"):
+        at_home = bool(bases) and all(base.startswith("http:") for base in bases)
+        if not at_home and not options["client_metadata_url"] and not site.startswith("https:"):
             yield Problem(
                 "W022",
                 f"{where}: the site has no https address to be known by.",

@@ -291,3 +291,13 @@ def test_an_account_keeps_to_its_client_when_a_new_one_takes_its_place(
 
 def basic_client_of(request: Asked) -> str:
     return b64decode(request.headers["Authorization"].split()[1]).decode().partition(":")[0]
+
+
+def test_the_only_server_that_is_listed_is_filled_in(
+    person: Person, guarded: Guarded, configure: Any
+) -> None:
+    page = person.browser.get(person.connect_page).content.decode()
+    assert f'value="{guarded.url}"' in page
+    configure("https://mcp.example")
+    page = person.browser.get(person.connect_page).content.decode()
+    assert f'value="{guarded.url}"' not in page
