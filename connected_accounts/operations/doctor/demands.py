@@ -1,4 +1,4 @@
-"""The demands that a server has of every client, by its metadata, and whether settings meet them."""
+"""The demands that a server has of every client, and whether settings meet them."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
