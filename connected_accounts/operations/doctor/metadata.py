@@ -1,7 +1,7 @@
 """A server's metadata, compared with what this app can do and settings ask for."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from connected_accounts.exceptions import ProviderError
 from connected_accounts.oauth2.discovery import with_whole_addresses
@@ -11,7 +11,6 @@ from connected_accounts.operations.doctor.findings import Finding, error, ok, wa
 from connected_accounts.operations.doctor.tries import Call
 from connected_accounts.providers.base import Endpoints, Provider
 from connected_accounts.providers.generic import OAuth2
-
 
 # Why nothing is known of a server, and what to do about it.
 UNDISCOVERED: Final[Mapping[str, tuple[str, str]]] = {
