@@ -242,7 +242,7 @@ def test_every_call_for_a_server_that_settings_do_not_name_is_to_public_addresse
     public = guarded.url.replace("http://", "https://")
     guarded.begin(public)
 
-    def fetch(request: Any, *, public: bool = False) -> transport.Answer:
+    def fetch(request: Any, *, public: bool = False, **options: Any) -> transport.Answer:
         import json
 
         from tests.mcp.guarded import Asked
