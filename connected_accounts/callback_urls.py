@@ -10,5 +10,6 @@ app_name = "connected_accounts"
 
 urlpatterns = [
     path("<slug:provider>/callback/", views.CallbackView.as_view(), name="callback"),
+    path("<slug:provider>/callback/<slug:host>/", views.CallbackView.as_view(), name="callback"),
     path("<slug:provider>/client.json", ClientMetadataView.as_view(), name="client_metadata"),
 ]

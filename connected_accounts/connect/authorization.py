@@ -36,6 +36,12 @@ from connected_accounts.secret import Secret, clears_traceback_locals, revealed
 logger = logging.getLogger("connected_accounts")
 
 VERIFIER_PURPOSE: Final = "connected_accounts.code_verifier"
+HOST_PLACE: Final = "__host__"  # stands for a host in the address of its callback
+
+
+def callback_key(host: str) -> str:
+    """What stands for a host in the address of its callback; empty where the alias has one host."""
+    return digest(host)[:32] if host else ""
 
 
 @failures_traced
@@ -54,6 +60,7 @@ def start_authorization(
     for_site: bool = False,
     owner: str | None = None,
     keep_scopes: bool = True,
+    host_redirect_uri: str = "",
     now: datetime | None = None,
 ) -> str:
     """Open an authorization for ``user`` in one browser and return the URL to send it to.
@@ -65,9 +72,13 @@ def start_authorization(
     unless ``keep_scopes`` is False the optional scopes that it had are asked for too. With
     ``for_site`` (or without a user) the account will be the site's own; ``user`` is then the member
     of staff who connects it. ``owner`` is the key of the team that the account will belong to, for
-    which ``user`` must be allowed to connect. Raises ConfigurationError for an unknown provider,
-    scope or input, ProviderError where the provider must be asked first and does not answer, and
-    InvalidState (``not_permitted``, ``other_user``).
+    which ``user`` must be allowed to connect. ``host_redirect_uri``, with HOST_PLACE in it, is used
+    in place of ``redirect_uri`` where the site registers at each host, or the provider has
+    ``callback_per_host``: so no host can have what another one sends.
+
+    Raises ConfigurationError for an unknown provider, scope or input, ProviderError where the
+    provider must be asked first and does not answer, and InvalidState (``not_permitted``,
+    ``other_user``).
     """
     if not browser_secret:
         raise ValueError("browser_secret is empty: nothing would bind the flow to a browser.")
@@ -83,16 +94,24 @@ def start_authorization(
         for_site=for_site,
     )
     browser = digest(revealed(browser_secret))
-    place = {"redirect_uri": redirect_uri, "next": web_address(next), "browser_digest": browser}
-    return _open(intent, place, now or timezone.now())
+    place = {"next": web_address(next), "browser_digest": browser}
+    uris = (redirect_uri, host_redirect_uri)
+    return _open(intent, place, uris, now or timezone.now())
 
 
-def _open(intent: Intent, place: Mapping[str, str], now: datetime) -> str:
+def _open(
+    intent: Intent, place: Mapping[str, str], redirect_uris: tuple[str, str], now: datetime
+) -> str:
     """Store the request and return the URL. ``place`` are the columns that say where the person is
-    and goes."""
+    and goes; ``redirect_uris`` that of the alias and that of a host."""
     inputs = {name: text for name, text in intent.entered.items() if name not in CREDENTIALS}
     provider, endpoints = found(intent.provider.bound(inputs=inputs))
-    provider = _with_first_client(provider, endpoints, intent, place["redirect_uri"])
+    redirect_uri, of_host = redirect_uris
+    key = callback_key(provider.host)
+    of_host = of_host.replace(HOST_PLACE, key) if key and of_host else redirect_uri
+    provider = _with_first_client(provider, endpoints, intent, redirect_uri, of_host)
+    apart = provider.client.registered or provider.callback_per_host
+    redirect_uri = of_host if apart else redirect_uri
     wanted = _known_to(provider, intent)
     offered = offered_scopes(provider, wanted)  # raises before anything is stored
     adopt_database_once()
@@ -102,6 +121,7 @@ def _open(intent: Intent, place: Mapping[str, str], now: datetime) -> str:
     oidc_nonce = state.new_secret() if "openid" in offered else ""
     columns = {
         **place,
+        "redirect_uri": redirect_uri,
         **_secret_columns(nonce, verifier, oidc_nonce),
         "user": None if intent.user is None else intent.user.pk,
         "owner_key": intent.owner_key,
@@ -124,7 +144,7 @@ def _open(intent: Intent, place: Mapping[str, str], now: datetime) -> str:
         endpoints,
         intent.account,
         scope=provider.scope_separator.join(offered),
-        redirect_uri=place["redirect_uri"],
+        redirect_uri=redirect_uri,
         state=state.sign(nonce),
         nonce=oidc_nonce,
         code_verifier=verifier,
@@ -170,7 +190,7 @@ def _insert(columns: dict[str, Any], *, unless: Any = None) -> bool:
 
 
 def _with_first_client(
-    provider: Provider, endpoints: Endpoints, intent: Intent, redirect_uri: str
+    provider: Provider, endpoints: Endpoints, intent: Intent, redirect_uri: str, of_host: str
 ) -> Provider:
     """The provider with the pair that is known without a look: settings' own, which an entered one
     may still replace; else with the one that a look or a registration finds."""
@@ -184,9 +204,7 @@ def _with_first_client(
         # Loads requests.
         from connected_accounts.clients.registration import registered_client
 
-        client = registered_client(
-            provider, endpoints, redirect_uri=redirect_uri, wanted=intent.scopes
-        )
+        client = registered_client(provider, endpoints, redirect_uri=of_host, wanted=intent.scopes)
         return provider.bound(client=client)
     if "client_id" in intent.entered:
         secret = Secret(intent.entered.get("client_secret", ""))
