@@ -40,7 +40,7 @@ HOST_PLACE: Final = "__host__"  # stands for a host in the address of its callba
 
 
 def callback_key(host: str) -> str:
-    """What stands for a host in the address of its callback; empty where the alias has one host."""
+    """The part for a host in the address of its callback; empty where the alias has one host."""
     return digest(host)[:32] if host else ""
 
 
@@ -72,13 +72,10 @@ def start_authorization(
     unless ``keep_scopes`` is False the optional scopes that it had are asked for too. With
     ``for_site`` (or without a user) the account will be the site's own; ``user`` is then the member
     of staff who connects it. ``owner`` is the key of the team that the account will belong to, for
-    which ``user`` must be allowed to connect. ``host_redirect_uri``, with HOST_PLACE in it, is used
-    in place of ``redirect_uri`` where the site registers at each host, or the provider has
-    ``callback_per_host``: so no host can have what another one sends.
-
-    Raises ConfigurationError for an unknown provider, scope or input, ProviderError where the
-    provider must be asked first and does not answer, and InvalidState (``not_permitted``,
-    ``other_user``).
+    which ``user`` must be allowed to connect. ``host_redirect_uri``, with HOST_PLACE in it, serves
+    where each host has an address of its own. Raises ConfigurationError for an unknown provider,
+    scope or input, ProviderError where the provider must be asked first and does not answer, and
+    InvalidState (``not_permitted``, ``other_user``).
     """
     if not browser_secret:
         raise ValueError("browser_secret is empty: nothing would bind the flow to a browser.")
@@ -93,10 +90,8 @@ def start_authorization(
         keep_scopes=keep_scopes,
         for_site=for_site,
     )
-    browser = digest(revealed(browser_secret))
-    place = {"next": web_address(next), "browser_digest": browser}
-    uris = (redirect_uri, host_redirect_uri)
-    return _open(intent, place, uris, now or timezone.now())
+    place = {"next": web_address(next), "browser_digest": digest(revealed(browser_secret))}
+    return _open(intent, place, (redirect_uri, host_redirect_uri), now or timezone.now())
 
 
 def _open(
@@ -106,12 +101,7 @@ def _open(
     and goes; ``redirect_uris`` that of the alias and that of a host."""
     inputs = {name: text for name, text in intent.entered.items() if name not in CREDENTIALS}
     provider, endpoints = found(intent.provider.bound(inputs=inputs))
-    redirect_uri, of_host = redirect_uris
-    key = callback_key(provider.host)
-    of_host = of_host.replace(HOST_PLACE, key) if key and of_host else redirect_uri
-    provider = _with_first_client(provider, endpoints, intent, redirect_uri, of_host)
-    apart = provider.client.registered or provider.callback_per_host
-    redirect_uri = of_host if apart else redirect_uri
+    provider, redirect_uri = _with_address(provider, endpoints, intent, redirect_uris)
     wanted = _known_to(provider, intent)
     offered = offered_scopes(provider, wanted)  # raises before anything is stored
     adopt_database_once()
@@ -187,6 +177,18 @@ def _store_with_current_client(columns: dict[str, Any], provider: Provider) -> P
 def _insert(columns: dict[str, Any], *, unless: Any = None) -> bool:
     insert = partial(insert_one, AuthorizationRequest, columns, unless=unless)
     return insert_in_step(AuthorizationRequest, insert)
+
+
+def _with_address(
+    provider: Provider, endpoints: Endpoints, intent: Intent, redirect_uris: tuple[str, str]
+) -> tuple[Provider, str]:
+    """The provider with its first client, and the redirect URI that this client has there."""
+    redirect_uri, of_host = redirect_uris
+    key = callback_key(provider.host)
+    of_host = of_host.replace(HOST_PLACE, key) if key and of_host else redirect_uri
+    provider = _with_first_client(provider, endpoints, intent, redirect_uri, of_host)
+    apart = provider.client.registered or provider.callback_per_host
+    return provider, of_host if apart else redirect_uri
 
 
 def _with_first_client(

@@ -107,8 +107,8 @@ def keep_callback(request: HttpRequest) -> None:
 
 
 def carry_callback(request: HttpRequest) -> Callable[[HttpResponse], None] | None:
-    """Let a cookie carry the parameters of a callback to the same address once more: what puts it
-    into the answer. None: it would be too large, or this site has not begun that."""
+    """Let a cookie carry the parameters of a callback to the same address once more; the function
+    puts it into an answer. None: it would be too large, or this site has not begun that."""
     sealed = _sealed_query(request)
     if sealed is None or len(sealed.reveal()) > MAX_CARRIED:
         return None
@@ -116,7 +116,7 @@ def carry_callback(request: HttpRequest) -> Callable[[HttpResponse], None] | Non
 
 
 def forget_carried(request: HttpRequest) -> Callable[[HttpResponse], None]:
-    """What takes that cookie from the browser, if it has one."""
+    """The function that takes that cookie from the browser, if it has one."""
     if cookie_name(request, CARRIED) not in request.COOKIES:
         return lambda response: None
     return lambda response: forget_cookie(request, response, CARRIED)
