@@ -19,7 +19,7 @@ from bench.stage import Site, machine, scratch, table, tell, wait_until
 from bench.stub import running, token
 
 WORKER = ("--pool=prefork", "--concurrency=2")
-LATENCY = 25.0  # seconds; HTTP_DEADLINE is 30
+LATENCY = 25.0  # seconds; HTTP_DEADLINE is 30, and HTTP_TIMEOUT as much here
 LONGEST = 1200.0  # seconds in which all must have happened
 GOOD = "good"
 
@@ -58,8 +58,8 @@ def revocation_server() -> Iterator[str]:
 # In the site's processes: models are imported late.
 
 
-def seed(alias: str, count: int, name: str) -> int:
-    """Due accounts of one person at a provider."""
+def seed(alias: str, count: int, name: str, due_in: float = -1) -> int:
+    """Accounts of one person at a provider, due in so many seconds."""
     from django.contrib.auth import get_user_model
     from django.utils import timezone
 
@@ -81,8 +81,8 @@ def seed(alias: str, count: int, name: str) -> int:
             subject=key,
             subject_digest=digest(key),
             connected_at=now,
-            expires_at=now,
-            refresh_at=now - timedelta(seconds=1),
+            expires_at=now + timedelta(seconds=max(due_in, 0)),
+            refresh_at=now + timedelta(seconds=due_in),
             client_id="c",
             endpoint_fingerprint=provider.endpoints({}).token_fingerprint(),
         )
@@ -100,13 +100,13 @@ def refreshed(alias: str) -> int:
 
 
 def owe() -> int:
-    """Disconnect everybody; what is not the good one's has failed for an hour already."""
+    """Disconnect those people; what is not the good one's has failed for an hour already."""
     from django.utils import timezone
 
     from connected_accounts.models import ConnectedAccount, Revocation
     from connected_accounts.services import disconnect_all
 
-    for _ in disconnect_all(ConnectedAccount.objects.all()):
+    for _ in disconnect_all(ConnectedAccount.objects.filter(user__username__in=("failing", GOOD))):
         pass
     failing = Revocation.objects.exclude(subject__startswith=GOOD)
     before = timezone.now() - timedelta(hours=1)
@@ -147,8 +147,8 @@ def prove_refreshes(site: Site, slow: int, quick: int) -> dict[str, Any]:
 
 
 def prove_revocations(site: Site, failing: int) -> dict[str, Any]:
-    site.do("bench.prove_fairness:seed", "quick", failing, "failing")
-    site.do("bench.prove_fairness:seed", "quick", 1, GOOD)
+    site.do("bench.prove_fairness:seed", "quick", failing, "failing", 3600)
+    site.do("bench.prove_fairness:seed", "quick", 1, GOOD, 3600)
     site.do("bench.prove_fairness:owe")
     began = time.monotonic()
     wait_until(lambda: site.do("bench.prove_fairness:outcome_of_good") == "revoked", LONGEST, 1.0)
@@ -163,7 +163,8 @@ def prove(folder: Path, slow: int, quick: int, failing: int) -> None:
     database, redis = PostgreSQL(folder / "postgresql"), Redis(folder / "redis")
     try:
         with running(LATENCY) as slowly, running(0.05) as quickly, revocation_server() as revoking:
-            site = Site(folder / "site", database.url, redis.url, "http://127.0.0.1:9")
+            url = "http://127.0.0.1:9"  # no sandbox is asked
+            site = Site(folder / "site", database.url, redis.url, url, HTTP_TIMEOUT=30)
             site.environment |= {
                 "DJANGO_SETTINGS_MODULE": "bench.fairness_settings",
                 "BENCH_SLOW_URL": slowly.url,

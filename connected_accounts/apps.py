@@ -1,9 +1,13 @@
 """Registration of the app with Django."""
 
 import logging
+from typing import Any
 
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
+
+from connected_accounts import conf
+from connected_accounts.signals import reconnect_required
 
 
 class ConnectedAccountsConfig(AppConfig):
@@ -29,6 +33,7 @@ class ConnectedAccountsConfig(AppConfig):
         logging.getLogger("requests_oauthlib.oauth2_session").addFilter(_no_debug)
         logging.getLogger("connected_accounts").addFilter(OneLineFilter())
         storage.send_to_broker = _carry_grant
+        reconnect_required.connect(_mail_owner, dispatch_uid="connected_accounts")
         # Whatever deletes an account, be it a user's deletion or the admin's, its grant must be
         # withdrawn at the provider too.
         pre_delete.connect(
@@ -50,3 +55,10 @@ def _carry_grant(account_id: int, generation: int, sealed: str) -> None:
     from connected_accounts.tasks import carry_grant  # loads Celery
 
     carry_grant(account_id, generation, sealed)
+
+
+def _mail_owner(sender: type, account: Any, **kwargs: Any) -> None:
+    if conf.get("RECONNECT_MAIL"):
+        from connected_accounts.tasks import enqueue_mail  # loads Celery
+
+        enqueue_mail(account)

@@ -19,6 +19,7 @@ from connected_accounts.clients.credentials import (
 )
 from connected_accounts.connect.failures import failures_traced
 from connected_accounts.connect.intent import Intent, check_intent
+from connected_accounts.connect.outer_transactions import refuse_sites_transaction
 from connected_accounts.database.functions import digest
 from connected_accounts.database.inserts import insert_in_step
 from connected_accounts.database.locks import statements_retried
@@ -101,6 +102,8 @@ def _open(
     and goes; ``redirect_uris`` that of the alias and that of a host."""
     inputs = {name: text for name, text in intent.entered.items() if name not in CREDENTIALS}
     provider, endpoints = found(intent.provider.bound(inputs=inputs))
+    if provider.require_pushed_authorization_requests:
+        refuse_sites_transaction()
     provider, redirect_uri = _with_address(provider, endpoints, intent, redirect_uris)
     wanted = _known_to(provider, intent)
     offered = offered_scopes(provider, wanted)  # raises before anything is stored
@@ -125,9 +128,7 @@ def _open(
         "created_at": now,
         "expires_at": now + timedelta(seconds=float(conf.get("STATE_MAX_AGE"))),
     }
-    if provider.client.owned and "client_id" in intent.entered:
-        names = {"provider": provider.alias, "owner": intent.owner_key, "host": provider.host}
-        store_own_client(provider.client, **names, at=now)
+    _store_entered_client(provider, intent, now)
     provider = _store_with_current_client(columns, provider)
     return _authorization_url(
         provider,
@@ -161,6 +162,12 @@ def _secret_columns(nonce: str, verifier: str, oidc_nonce: str) -> dict[str, Any
         "code_verifier": seal(verifier, purpose=VERIFIER_PURPOSE, bound_to=nonce_digest),
         "oidc_nonce": oidc_nonce,
     }
+
+
+def _store_entered_client(provider: Provider, intent: Intent, now: datetime) -> None:
+    if provider.client.owned and "client_id" in intent.entered:
+        names = {"provider": provider.alias, "owner": intent.owner_key, "host": provider.host}
+        store_own_client(provider.client, **names, at=now)
 
 
 def _store_with_current_client(columns: dict[str, Any], provider: Provider) -> Provider:
@@ -245,7 +252,30 @@ def _authorization_url(
     code_verifier: str,
     **offered: str,
 ) -> str:
-    """The address of the request, with the parameters in ``asked`` that are not empty."""
+    """The address of the request; where the server has been given the request itself, it names
+    that alone (RFC 9126 4)."""
+    params = _request_params(provider, account, code_verifier, offered)
+    if provider.require_pushed_authorization_requests:
+        # Loads requests.
+        from connected_accounts.tokens.pushed_request import push_authorization_request
+
+        name = provider.client_id_parameter
+        request_uri = push_authorization_request(provider, endpoints, params)
+        params = {name: params[name], "request_uri": request_uri}
+    parts = urlsplit(endpoints.authorization_endpoint)
+    # The endpoint may carry a query of its own, which is kept (RFC 6749 3.1).
+    own = parse_qsl(parts.query, keep_blank_values=True)
+    query = [(name, value) for name, value in own if name not in params] + [*params.items()]
+    return urlunsplit(parts._replace(query=urlencode(query)))
+
+
+def _request_params(
+    provider: Provider,
+    account: ConnectedAccount | None,
+    code_verifier: str,
+    offered: Mapping[str, str],
+) -> dict[str, str]:
+    """The parameters of the request, with those in ``offered`` that are not empty."""
     besides = provider.request_params(offered["scope"].split(provider.scope_separator))
     params = {str(k): str(v) for k, v in besides.items()}
     if account is not None:
@@ -261,8 +291,4 @@ def _authorization_url(
     if code_verifier:
         params["code_challenge"] = pkce.code_challenge(code_verifier)
         params["code_challenge_method"] = "S256"
-    parts = urlsplit(endpoints.authorization_endpoint)
-    # The endpoint may carry a query of its own, which is kept (RFC 6749 3.1).
-    own = parse_qsl(parts.query, keep_blank_values=True)
-    query = [(name, value) for name, value in own if name not in params] + [*params.items()]
-    return urlunsplit(parts._replace(query=urlencode(query)))
+    return params

@@ -32,7 +32,7 @@ from connected_accounts.models import ConnectedAccount
 from connected_accounts.models.deployment import adopt_database
 from connected_accounts.provider_state import outages, pauses
 from connected_accounts.provider_state.rate_limit import reserve_slots
-from connected_accounts.providers.base import Provider
+from connected_accounts.providers.base import Endpoints, Provider
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.refresh.attempts import (
     Attempt,
@@ -158,6 +158,7 @@ class _Drain:
         self.arrived: SimpleQueue[Future[RefreshResult]] = SimpleQueue()
         self.locked: list[Future[RefreshResult]] = []  # settled last: the others need not wait
         self.claiming = True
+        self.found: dict[str, tuple[Provider, Endpoints]] = {}
 
     @property
     def moment(self) -> datetime:
@@ -276,7 +277,7 @@ class _Drain:
         for (future, attempt), delay in zip(begun.items(), slots, strict=False):
             attempt.not_before = reserved_at + delay
             future.add_done_callback(self.arrived.put)
-            blocked = prepare(attempt)
+            blocked = prepare(attempt, self.found)
             if blocked is not None:
                 future.set_result(blocked)
                 continue

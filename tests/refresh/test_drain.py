@@ -1,6 +1,8 @@
 """Refreshing what is due: the tasks, the drains, and when an account is due at all."""
 
+import time
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +16,9 @@ from connected_accounts.models import ConnectedAccount, Event, ProviderState
 from connected_accounts.models.deployment import confirm_site
 from connected_accounts.provider_state.pauses import pause
 from connected_accounts.provider_state.rate_limit import reserve_slots
+from connected_accounts.providers.badgr import Badgr
 from connected_accounts.providers.registry import get_provider
+from connected_accounts.refresh import attempts
 from connected_accounts.refresh.drain import drain
 from connected_accounts.testing import Answer, ConnectionRefused, FakeProvider
 from connected_accounts.tokens.lifetimes import backoff
@@ -46,6 +50,31 @@ def test_what_is_due_is_refreshed_and_then_nothing_is(
     assert vars(drain("badgr")) == {"refreshed": 0, "failed": 0}
     assert refreshes(badgr) == 5
     assert set(badgr.presentations.values()) == {1}
+
+
+def test_the_addresses_that_all_accounts_share_are_put_together_once(
+    accounts: list[ConnectedAccount], badgr: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    put_together = Badgr.resolve_endpoints
+
+    def counted(self: Badgr, inputs: Any) -> Any:
+        asked.append(self.alias)
+        return put_together(self, inputs)
+
+    monkeypatch.setattr(Badgr, "resolve_endpoints", counted)
+    assert drain("badgr").refreshed == 5
+    assert len(asked) == 2, "whether they can be found, and for the accounts"
+
+
+def test_no_thread_gives_way_to_others_before_it_sends(
+    accounts: list[ConnectedAccount], badgr: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    asleep = SimpleNamespace(monotonic=time.monotonic, sleep=slept.append)
+    monkeypatch.setattr(attempts, "time", asleep)
+    assert drain("badgr").refreshed == 5
+    assert slept == []
 
 
 def test_the_beat_task_does_its_whole_work_under_apply(
