@@ -91,6 +91,7 @@ class Provider:
     scopes_ignore_case: bool = False
     unnamed_scopes: tuple[str, ...] = ("offline_access",)
     client_id_parameter: str = "client_id"
+    dpop: bool = False  # RFC 9449: tokens are bound to a key that each connection has of its own
     # client_secret_post, client_secret_basic, private_key_jwt, tls_client_auth,
     # self_signed_tls_client_auth or none
     token_endpoint_auth_method: str = "client_secret_post"
@@ -396,6 +397,7 @@ class Provider:
             "grant_types": ["authorization_code", "refresh_token"],
             "response_types": ["code"],
         }
+        metadata |= {"dpop_bound_access_tokens": True} if self.dpop else {}
         if method == "private_key_jwt":
             metadata |= keys_to_register(self.config, redirect_uri)
         return metadata | ({"scope": " ".join(scopes)} if scopes else {})

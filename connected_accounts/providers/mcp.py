@@ -183,6 +183,7 @@ class MCP(Provider):
             if not known:
                 raise
             return (known,)
+        self.dpop = self.dpop or found.needs_proofs
         if known in found.issuers or (known and not found.is_described):
             return (known,)
         return found.issuers

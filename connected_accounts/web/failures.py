@@ -161,6 +161,15 @@ _NOT_VERIFIED: Final = Failure(
         "connected. Look there for what is missing, and try again."
     ),
 )
+_NOT_BOUND: Final = Failure(
+    502,
+    _("The service gave too weak a permission"),
+    _(
+        "This site asked for one that nobody else can use (DPoP), and got one that works for "
+        "whoever finds it, so it was not taken. That is for the people who run this site."
+    ),
+    try_again=False,
+)
 _NOT_ACCEPTED: Final = Failure(
     400,
     _("The service does not accept this"),
@@ -308,6 +317,8 @@ def failure_for(error: ConnectedAccountsError) -> Failure:
         return _REFUSED_BEFORE
     if error.code == "verification_failed":
         return _NOT_VERIFIED
+    if error.code == "not_bound":
+        return _NOT_BOUND
     if error.code in _OTHER_SCOPES:
         return _OTHER_SCOPES[error.code]
     if error.code in _SERVERS:
