@@ -15,7 +15,6 @@ from django.core.management.base import CommandParser
 from django.dispatch import Signal
 
 from connected_accounts import decorators, models, schedule, services, signals, tasks
-from connected_accounts.importers.accounts import REASONS
 from connected_accounts.importers.run import BATCH, SOURCES
 from connected_accounts.operations.health import Health
 from connected_accounts.sealing import SealedTextField
@@ -205,8 +204,7 @@ def test_the_figures_are_documented() -> None:
     assert set(documented) == found - {"provider"}
 
 
-def test_what_can_be_imported_and_what_is_skipped_is_documented() -> None:
+def test_what_can_be_imported_is_documented() -> None:
     name = "how-to/move-from-elsewhere.md"
     assert sorted(column(tables(page(name))[0], "`--from`")) == sorted(SOURCES)
-    assert column(table(name, "What is skipped"), "Reason") == list(REASONS)
     assert f"batches of {BATCH}" in page(name)

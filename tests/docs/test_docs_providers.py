@@ -40,8 +40,9 @@ def test_every_included_provider_is_documented() -> None:
 
 def test_every_declared_value_is_documented_with_its_default() -> None:
     documented = {
-        names(row["Value"])[0]: value(row["Default"])
+        name: value(row["Default"])
         for row in table("reference/providers.md", "Declared values")
+        for name in names(row["Value"])
     }
     assert documented == {name: getattr(Provider, name) for name in DECLARED}
 
