@@ -57,7 +57,7 @@ _REFUSING: Final = gettext_lazy(
     "asked to connect it again."
 )
 _REFUSING_NOW: Final = gettext_lazy(
-    "The service refuses to renew the permission, and it has run out. It is tried again; if it "
+    "The service refuses to renew the permission, and it has expired. It is tried again; if it "
     "cannot wait, connect it again."
 )
 
