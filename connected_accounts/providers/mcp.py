@@ -274,6 +274,10 @@ class MCP(Provider):
         return self.connect_fields
 
     @property
+    def registers(self) -> bool:
+        return True  # a client of settings is for one issuer only
+
+    @property
     def host(self) -> str:
         return self.inputs.get("issuer", "")
 
