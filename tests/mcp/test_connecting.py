@@ -209,7 +209,7 @@ def test_a_person_enters_a_client_where_nothing_else_is_left(
     del guarded.metadata["registration_endpoint"]
     page = person.see_way(server=guarded.server).content.decode()
     assert 'name="client_id"' in page
-    assert "does not let this site introduce itself" in page
+    assert "does not let this site register itself" in page
     account = person.connect(guarded.server, client_id="mine", client_secret="my-secret")
     refresh(account)
     row = ProviderClient.objects.get()
