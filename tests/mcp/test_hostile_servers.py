@@ -301,6 +301,7 @@ def test_an_address_has_one_canonical_form() -> None:
         ({"CLIENT_ID": "x"}, "E027"),
         ({"EXCLUSIVE": True}, "E027"),
         ({"OPTIONS": {"scopes": "all"}}, "E027"),
+        ({"OPTIONS": {"grant_type": "personal_token"}}, "E027"),
         ({"OPTIONS": {"logo_uri": "http://mcp.example/logo"}}, "E027"),
         ({}, "W022"),
     ],
