@@ -134,7 +134,7 @@ def _refuse_another_host(
     another one (RFC 9700 4.4.2.1): the code is not of whom the request was for."""
     key = callback_key(provider.bound(inputs=request.inputs).host)
     last = request.redirect_uri.rstrip("/").rpartition("/")[2]
-    if callback_host != (key if key and last == key else ""):
+    if callback_host != (key if last == key else ""):
         raise InvalidState("wrong_issuer")
 
 
