@@ -220,6 +220,16 @@ class Provider:
         hosts, such as those of its customers, and one client serves them."""
         return self.host if "host" in self.places else ""
 
+    @property
+    def resource_name(self) -> str:
+        """The name that a server gives itself in its description; its endpoints must be known."""
+        return ""
+
+    def client_host_field(self) -> ConnectField | None:
+        """The field of the ``client_host`` that a client is entered for; None: one client serves
+        all, or the site cannot be a client of others there."""
+        return self.connect_field("host") if self.registers and "host" in self.places else None
+
     def settings_client(self) -> Client | None:
         """The pair in settings, if it is for this connection."""
         config = self.config

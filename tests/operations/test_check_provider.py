@@ -639,7 +639,16 @@ def test_a_database_of_another_site_is_an_error(app_settings: Any) -> None:
 
 
 def test_every_check_is_on_its_page() -> None:
-    others = ("settings", "site", "redirect_uri", "client", "calls", *LATER)
+    others = (
+        "settings",
+        "site",
+        "redirect_uri",
+        "client",
+        "calls",
+        "client_metadata",
+        "server",
+        *LATER,
+    )
     documented = column(table("how-to/check-a-provider.md", "What is checked"), "Check")
     assert sorted(documented) == sorted({*others, *METHODS} - {"endpoints"})
 

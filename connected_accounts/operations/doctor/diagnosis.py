@@ -15,6 +15,13 @@ from connected_accounts.operations.doctor.credentials import (
 )
 from connected_accounts.operations.doctor.findings import Finding, error, ok, unchecked, warning
 from connected_accounts.operations.doctor.metadata import metadata_findings, undiscovered
+from connected_accounts.operations.doctor.named_server import (
+    UNDECRYPTABLE,
+    client_metadata_findings,
+    client_there,
+    is_named,
+    server_findings,
+)
 from connected_accounts.operations.doctor.reachability import (
     Knock,
     clock_finding,
@@ -84,9 +91,14 @@ def _diagnose(
         yield from _not_looked_at(LATER, "Settings must be in order first.")
         return
     provider = provider.bound(inputs=_known_inputs(provider, inputs))
-    client, finding = _client(provider, redirect_uri)
-    yield finding
-    provider = provider.bound(client=client or Client("", Secret("")))
+    yield from client_metadata_findings(provider, redirect_uri)
+    later: tuple[str, ...] = LATER[1:]
+    if is_named(provider):  # it depends on the server
+        later = ("client", *later)
+    else:
+        client, finding = _client(provider, redirect_uri)
+        yield finding
+        provider = provider.bound(client=client or Client("", Secret("")))
     try:
         endpoints = provider.endpoints()
     except ConfigurationError:
@@ -94,12 +106,17 @@ def _diagnose(
         yield unchecked(
             "discovery", "The addresses depend on what a person enters.", f"Add {names}"
         )
-        yield from _not_looked_at(LATER[1:], "The addresses are not known.")
+        yield from _not_looked_at(later, "The addresses are not known.")
         return
     except ProviderError as problem:
         yield undiscovered(problem, error, calls)
-        yield from _not_looked_at(LATER[1:], "The addresses are not known.")
+        yield from _not_looked_at(later, "The addresses are not known.")
         return
+    if is_named(provider):
+        yield from server_findings(provider, endpoints)
+        client, finding = client_there(provider, endpoints, redirect_uri)
+        yield finding
+        provider = provider.bound(client=client or Client("", Secret("")))
     metadata, finding = _discovery(provider, endpoints, calls)
     yield finding
     yield from metadata_findings(provider, endpoints, metadata)
@@ -165,7 +182,8 @@ def _known_inputs(provider: Provider, given: Mapping[str, str]) -> dict[str, str
             raise ConfigurationError("inputs", f"{provider.alias} asks for {known}, not {name}.")
         if fields[name].fault(value) is not None:
             raise ConfigurationError("inputs", f"This cannot be the {name}.")
-    only = {n: f.choices[0] for n, f in fields.items() if len(f.choices) == 1}
+    one = {n: f for n, f in fields.items() if len(f.choices) == 1 and f.kind != "server"}
+    only = {n: f.choices[0] for n, f in one.items()}
     return only | dict(given)
 
 
@@ -176,8 +194,7 @@ def _client(provider: Provider, redirect_uri: str) -> tuple[Client | None, Findi
     try:
         client = client_in_use(provider, redirect_uri=redirect_uri)
     except Undecryptable:
-        hint = "Bring back the key in FIELD_ENCRYPTION_KEY, or enter the secret again."
-        return None, error(check, "The secret that was entered cannot be opened.", hint)
+        return None, UNDECRYPTABLE
     if client is not None:
         source = "registered" if client.registered else "entered in the admin"
         source = "from settings" if client.pk is None else source
@@ -204,7 +221,7 @@ def _discovery(
             return {}, ok(check, f"{provider.inputs.get('host', 'The host')} names its endpoints.")
         return {}, unchecked(check, "No issuer is known: the endpoints are declared.")
     try:
-        metadata = server_metadata(endpoints.issuer)
+        metadata = server_metadata(endpoints.issuer, public=endpoints.public_only)
     except ProviderError as problem:
         return {}, undiscovered(problem, warning, calls)
     names = ("authorization_endpoint", "token_endpoint", "revocation_endpoint")

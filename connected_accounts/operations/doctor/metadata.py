@@ -20,6 +20,36 @@ DEMANDS: Final[Mapping[str, str]] = {
 }
 
 
+# Why nothing is known of a server, and what to do about it.
+UNDISCOVERED: Final[Mapping[str, tuple[str, str]]] = {
+    "no_metadata": ("There is no document that names the endpoints.", "Correct it."),
+    "not_guarded": (
+        "The server lets in a request without a token, and describes nothing.",
+        "Name the very address of the MCP server, such as https://mcp.example.com/mcp.",
+    ),
+    "no_resource_metadata": (
+        "The document that the server's challenge names is not there, or is none.",
+        "Its operator must mend resource_metadata in WWW-Authenticate (RFC 9728).",
+    ),
+    "other_resource": (
+        "The server's document speaks for another resource.",
+        "Its operator must name this address, or a parent of it, as resource (RFC 9728).",
+    ),
+    "no_authorization_server": (
+        "The server's document names nobody who could let anybody in.",
+        "Its operator must list authorization_servers with https addresses (RFC 9728).",
+    ),
+    "no_pkce": (
+        "The authorization server does not promise PKCE with S256.",
+        "Its operator must list S256 in code_challenge_methods_supported.",
+    ),
+    "private_address": (
+        "Its name leads to a private address, and nothing is sent there.",
+        "If that is wanted, list it in OPTIONS.",
+    ),
+}
+
+
 def metadata_findings(
     provider: Provider, endpoints: Endpoints, metadata: Mapping[str, Any]
 ) -> Iterator[Finding]:
@@ -99,8 +129,7 @@ def _scopes(provider: Provider, metadata: Mapping[str, Any]) -> Iterator[Finding
 
 def undiscovered(problem: ProviderError, level: Any, calls: Sequence[Call]) -> Finding:
     """Why the endpoints are not known, by the documents among ``calls``."""
-    words = {"no_metadata": ("There is no document that names the endpoints.", "Correct it.")}
-    said, hint = words.get(problem.code, (f"It cannot be had ({problem.code}).", ""))
+    said, hint = UNDISCOVERED.get(problem.code, (f"It cannot be had ({problem.code}).", ""))
     for call in reversed(calls):
         document = parse_json_object(call.answer.body) if call.answer is not None else None
         if not document or problem.code != "wrong_issuer":
