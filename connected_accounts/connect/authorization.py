@@ -239,7 +239,7 @@ def _authorization_url(
 ) -> str:
     """The address of the request; where the server has been given the request itself, it names
     that alone (RFC 9126 4)."""
-    params = _request_params(provider, account, code_verifier, offered)
+    params = request_parameters(provider, account, code_verifier, offered)
     if provider.require_pushed_authorization_requests:
         # Loads requests.
         from connected_accounts.tokens.pushed_request import push_authorization_request
@@ -254,7 +254,7 @@ def _authorization_url(
     return urlunsplit(parts._replace(query=urlencode(query)))
 
 
-def _request_params(
+def request_parameters(
     provider: Provider,
     account: ConnectedAccount | None,
     code_verifier: str,

@@ -781,7 +781,7 @@ def test_a_server_that_demands_dpop_says_so_itself(server: Lying, configure: Any
 @pytest.mark.parametrize(
     ("more", "level", "word"),
     [
-        ({"require_pushed_authorization_requests": True}, "error", "RFC 9126"),
+        ({"require_pushed_authorization_requests": True}, "error", "names no pushed_auth"),
         ({"require_signed_request_object": True}, "error", "RFC 9101"),
         ({"token_endpoint_auth_methods_supported": ["private_key_jwt"]}, "error", "private_key"),
         ({"token_endpoint_auth_methods_supported": ["client_secret_basic"]}, "error", "_basic"),

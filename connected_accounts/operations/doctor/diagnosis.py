@@ -22,6 +22,7 @@ from connected_accounts.operations.doctor.named_server import (
     is_named,
     server_findings,
 )
+from connected_accounts.operations.doctor.pushed_request import pushed_request_findings
 from connected_accounts.operations.doctor.reachability import (
     Knock,
     clock_finding,
@@ -35,7 +36,8 @@ from connected_accounts.operations.doctor.revocation import (
     revocation_finding,
 )
 from connected_accounts.operations.doctor.tries import Call, watched
-from connected_accounts.providers.base import Client, Endpoints, Provider
+from connected_accounts.providers.base import CERTIFICATE_METHODS, Client, Endpoints, Provider
+from connected_accounts.providers.client.keys import signing_keys
 from connected_accounts.providers.inputs import CREDENTIALS, ConnectField
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.secret import MASK, Secret
@@ -50,6 +52,7 @@ LATER: Final = (
     "credentials",
     "refresh",
     "revocation",
+    "pushed_request",
 )
 CALLS: Final = "calls"
 
@@ -95,33 +98,50 @@ def _diagnose(
     later: tuple[str, ...] = LATER[1:]
     if is_named(provider):  # it depends on the server
         later = ("client", *later)
+        found = _endpoints(provider, calls)
     else:
         client, finding = _client(provider, redirect_uri)
-        yield finding
         provider = provider.bound(client=client or Client("", Secret("")))
-    try:
-        endpoints = provider.endpoints()
-    except ConfigurationError:
-        names = " ".join(f"--input {field.name}=…" for field in input_fields(provider))
-        yield unchecked(
-            "discovery", "The addresses depend on what a person enters.", f"Add {names}"
-        )
+        found = _endpoints(provider, calls)
+        yield _with_proof(provider, finding)  # which the server's metadata may have chosen
+    if isinstance(found, Finding):
+        yield found
         yield from _not_looked_at(later, "The addresses are not known.")
         return
-    except ProviderError as problem:
-        yield undiscovered(problem, error, calls)
-        yield from _not_looked_at(later, "The addresses are not known.")
-        return
+    endpoints = found
     if is_named(provider):
         yield from server_findings(provider, endpoints)
         client, finding = client_there(provider, endpoints, redirect_uri)
-        yield finding
         provider = provider.bound(client=client or Client("", Secret("")))
+        yield _with_proof(provider, finding)
     metadata, finding = _discovery(provider, endpoints, calls)
     yield finding
     yield from metadata_findings(provider, endpoints, metadata)
     yield _pkce(provider, metadata)
     yield from _at_endpoints(provider, endpoints, redirect_uri, request_token, calls)
+
+
+def _endpoints(provider: Provider, calls: Sequence[Call]) -> Endpoints | Finding:
+    try:
+        return provider.endpoints()
+    except ConfigurationError:
+        names = " ".join(f"--input {field.name}=…" for field in input_fields(provider))
+        said = "The addresses depend on what a person enters."
+        return unchecked("discovery", said, f"Add {names}")
+    except ProviderError as problem:
+        return undiscovered(problem, error, calls)
+
+
+def _with_proof(provider: Provider, finding: Finding) -> Finding:
+    """The finding on a client, with the proof that it has in place of a secret."""
+    method, client_id = provider.token_endpoint_auth_method, provider.client.client_id
+    if client_id and method in CERTIFICATE_METHODS:
+        return ok(finding.check, f"{client_id}, which shows its certificate.")
+    if not client_id or method != "private_key_jwt":
+        return finding
+    for key in signing_keys(provider.config)[:1]:
+        return ok(finding.check, f"{client_id}, which signs with {key.algorithms[0]} as {key.kid}.")
+    return error(finding.check, f"{client_id} is to sign, and has no key.", "Write CLIENT_KEY.")
 
 
 def _at_endpoints(
@@ -152,6 +172,7 @@ def _at_endpoints(
             provider, endpoints, calls, redirect_uri=redirect_uri, request_token=request_token
         ),
         revocation_finding(provider, endpoints, calls),
+        *pushed_request_findings(provider, endpoints, calls, redirect_uri=redirect_uri),
     ]
     for name in tried:
         url = getattr(endpoints, name)
