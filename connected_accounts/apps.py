@@ -6,6 +6,7 @@ would pay for it.
 
 import logging
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Final
 
 from django.apps import AppConfig
@@ -69,6 +70,7 @@ def _register_checks() -> None:
         checks.register(_check(name), checks.Tags.database)
 
 
+@cache  # one function for each: registered once, however often the app becomes ready
 def _check(name: str) -> Callable[..., list[Any]]:
     def run(app_configs: Any, **kwargs: Any) -> list[Any]:
         from connected_accounts import checks

@@ -6,6 +6,8 @@ import sys
 from typing import Any
 
 import pytest
+from django.apps import apps as django_apps
+from django.core.checks.registry import registry
 
 from connected_accounts import apps, checks
 from tests.docs.doc_pages import ROOT
@@ -64,3 +66,9 @@ def test_a_registered_check_is_called_when_the_checks_run(
     monkeypatch.setattr(checks, name, lambda *args, **kwargs: asked.append(args) or ["found"])
     assert apps._check(name)(None, databases=None) == ["found"]
     assert asked == [(None,)]
+
+
+def test_an_app_that_becomes_ready_again_checks_everything_once() -> None:
+    before = registry.get_checks(include_deployment_checks=True)
+    django_apps.get_app_config("connected_accounts").ready()
+    assert len(registry.get_checks(include_deployment_checks=True)) == len(before)
