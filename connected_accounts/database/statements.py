@@ -117,9 +117,11 @@ def read_all(
     names: Sequence[str] = (),
     true_unless: Mapping[str, str] | None = None,
     agreeing: Mapping[str, Counterpart] | None = None,
+    *,
+    limit: int | None = None,
 ) -> list[Any]:
-    """The rows that meet the conditions, newest first, from the database that is written to; all
-    their fields, or the key and those named."""
+    """The rows that meet the conditions, newest first and at most ``limit``, from the database that
+    is written to; all their fields, or the key and those named."""
     table = _Table(model)
     every = [field.name for field in model._meta.concrete_fields]
     read = table.columns(["id", *names] if names else every)
@@ -131,6 +133,7 @@ def read_all(
     where = " AND ".join(table.equals(conditions))
     key = table.quote("id")
     statement = f"SELECT {columns} FROM {table.name} WHERE {where} ORDER BY {key} DESC"  # noqa: S608
+    statement += f" LIMIT {limit}" if limit else ""
     rows = model._default_manager.raw(statement, table.stored(conditions), using=table.using)
     return list(rows)
 
