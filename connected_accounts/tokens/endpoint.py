@@ -196,7 +196,6 @@ def post(
 
     def send(seconds: float | None = None) -> Answer:
         # What proves the client and the key is made anew for each try: it is good once.
-        proof = {} if proof_key is None else dpop.proof_header(proof_key, method, address)
         signs = auth_method == "private_key_jwt"
         request = build_request(
             address,
@@ -206,7 +205,7 @@ def post(
             basic_auth_encoding=provider.basic_auth_encoding,
             client_id=provider.client.client_id,
             client_secret=provider.client.client_secret,
-            headers={**provider.request_headers(), **proof},
+            headers={**provider.request_headers(), **dpop.proof_header(proof_key, method, address)},
             client_id_parameter=provider.client_id_parameter,
             method=method,
             bearer=bearer,
