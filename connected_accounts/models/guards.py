@@ -49,7 +49,7 @@ _SEALED: Final = SealedTextField(name="token")
 
 def refuse_unsealed(token: Any) -> None:
     """Raise TypeError for what is not sealed; that it may not be written is the lesser fault."""
-    _SEALED.get_db_prep_save(token, None)
+    _SEALED.refuse_unless_sealed(token)
 
 
 def refuse(way: str, names: Iterable[str]) -> None:
