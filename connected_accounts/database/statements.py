@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.db import connections, models, router, transaction
+from django.db.models.sql import UpdateQuery
 
 Row = tuple[Mapping[str, Any], Mapping[str, Any]]
 # Another model, the field by which its row is found, and its fields that equal those of ours.
@@ -35,6 +36,9 @@ class _Table:
         (found,), pk = other.columns([name]), other.quote(str(other.model._meta.pk.column))
         return f"(SELECT {found} FROM {other.name} WHERE {pk} = {self.name}.{column})"  # noqa: S608
 
+    def true_unless(self, path: str) -> str:
+        return f"COALESCE({self.related(path)}, TRUE)"
+
     def agrees(self, counterpart: Counterpart) -> str:
         """Whether no row of the counterpart says otherwise."""
         model, by, equal = counterpart
@@ -54,6 +58,31 @@ class _Table:
         return [self.field(n).get_db_prep_save(v, self.connection) for n, v in values.items()]
 
 
+    def loaded(self, names: Sequence[str], attributes: Sequence[str], rows: Sequence[Any]) -> Any:
+        """Instances with these fields loaded, from rows that have their columns, in the model's own
+        order, and behind them those of attributes, each a truth value."""
+        fields = [self.field(name) for name in names]
+        attnames = [field.attname for field in fields]
+        converters = [
+            (place, convert, field.cached_col)
+            for place, field in enumerate(fields)
+            for convert in (
+                *self.connection.ops.get_db_converters(field.cached_col),
+                *field.get_db_converters(self.connection),
+            )
+        ]
+        found = []
+        for row in rows:
+            values = list(row[: len(fields)])
+            for place, convert, column in converters:
+                values[place] = convert(values[place], column, self.connection)
+            one = self.model.from_db(self.using, attnames, values)
+            for attribute, value in zip(attributes, row[len(fields) :], strict=True):
+                setattr(one, attribute, bool(value))
+            found.append(one)
+        return found
+
+
 def update_all(model: type[models.Model], rows: Sequence[Row]) -> bool:
     """Update each row that meets its conditions, all in one transaction and one round trip; return
     whether all did, else nothing is changed, nor by a transaction around it. (``bulk_update`` knows
@@ -63,16 +92,77 @@ def update_all(model: type[models.Model], rows: Sequence[Row]) -> bool:
     same names in every row.
     """
     table = _Table(model)
-    sets, where = (table.equals(names) for names in rows[0])
-    statement = f"UPDATE {table.name} SET {', '.join(sets)} WHERE {' AND '.join(where)}"  # noqa: S608
-    parameters = [[*table.stored(values), *table.stored(held)] for values, held in rows]
     whole = transaction.atomic(using=table.using, savepoint=False)
     with whole, table.connection.cursor() as cursor:
-        cursor.executemany(statement, parameters)
+        if table.connection.vendor == "postgresql":
+            cursor.execute(*_update_from_values(table, rows))
+        else:
+            sets, where = (table.equals(names) for names in rows[0])
+            statement = f"UPDATE {table.name} SET {', '.join(sets)} WHERE {' AND '.join(where)}"  # noqa: S608
+            stored = [[*table.stored(values), *table.stored(held)] for values, held in rows]
+            cursor.executemany(statement, stored)
         if cursor.rowcount == len(rows):
             return True
         transaction.set_rollback(True, using=table.using)
     return False
+
+
+def _update_from_values(table: _Table, rows: Sequence[Row]) -> tuple[str, list[Any]]:
+    """One UPDATE of many rows from arrays, one for each column in which they differ. PostgreSQL
+    plans it once, where ``executemany`` has it plan each row."""
+    named, arrays, lists = [], [], []
+
+    def equals(part: int) -> tuple[list[str], list[Any]]:
+        texts, scalars = [], []
+        for name, first in rows[0][part].items():
+            (column,), field = table.columns([name]), table.field(name)
+            given = [row[part][name] for row in rows]
+            if all(one is first for one in given):
+                texts.append(f"{column} = %s")
+                scalars += table.stored({name: first})
+                continue
+            new = f"v{len(named)}"
+            texts.append(f"{column} = held.{new}")
+            named.append(new)
+            arrays.append(f"%s::{field.db_type(table.connection)}[]")
+            lists.append([field.get_db_prep_save(one, table.connection) for one in given])
+        return texts, scalars
+
+    sets, new = equals(0)
+    where, same = equals(1)
+    # Their own columns are named with the table in WHERE only: SET takes none.
+    where = [f"{table.name}.{text}" for text in where]
+    statement = (
+        f"UPDATE {table.name} SET {', '.join(sets)} "  # noqa: S608  # names of our own
+        f"FROM unnest({', '.join(arrays)}) AS held ({', '.join(named)}) "
+        f"WHERE {' AND '.join(where)}"
+    )
+    return statement, [*new, *lists, *same]
+
+
+def can_return(using: str) -> bool:
+    """Whether UPDATE can return the rows that it changed: on PostgreSQL and on SQLite from 3.35."""
+    connection = connections[using]
+    return connection.vendor in ("postgresql", "sqlite") and bool(
+        connection.features.can_return_rows_from_bulk_insert
+    )
+
+
+def update_returning(
+    rows: "models.QuerySet[Any]", values: Mapping[str, Any], true_unless: Mapping[str, str]
+) -> list[Any]:
+    """Update the rows, and return them as they are by then, whole; see ``read_one`` for
+    ``true_unless``. Only where ``can_return`` says so."""
+    table = _Table(rows.model, rows.db)
+    query = rows.query.chain(UpdateQuery)
+    query.add_update_values(dict(values))
+    statement, parameters = query.get_compiler(table.using).as_sql()
+    names = [field.name for field in rows.model._meta.concrete_fields]
+    read = [*table.columns(names), *map(table.true_unless, true_unless.values())]
+    with table.connection.cursor() as cursor:
+        cursor.execute(f"{statement} RETURNING {', '.join(read)}", parameters)
+        found = cursor.fetchall()
+    return list(table.loaded(names, [*true_unless], found))
 
 
 def update_one(
@@ -122,17 +212,17 @@ def read_all(
     their fields, or the key and those named."""
     table = _Table(model)
     every = [field.name for field in model._meta.concrete_fields]
-    read = table.columns(["id", *names] if names else every)
-    for attribute, path in (true_unless or {}).items():
-        read.append(f"COALESCE({table.related(path)}, TRUE) AS {table.quote(attribute)}")
-    for attribute, counterpart in (agreeing or {}).items():
-        read.append(f"{table.agrees(counterpart)} AS {table.quote(attribute)}")
-    columns = ", ".join(read)
+    loaded = [name for name in every if name in {"id", *names}] if names else every
+    read = table.columns(loaded)
+    read += map(table.true_unless, (true_unless or {}).values())
+    read += map(table.agrees, (agreeing or {}).values())
     where = " AND ".join(table.equals(conditions))
-    key = table.quote("id")
-    statement = f"SELECT {columns} FROM {table.name} WHERE {where} ORDER BY {key} DESC"  # noqa: S608
-    rows = model._default_manager.raw(statement, table.stored(conditions), using=table.using)
-    return list(rows)
+    columns = ", ".join(read)
+    statement = f"SELECT {columns} FROM {table.name} WHERE {where} ORDER BY {table.quote('id')} DESC"  # noqa: S608
+    with table.connection.cursor() as cursor:
+        cursor.execute(statement, table.stored(conditions))
+        rows = cursor.fetchall()
+    return list(table.loaded(loaded, [*(true_unless or {}), *(agreeing or {})], rows))
 
 
 def insert_one(

@@ -140,8 +140,8 @@ def at_once(accounts: Any, work: Callable[[int], Any]) -> list[Any]:
 
 
 def claim(accounts: Any, pks: list[int], seconds: float = 60.0) -> int:
-    taken: int = accounts.all().claim(pks, holder=uuid.uuid4(), seconds=seconds, now=timezone.now())
-    return taken
+    rows = accounts.all().claim(pks, holder=uuid.uuid4(), seconds=seconds, now=timezone.now())
+    return len(rows)
 
 
 # --- Rows ---------------------------------------------------------------------------------------
