@@ -57,7 +57,6 @@ class _Table:
     def stored(self, values: Mapping[str, Any]) -> list[Any]:
         return [self.field(n).get_db_prep_save(v, self.connection) for n, v in values.items()]
 
-
     def loaded(self, names: Sequence[str], attributes: Sequence[str], rows: Sequence[Any]) -> Any:
         """Instances with these fields loaded, from rows that have their columns, in the model's own
         order, and behind them those of attributes, each a truth value."""
@@ -110,10 +109,13 @@ def update_all(model: type[models.Model], rows: Sequence[Row]) -> bool:
 def _update_from_values(table: _Table, rows: Sequence[Row]) -> tuple[str, list[Any]]:
     """One UPDATE of many rows from arrays, one for each column in which they differ. PostgreSQL
     plans it once, where ``executemany`` has it plan each row."""
-    named, arrays, lists = [], [], []
+    named: list[str] = []
+    arrays: list[str] = []
+    lists: list[Any] = []
 
     def equals(part: int) -> tuple[list[str], list[Any]]:
-        texts, scalars = [], []
+        texts: list[str] = []
+        scalars: list[Any] = []
         for name, first in rows[0][part].items():
             (column,), field = table.columns([name]), table.field(name)
             given = [row[part][name] for row in rows]
@@ -154,7 +156,7 @@ def update_returning(
     """Update the rows, and return them as they are by then, whole; see ``read_one`` for
     ``true_unless``. Only where ``can_return`` says so."""
     table = _Table(rows.model, rows.db)
-    query = rows.query.chain(UpdateQuery)
+    query: Any = rows.query.chain(UpdateQuery)
     query.add_update_values(dict(values))
     statement, parameters = query.get_compiler(table.using).as_sql()
     names = [field.name for field in rows.model._meta.concrete_fields]
@@ -217,8 +219,8 @@ def read_all(
     read += map(table.true_unless, (true_unless or {}).values())
     read += map(table.agrees, (agreeing or {}).values())
     where = " AND ".join(table.equals(conditions))
-    columns = ", ".join(read)
-    statement = f"SELECT {columns} FROM {table.name} WHERE {where} ORDER BY {table.quote('id')} DESC"  # noqa: S608
+    columns, key = ", ".join(read), table.quote("id")
+    statement = f"SELECT {columns} FROM {table.name} WHERE {where} ORDER BY {key} DESC"  # noqa: S608
     with table.connection.cursor() as cursor:
         cursor.execute(statement, table.stored(conditions))
         rows = cursor.fetchall()

@@ -160,7 +160,7 @@ class ConnectedAccountQuerySet(GuardedQuerySet["ConnectedAccount"]):
             ),
         }
         # By their keys: there is no index on the holder, and the table may be large.
-        mine = self.model._default_manager.current().filter(pk__in=pks, lease_holder=holder)
+        mine: Any = self.model._default_manager.current().filter(pk__in=pks, lease_holder=holder)
         with transaction.atomic(using=mine.db, savepoint=False):
             taken = mine._taken(free, values)
             if not taken:
