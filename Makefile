@@ -147,10 +147,12 @@ $(BENCH_VENV)/bench.stamp: pyproject.toml bench/requirements.txt | $(VENV)/bin/p
 	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement bench/requirements.txt
 	@touch $@
 
-$(MCP_VENV)/mcp.stamp: pyproject.toml tests/mcp/requirements.txt | $(VENV)/bin/pip
+$(MCP_VENV)/mcp.stamp: pyproject.toml tests/mcp/requirements.txt tests/mcp/real/package.json | $(VENV)/bin/pip
 	$(PYTHON) -m venv $(MCP_VENV)
 	$(MCP_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[demo,test]' --requirement tests/mcp/requirements.txt
-	npm install --silent --no-audit --no-fund --prefix $(MCP_VENV)/npm @modelcontextprotocol/conformance@0.1.16 node@22
+	mkdir -p $(MCP_VENV)/npm
+	cp tests/mcp/real/package.json $(MCP_VENV)/npm
+	npm install --silent --no-audit --no-fund --legacy-peer-deps --prefix $(MCP_VENV)/npm
 	@touch $@
 
 $(TOOLS_VENV)/tools.stamp: pyproject.toml tests/tools/requirements.txt | $(VENV)/bin/pip

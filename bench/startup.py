@@ -1,9 +1,13 @@
 """What an app adds to ``django.setup()``: time and memory, each in fresh processes."""
 
+import compileall
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
 
 from bench import harness
 from bench.harness import RUNS, Figures, Goal
@@ -57,12 +61,23 @@ def started(who: str) -> list[float]:
     """ms and MiB after ``django.setup()``, and after the app's URLs were loaded too."""
     asked = json.dumps([[*APPS[who], *BASE], URLS.get(who, "")])
     command = [sys.executable, "-c", CODE, asked]
-    run = subprocess.run(command, check=True, capture_output=True, text=True)
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    run = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
     found: list[float] = json.loads(run.stdout)
     return found
 
 
+def compile_all() -> None:
+    """Compile all contenders, as an installer does: this tree is used in place, and was not."""
+    for name in ("connected_accounts", "allauth", "social_django", "social_core"):
+        found = find_spec(name)
+        assert found is not None
+        assert found.origin is not None
+        compileall.compile_dir(Path(found.origin).parent, quiet=2, workers=1)
+
+
 def measure(scale: float) -> list[Figures]:
+    compile_all()
     kept: dict[str, list[list[float]]] = {}
 
     def starting(who: str) -> Callable[[], float]:
@@ -84,7 +99,7 @@ def measure(scale: float) -> list[Figures]:
 
     setup = Figures("django.setup(), added by the app", "ms of CPU", added(0))
     setup.goals = [
-        Goal(OURS, ALLAUTH, "<=", 1.2, "set-up time against allauth's"),
+        Goal(OURS, ALLAUTH, "<=", 0.4, "set-up time against allauth's"),
         Goal(OURS, SOCIAL),
     ]
     memory = Figures("Memory after django.setup(), added by the app", "MiB", added(1))

@@ -12,6 +12,7 @@ and how often a spent refresh token came; with ``--single-use`` that one is refu
 import argparse
 import asyncio
 import json
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -119,11 +120,18 @@ class Line(asyncio.Protocol):
         self.transport.write(head.encode() + b"\r\n\r\n" + content)
 
 
-async def serve(latency: float, *, single_use: bool = False) -> None:
+async def serve(latency: float, *, single_use: bool = False, certificate: str = "") -> None:
+    """Print the port, with a certificate that of TLS behind it, and serve."""
     Line.latency, Line.single_use = latency, single_use
     loop = asyncio.get_running_loop()
     server = await loop.create_server(Line, "127.0.0.1", 0, backlog=1024)
-    print(server.sockets[0].getsockname()[1], flush=True)
+    ports = [server.sockets[0].getsockname()[1]]
+    if certificate:
+        secure = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        secure.load_cert_chain(certificate)
+        server = await loop.create_server(Line, "127.0.0.1", 0, backlog=1024, ssl=secure)
+        ports.append(server.sockets[0].getsockname()[1])
+    print(*ports, flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
 
 
@@ -133,6 +141,7 @@ class Running:
 
     url: str
     pid: int
+    secure_url: str = ""
 
     def served(self) -> int:
         with urlopen(f"{self.url}/served", timeout=10) as told:
@@ -157,7 +166,9 @@ def running(latency: float = 0.0, *options: str) -> Iterator[Running]:
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        yield Running(f"http://127.0.0.1:{int(process.stdout.readline())}", process.pid)
+        plain, *secure = map(int, process.stdout.readline().split())
+        secure_url = f"https://127.0.0.1:{secure[0]}" if secure else ""
+        yield Running(f"http://127.0.0.1:{plain}", process.pid, secure_url)
     finally:
         process.stdin.close()
         process.wait(10)
@@ -168,5 +179,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--latency", type=float, default=0.0, help="seconds before each answer")
     parser.add_argument("--single-use", action="store_true", help="refuse a spent refresh token")
+    parser.add_argument("--certificate", default="", help="with its key: serve over TLS besides")
     told = parser.parse_args()
-    asyncio.run(serve(told.latency, single_use=told.single_use))
+    asyncio.run(serve(told.latency, single_use=told.single_use, certificate=told.certificate))

@@ -29,6 +29,7 @@ from connected_accounts.providers import registry
 from connected_accounts.providers.base import Provider
 from connected_accounts.sealing import SealedTextField, encryption_keys, key_id
 
+CELERY: Final = ("CELERY_BROKER_URL", "CELERY_BEAT_SCHEDULE")  # in the usual namespace
 REFRESH: Final = "connected_accounts.refresh_due_accounts"
 USUAL_LIFE: Final = 3600.0  # seconds that access tokens live, as far as settings can know
 
@@ -76,9 +77,13 @@ def _messages(problems: Iterable[conf.Problem]) -> list[checks.CheckMessage]:
 
 
 def check_beat(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[checks.CheckMessage]:
-    """W001: nothing refreshes tokens on time."""
+    """W001 and W028: nothing refreshes tokens on time."""
+    if not conf.get("PROVIDERS"):
+        return []
+    if not _has_celery():
+        return _settings_without_celery()
     schedules = _refresh_schedules()
-    if schedules is None or schedules or not conf.get("PROVIDERS"):
+    if schedules is None or schedules:
         return []
     return [
         checks.Warning(
@@ -90,8 +95,32 @@ def check_beat(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[checks.
     ]
 
 
+def _has_celery() -> bool:
+    from connected_accounts.tasks import has_celery  # loads Celery
+
+    return has_celery()
+
+
+def _settings_without_celery() -> list[checks.CheckMessage]:
+    named = [name for name in CELERY if getattr(settings, name, None)]
+    if not named:
+        return []  # manage.py refresh_connections does it all
+    return [
+        checks.Warning(
+            f"Settings have {' and '.join(named)}, but the site has no Celery app when Django has "
+            "started: no worker hears of what its pages send.",
+            hint="Import the app in the package of the settings, as Celery's documentation says: "
+            "from yoursite.celery import app as celery_app. Or remove the settings and keep "
+            "manage.py refresh_connections --loop running.",
+            id="connected_accounts.W028",
+        )
+    ]
+
+
 def check_interval(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[checks.CheckMessage]:
     """W005: a token of an hour's life would end before beat looks for it."""
+    if not _has_celery():
+        return []
     gaps = [_longest_gap(schedule) for schedule in _refresh_schedules() or ()]
     known = [gap for gap in gaps if gap is not None]
     site = conf.get("REFRESH_AT")

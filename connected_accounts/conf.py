@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -27,6 +27,7 @@ DEFAULTS: dict[str, Any] = {
     "EVENT_RETENTION_DAYS": 90,
     "OWNERS": None,
     "PREPARE_CONNECTION": None,
+    "RECONNECT_MAIL": False,
 }
 PROVIDER_DEFAULTS: dict[str, Any] = {
     "BACKEND": "",
@@ -111,6 +112,7 @@ def is_safe_url(url: str) -> bool:
     return parts.scheme == "https" or (parts.scheme == "http" and is_loopback_literal(host))
 
 
+@lru_cache(maxsize=256)  # a host is asked about at each call to it
 def is_loopback_literal(host: str) -> bool:
     """Whether ``host`` is written as a loopback IP address, such as ``127.0.0.1`` or ``::1``."""
     try:
@@ -247,11 +249,29 @@ def problems() -> Iterator[Problem]:
             "CONNECTED_ACCOUNTS['SITE_ID'] is not a text, or too long.",
             f"Write a name of at most {MAX_SITE_ID} characters.",
         )
+    yield from _mail_problems()
     if not isinstance(get("PROVIDERS"), dict):
         yield Problem(
             "E005",
             "CONNECTED_ACCOUNTS['PROVIDERS'] is not a dict.",
             'Write {"badgr": {"BACKEND": "connected_accounts.providers.badgr.Badgr", …}}.',
+        )
+
+
+def _mail_problems() -> Iterator[Problem]:
+    if not isinstance(get("RECONNECT_MAIL"), bool):
+        yield Problem(
+            "E033",
+            "CONNECTED_ACCOUNTS['RECONNECT_MAIL'] is neither True nor False.",
+            "Write True to have people told by e-mail that a connection needs them.",
+        )
+    elif get("RECONNECT_MAIL") and not get("REDIRECT_BASE_URL"):
+        yield Problem(
+            "E033",
+            "CONNECTED_ACCOUNTS['RECONNECT_MAIL'] needs REDIRECT_BASE_URL: the mail has a link to "
+            "connect again.",
+            "Set REDIRECT_BASE_URL to the public address of the site, such as "
+            '"https://app.example.org".',
         )
 
 

@@ -7,11 +7,13 @@ time. Whatever goes wrong there, nobody gets anything of anybody else's. Views a
 
 import logging
 import re
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
 from django.db import router
 from django.utils.module_loading import import_string
 
@@ -28,7 +30,7 @@ SITE_OWNER: Final = "site"
 CONNECT_THE_SITE: Final = "connected_accounts.add_connectedaccount"  # the permission
 MAX_KEY: Final = 128
 # In lower case: some databases take "team:A" and "team:a" for the same.
-_KEY = re.compile(r"(?!user:)[a-z][a-z0-9_]*:[a-z0-9._-]+", re.ASCII)
+_KEY = re.compile(r"(?!user:|gone:)[a-z][a-z0-9_]*:[a-z0-9._-]+", re.ASCII)
 _PLAIN = re.compile(r"[a-z0-9._-]{1,64}", re.ASCII)
 
 
@@ -47,6 +49,29 @@ def owner_key_of(pk: Any) -> str:
 def is_owner_key(text: str) -> bool:
     """Whether a text can be the key of an owner that is neither a user nor the site."""
     return _KEY.fullmatch(text) is not None and len(text) <= MAX_KEY
+
+
+def retired_key(key: str) -> str:
+    """A new key for the rows of an owner who is gone. Nobody is ever given it, whereas a database,
+    or a dump that is restored, may give a primary key out again."""
+    return f"gone:{key[:88]}:{uuid.uuid4().hex}"
+
+
+def is_retired(key: str) -> bool:
+    return key.startswith("gone:")
+
+
+def is_deleted(key: str) -> bool:
+    """Whether a key is that of a user whom the database does not know by now. Of a key that is a
+    digest nobody can tell, so it is not."""
+    kind = get_user_model()
+    if not key.startswith("user:") or key.startswith("user:~"):
+        return False
+    try:
+        pk = kind._meta.pk.to_python(key.removeprefix("user:"))
+    except ValidationError:
+        return False
+    return not kind._base_manager.using(router.db_for_write(kind)).filter(pk=pk).exists()
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from celery import bootsteps, shared_task
+from celery import bootsteps, current_app, shared_task
 from celery.signals import worker_init, worker_process_init, worker_ready
 from django.db import transaction
 from django.utils import timezone
@@ -267,11 +267,30 @@ def carry_grant(account_id: int, generation: int, sealed: str) -> None:
     store_refresh.apply_async((account_id, generation, sealed))
 
 
+def has_celery() -> bool:
+    """Whether the site has a Celery app. Where none was made, tasks belong to one that Celery makes
+    for itself, by this name, and no worker hears of them."""
+    return current_app.main != "default" or bool(current_app.conf.task_always_eager)
+
+
+def enqueue_mail(account: Any, language: str = "") -> None:
+    """Have the mail sent that asks an account's owner to connect it again. The site's own accounts
+    have nobody to write to."""
+    if account.user_id is not None:
+        # Left out where there is none: a worker of an older release takes two.
+        enqueue(mail_reconnect, account.pk, account.generation, *([language] if language else []))
+
+
 def enqueue(task: Any, *args: Any) -> None:
     """Send a task once the transaction is committed. A broker that is away is not an error: beat's
-    next round does the same work."""
+    next round does the same work. So does the next round of ``refresh_connections`` for a site
+    without Celery, but for a mail, of which no row tells: it is sent at once."""
 
     def send() -> None:
+        if not has_celery():
+            if task is mail_reconnect:
+                task.apply(args)
+            return
         try:
             with task.app.connection_for_write(transport_options=NO_PATIENCE) as broker:
                 task.apply_async(args, connection=broker, retry=False)

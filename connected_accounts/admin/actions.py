@@ -54,15 +54,15 @@ def refresh(accounts: QuerySet[ConnectedAccount]) -> str:
     from connected_accounts import tasks  # loads Celery
 
     pks = list(accounts.values_list("pk", flat=True)[: MANY + 1])
-    if len(pks) > MANY:
+    if len(pks) > MANY or not tasks.has_celery():
         rows = ConnectedAccount.objects.renewable().exclude(refresh_at=None)
         # A subquery of the list, which may have been narrowed by a join.
         due = rows.filter(pk__in=accounts.order_by().values("pk"))
         count = due.transition(refresh_at=timezone.now())
         tasks.enqueue(tasks.refresh_due_accounts)
         words = ngettext(
-            "%(count)d account is due now; the workers refresh it in turn.",
-            "%(count)d accounts are due now; the workers refresh them in turn.",
+            "%(count)d account is due now, and is refreshed in turn.",
+            "%(count)d accounts are due now, and are refreshed in turn.",
             count,
         )
         return words % {"count": count}

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_safe
 from connected_accounts.admin.addresses import admin_url, site_of, user_url
 from connected_accounts.admin.large_lists import names_of, user_of
 from connected_accounts.models import ConnectedAccount, Event, Kind, Revocation
-from connected_accounts.owners import SITE_OWNER, is_owner_key, owner_key
+from connected_accounts.owners import SITE_OWNER, is_owner_key, is_retired, owner_key
 from connected_accounts.web.last_errors import explain_error
 
 if TYPE_CHECKING:
@@ -67,7 +67,8 @@ def person_page(request: HttpRequest, context: dict[str, Any], key: str) -> Http
     """All that is stored about the owner ``key``, as far as this member of staff may see it."""
     site, user = site_of(request), user_of(key)
     accounts = ConnectedAccount.objects.for_owner(key).select_related("user")
-    if user is None and key != SITE_OWNER and not (is_owner_key(key) or accounts.exists()):
+    known = key == SITE_OWNER or is_owner_key(key) or is_retired(key)
+    if user is None and not (known or accounts.exists()):
         raise Http404
     who = names_of([key]).get(key, key)
     context |= {

@@ -41,7 +41,7 @@ from connected_accounts.owners import (
     read_again,
 )
 from connected_accounts.provider_state.pauses import report
-from connected_accounts.providers.base import Client, Endpoints, Provider
+from connected_accounts.providers.base import Client, Endpoints, Identity, Provider
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.refresh.interruptions import signals_held
 from connected_accounts.revoke.disconnect import revoke_orphan
@@ -135,11 +135,10 @@ def _exchange_and_store(
     )
     sent_again = "redirect_uri" in provider.refresh_request_fields
     document = token_document(token, redirect_uri=request.redirect_uri if sent_again else "")
-    subject = ""
+    identity = Identity("")
     try:
         token = with_claims(provider, endpoints, token, nonce=request.oidc_nonce, now=sent_at)
         identity = identify(provider, endpoints, token)
-        subject = identity.subject
         if identity.scopes is not None:
             token = replace(token, scope=identity.scopes)
         _refuse_unless_permitted(request, sent_at, again=True)  # the provider took its time
@@ -147,7 +146,15 @@ def _exchange_and_store(
         return store_connection(provider, request, authorized)
     except Exception as error:
         # Nobody will ever use this grant: it must not stay alive at the provider.
-        revoke_orphan(provider, endpoints, request, document, subject=subject, at=sent_at)
+        revoke_orphan(
+            provider,
+            endpoints,
+            request,
+            document,
+            subject=identity.subject,
+            other_subjects=identity.other_subjects,
+            at=sent_at,
+        )
         gone = isinstance(error, IntegrityError) and _is_gone(request.user)
         if gone or isinstance(error, ObjectDoesNotExist):
             raise InvalidState("unknown") from None

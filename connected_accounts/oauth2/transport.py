@@ -1,7 +1,7 @@
 """One request to a provider, bounded in every way: no redirect, no netrc, no proxy but HTTPS's own,
 a limit on the body, and a hard deadline over connect, headers and body together.
 
-Owns the process's one pooled adapter. Must not know what is asked or why.
+Owns the process's one adapter. Must not know what is asked or why.
 """
 
 import os
@@ -12,11 +12,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Final
 
 import requests
 import urllib3
-from requests.adapters import BaseAdapter, HTTPAdapter
+from requests.adapters import BaseAdapter
 from requests.utils import get_environ_proxies
 
 from connected_accounts import conf
@@ -25,11 +26,10 @@ from connected_accounts.exceptions import (
     ProviderUnavailable,
     UnexpectedResponse,
 )
+from connected_accounts.oauth2.connections import PooledAdapter, prepare
 from connected_accounts.oauth2.token import is_unavailable
 from connected_accounts.oauth2.wire import (
     Call,
-    HTTPPool,
-    HTTPSPool,
     PrivateAddress,
     Watchdog,
     current,
@@ -37,9 +37,11 @@ from connected_accounts.oauth2.wire import (
 )
 
 MAX_BODY: Final = 1024 * 1024
-POOL_SIZE: Final = 128
 MAX_RETRY_AFTER: Final = 3600.0
 USER_AGENT: Final = "django-connected-accounts"
+PROXY_VARIABLES: Final = tuple(
+    name for part in ("https", "all", "no") for name in (f"{part}_proxy", f"{part}_PROXY".upper())
+)
 
 
 @dataclass(frozen=True)
@@ -79,17 +81,6 @@ class Answer:
             wait = (date - (now or datetime.now(UTC))).total_seconds()
             return min(max(wait, 1.0), MAX_RETRY_AFTER)
         return None
-
-
-class PooledAdapter(HTTPAdapter):
-    """The process's shared connections. Closing one of the sessions that use it leaves it open."""
-
-    def __init__(self) -> None:
-        super().__init__(pool_connections=POOL_SIZE, pool_maxsize=POOL_SIZE, max_retries=0)
-        self.poolmanager.pool_classes_by_scheme = {"http": HTTPPool, "https": HTTPSPool}
-
-    def close(self) -> None:
-        pass
 
 
 # Is told of every request of this context and its answer, or the code of the error in its place.
@@ -132,7 +123,17 @@ if hasattr(os, "register_at_fork"):
 
 def proxies_for(url: str) -> dict[str, str]:
     """The environment's proxy for an https URL; none for plain http, whose proxy would read it."""
-    return dict(get_environ_proxies(url)) if url.startswith("https:") else {}
+    if not url.startswith("https:"):
+        return {}
+    origin = "/".join(url.split("/", 3)[:3])
+    return dict(_proxies_for(origin, *map(os.environ.get, PROXY_VARIABLES)))
+
+
+@lru_cache(maxsize=256)
+def _proxies_for(origin: str, *values: str | None) -> Mapping[str, str]:
+    """Looked up once for each host, as that walks the whole environment; ``values`` are those of
+    ``PROXY_VARIABLES``, with which it changes."""
+    return get_environ_proxies(origin)
 
 
 def ca_bundle() -> str | bool:
@@ -175,7 +176,7 @@ def _fetch(request: requests.Request, public: bool) -> Answer:
     failure: ProviderError | None = None
     try:
         with public_only(public):
-            return _exchange(request.prepare(), call)
+            return _exchange(request, call)
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
         call.sent = call.sent and not _never_connected(error)
         # Built here, raised below: these errors hold the request, its body and its URL.
@@ -189,26 +190,35 @@ def _fetch(request: requests.Request, public: bool) -> Answer:
     raise failure
 
 
-def _exchange(request: requests.PreparedRequest, call: Call) -> Answer:
-    timeout = float(conf.get("HTTP_TIMEOUT"))
-    via = adapter()
+def _exchange(request: requests.Request, call: Call) -> Answer:
+    raw = _open(request, call)
+    try:
+        body = raw.read(MAX_BODY + 1, decode_content=True)
+        if call.expired:
+            raise TimeoutError
+        if len(body) > MAX_BODY:
+            raise UnexpectedResponse("too_large", status=raw.status)
+        return Answer(raw.status, raw.headers, body)
+    except BaseException:
+        raw.close()
+        raise
+    finally:
+        raw.release_conn()
+
+
+def _open(request: requests.Request, call: Call) -> urllib3.BaseHTTPResponse:
+    """Send; the answer is not read yet."""
+    timeout, via = float(conf.get("HTTP_TIMEOUT")), adapter()
+    verify, proxies = ca_bundle(), proxies_for(request.url)
+    if type(via) is PooledAdapter:
+        return via.open(prepare(request), timeout=timeout, verify=verify, proxies=proxies)
     # Another adapter (a test's) does not tell when it sends: count the request as sent, unless its
     # error says that there was no connection to send on.
     call.sent = not isinstance(via, PooledAdapter)
-    proxies = proxies_for(request.url or "")
-    response = via.send(request, stream=True, timeout=timeout, verify=ca_bundle(), proxies=proxies)
-    try:
-        body = response.raw.read(MAX_BODY + 1, decode_content=True)
-        if call.expired:
-            raise requests.ReadTimeout
-        if len(body) > MAX_BODY:
-            raise UnexpectedResponse("too_large", status=response.status_code)
-        return Answer(response.status_code, response.headers, body)
-    except BaseException:
-        response.raw.close()
-        raise
-    finally:
-        response.raw.release_conn()
+    made = request.prepare()
+    answer = via.send(made, stream=True, timeout=timeout, verify=verify, proxies=proxies)
+    raw: urllib3.BaseHTTPResponse = answer.raw
+    return raw
 
 
 def _never_connected(error: BaseException) -> bool:
@@ -225,9 +235,10 @@ def _is_private(error: BaseException | None) -> bool:
 def _failure_code(error: BaseException, call: Call) -> str:
     if call.expired:
         return "deadline"
-    if isinstance(error, requests.exceptions.SSLError):
+    if isinstance(error, requests.exceptions.SSLError | urllib3.exceptions.SSLError):
         return "tls"
-    if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError):
+    refused = isinstance(error, urllib3.exceptions.NewConnectionError)  # a time-out to urllib3
+    if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError) and not refused:
         return "timeout"
     if isinstance(error, requests.exceptions.InvalidHeader | requests.exceptions.InvalidURL):
         return "bad_request"

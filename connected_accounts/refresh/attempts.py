@@ -144,9 +144,14 @@ def claim(
     ]
 
 
-def prepare(attempt: Attempt) -> ConnectedAccountsError | None:
+def prepare(
+    attempt: Attempt, found: dict[str, tuple[Provider, Endpoints]] | None = None
+) -> ConnectedAccountsError | None:
     """Open the token and check that it may be sent where settings now point. An error is an outcome
-    to settle without asking the provider."""
+    to settle without asking the provider.
+
+    ``found`` remembers the addresses that all accounts without inputs share.
+    """
     account = attempt.account
     if not account.owner_is_active:
         return ProviderUnavailable(OWNER_INACTIVE, sent=False)
@@ -154,7 +159,7 @@ def prepare(attempt: Attempt) -> ConnectedAccountsError | None:
     account.scopes_granted = [scope for scope in scopes if isinstance(scope, str)]
     try:
         # A backend's hook, and inputs of a shape that it may not expect.
-        call_hook("refresh", lambda: _find_endpoints(attempt))
+        call_hook("refresh", lambda: _find_endpoints(attempt, {} if found is None else found))
     except ProviderError as error:
         error.sent = False  # its metadata cannot be had at the moment
         return error
@@ -174,9 +179,16 @@ def prepare(attempt: Attempt) -> ConnectedAccountsError | None:
     return _nothing_to_ask_with(attempt)
 
 
-def _find_endpoints(attempt: Attempt) -> None:
-    attempt.provider = attempt.provider.bound(inputs=attempt.account.inputs)
-    attempt.endpoints = attempt.provider.endpoints()
+def _find_endpoints(attempt: Attempt, found: dict[str, tuple[Provider, Endpoints]]) -> None:
+    inputs = attempt.account.inputs
+    if inputs or not found:
+        provider = attempt.provider.bound(inputs=inputs)
+        pair = provider, provider.endpoints()
+        if not inputs:
+            found[""] = pair
+    else:
+        pair = found[""]
+    attempt.provider, attempt.endpoints = pair
     attempt.endpoints.refuse_if_unsure(attempt.account.endpoint_fingerprint)
 
 
@@ -203,7 +215,8 @@ def ask(attempt: Attempt) -> RefreshResult:
     An answer that was lost is asked for once more at once: a server that takes a spent refresh
     token again does so for seconds, and where it does not, waiting gains nothing.
     """
-    time.sleep(max(attempt.not_before - time.monotonic(), 0))
+    if (wait := attempt.not_before - time.monotonic()) > 0:  # sleep(0) lets other threads go first
+        time.sleep(wait)
     if time.monotonic() > attempt.send_before:
         return ProviderUnavailable(LEASE_TOO_OLD, sent=False)
     outcome = attempt.lane.send(lambda: _ask_with_any_client(attempt), ends=attempt.send_before)

@@ -155,6 +155,7 @@ def _settle_success(attempt: Attempt, token: TokenResponse) -> ConnectedAccounts
             account,
             grant.document,
             subject=grant.other_identity.subject,
+            other_subjects=grant.other_identity.other_subjects,
             at=attempt.sent_at,
         )
         return _settle_reauthorization(attempt, ReauthorizationRequired(Reason.IDENTITY_CHANGED))

@@ -27,7 +27,7 @@ from connected_accounts.models.accounts import ConnectedAccountQuerySet
 from connected_accounts.models.history import Cause
 from connected_accounts.models.lease import LEASE_RELEASED
 from connected_accounts.models.ledger import LedgerEntry
-from connected_accounts.owners import acted_for, owner_key
+from connected_accounts.owners import acted_for, is_deleted, owner_key, retired_key
 from connected_accounts.providers.base import Endpoints, Provider
 from connected_accounts.revoke.attempts import UNDECRYPTABLE
 from connected_accounts.sealing import is_sealed, seal_document
@@ -232,6 +232,7 @@ def revoke_orphan(
     *,
     subject: str,
     at: datetime,
+    other_subjects: Collection[str] = (),
 ) -> None:
     """Queue a grant for revocation that was given to us but is stored nowhere. ``endpoints`` are
     those it came from, or their token fingerprint.
@@ -239,11 +240,12 @@ def revoke_orphan(
     Where its owner has this account, it is held until that is disconnected: both could be one.
     Where anybody has it, and the provider withdraws everything that a person allowed the site at
     once, nothing is withdrawn: their accounts must go on working. It becomes a matter of who began
-    the authorization, not of their team: it may be an account of their own.
+    the authorization, not of their team: it may be an account of their own. ``other_subjects`` are
+    other spellings of ``subject``.
     """
     begun_by = about.user if isinstance(about, AuthorizationRequest) else None
     same = ConnectedAccount.objects.current().at(provider.alias)
-    same = same.filter(subject_digest=digest(subject))
+    same = same.filter(subject_digest__in=[*map(digest, (subject, *other_subjects))])
     if provider.revokes_whole_authorization and same.exists():
         return
     own_rows = same.for_owner(about.owner_key)
@@ -253,10 +255,11 @@ def revoke_orphan(
     if isinstance(about, AuthorizationRequest) and not subject:
         own = about.account_id  # it was to be connected again, and is likely the one
     made_at = endpoints if isinstance(endpoints, str) else endpoints.token_fingerprint()
+    whose = owner_key(begun_by) if begun_by is not None else about.owner_key
     facts = {
         "seal_id": uuid.uuid4(),
         "provider": provider.alias,
-        "owner_key": owner_key(begun_by) if begun_by is not None else about.owner_key,
+        "owner_key": retired_key(whose) if is_deleted(whose) else whose,
         "subject": subject,
         "client_id": about.client_id,
         "endpoint_fingerprint": made_at,

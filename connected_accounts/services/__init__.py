@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     )
     from connected_accounts.operations.export import export as export
     from connected_accounts.operations.ownership import move_to_owner as move_to_owner
+    from connected_accounts.operations.ownership import retire_owner as retire_owner
     from connected_accounts.refresh.on_demand import arefresh as arefresh
     from connected_accounts.refresh.on_demand import refresh as refresh
     from connected_accounts.revoke.disconnect import adisconnect as adisconnect
@@ -37,6 +38,7 @@ _HOMES = {
     "get_session": "use.tokens",
     "move_to_owner": "operations.ownership",
     "refresh": "refresh.on_demand",
+    "retire_owner": "operations.ownership",
     "start_authorization": "connect.authorization",
 }
 

@@ -73,10 +73,13 @@ def permission_button(
     return {"address": way_to_more(account, wanted, next)}
 
 
-@register.inclusion_tag("connected_accounts/_needs_you.html", takes_context=True)
+@register.inclusion_tag("connected_accounts/_banner.html", takes_context=True)
 def needs_you_banner(context: template.Context) -> dict[str, Any]:
     """The connections of the signed-in user that must be connected again, each with a link;
-    nothing where there is none."""
+    nothing where there is none, and on the app's own pages, which say it themselves."""
+    match = getattr(context.get("request"), "resolver_match", None)
+    if match is not None and "connected_accounts" in match.app_names:
+        return {"needing": []}
     now = timezone.now()
     over = Q(expires_at__lte=now, is_renewable=False)
     rows = user_connections(context).filter(Q(status=Status.RECONNECT_REQUIRED) | over)

@@ -67,7 +67,8 @@ class Lane:
     def _in_turn(self, ask: Callable[[], T], ends: float) -> T | ProviderUnavailable:
         if self._not_before > ends:
             return ProviderUnavailable(NOT_IN_TIME, sent=False)
-        time.sleep(max(self._not_before - time.monotonic(), 0))
+        if (wait := self._not_before - time.monotonic()) > 0:
+            time.sleep(wait)
         return ask()
 
     def note(self, outcome: object) -> float | None:

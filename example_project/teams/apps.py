@@ -18,8 +18,6 @@ class TeamsConfig(AppConfig):
 def end_connections(sender: Any, instance: Any, **kwargs: Any) -> None:
     """A team that goes takes its accounts with it: a team that gets its id again must not have
     them."""
-    from connected_accounts.models import ConnectedAccount
-    from connected_accounts.services import disconnect
+    from connected_accounts.services import retire_owner
 
-    for account in ConnectedAccount.objects.for_owner(instance.owner_key):
-        disconnect(account)
+    retire_owner(instance.owner_key)

@@ -31,6 +31,7 @@ MISTAKES: dict[str, list[Any]] = {
     "REVOKE_GIVE_UP_AFTER": ["30 days", -1],
     "EVENT_RETENTION_DAYS": ["90", -1],
     "PREPARE_CONNECTION": ["nowhere.prepare", "", ["nowhere.prepare"]],
+    "RECONNECT_MAIL": ["yes", 1, True],  # the last for want of REDIRECT_BASE_URL
     "OWNERS": ["nowhere.owners_of", "", ["nowhere.owners_of"]],
     "BACKEND": ["badgr", ""],
     "SERVICE": ["github", 17],

@@ -21,8 +21,8 @@ from connected_accounts.schedule import BEAT_SCHEDULE
 from connected_accounts.secret import Secret
 
 PACKAGE = Path(connected_accounts.__file__).parent
-ERRORS = [f"E{number:03}" for number in (*range(1, 26), 27, 30)]
-WARNINGS = [f"W{number:03}" for number in (*range(1, 17), 19, *range(22, 27))]
+ERRORS = [f"E{number:03}" for number in (*range(1, 26), 27, 30, 33)]
+WARNINGS = [f"W{number:03}" for number in (*range(1, 17), 19, *range(22, 27), 28)]
 BADGR = "connected_accounts.providers.badgr.Badgr"
 GENERIC = {"BACKEND": "connected_accounts.providers.generic.OAuth2", "CLIENT_ID": "client"}
 GOOD = {"BACKEND": BADGR, "CLIENT_ID": "client", "CLIENT_SECRET": "client-secret"}
@@ -142,7 +142,9 @@ TOP: list[tuple[str, dict[str, Any], str]] = [
     ("E005", {"PROVIDERS": None}, "connected_accounts.providers.badgr.Badgr"),
     ("E005", {"PROVIDERS": 5}, "connected_accounts.providers.badgr.Badgr"),
 ]
-NUMBERS = [name for name, value in conf.DEFAULTS.items() if isinstance(value, int | float)]
+TOP += [("E033", {"RECONNECT_MAIL": value}, "True") for value in ("yes", 1, None)]
+TOP.append(("E033", {"RECONNECT_MAIL": True}, "https://app.example.org"))
+NUMBERS = [name for name, value in conf.DEFAULTS.items() if conf._is_number(value)]
 TOP += [("E003", {name: "60"}, "Write a number") for name in NUMBERS]
 TOP += [("E003", {name: True}, "Write a number") for name in NUMBERS]
 TOP += [("E003", {name: value}, "from") for name in NUMBERS for value in (-1, 1e12, float("nan"))]

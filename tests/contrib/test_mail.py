@@ -24,13 +24,25 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
-def opted_in(app_settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The receiver is connected, and what it sends is done at once."""
-    app_settings(REDIRECT_BASE_URL="https://site.example")
+def opted_in(app_settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The setting is made, and what is sent is done at once."""
+    app_settings(REDIRECT_BASE_URL="https://site.example", RECONNECT_MAIL=True)
     monkeypatch.setattr(tasks, "enqueue", lambda task, *args: task.apply(args))
-    reconnect_required.connect(send_reconnect_mail)
-    yield
-    reconnect_required.disconnect(send_reconnect_mail)
+
+
+@pytest.fixture
+def own_receiver(app_settings: Any) -> Iterator[Any]:
+    """Connects a receiver of the site's, in place of the setting."""
+    app_settings(RECONNECT_MAIL=False)
+    receivers: list[Any] = []
+
+    def connect(receiver: Any) -> None:
+        receivers.append(receiver)
+        reconnect_required.connect(receiver)
+
+    yield connect
+    for receiver in receivers:
+        reconnect_required.disconnect(receiver)
 
 
 def end(account: ConnectedAccount, badgr: FakeProvider) -> None:
@@ -55,6 +67,23 @@ def test_the_owner_gets_one_mail_with_a_link_in_text_and_html(
     assert not [secret for secret in badgr.secrets if secret in f"{sent.body}{html}"]
 
 
+def test_without_the_setting_nobody_is_written_to(
+    account: ConnectedAccount, badgr: FakeProvider, app_settings: Any
+) -> None:
+    app_settings(RECONNECT_MAIL=False)
+    end(account, badgr)
+    assert mail.outbox == []
+
+
+def test_the_setting_and_a_receiver_send_one_mail(
+    account: ConnectedAccount, badgr: FakeProvider, app_settings: Any, own_receiver: Any
+) -> None:
+    app_settings(RECONNECT_MAIL=True)
+    own_receiver(send_reconnect_mail)
+    end(account, badgr)
+    assert len(mail.outbox) == 1
+
+
 @pytest.mark.parametrize(
     ("language", "subject", "why"),
     [
@@ -65,18 +94,19 @@ def test_the_owner_gets_one_mail_with_a_link_in_text_and_html(
     ],
 )
 def test_a_receiver_of_the_site_says_in_which_language(
-    account: ConnectedAccount, badgr: FakeProvider, language: str, subject: str, why: str
+    account: ConnectedAccount,
+    badgr: FakeProvider,
+    own_receiver: Any,
+    language: str,
+    subject: str,
+    why: str,
 ) -> None:
     def tell_owner(sender: Any, account: ConnectedAccount, **kwargs: Any) -> None:
         send_reconnect_mail(sender, account, language=language)
 
-    reconnect_required.disconnect(send_reconnect_mail)
-    reconnect_required.connect(tell_owner)
-    try:
-        with override("es"):  # whoever's request it is
-            end(account, badgr)
-    finally:
-        reconnect_required.disconnect(tell_owner)
+    own_receiver(tell_owner)
+    with override("es"):  # whoever's request it is
+        end(account, badgr)
     (sent,) = mail.outbox
     assert sent.subject.startswith(subject)
     assert why in sent.body
@@ -136,7 +166,7 @@ def test_without_an_address_of_the_site_there_is_no_mail(
     account: ConnectedAccount, app_settings: Any
 ) -> None:
     set_row(account, status="reconnect_required", reason="revoked")
-    app_settings(REDIRECT_BASE_URL=None)
+    app_settings(REDIRECT_BASE_URL=None, RECONNECT_MAIL=False)
     assert not mail_owner(account.pk, account.generation)
 
 

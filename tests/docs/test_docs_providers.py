@@ -15,7 +15,7 @@ from connected_accounts.providers.base import DECLARED, ENDPOINT_NAMES, Provider
 from connected_accounts.providers.bime import Bime
 from connected_accounts.providers.bitbadges import BitBadges
 from connected_accounts.providers.bits import Bits
-from tests.docs.doc_pages import names, page, section, table, tables, value
+from tests.docs.doc_pages import column, names, page, section, table, tables, value
 
 PAGES = {BadgeConnect: "badge-connect"}
 
@@ -62,13 +62,19 @@ def test_a_providers_page_has_its_options_and_scopes(kind: type[Provider]) -> No
     name = f"how-to/{PAGES.get(kind, kind.__name__.lower())}.md"
     options = {names(row["Option"])[0]: value(row["Default"]) for row in table(name, "Options")}
     assert options == kind.own_options
-    rows = table(name, "Scopes") if kind.scope_descriptions else []
+    if kind is BitBadges:
+        notes = "auditors/provider-notes.md"
+        rows = table(notes, "Scopes and what people read")
+        assert set(column(rows, "Scope")) <= set(names(section(name, "Scopes")))
+        rows += table(notes, "Scopes of the dialect `oauth`")
+    else:
+        rows = table(name, "Scopes") if kind.scope_descriptions else []
     scopes = {names(row["Scope"])[0]: row["Lets your site"] for row in rows}
     assert scopes == {scope: str(words) for scope, words in kind.scope_descriptions.items()}
 
 
-def test_badgrs_page_has_the_hosts_of_every_region() -> None:
-    rows = table("how-to/badgr.md", "Options", 1)
+def test_badgrs_notes_have_the_hosts_of_every_region() -> None:
+    rows = table("auditors/provider-notes.md", "Hosts of every region")
     assert {
         names(row["Region"])[0]: tuple(
             names(row[f"{what} (`{brand}`)"])[0]
@@ -79,8 +85,8 @@ def test_badgrs_page_has_the_hosts_of_every_region() -> None:
     } == {region: hosts("badgr", region) + hosts("parchment", region) for region in REGIONS}
 
 
-def test_bitbadges_page_has_the_endpoints_of_each_dialect() -> None:
-    for row in table("how-to/bitbadges.md", "Options", 1):
+def test_bitbadges_notes_have_the_endpoints_of_each_dialect() -> None:
+    for row in table("auditors/provider-notes.md", "Endpoints of each dialect"):
         entry = {
             "BACKEND": "connected_accounts.providers.bitbadges.BitBadges",
             "CLIENT_ID": "client",

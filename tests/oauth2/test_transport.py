@@ -190,3 +190,31 @@ def test_a_wait_in_x_retry_after_is_read_as_better_auth_says_it() -> None:
 def test_retry_after_is_counted_from_now(serve: Any, answering: Any) -> None:
     server = serve(answering(b"", 503, Retry_After="Thu, 01 Jan 2099 00:00:00 GMT"))
     assert post(server.url).retry_after() == 3600.0
+
+
+# --- The environment's proxies ------------------------------------------------------------------
+
+
+def test_the_environment_is_walked_once_for_a_host_until_it_changes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    walked: list[str] = []
+    look_up = transport.get_environ_proxies
+
+    def counted(url: str) -> Any:
+        walked.append(url)
+        return look_up(url)
+
+    transport._proxies_for.cache_clear()
+    monkeypatch.setattr(transport, "get_environ_proxies", counted)
+    for name in transport.PROXY_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    url = "https://provider.example/token?access_token=to-hide"
+    assert [transport.proxies_for(url) for _ in range(3)] == [{}] * 3
+    assert walked == ["https://provider.example"]
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    assert transport.proxies_for(url)["https"] == "http://proxy.example:3128"
+    monkeypatch.setenv("no_proxy", "provider.example")
+    assert transport.proxies_for(url) == {}
+    assert transport.proxies_for("https://other.example/")["https"] == "http://proxy.example:3128"
+    transport._proxies_for.cache_clear()

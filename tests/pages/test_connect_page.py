@@ -7,6 +7,7 @@ from urllib.parse import unquote
 import pytest
 from django.template import Context, Template
 from django.test import Client, RequestFactory
+from django.urls import resolve
 
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.testing import FakeProvider
@@ -137,3 +138,17 @@ def test_the_banner_names_what_needs_the_person_and_nobody_elses(
     assert f"/connections/{account.pk}/reconnect/" in text
     assert render(banner, user=bob).strip() == ""
     assert render(banner).strip() == ""
+
+
+def test_the_banner_brings_its_style_sheet_along_and_is_not_on_the_apps_own_pages(
+    account: ConnectedAccount, ada: Any, rf: RequestFactory
+) -> None:
+    banner = "{% needs_you_banner %}"
+    set_row(account, status="reconnect_required", reason="revoked")
+    elsewhere, here = rf.get("/"), rf.get("/connections/")
+    elsewhere.user = here.user = ada
+    here.resolver_match = resolve("/connections/")
+    text = render(banner, request=elsewhere)
+    assert "connected_accounts/connected_accounts.css" in text
+    assert 'class="ca-banner" lang="en" dir="ltr"' in text
+    assert render(banner, request=here).strip() == ""

@@ -1,6 +1,6 @@
-"""The tables of the catalogue in the documentation, made from its files.
+"""The table of the catalogue in the documentation, made from its files.
 
-``python -m tests.providers.catalogue_page`` writes them into the pages, after a file was changed.
+``python -m tests.providers.catalogue_page`` writes it into the page, after a file was changed.
 """
 
 import re
@@ -16,7 +16,7 @@ from connected_accounts.providers.catalogue.services import Service, service, se
 from connected_accounts.secret import Secret
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-PAGES = {"reference/catalogue.md": "", "how-to/education.md": "education"}
+PAGE = DOCS / "reference/catalogue.md"
 BETWEEN = re.compile(r"(?<=<!-- catalogue -->\n).*?(?=<!-- end -->)", re.DOTALL)
 RENEWAL = {
     "rotates": "a new refresh token each time",
@@ -36,10 +36,8 @@ def in_words(seconds: int) -> str:
     return f"{count} {unit}{'' if count == 1 else 's'}"
 
 
-def tables_of(group: str) -> str:
-    """The table of all services, or of those of a group."""
-    found = [one for name in service_names() if (one := service(name)) is not None]
-    rows = [row(one) for one in found if not group or group in one.groups]
+def table() -> str:
+    rows = [row(one) for name in service_names() if (one := service(name)) is not None]
     head = (
         "| Service | `SERVICE` | Refresh | Access token, refresh token live | Revocation | PKCE |"
     )
@@ -88,16 +86,14 @@ def shown(source: str) -> str:
     return f"[{name}]({source})"
 
 
-def with_tables(name: str, text: str) -> str:
-    """A page with its table made anew."""
-    table = tables_of(PAGES[name])
-    return BETWEEN.sub(lambda _: table, text)
+def with_table(text: str) -> str:
+    """The page with its table made anew."""
+    made = table()
+    return BETWEEN.sub(lambda _: made, text)
 
 
 def write() -> None:
-    for name in PAGES:
-        page = DOCS / name
-        page.write_text(with_tables(name, page.read_text("utf-8")), "utf-8")
+    PAGE.write_text(with_table(PAGE.read_text("utf-8")), "utf-8")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,8 @@ from connected_accounts.providers.catalogue.services import (
 from connected_accounts.providers.generic import OAuth2
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.web.marks import mark_of
-from tests.providers.catalogue_page import DOCS, PAGES, with_tables
+from tests.docs.doc_pages import column, table
+from tests.providers.catalogue_page import PAGE, with_table
 
 NAMES = service_names()
 KEYS = {"name", "backend", "groups", "sources", "checked", "quirks", "options", "scopes"}
@@ -258,8 +259,6 @@ import django
 django.setup()
 loaded = {"tomllib", "connected_accounts.providers.catalogue.services"} & set(sys.modules)
 from connected_accounts.providers.registry import get_provider
-from connected_accounts.web.marks import mark_of
-from tests.providers.catalogue_page import DOCS, PAGES, with_tables
 assert get_provider("one").name == "GitHub"
 print(sorted(loaded))
 """
@@ -297,11 +296,15 @@ def test_a_place_in_an_address_is_asked_for_with_an_example(settings: Any) -> No
 # --- The documentation ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_the_tables_of_the_documentation_are_those_of_the_files(name: str) -> None:
-    page = (DOCS / name).read_text("utf-8")
-    assert page == with_tables(name, page), "run: python -m tests.providers.catalogue_page"
+def test_the_table_of_the_documentation_is_that_of_the_files() -> None:
+    page = PAGE.read_text("utf-8")
+    assert page == with_table(page), "run: python -m tests.providers.catalogue_page"
     assert "| `orcid` |" in page
+
+
+def test_the_page_on_education_names_every_service_of_that_group() -> None:
+    listed = column(table("how-to/education.md", "Learning, badges and credentials"), "`SERVICE`")
+    assert sorted(listed) == [name for name in NAMES if "education" in named(name).groups]
 
 
 @pytest.mark.parametrize("name", NAMES)

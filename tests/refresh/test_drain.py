@@ -1,20 +1,26 @@
 """Refreshing what is due: the tasks, the drains, and when an account is due at all."""
 
+import re
+import time
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from celery import current_app
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from connected_accounts import tasks
+from connected_accounts import signals, tasks
 from connected_accounts.models import ConnectedAccount, Event, ProviderState
 from connected_accounts.models.deployment import confirm_site
 from connected_accounts.provider_state.pauses import pause
 from connected_accounts.provider_state.rate_limit import reserve_slots
+from connected_accounts.providers.badgr import Badgr
 from connected_accounts.providers.registry import get_provider
+from connected_accounts.refresh import attempts
 from connected_accounts.refresh.drain import drain
 from connected_accounts.testing import Answer, ConnectionRefused, FakeProvider
 from connected_accounts.tokens.lifetimes import backoff
@@ -46,6 +52,66 @@ def test_what_is_due_is_refreshed_and_then_nothing_is(
     assert vars(drain("badgr")) == {"refreshed": 0, "failed": 0}
     assert refreshes(badgr) == 5
     assert set(badgr.presentations.values()) == {1}
+
+
+def test_the_addresses_that_all_accounts_share_are_put_together_once(
+    accounts: list[ConnectedAccount], badgr: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    put_together = Badgr.resolve_endpoints
+
+    def counted(self: Badgr, inputs: Any) -> Any:
+        asked.append(self.alias)
+        return put_together(self, inputs)
+
+    monkeypatch.setattr(Badgr, "resolve_endpoints", counted)
+    assert drain("badgr").refreshed == 5
+    assert len(asked) == 2, "whether they can be found, and for the accounts"
+
+
+def test_a_look_for_what_is_due_goes_on_where_the_last_one_ended(
+    accounts: list[ConnectedAccount], settings: Any
+) -> None:
+    """What was due before lies dead in the index, and would be walked over by each look."""
+    settings.CONNECTED_ACCOUNTS["REFRESH_CONCURRENCY"] = 1  # two are claimed at once
+    for number, account in enumerate(accounts):
+        at = timezone.now() - timedelta(minutes=10 - number)
+        ConnectedAccount.objects.filter(pk=account.pk).update(refresh_at=at)
+    with CaptureQueriesContext(connection) as queries:
+        assert drain("badgr").refreshed == 5
+    looks = [q["sql"] for q in queries if re.search('"refresh_at" <= .*ORDER BY', q["sql"])]
+    whole = [sql for sql in looks if '"refresh_at" >= ' not in sql]
+    # Whether anything is due, the first, and whether anything is left.
+    assert len(whole) == 3
+    assert len(looks) > 4
+
+
+def test_what_comes_due_behind_the_last_look_is_refreshed_by_the_same_drain(
+    accounts: list[ConnectedAccount], settings: Any
+) -> None:
+    settings.CONNECTED_ACCOUNTS["REFRESH_CONCURRENCY"] = 1
+    late = accounts[4]
+    ConnectedAccount.objects.filter(pk=late.pk).update(refresh_at=None)
+    long_ago = timezone.now() - timedelta(days=1)
+
+    def make_late_one_due(**kwargs: Any) -> None:
+        ConnectedAccount.objects.filter(pk=late.pk, refresh_at=None).update(refresh_at=long_ago)
+
+    signals.account_refreshed.connect(make_late_one_due)
+    try:
+        assert drain("badgr").refreshed == 5
+    finally:
+        signals.account_refreshed.disconnect(make_late_one_due)
+
+
+def test_no_thread_gives_way_to_others_before_it_sends(
+    accounts: list[ConnectedAccount], badgr: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    asleep = SimpleNamespace(monotonic=time.monotonic, sleep=slept.append)
+    monkeypatch.setattr(attempts, "time", asleep)
+    assert drain("badgr").refreshed == 5
+    assert slept == []
 
 
 def test_the_beat_task_does_its_whole_work_under_apply(

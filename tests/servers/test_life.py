@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-import requests
 from django.db import connection
 from django.test import Client
 
@@ -20,6 +19,7 @@ from connected_accounts.oauth2 import transport
 from connected_accounts.services import get_access_token, get_session, refresh
 from connected_accounts.tasks import revoke_pending_tokens
 from tests.journeys import expire, finish, start, stored
+from tests.lost_answer import LostAnswer
 from tests.servers.bare_client import BareClient
 from tests.servers.listed import ROOT, Running, listed
 from tests.servers.person import Person
@@ -135,20 +135,6 @@ def test_a_disconnect_ends_all_grants_there_also_those_before_a_reconnect(
     assert not any(bare.lives(document["access_token"]) for document in documents[1:])
     assert not any(bare.renews(document["refresh_token"]) for document in documents)
     note("disconnect", "a disconnect ends it there")
-
-
-class LostAnswer(transport.PooledAdapter):
-    """Sends a request, and loses the answer to the first."""
-
-    lost = 0
-
-    def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> Any:
-        answer = super().send(request, *args, **options)
-        if request.method == "POST" and not self.lost:
-            self.lost += 1
-            answer.close()
-            raise requests.ConnectionError("the answer is lost")
-        return answer
 
 
 def test_a_lost_answer_heals_where_the_server_lets_it_and_else_is_called_so(

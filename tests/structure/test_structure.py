@@ -81,6 +81,7 @@ def test_the_services_are_those_of_the_contract() -> None:
         "export",
         "get_session",
         "move_to_owner",
+        "retire_owner",
         "start_authorization",
     ]
     assert services.__all__ == sorted([*verbs, *asynchronous, *others])

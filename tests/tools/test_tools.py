@@ -20,7 +20,7 @@ ROWS = {
     "silk": "django-silk",
     "easy-audit": "django-easy-audit",
     "structlog": "django-structlog",
-    "debug-toolbar": "django-debug-toolbar, which is for development",
+    "debug-toolbar": "django-debug-toolbar",
     "histories": "Histories and revisions",
     "axes": "django-axes, gunicorn, uvicorn, mails to admins",
     "none": "django-axes, gunicorn, uvicorn, mails to admins",
@@ -36,7 +36,7 @@ def said(tool: str, *, recipe: bool) -> set[str]:
         text = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", line)  # links
         cells = [cell.strip() for cell in text.strip("|").split("|")]
         if cells[0] == ROWS[tool]:
-            told = cells[2 if recipe else 1].replace("sealed tokens", "sealed")
+            told = cells[2 if recipe else 1].replace("encrypted tokens", "sealed")
             return {kind for kind in KINDS if re.search(rf"\b{kind}\b", told)}
     raise AssertionError(f"no row of {tool}")
 

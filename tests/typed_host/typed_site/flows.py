@@ -21,6 +21,7 @@ from connected_accounts.services import (
     get_access_token,
     move_to_owner,
     refresh,
+    retire_owner,
     start_authorization,
 )
 
@@ -73,6 +74,7 @@ def merge(old: Any, new: Any) -> None:
     for account in ConnectedAccount.objects.for_user(old):
         move_to_owner(account, new, by=new)
     move_to_owner(ConnectedAccount.objects.active()[0], "team:7")
+    retire_owner("team:7")
 
 
 def what_we_have(user: Any) -> str:

@@ -1,0 +1,48 @@
+"""Many processes that want one account's token at the same moment.
+
+``python -m tests.mcp.real.crowd ACCOUNT PROCESSES`` prints a digest of what each of them got.
+"""
+
+import hashlib
+import json
+import multiprocessing
+import os
+import sys
+from typing import Any
+
+import django
+
+PATIENCE = 120.0  # seconds
+
+
+def digest(token: Any) -> str:
+    return hashlib.sha256(str(token).encode()).hexdigest()
+
+
+def want(account_id: int, together: Any, found: Any) -> None:
+    from connected_accounts.models import ConnectedAccount
+    from connected_accounts.services import get_access_token
+
+    account = ConnectedAccount.objects.get(pk=account_id)
+    together.wait(PATIENCE)
+    found.put(digest(get_access_token(account)))
+
+
+def main(account_id: int, count: int) -> None:
+    from django.conf import settings
+
+    settings.CONNECTED_ACCOUNTS = {"PROVIDERS": json.loads(os.environ["MCP_PROVIDERS"])}
+    fork = multiprocessing.get_context("fork")
+    together, found = fork.Barrier(count), fork.Queue()
+    crowd = [fork.Process(target=want, args=(account_id, together, found)) for _ in range(count)]
+    for process in crowd:
+        process.start()
+    for _ in crowd:
+        print(found.get(timeout=PATIENCE))
+    for process in crowd:
+        process.join(PATIENCE)
+
+
+if __name__ == "__main__":
+    django.setup()
+    main(int(sys.argv[1]), int(sys.argv[2]))
