@@ -5,14 +5,16 @@ Every value passes its field's own preparation, so sealed columns take sealed te
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from django.db import connections, models, router, transaction
 from django.db.models.sql import UpdateQuery
 
 Row = tuple[Mapping[str, Any], Mapping[str, Any]]
-# Another model, the field by which its row is found, and its fields that equal those of ours.
-Counterpart = tuple[type[models.Model], str, Mapping[str, str]]
+# Another model, the field by which its row is found, and pairs of its fields and those of ours that
+# they equal.
+Counterpart = tuple[type[models.Model], str, tuple[tuple[str, str], ...]]
 
 
 class _Table:
@@ -43,7 +45,7 @@ class _Table:
         """Whether no row of the counterpart says otherwise."""
         model, by, equal = counterpart
         other = _Table(model, self.using)
-        pairs = [(by, by), *equal.items()]
+        pairs = [(by, by), *equal]
         found, *same = [
             f"{other.name}.{other.columns([theirs])[0]} = {self.name}.{self.columns([ours])[0]}"
             for theirs, ours in pairs
@@ -57,29 +59,77 @@ class _Table:
     def stored(self, values: Mapping[str, Any]) -> list[Any]:
         return [self.field(n).get_db_prep_save(v, self.connection) for n, v in values.items()]
 
-    def loaded(self, names: Sequence[str], attributes: Sequence[str], rows: Sequence[Any]) -> Any:
-        """Instances with these fields loaded, from rows that have their columns, in the model's own
-        order, and behind them those of attributes, each a truth value."""
-        fields = [self.field(name) for name in names]
-        attnames = [field.attname for field in fields]
+    def converted(self, names: Sequence[str], rows: Sequence[Any]) -> list[list[Any]]:
+        """The values of these fields from rows that begin with their columns. What is behind those
+        are truth values."""
+        read = [self.field(name).get_col(self.model._meta.db_table) for name in names]
         converters = [
-            (place, convert, field.cached_col)
-            for place, field in enumerate(fields)
+            (place, convert, column)
+            for place, column in enumerate(read)
             for convert in (
-                *self.connection.ops.get_db_converters(field.cached_col),
-                *field.get_db_converters(self.connection),
+                *self.connection.ops.get_db_converters(column),
+                *column.get_db_converters(self.connection),
             )
         ]
         found = []
         for row in rows:
-            values = list(row[: len(fields)])
+            values = [*row[: len(read)], *map(bool, row[len(read) :])]
             for place, convert, column in converters:
                 values[place] = convert(values[place], column, self.connection)
-            one = self.model.from_db(self.using, attnames, values)
-            for attribute, value in zip(attributes, row[len(fields) :], strict=True):
-                setattr(one, attribute, bool(value))
+            found.append(values)
+        return found
+
+    def loaded(self, names: Sequence[str], attributes: Sequence[str], rows: Sequence[Any]) -> Any:
+        """Instances with these fields, which are in the model's own order, and these attributes
+        behind them."""
+        attnames = [self.field(name).attname for name in names]
+        found = []
+        for values in self.converted(names, rows):
+            one = self.model.from_db(self.using, attnames, values[: len(names)])
+            for attribute, value in zip(attributes, values[len(names) :], strict=True):
+                setattr(one, attribute, value)
             found.append(one)
         return found
+
+
+def _select(
+    table: _Table,
+    conditions: Mapping[str, Any],
+    names: Sequence[str],
+    true_unless: Mapping[str, str],
+    agreeing: Mapping[str, Counterpart],
+    *,
+    end: str = "",
+) -> list[Any]:
+    statement = _selection(
+        table.model,
+        table.using,
+        (*conditions,),
+        (*names,),
+        (*true_unless.values(),),
+        (*agreeing.values(),),
+    )
+    with table.connection.cursor() as cursor:
+        cursor.execute(statement + end, table.stored(conditions))
+        return list(cursor.fetchall())
+
+
+@lru_cache(maxsize=64)
+def _selection(
+    model: type[models.Model],
+    using: str,
+    conditions: tuple[str, ...],
+    names: tuple[str, ...],
+    true_unless: tuple[str, ...],
+    agreeing: tuple[Counterpart, ...],
+) -> str:
+    table = _Table(model, using)
+    read = table.columns(names)
+    read += map(table.true_unless, true_unless)
+    read += map(table.agrees, agreeing)
+    where = " AND ".join(table.equals(conditions))
+    columns, key = ", ".join(read), table.quote("id")
+    return f"SELECT {columns} FROM {table.name} WHERE {where} ORDER BY {key} DESC"  # noqa: S608
 
 
 def update_all(model: type[models.Model], rows: Sequence[Row]) -> bool:
@@ -203,6 +253,21 @@ def read_one(
     return found[0] if found else None
 
 
+def read_newest(
+    model: type[models.Model],
+    conditions: Mapping[str, Any],
+    names: Sequence[str],
+    true_unless: Mapping[str, str],
+    agreeing: Mapping[str, Counterpart],
+) -> list[Any] | None:
+    """The values of these fields in the newest row that meets the conditions, and those of the
+    attributes behind them; see ``read_one``. No instance is made of it, where a token is read at
+    each request."""
+    table = _Table(model)
+    rows = _select(table, conditions, names, true_unless, agreeing, end=" LIMIT 1")
+    return table.converted(names, rows)[0] if rows else None
+
+
 def read_all(
     model: type[models.Model],
     conditions: Mapping[str, Any],
@@ -212,19 +277,11 @@ def read_all(
 ) -> list[Any]:
     """The rows that meet the conditions, newest first, from the database that is written to; all
     their fields, or the key and those named."""
-    table = _Table(model)
+    table, true_unless, agreeing = _Table(model), true_unless or {}, agreeing or {}
     every = [field.name for field in model._meta.concrete_fields]
-    loaded = [name for name in every if name in {"id", *names}] if names else every
-    read = table.columns(loaded)
-    read += map(table.true_unless, (true_unless or {}).values())
-    read += map(table.agrees, (agreeing or {}).values())
-    where = " AND ".join(table.equals(conditions))
-    columns, key = ", ".join(read), table.quote("id")
-    statement = f"SELECT {columns} FROM {table.name} WHERE {where} ORDER BY {key} DESC"  # noqa: S608
-    with table.connection.cursor() as cursor:
-        cursor.execute(statement, table.stored(conditions))
-        rows = cursor.fetchall()
-    return list(table.loaded(loaded, [*(true_unless or {}), *(agreeing or {})], rows))
+    read = [name for name in every if name in {"id", *names}] if names else every
+    rows = _select(table, conditions, read, true_unless, agreeing)
+    return list(table.loaded(read, [*true_unless, *agreeing], rows))
 
 
 def insert_one(

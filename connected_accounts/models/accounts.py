@@ -428,8 +428,8 @@ class ConnectedAccount(GuardedModel):
         given since, as far as they are loaded."""
         return {"pk": self.pk} | {n: self.__dict__[n] for n in _WHICH if n in self.__dict__}
 
-    def is_same_as(self, row: "ConnectedAccount | None") -> bool:
-        """Whether ``row``, which was read by this one's key, is the same account."""
+    def is_same_as(self, row: Any) -> bool:
+        """Whether ``row``, which was read by this one's key, is the same account; None is not."""
         return row is not None and all(getattr(row, n) == v for n, v in self.which().items())
 
     # Transitions.

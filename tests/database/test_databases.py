@@ -154,6 +154,21 @@ def test_the_migrations_match_the_models(database: str) -> None:
     assert Revocation._meta.db_table in tables
 
 
+def test_tables_that_refreshes_write_have_room_on_postgresql(database: str) -> None:
+    """A claim writes no index where the page has room for the row's next version."""
+    assert check_storage(None, databases=["default"]) == []
+    if connection.vendor == "postgresql":
+        table = ConnectedAccount._meta.db_table
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE {table} RESET (fillfactor)")
+        [warning] = check_storage(None, databases=["default"])
+        assert warning.id == "connected_accounts.W032"
+        assert table in warning.msg
+        with connection.cursor() as cursor:
+            cursor.execute(warning.hint)
+        assert check_storage(None, databases=["default"]) == []
+
+
 def test_a_token_comes_back_from_the_column(accounts: Any) -> None:
     store(accounts)
     account = accounts.get()

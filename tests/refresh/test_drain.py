@@ -73,7 +73,7 @@ def test_a_look_for_what_is_due_goes_on_where_the_last_one_ended(
     accounts: list[ConnectedAccount], settings: Any
 ) -> None:
     """What was due before lies dead in the index, and would be walked over by each look."""
-    settings.CONNECTED_ACCOUNTS["REFRESH_CONCURRENCY"] = 1  # two are claimed at once
+    settings.CONNECTED_ACCOUNTS = {**settings.CONNECTED_ACCOUNTS, "REFRESH_CONCURRENCY": 1}
     for number, account in enumerate(accounts):
         at = timezone.now() - timedelta(minutes=10 - number)
         ConnectedAccount.objects.filter(pk=account.pk).update(refresh_at=at)
@@ -81,15 +81,14 @@ def test_a_look_for_what_is_due_goes_on_where_the_last_one_ended(
         assert drain("badgr").refreshed == 5
     looks = [q["sql"] for q in queries if re.search('"refresh_at" <= .*ORDER BY', q["sql"])]
     whole = [sql for sql in looks if '"refresh_at" >= ' not in sql]
-    # Whether anything is due, the first, and whether anything is left.
-    assert len(whole) == 3
-    assert len(looks) > 4
+    # Whether anything is due, the first, and, where fewer are found than wanted, what is left.
+    assert len(whole) <= 4 < len(looks)
 
 
 def test_what_comes_due_behind_the_last_look_is_refreshed_by_the_same_drain(
     accounts: list[ConnectedAccount], settings: Any
 ) -> None:
-    settings.CONNECTED_ACCOUNTS["REFRESH_CONCURRENCY"] = 1
+    settings.CONNECTED_ACCOUNTS = {**settings.CONNECTED_ACCOUNTS, "REFRESH_CONCURRENCY": 1}
     late = accounts[4]
     ConnectedAccount.objects.filter(pk=late.pk).update(refresh_at=None)
     long_ago = timezone.now() - timedelta(days=1)
