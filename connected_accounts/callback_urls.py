@@ -4,11 +4,12 @@ is its own and which has none of our pages. In place of ``connected_accounts.url
 from django.urls import path
 
 from connected_accounts.pages import views
-from connected_accounts.pages.client_metadata import ClientMetadataView
+from connected_accounts.pages.client_metadata import ClientMetadataView, KeysView
 
 app_name = "connected_accounts"
 
 urlpatterns = [
+    path("jwks/", KeysView.as_view(), name="jwks"),
     path("<slug:provider>/callback/", views.CallbackView.as_view(), name="callback"),
     path("<slug:provider>/client.json", ClientMetadataView.as_view(), name="client_metadata"),
 ]

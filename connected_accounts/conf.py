@@ -1,11 +1,13 @@
 """The only reader of settings. Values are read when used, so that a change takes effect."""
 
 import ipaddress
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -34,6 +36,8 @@ PROVIDER_DEFAULTS: dict[str, Any] = {
     "SERVICE": "",
     "CLIENT_ID": "",
     "CLIENT_SECRET": "",
+    "CLIENT_KEY": None,
+    "CLIENT_CERTIFICATE": None,
     "SCOPES": None,
     "OPTIONAL_SCOPES": (),
     "OPTIONS": {},
@@ -83,6 +87,8 @@ class ProviderConfig:
     service: str = ""  # of the catalogue, where it stands in place of a backend
     refresh_at: float | None = None
     max_accounts: int = 100  # of one owner
+    client_keys: tuple[Secret, ...] = ()  # PEM, or a JWK in JSON; the first signs
+    client_certificate: tuple[str, str] | None = None  # files, of the certificate and of its key
 
 
 def known_names(name: Any, known: Iterable[str]) -> str:
@@ -214,6 +220,8 @@ def provider_config(alias: str) -> ProviderConfig:
         refresh_at=entry["REFRESH_AT"],
         max_requests_per_second=entry["MAX_REQUESTS_PER_SECOND"],
         service=entry["SERVICE"],
+        client_keys=_as_keys(entry["CLIENT_KEY"]),
+        client_certificate=_as_certificate(entry["CLIENT_CERTIFICATE"]),
     )
 
 
@@ -221,6 +229,21 @@ def as_secret(value: Any) -> Secret:
     """Wrap a secret from settings, unless the site wrapped it already. None, as the environment
     gives for what it lacks, is no secret at all."""
     return value if isinstance(value, Secret) else Secret("" if value is None else str(value))
+
+
+def _as_keys(value: Any) -> tuple[Secret, ...]:
+    """CLIENT_KEY as texts. A JWK may be a dict; several are a list, the one that signs first."""
+    listed = value if isinstance(value, list | tuple) else [value]
+    texts = [json.dumps(one, default=str) if isinstance(one, dict) else one for one in listed]
+    return tuple(as_secret(text) for text in texts if text)
+
+
+def _as_certificate(value: Any) -> tuple[str, str] | None:
+    """CLIENT_CERTIFICATE as two files, which may be one and the same."""
+    if not value:
+        return None
+    files = value if isinstance(value, list | tuple) else (value, value)
+    return str(files[0]), str(files[1])
 
 
 def problems() -> Iterator[Problem]:
@@ -351,6 +374,16 @@ def _is_list_of_scopes(value: Any) -> bool:
     return texts and all(value)
 
 
+def _is_key(value: Any) -> bool:
+    listed = value if isinstance(value, list | tuple) else [value]
+    return all(isinstance(one, str | dict | None) for one in listed)
+
+
+def _is_certificate(value: Any) -> bool:
+    pair = isinstance(value, list | tuple) and len(value) == 2
+    return all(isinstance(one, str | Path | None) for one in (value if pair else [value]))
+
+
 def _is_rate(value: Any) -> bool:
     return _is_number(value) and value > 0
 
@@ -374,6 +407,21 @@ _RULES: Final = (
             "Write it as the provider gave it, as a text.",
         )
         for key in ("CLIENT_ID", "CLIENT_SECRET")
+    ),
+    _Rule(
+        "CLIENT_KEY",
+        _is_key,
+        "E014",
+        "is {type}, not a key.",
+        "Write a private key as PEM or JWK, or a list of these whose first one signs; "
+        "manage.py make_client_key makes one.",
+    ),
+    _Rule(
+        "CLIENT_CERTIFICATE",
+        _is_certificate,
+        "E014",
+        "is {type}, and not where files are.",
+        "Write the path of a PEM file with certificate and key, or a pair of paths.",
     ),
     _Rule("SCOPES", lambda v: v is None or _is_list_of_scopes(v), *_SCOPES_FAULT),
     _Rule("OPTIONAL_SCOPES", _is_list_of_scopes, *_SCOPES_FAULT),

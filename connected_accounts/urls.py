@@ -3,7 +3,7 @@
 from django.urls import path
 
 from connected_accounts.pages import views
-from connected_accounts.pages.client_metadata import ClientMetadataView
+from connected_accounts.pages.client_metadata import ClientMetadataView, KeysView
 
 __all__ = ["app_name", "urlpatterns"]
 
@@ -13,6 +13,7 @@ urlpatterns = [
     path("", views.ListView.as_view(), name="list"),
     path("done/", views.DoneView.as_view(), name="done"),
     path("<slug:provider>/connect/", views.ConnectView.as_view(), name="connect"),
+    path("jwks/", KeysView.as_view(), name="jwks"),
     path("<slug:provider>/callback/", views.CallbackView.as_view(), name="callback"),
     path("<slug:provider>/client.json", ClientMetadataView.as_view(), name="client_metadata"),
     path("<int:pk>/reconnect/", views.ReconnectView.as_view(), name="reconnect"),

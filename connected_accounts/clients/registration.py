@@ -21,10 +21,9 @@ from connected_accounts.database.transactions import outside_transaction
 from connected_accounts.exceptions import ClientRejected, ProviderUnavailable, UnexpectedResponse
 from connected_accounts.models import Event, Kind, ProviderClient, ProviderState
 from connected_accounts.oauth2 import transport
-from connected_accounts.oauth2.request import METHODS
 from connected_accounts.oauth2.token import parse_json_object, read_scope
 from connected_accounts.provider_state.pauses import get_or_create_state
-from connected_accounts.providers.base import Client, Endpoints, Provider
+from connected_accounts.providers.base import SECRET_METHODS, Client, Endpoints, Provider
 from connected_accounts.secret import Secret
 from connected_accounts.security import SecurityEvent
 
@@ -34,6 +33,7 @@ POLL: Final = 0.1
 MARGIN: Final = 30.0  # seconds that the turn outlives the call
 MAX_CLIENT_ID: Final = 255
 MAX_SECRET: Final = 4096
+KNOWN_METHODS: Final = (*SECRET_METHODS, "private_key_jwt", "none")
 
 
 def registered_client(
@@ -104,12 +104,12 @@ def _register(
     secret = "" if secret is None else secret
     # The server may change what was asked for (RFC 7591 3.2.1).
     method = (document or {}).get("token_endpoint_auth_method")
-    method = method if method in METHODS else metadata.get("token_endpoint_auth_method")
-    public = method == "none"
+    method = method if method in KNOWN_METHODS else metadata.get("token_endpoint_auth_method")
+    needs_secret = method in SECRET_METHODS
     if (
         document is None
         or not (_is_usable(client_id, MAX_CLIENT_ID) and client_id)
-        or not (_is_usable(secret, MAX_SECRET) and (secret or public))
+        or not (_is_usable(secret, MAX_SECRET) and (secret or not needs_secret))
     ):
         raise UnexpectedResponse("registration", status=answer.status)
     metadata = _metadata_to_keep(document) | {

@@ -19,6 +19,7 @@ from connected_accounts.clients.credentials import (
 )
 from connected_accounts.connect.failures import failures_traced
 from connected_accounts.connect.intent import Intent, check_intent
+from connected_accounts.connect.outer_transactions import refuse_sites_transaction
 from connected_accounts.database.functions import digest
 from connected_accounts.database.inserts import insert_in_step
 from connected_accounts.database.locks import statements_retried
@@ -92,6 +93,8 @@ def _open(intent: Intent, place: Mapping[str, str], now: datetime) -> str:
     and goes."""
     inputs = {name: text for name, text in intent.entered.items() if name not in CREDENTIALS}
     provider, endpoints = found(intent.provider.bound(inputs=inputs))
+    if provider.require_pushed_authorization_requests:
+        refuse_sites_transaction()
     provider = _with_first_client(provider, endpoints, intent, place["redirect_uri"])
     wanted = _known_to(provider, intent)
     offered = offered_scopes(provider, wanted)  # raises before anything is stored
@@ -225,7 +228,30 @@ def _authorization_url(
     code_verifier: str,
     **offered: str,
 ) -> str:
-    """The address of the request, with the parameters in ``asked`` that are not empty."""
+    """The address of the request; where the server has been given the request itself, it names
+    that alone (RFC 9126 4)."""
+    params = _request_params(provider, account, code_verifier, offered)
+    if provider.require_pushed_authorization_requests:
+        # Loads requests.
+        from connected_accounts.tokens.pushed_request import push_authorization_request
+
+        name = provider.client_id_parameter
+        request_uri = push_authorization_request(provider, endpoints, params)
+        params = {name: params[name], "request_uri": request_uri}
+    parts = urlsplit(endpoints.authorization_endpoint)
+    # The endpoint may carry a query of its own, which is kept (RFC 6749 3.1).
+    own = parse_qsl(parts.query, keep_blank_values=True)
+    query = [(name, value) for name, value in own if name not in params] + [*params.items()]
+    return urlunsplit(parts._replace(query=urlencode(query)))
+
+
+def _request_params(
+    provider: Provider,
+    account: ConnectedAccount | None,
+    code_verifier: str,
+    offered: Mapping[str, str],
+) -> dict[str, str]:
+    """The parameters of the request, with those in ``offered`` that are not empty."""
     besides = provider.request_params(offered["scope"].split(provider.scope_separator))
     params = {str(k): str(v) for k, v in besides.items()}
     if account is not None:
@@ -241,8 +267,4 @@ def _authorization_url(
     if code_verifier:
         params["code_challenge"] = pkce.code_challenge(code_verifier)
         params["code_challenge_method"] = "S256"
-    parts = urlsplit(endpoints.authorization_endpoint)
-    # The endpoint may carry a query of its own, which is kept (RFC 6749 3.1).
-    own = parse_qsl(parts.query, keep_blank_values=True)
-    query = [(name, value) for name, value in own if name not in params] + [*params.items()]
-    return urlunsplit(parts._replace(query=urlencode(query)))
+    return params

@@ -117,7 +117,7 @@ def _with_credentials(provider: Provider, intent: Intent) -> Provider:
         return provider.bound(client=Client("", Secret("")))
     if intent.user is None:
         return with_client_in_use(provider)
-    secret = Secret(intent.entered["client_secret"])
+    secret = Secret(intent.entered.get("client_secret", ""))
     return provider.bound(client=Client(intent.entered["client_id"], secret, owned=True))
 
 

@@ -1,5 +1,6 @@
 """The authentication of a client of the httpx family: what ``httpx`` and ``httpx2`` share."""
 
+import ssl
 from collections.abc import AsyncGenerator, Generator
 from typing import Any, ClassVar
 
@@ -7,6 +8,7 @@ from asgiref.sync import sync_to_async
 from django.utils.functional import cached_property
 
 from connected_accounts.models import ConnectedAccount
+from connected_accounts.oauth2 import transport
 from connected_accounts.oauth2.session import ProviderSession
 from connected_accounts.secret import Secret
 from connected_accounts.services import get_session
@@ -36,6 +38,14 @@ class AccountAuth:
     def _session(self) -> ProviderSession:
         # Never sent with: it knows the hosts, the token, and how a refused one is renewed.
         return get_session(self._account)
+
+    def ssl_context(self) -> ssl.SSLContext:
+        """For the client's ``verify``: with the certificate of settings, where the provider binds
+        tokens to it (RFC 8705 3). A client without it is refused there."""
+        context = ssl.create_default_context(cafile=transport.ca_file())
+        if self._session.certificate is not None:
+            context.load_cert_chain(*self._session.certificate)
+        return context
 
     def sync_auth_flow(self, request: Any) -> Generator[Any, Any, None]:
         token = self._sign(request)

@@ -53,7 +53,7 @@ class SigningKey:
         kind = "RSA" if isinstance(key, RSAKey) else key.curve_name
         able = _BY_KIND.get(kind, ())
         if not able:
-            raise _bad(f"A key of the curve {kind} is not one that servers take.")
+            raise _bad(f"Keys of the curve {kind} are none that servers take.")
         if isinstance(key, RSAKey) and key.public_key.key_size < MIN_RSA_BITS:
             raise _bad(f"An RSA key of {key.public_key.key_size} bits is too short.")
         if not key.is_private:
@@ -124,17 +124,18 @@ def signing_key(text: Secret) -> SigningKey:
 @sensitive_variables()
 def _read(text: str) -> ECKey | RSAKey | OKPKey:
     if text.startswith("{"):
-        key = import_key(json.loads(text))
-        if not isinstance(key, ECKey | RSAKey | OKPKey):
-            raise _bad("A symmetric key is a shared secret; this takes a key pair.")
-        return key
+        members = json.loads(text)
+        if members.get("kty") == "oct":
+            raise _bad("This is a symmetric key, a shared secret; a key pair is needed.")
+        key: Any = import_key(members)
+        return key  # type: ignore[no-any-return]
     if "PRIVATE KEY" not in text:
         raise _bad("It has no private key: a PEM begins with -----BEGIN … PRIVATE KEY-----.")
     native: Any = load_pem_private_key(text.encode(), None)
     for kind in (ECKey, RSAKey, OKPKey):
         if kind.binding.check_cryptography_key(native):
             return kind(native, native)
-    raise _bad("A key of this kind is not one that servers take.")
+    raise _bad("Keys of this kind are none that servers take.")
 
 
 def algorithm_for(key: SigningKey, wanted: str = "", supported: Collection[str] = ()) -> str:

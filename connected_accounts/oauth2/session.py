@@ -91,6 +91,7 @@ class ProviderSession(OAuth2Session):
         only_below: str = "",
         more_scopes: Callable[[tuple[str, ...]], Exception] | None = None,
         provider: str = "",
+        certificate: tuple[str, str] | None = None,
     ) -> None:
         super().__init__(client_id=client_id)
         self._provider = provider
@@ -107,6 +108,9 @@ class ProviderSession(OAuth2Session):
         self._requires_challenge = requires_challenge
         self._public_only = public_only
         self._named_by_people = named_by_people
+        self.cert = self.certificate = (
+            certificate  # RFC 8705 3: a token that is bound to it needs it at each call
+        )
         self.headers.update({"User-Agent": transport.USER_AGENT, **(headers or {})})
         # Neither .netrc, which would replace the bearer, nor cookies, which would mix up threads.
         self.trust_env = False
@@ -154,6 +158,7 @@ class ProviderSession(OAuth2Session):
         """Every hop passes here, redirects too: check the host, add the bearer, renew it where it
         was refused."""
         self._check(request.url or "")
+        kwargs.setdefault("cert", self.cert)
         if not kwargs.get("verify", self.verify):
             raise ConfigurationError("insecure", "A token is not sent past a certificate.")
         token = self._access_token()
@@ -294,7 +299,7 @@ class ProviderSession(OAuth2Session):
             request.url = _with_token(url, self._access_token())
         else:
             request.headers.update([self._credentials(self._access_token())])
-        answer = transport.fetch(request, public=self._public_only)
+        answer = transport.fetch(request, public=self._public_only, certificate=self.certificate)
         answer.raise_if_unavailable()
         if not 200 <= answer.status < 300:
             code = "throttled" if is_throttled(answer.headers) else f"status_{answer.status}"

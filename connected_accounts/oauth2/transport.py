@@ -18,7 +18,7 @@ from typing import Final
 import requests
 import urllib3
 from requests.adapters import BaseAdapter
-from requests.utils import get_environ_proxies
+from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies
 
 from connected_accounts import conf
 from connected_accounts.exceptions import (
@@ -141,8 +141,20 @@ def ca_bundle() -> str | bool:
     return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
 
 
-def fetch(request: requests.Request, *, public: bool = False) -> Answer:
+def ca_file() -> str:
+    """``ca_bundle`` as a file."""
+    found = ca_bundle()
+    return found if isinstance(found, str) else DEFAULT_CA_BUNDLE_PATH
+
+
+def fetch(
+    request: requests.Request,
+    *,
+    public: bool = False,
+    certificate: tuple[str, str] | None = None,
+) -> Answer:
     """Send one request and read its answer, whatever its status; a redirect is not followed.
+    ``certificate`` are the files of the client's own and of its key (RFC 8705).
 
     Raises ProviderUnavailable when no complete answer came within ``HTTP_DEADLINE`` (its ``sent``
     says whether the provider may have acted), or was asked for: a URL that is neither https nor on
@@ -150,7 +162,7 @@ def fetch(request: requests.Request, *, public: bool = False) -> Answer:
     """
     told = listener.get()
     try:
-        answer = _fetch(request, public)
+        answer = _fetch(request, public, certificate)
     except ProviderError as error:
         if told is not None:
             told(request, None, error.code)
@@ -160,7 +172,7 @@ def fetch(request: requests.Request, *, public: bool = False) -> Answer:
     return answer
 
 
-def _fetch(request: requests.Request, public: bool) -> Answer:
+def _fetch(request: requests.Request, public: bool, certificate: tuple[str, str] | None) -> Answer:
     if not conf.is_safe_url(request.url):
         raise ProviderUnavailable("bad_request", sent=False)
     request.headers = {
@@ -176,7 +188,7 @@ def _fetch(request: requests.Request, public: bool) -> Answer:
     failure: ProviderError | None = None
     try:
         with public_only(public):
-            return _exchange(request, call)
+            return _exchange(request, call, certificate)
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
         call.sent = call.sent and not _never_connected(error)
         # Built here, raised below: these errors hold the request, its body and its URL.
@@ -190,8 +202,8 @@ def _fetch(request: requests.Request, public: bool) -> Answer:
     raise failure
 
 
-def _exchange(request: requests.Request, call: Call) -> Answer:
-    raw = _open(request, call)
+def _exchange(request: requests.Request, call: Call, certificate: tuple[str, str] | None) -> Answer:
+    raw = _open(request, call, certificate)
     try:
         body = raw.read(MAX_BODY + 1, decode_content=True)
         if call.expired:
@@ -206,17 +218,21 @@ def _exchange(request: requests.Request, call: Call) -> Answer:
         raw.release_conn()
 
 
-def _open(request: requests.Request, call: Call) -> urllib3.BaseHTTPResponse:
+def _open(
+    request: requests.Request, call: Call, certificate: tuple[str, str] | None
+) -> urllib3.BaseHTTPResponse:
     """Send; the answer is not read yet."""
     timeout, via = float(conf.get("HTTP_TIMEOUT")), adapter()
     verify, proxies = ca_bundle(), proxies_for(request.url)
-    if type(via) is PooledAdapter:
+    if type(via) is PooledAdapter and certificate is None:
         return via.open(prepare(request), timeout=timeout, verify=verify, proxies=proxies)
     # Another adapter (a test's) does not tell when it sends: count the request as sent, unless its
     # error says that there was no connection to send on.
     call.sent = not isinstance(via, PooledAdapter)
     made = request.prepare()
-    answer = via.send(made, stream=True, timeout=timeout, verify=verify, proxies=proxies)
+    answer = via.send(
+        made, stream=True, timeout=timeout, verify=verify, cert=certificate, proxies=proxies
+    )
     raw: urllib3.BaseHTTPResponse = answer.raw
     return raw
 

@@ -1,4 +1,4 @@
-"""The site's description of itself as a client, which authorization servers read at its address."""
+"""The site as a client: its description of itself, and its keys, which servers read here."""
 
 from django.contrib.auth.decorators import login_not_required
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
@@ -7,7 +7,20 @@ from django.utils.translation import gettext as _
 from django.views import View
 from django.views.decorators.cache import cache_control
 
+from connected_accounts.providers.client.keys import key_set, signing_keys
+from connected_accounts.providers.registry import get_providers
 from connected_accounts.web import actions, browser
+
+
+@method_decorator(login_not_required, name="dispatch")
+class KeysView(View):
+    """The public halves of all keys that the site signs with as a client, for servers that verify
+    what it signed (RFC 7517 5). Public; old keys stay in it for as long as settings have them."""
+
+    @method_decorator(cache_control(public=True, max_age=300))
+    def get(self, request: HttpRequest) -> HttpResponse:
+        keys = [key for provider in get_providers() for key in signing_keys(provider.config)]
+        return JsonResponse(key_set(keys))
 
 
 @method_decorator(login_not_required, name="dispatch")

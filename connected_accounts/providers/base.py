@@ -21,6 +21,7 @@ from connected_accounts.exceptions import (
     UnexpectedResponse,
 )
 from connected_accounts.oauth2.token import is_unavailable, value_at
+from connected_accounts.providers.client.keys import keys_to_register
 from connected_accounts.providers.endpoints import (
     ENDPOINT_NAMES,
     Endpoints,
@@ -29,7 +30,7 @@ from connected_accounts.providers.endpoints import (
     fill,
     is_host_entered,
 )
-from connected_accounts.providers.inputs import ConnectField, field_named
+from connected_accounts.providers.inputs import OWN_CLIENT, ConnectField, field_named
 from connected_accounts.secret import Secret
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
 __all__ = ["Endpoints", "Identity", "Provider"]
 
 MAX_HOST: Final = 255  # characters of the column
+# Ways of client authentication (RFC 7591 2, RFC 8705 2).
+SECRET_METHODS: Final = ("client_secret_post", "client_secret_basic")
+CERTIFICATE_METHODS: Final = ("tls_client_auth", "self_signed_tls_client_auth")
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,7 @@ class Provider:
     revocation_endpoint: str = ""
     userinfo_endpoint: str = ""
     registration_endpoint: str = ""  # RFC 7591: where the site makes itself a client
+    pushed_authorization_request_endpoint: str = ""  # RFC 9126
     api_base_url: str = ""
     issuer: str = ""
     resource: str = ""  # RFC 8707: sent with the authorization and with every token request
@@ -86,8 +91,15 @@ class Provider:
     scopes_ignore_case: bool = False
     unnamed_scopes: tuple[str, ...] = ("offline_access",)
     client_id_parameter: str = "client_id"
-    # client_secret_post, client_secret_basic or none
+    # client_secret_post, client_secret_basic, private_key_jwt, tls_client_auth,
+    # self_signed_tls_client_auth or none
     token_endpoint_auth_method: str = "client_secret_post"
+    # What private_key_jwt signs with; empty: the key's best that the server takes. Whom it is for:
+    # issuer, or token_endpoint, as servers want it that are older than FAPI 2.0.
+    token_endpoint_auth_signing_alg: str = ""
+    client_assertion_audience: str = "issuer"
+    # RFC 9126: the authorization request goes to the server directly, and not through the browser.
+    require_pushed_authorization_requests: bool = False
     # form: as RFC 6749 2.3.1 says; raw: for servers that do not decode
     basic_auth_encoding: str = "form"
     token_request_format: str = "form"  # or json
@@ -222,6 +234,19 @@ class Provider:
         known. None: it has to register, or be entered."""
         return None
 
+    @property
+    def server_metadata(self) -> Mapping[str, Any]:
+        """The server's description of itself (RFC 8414), as far as it was asked."""
+        return {}
+
+    @property
+    def strong_auth_methods(self) -> tuple[str, ...]:
+        """The ways of client authentication besides a secret that settings have the means for."""
+        if self.config.client_keys:
+            return ("private_key_jwt",)
+        by_certificate = self.config.client_certificate and not self.config.client_secret.reveal()
+        return CERTIFICATE_METHODS if by_certificate else ()
+
     def client_metadata(self, redirect_uri: str) -> dict[str, Any] | None:
         """The document that the site is known by as a client, where servers read it at its address
         (draft-ietf-oauth-client-id-metadata-document-00); None: it has none."""
@@ -268,7 +293,9 @@ class Provider:
         names = list(self.connect_fields)
         if self.grant_type == "client_credentials":
             names = [n for n in names if n not in ("client_id", "client_secret")]
-            names = names if for_site else ["client_id", "client_secret", *names]
+            by_secret = self.token_endpoint_auth_method in SECRET_METHODS
+            own = OWN_CLIENT if by_secret else OWN_CLIENT[:1]
+            names = names if for_site else [*own, *names]
         if self.grant_type == "personal_token":
             names = [*names, "personal_token"]
         return [self._in_this_way(self.connect_field(name)) for name in dict.fromkeys(names)]
@@ -360,12 +387,15 @@ class Provider:
 
     def registration(self, redirect_uri: str, scopes: list[str]) -> dict[str, Any]:
         """The client metadata to register the site with (RFC 7591 2)."""
+        method = self.token_endpoint_auth_method
         metadata: dict[str, Any] = {
             "redirect_uris": [redirect_uri],
-            "token_endpoint_auth_method": self.token_endpoint_auth_method,
+            "token_endpoint_auth_method": method,
             "grant_types": ["authorization_code", "refresh_token"],
             "response_types": ["code"],
         }
+        if method == "private_key_jwt":
+            metadata |= keys_to_register(self.config, redirect_uri)
         return metadata | ({"scope": " ".join(scopes)} if scopes else {})
 
     @classmethod

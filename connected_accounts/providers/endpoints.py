@@ -53,6 +53,7 @@ class Endpoints:
     revocation_endpoint: str = ""
     userinfo_endpoint: str = ""
     registration_endpoint: str = ""
+    pushed_authorization_request_endpoint: str = ""
     api_base_url: str = ""
     issuer: str = ""
     # A person or a document of the provider's named them: nothing is sent to a private address (RFC
@@ -66,7 +67,8 @@ class Endpoints:
     def token_origins(self) -> list[str]:
         """The origins that tokens and the client's secret travel to, or come from."""
         urls = [self.token_endpoint, self.refresh_endpoint, self.revocation_endpoint]
-        urls += [self.registration_endpoint, self.only_below, *self.api_urls()]
+        urls += [self.registration_endpoint, self.pushed_authorization_request_endpoint]
+        urls += [self.only_below, *self.api_urls()]
         return sorted({"/".join(url.split("/", 3)[:3]).lower() for url in urls if url})
 
     def token_fingerprint(self) -> str:

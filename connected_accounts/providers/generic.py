@@ -62,6 +62,10 @@ class OAuth2(Provider):
             self.connect_fields = tuple(name for name in self.connect_fields if name != "host")
 
     @property
+    def server_metadata(self) -> Mapping[str, Any]:
+        return self._metadata
+
+    @property
     def hosts(self) -> tuple[str, ...]:
         return tuple(self.options["hosts"])
 
@@ -194,6 +198,9 @@ class OAuth2(Provider):
                 raise
             return replace(declared, partial=isinstance(error, ProviderUnavailable))
         self._adopt_metadata(metadata)
+        if self.config.client_certificate is not None:
+            aliases = metadata.get("mtls_endpoint_aliases")  # RFC 8705 5
+            metadata = {**metadata, **(aliases if isinstance(aliases, Mapping) else {})}
         found: dict[str, Any] = {
             name: getattr(declared, name) or endpoint_named(metadata, name, declared.issuer)
             for name in ENDPOINT_NAMES
@@ -238,6 +245,10 @@ class OAuth2(Provider):
             self.iss_required = (
                 metadata.get("authorization_response_iss_parameter_supported") is True
             )
+        if "require_pushed_authorization_requests" not in options:
+            self.require_pushed_authorization_requests = (
+                metadata.get("require_pushed_authorization_requests") is True
+            )
 
     def _choose_auth_method(self) -> None:
         """Authenticate in the best way that the server offers for this client, where settings do
@@ -246,12 +257,13 @@ class OAuth2(Provider):
             return
         from connected_accounts.oauth2.request import best_auth_method  # loads requests
 
-        self.token_endpoint_auth_method = best_auth_method(
+        self.token_endpoint_auth_method = self.client.auth_method or best_auth_method(
             self._metadata.get("token_endpoint_auth_methods_supported"),
             client_id=self.client.client_id,
             client_secret=self.client.client_secret,
             registered=self.client.registered,
             registers=not self.client.client_id and bool(self.registration_endpoint),
+            strong=() if self.client.owned else self.strong_auth_methods,
         )
 
     def fetch_identity(self, session: "ProviderSession | None", token: "TokenResponse") -> Identity:

@@ -18,6 +18,7 @@ from connected_accounts.exceptions import ConfigurationError, ProviderError, Une
 from connected_accounts.oauth2.challenge import sound_scopes
 from connected_accounts.oauth2.resource import canonical_url, is_at_or_below, origin_url
 from connected_accounts.providers.base import MAX_HOST, Client, Endpoints, Identity, Provider
+from connected_accounts.providers.client.keys import keys_to_register
 from connected_accounts.providers.endpoints import as_origin
 from connected_accounts.providers.inputs import ConnectField
 from connected_accounts.secret import Secret
@@ -132,6 +133,10 @@ class MCP(Provider):
                 "at servers that read a client's metadata there.",
             )
 
+    @property
+    def server_metadata(self) -> Mapping[str, Any]:
+        return self._metadata or {}
+
     # The server that a person names.
 
     def connect_field(self, name: str) -> ConnectField:
@@ -200,6 +205,8 @@ class MCP(Provider):
             raise UnexpectedResponse("no_pkce", sent=False)
         self._metadata = metadata
         self.iss_required = metadata.get("authorization_response_iss_parameter_supported") is True
+        demanded = metadata.get("require_pushed_authorization_requests") is True
+        self.require_pushed_authorization_requests = demanded
         own_name = self._resource.resource if self._resource else server
         self.resource = inputs.get("resource") or own_name
         self.inputs = {**self.inputs, "server": server, "issuer": issuer, "resource": self.resource}
@@ -208,6 +215,9 @@ class MCP(Provider):
             **named,
             revocation_endpoint=endpoint_named(metadata, "revocation_endpoint", issuer),
             registration_endpoint=endpoint_named(metadata, "registration_endpoint", issuer),
+            pushed_authorization_request_endpoint=endpoint_named(
+                metadata, "pushed_authorization_request_endpoint", issuer
+            ),
             userinfo_endpoint=server,
             api_base_url=server,
             issuer=issuer,
@@ -257,8 +267,11 @@ class MCP(Provider):
         return Client(client_id, Secret("")) if client_id.startswith("https://") else None
 
     def client_for(self, redirect_uri: str) -> Client | None:
-        told = (self._metadata or {}).get("client_id_metadata_document_supported")
-        address = self.client_metadata_url(redirect_uri) if told is True else ""
+        told = self.server_metadata.get("client_id_metadata_document_supported") is True
+        methods = self.server_metadata.get("token_endpoint_auth_methods_supported")
+        if self.config.client_keys and isinstance(methods, list):
+            told = told and "private_key_jwt" in methods  # it is what the document says
+        address = self.client_metadata_url(redirect_uri) if told else ""
         return Client(address, Secret("")) if address else None
 
     def client_metadata_url(self, redirect_uri: str) -> str:
@@ -277,7 +290,10 @@ class MCP(Provider):
     def client_metadata(self, redirect_uri: str) -> dict[str, Any] | None:
         described = self.registration(redirect_uri, [])
         address = self.client_metadata_url(redirect_uri)
-        return described | {"client_id": address, "token_endpoint_auth_method": "none"}
+        # With keys, a server may take the site's assertion; it says so itself.
+        keys = keys_to_register(self.config, redirect_uri) if self.config.client_keys else {}
+        method = "private_key_jwt" if keys else "none"
+        return described | keys | {"client_id": address, "token_endpoint_auth_method": method}
 
     def registration(self, redirect_uri: str, scopes: list[str]) -> dict[str, Any]:
         site = origin_url(redirect_uri)
@@ -312,6 +328,7 @@ class MCP(Provider):
             client_secret=self.client.client_secret,
             registered=self.client.registered,
             registers=not self.client.client_id,
+            strong=() if self.client.owned else self.strong_auth_methods,
         )
 
     def inputs_to_keep(self) -> dict[str, str]:

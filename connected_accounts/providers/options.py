@@ -5,7 +5,14 @@ from typing import Any, Final
 
 from connected_accounts.conf import Problem, ProviderConfig, is_safe_url, known_names
 from connected_accounts.exceptions import ConfigurationError
-from connected_accounts.providers.base import DECLARED, Provider
+from connected_accounts.providers.base import (
+    CERTIFICATE_METHODS,
+    DECLARED,
+    SECRET_METHODS,
+    Provider,
+)
+from connected_accounts.providers.client.certificate import certificate_problems
+from connected_accounts.providers.client.keys import signing_keys
 from connected_accounts.providers.endpoints import ENDPOINT_NAMES, Endpoints, as_origin
 
 # Parameters of the authorization request that are ours alone (RFC 6749 4.1.1, RFC 7636, OIDC).
@@ -26,13 +33,17 @@ RESERVED_PARAMS: Final = frozenset(
         "client_secret",
     }
 )
+AUTH_METHODS: Final = (*SECRET_METHODS, "private_key_jwt", *CERTIFICATE_METHODS, "none")
+# Those of oauth2.jose, which is loaded where something is signed only.
+SIGNING_ALGORITHMS: Final = (*("ES256", "ES384", "PS256", "RS256", "RS384", "EdDSA", "Ed25519"),)
+CERTIFICATE: Final = "CLIENT_CERTIFICATE"
 LIFE_UNITS: Final = ("seconds", "milliseconds", "timestamp", "timestamp_ms", "date")
 CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "grant_type": ("authorization_code", "client_credentials", "personal_token"),
-    "token_endpoint_auth_method": ("client_secret_post", "client_secret_basic", "none"),
-    "revocation_auth_method": (
-        *("", "client_secret_post", "client_secret_basic", "none", "bearer", "bare"),
-    ),
+    "token_endpoint_auth_method": AUTH_METHODS,
+    "token_endpoint_auth_signing_alg": ("", *SIGNING_ALGORITHMS),
+    "client_assertion_audience": ("issuer", "token_endpoint"),
+    "revocation_auth_method": ("", *AUTH_METHODS, "bearer", "bare"),
     "revocation_method": ("POST", "DELETE"),
     "userinfo_method": ("GET", "POST"),
     "basic_auth_encoding": ("form", "raw"),
@@ -64,6 +75,7 @@ def problems(backend: type[Provider], config: ProviderConfig) -> Iterator[Proble
     yield from _wrong_choices(provider)
     yield from _wrong_meanings(provider)
     yield from _reserved_params(provider)
+    yield from _means_problems(provider)
     yield from _address_problems(provider, is_explained=bool(found_by_backend))
 
 
@@ -118,6 +130,35 @@ def _wrong_meanings(provider: Provider) -> Iterator[Problem]:
                 "of scopes.",
                 'Write what a granted scope stands for besides itself: {"user": ["user:email"]}.',
             )
+
+
+def _means_problems(provider: Provider) -> Iterator[Problem]:
+    """E035, E036 and W029: what proves that the site is the client."""
+    where, config = _where(provider.config), provider.config
+    method, wanted = provider.token_endpoint_auth_method, provider.token_endpoint_auth_signing_alg
+    try:
+        keys = signing_keys(config)
+    except ConfigurationError as error:
+        yield Problem("E035", f"{where}['CLIENT_KEY'] is of no use.", error.message)
+        return
+    if keys and wanted and wanted not in keys[0].algorithms:
+        yield Problem(
+            "E035",
+            f"{where}: the first CLIENT_KEY does not sign with {wanted}.",
+            f"It signs with {', '.join(keys[0].algorithms)}; write one of these as "
+            "token_endpoint_auth_signing_alg, or put another key first.",
+        )
+    needs = {"private_key_jwt": "CLIENT_KEY"} | dict.fromkeys(CERTIFICATE_METHODS, CERTIFICATE)
+    needed = needs.get(method, "")
+    has = {"CLIENT_KEY": keys, CERTIFICATE: config.client_certificate}
+    if needed and not has[needed]:
+        yield Problem(
+            "E036",
+            f"{where}: token_endpoint_auth_method is {method!r}, and there is no {needed}.",
+            f"Write {needed}; see the how-to on strong clients.",
+        )
+    if config.client_certificate is not None:
+        yield from certificate_problems(f"{where}['{CERTIFICATE}']", config.client_certificate)
 
 
 def _reserved_params(provider: Provider) -> Iterator[Problem]:

@@ -37,4 +37,5 @@ def session_for(
         identity_url="" if endpoints.only_below else endpoints.userinfo_endpoint,
         only_below=endpoints.only_below,
         provider=provider.alias,
+        certificate=provider.config.client_certificate,
     )

@@ -37,6 +37,7 @@ from connected_accounts.oauth2.transport import Answer
 from connected_accounts.providers.base import Endpoints, Provider
 from connected_accounts.providers.endpoints import with_client_id
 from connected_accounts.secret import Secret, SecretFields
+from connected_accounts.tokens.client_assertion import client_assertion
 from connected_accounts.tokens.throttle import until_answered
 
 logger = logging.getLogger("connected_accounts")
@@ -104,7 +105,7 @@ def request_token(provider: Provider, endpoints: Endpoints, data: dict[str, str]
     fixed = {str(k): str(v) for k, v in provider.token_request_params.items()}
     fixed |= {"resource": provider.resource} if provider.resource else {}
     asked = {n: provider.inputs[n] for n in provider.token_request_inputs if n in provider.inputs}
-    answer = _post(
+    answer = post(
         provider,
         endpoints,
         endpoints.token_endpoint,
@@ -120,12 +121,12 @@ def request_token(provider: Provider, endpoints: Endpoints, data: dict[str, str]
             return token_response_of(provider, provider.parse_token_response(payload))
         except UnexpectedResponse as error:
             # Some providers report errors with status 200.
-            meant = _failure(provider, answer, payload)
+            meant = failure_of(provider, answer, payload)
             if error.code == "access_token" and not isinstance(meant, UnexpectedResponse):
                 raise meant from None
             error.status = answer.status
             raise
-    raise _failure(provider, answer, payload)
+    raise failure_of(provider, answer, payload)
 
 
 @sensitive_variables()
@@ -154,7 +155,7 @@ def token_response_of(provider: Provider, payload: Mapping[str, Any]) -> TokenRe
 
 
 @sensitive_variables()
-def _post(
+def post(
     provider: Provider,
     endpoints: Endpoints,
     url: str,
@@ -165,6 +166,8 @@ def _post(
     method: str = "POST",
     bearer: Secret | None = None,
 ) -> Answer:
+    """Call an endpoint at which the client authenticates. Raises ProviderUnavailable,
+    UnexpectedResponse or ConfigurationError (``client_key``)."""
     return transport.fetch(
         build_request(
             with_client_id(url, provider.client.client_id),
@@ -178,12 +181,16 @@ def _post(
             client_id_parameter=provider.client_id_parameter,
             method=method,
             bearer=bearer,
+            client_assertion=client_assertion(provider, endpoints)
+            if auth_method == "private_key_jwt"
+            else None,
         ),
         public=endpoints.public_only,
+        certificate=provider.config.client_certificate,
     )
 
 
-def _failure(
+def failure_of(
     provider: Provider, answer: Answer, payload: dict[str, Any] | None
 ) -> ConnectedAccountsError:
     """The error that an unsuccessful answer means, by the provider's reading, and the wait."""
@@ -252,7 +259,7 @@ def _revoke_one(provider: Provider, endpoints: Endpoints, hint: str, token: str)
     payload = parse_json_object(answer.body) or {}
     if provider.already_revoked_text and provider.already_revoked_text in str(payload).lower():
         return Outcome.ALREADY_GONE
-    error = _failure(provider, answer, payload)
+    error = failure_of(provider, answer, payload)
     if isinstance(error, ReauthorizationRequired):
         return Outcome.ALREADY_GONE
     refused = 400 <= answer.status < 500 and not isinstance(error, ClientRejected)
@@ -278,7 +285,7 @@ def _send_revocation(provider: Provider, endpoints: Endpoints, hint: str, token:
     data = {named: token} if named else {}
     if provider.revocation_request_format == "form" and named == "token":
         data["token_type_hint"] = hint
-    return _post(
+    return post(
         provider,
         endpoints,
         endpoints.revocation_endpoint,

@@ -144,6 +144,15 @@ _REFUSED_REQUEST: Final = Failure(
     ),
     try_again=False,
 )
+_REFUSED_BEFORE: Final = Failure(
+    502,
+    _("The service does not take this request"),
+    _(
+        "It was told beforehand what this site asks for, and refused. The people who run this site "
+        "find out why with the command check_provider."
+    ),
+    try_again=False,
+)
 _NOT_VERIFIED: Final = Failure(
     403,
     _("The service did not confirm it"),
@@ -243,6 +252,7 @@ _UNUSABLE_FOR: Final = (
     "manifest_too_large",
     "no_manifest",
     "no_metadata",
+    "no_par_endpoint",
     "no_registration",
     "no_scope_offered",
     "private_address",
@@ -294,6 +304,8 @@ def failure_for(error: ConnectedAccountsError) -> Failure:
         return _NOT_ACCEPTED if error.code == "credentials" else _REJECTED
     if error.code == "invalid_request" and getattr(error, "status", None) is None:
         return _REFUSED_REQUEST  # in the callback, which has no status
+    if error.code == "request_refused":
+        return _REFUSED_BEFORE
     if error.code == "verification_failed":
         return _NOT_VERIFIED
     if error.code in _OTHER_SCOPES:

@@ -37,6 +37,8 @@ MISTAKES: dict[str, list[Any]] = {
     "SERVICE": ["github", 17],
     "CLIENT_ID": [17, ("client",)],
     "CLIENT_SECRET": [17, ("secret",)],
+    "CLIENT_KEY": [17, "no key", [17], {"kty": "oct", "k": "c2VjcmV0"}],
+    "CLIENT_CERTIFICATE": [17, "/nowhere.pem", ["/nowhere.pem"], ("/no.crt", "/no.key")],
     "SCOPES": ["r:profile", [1]],
     "OPTIONAL_SCOPES": ["r:profile", None],
     "OPTIONS": ["eu", {"regoin": "eu"}],

@@ -31,6 +31,7 @@ from connected_accounts.clients.credentials import (
 from connected_accounts.database.connections import short_lock_waits
 from connected_accounts.database.functions import digest
 from connected_accounts.database.locks import is_lock_timeout
+from connected_accounts.database.storage import check_storage
 from connected_accounts.models import (
     ConnectedAccount,
     Event,

@@ -63,6 +63,9 @@ def test_no_other_block_is_left_out_than_these() -> None:
         ("side-by-side.md", "it needs django-allauth"),
         ("side-by-side.md", "it needs social-auth-app-django"),
         ("side-by-side.md", "it needs Authlib"),
+        ("strong-clients.md", "it needs a certificate"),
+        ("strong-clients.md", "it names files of your secrets"),
+        ("strong-clients.md", "it reads a key from your secrets"),
     }
 
 

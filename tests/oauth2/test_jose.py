@@ -108,7 +108,6 @@ BAD: list[tuple[Secret, str]] = [
 ]
 
 
-@pytest.mark.filterwarnings("ignore::joserfc.errors.SecurityWarning")
 @pytest.mark.parametrize(("text", "said"), BAD)
 def test_a_bad_key_is_refused_with_what_is_wrong_and_nothing_of_it(text: Secret, said: str) -> None:
     with pytest.raises(ConfigurationError, match=said) as caught:

@@ -55,6 +55,7 @@ def test_every_endpoint_of_the_api_has_a_row() -> None:
     assert {pattern.name for pattern in callback_urls.urlpatterns} == {
         "callback",
         "client_metadata",
+        "jwks",
     }
 
 

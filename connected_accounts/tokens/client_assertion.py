@@ -1,0 +1,48 @@
+"""A JWT by which the site proves that it is the client (RFC 7523 2.2, 3)."""
+
+import secrets
+import time
+from typing import Final
+
+from connected_accounts.exceptions import ConfigurationError
+from connected_accounts.oauth2.discovery import texts_of
+from connected_accounts.providers.base import Endpoints, Provider
+from connected_accounts.providers.client.keys import signing_keys
+from connected_accounts.secret import Secret
+
+LIFE: Final = 60  # seconds
+
+
+def client_assertion(
+    provider: Provider, endpoints: Endpoints, *, now: float | None = None
+) -> Secret:
+    """A new assertion, which is good for a minute and once: each try needs its own.
+
+    ``now`` is in seconds since 1970. The audience is the issuer, where it is known and the
+    provider's ``client_assertion_audience`` does not say otherwise, whatever endpoint it goes to:
+    an address that one server names could be another's. Raises ConfigurationError (``client_key``).
+    """
+    from connected_accounts.oauth2.jose import algorithm_for  # loads joserfc
+
+    keys = signing_keys(provider.config)
+    if not keys:
+        raise ConfigurationError(
+            "client_key", "private_key_jwt needs CLIENT_KEY, and settings have none."
+        )
+    moment = int(time.time() if now is None else now)
+    by_issuer = provider.client_assertion_audience == "issuer" and endpoints.issuer
+    claims = {
+        "iss": provider.client.client_id,
+        "sub": provider.client.client_id,
+        "aud": endpoints.issuer if by_issuer else endpoints.token_endpoint,
+        "jti": secrets.token_urlsafe(24),
+        "iat": moment,
+        "exp": moment + LIFE,
+    }
+    algorithm = algorithm_for(
+        keys[0],
+        provider.token_endpoint_auth_signing_alg,
+        texts_of(provider.server_metadata.get("token_endpoint_auth_signing_alg_values_supported")),
+    )
+    header = {"kid": keys[0].kid, "typ": "JWT"}
+    return Secret(keys[0].sign(claims, algorithm=algorithm, header=header))
