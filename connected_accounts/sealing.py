@@ -130,7 +130,7 @@ def unseal(sealed: Secret | None, *, purpose: str, bound_to: object) -> str:
 
 
 def _unseal_json(document: bytes, purpose: str, row: str) -> str:
-    """What was sealed as JSON, with its purpose and row."""
+    """Text that was sealed as JSON, with its purpose and row."""
     try:
         sealed_for, sealed_row, plaintext = json.loads(document)
     except (ValueError, TypeError):

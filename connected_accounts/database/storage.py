@@ -1,4 +1,4 @@
-"""How PostgreSQL keeps the tables that every refresh writes.
+"""Settings with which PostgreSQL keeps the tables that every refresh writes.
 
 With room in a page for the next version of a row, a claim writes no index; and what is dead is
 taken away long before it is a fifth of the table, PostgreSQL's own measure.

@@ -84,8 +84,7 @@ def get_access_token_of(user: Any, provider: str) -> str:
     Raises as ``get_access_token``, ReauthorizationRequired (``disconnected``) where there is no
     account.
     """
-    whose = {"owner_key": owner_key(user), "provider": provider, "status": Status.ACTIVE}
-    fresh = _newest(whose)
+    fresh = _newest({"owner_key": owner_key(user), "provider": provider, **_ACTIVE})
     if fresh is not None and fresh.user in (None, getattr(user, "pk", None)):
         token = _token_if_fresh(fresh, None)
         if token is not None:
@@ -202,7 +201,7 @@ def _first_in_a_minute(stored: ConnectedAccount) -> bool:
 
 
 class _Row(NamedTuple):
-    """What says whether a stored token is good as it is: a row without its model, which costs more
+    """A row as far as it says whether its token is good as it is. A model of it would cost more
     than the query."""
 
     pk: int
@@ -220,6 +219,7 @@ class _Row(NamedTuple):
     owner_is_active: bool = True
 
 
+_ACTIVE: Final = {"status": Status.ACTIVE}
 _COLUMNS: Final = ("id", *_Row._fields[1:-2])
 
 
