@@ -56,8 +56,8 @@ def register() -> None:
 
 
 def check_settings(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[checks.CheckMessage]:
-    """E001 to E019, E021 to E023, E027, E030, E035 to E037, W004, W012, W022, W023, W026, W029:
-    what would fail."""
+    """E001 to E019, E021 to E023, E027, E030, E033, E035 to E038, W004, W012, W022, W023, W026,
+    W029: what would fail."""
     found = [*conf.problems(), *owners.problems(), *own_connections.problems()]
     found += site_address.problems()
     if not any(problem.id in ("E001", "E005") for problem in found):

@@ -270,7 +270,7 @@ def carry_grant(account_id: int, generation: int, sealed: str) -> None:
 def has_celery() -> bool:
     """Whether the site has a Celery app. Where none was made, tasks belong to one that Celery makes
     for itself, by this name, and no worker hears of them."""
-    return current_app.main != "default" or bool(current_app.conf.task_always_eager)
+    return current_app.main != "default"
 
 
 def enqueue_mail(account: Any, language: str = "") -> None:
@@ -287,11 +287,13 @@ def enqueue(task: Any, *args: Any) -> None:
     without Celery, but for a mail, of which no row tells: it is sent at once."""
 
     def send() -> None:
-        if not has_celery():
-            if task is mail_reconnect:
-                task.apply(args)
+        at_once = current_app.conf.task_always_eager
+        if not has_celery() and not at_once and task is not mail_reconnect:
             return
         try:
+            if at_once or not has_celery():
+                task.apply(args)
+                return
             with task.app.connection_for_write(transport_options=NO_PATIENCE) as broker:
                 task.apply_async(args, connection=broker, retry=False)
         except Exception as error:

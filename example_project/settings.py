@@ -132,6 +132,8 @@ BADGE_CONNECT_HOSTS = [f"{SANDBOX_URL}/badgeconnect", f"{SANDBOX_URL}/badgeconne
 if "BADGE_CONNECT_HOSTS" in env:
     BADGE_CONNECT_HOSTS = env["BADGE_CONNECT_HOSTS"].split(",")
 
+MCP_SERVERS = env.get("MCP_SERVERS", "http://127.0.0.1:9001/mcp").split(",")
+
 CONNECTED_ACCOUNTS = {
     "REDIRECT_BASE_URL": env.get("REDIRECT_BASE_URL") or None,
     # Who may use, connect and disconnect the accounts of a team.
@@ -186,6 +188,11 @@ CONNECTED_ACCOUNTS = {
         "badges": {
             "BACKEND": "connected_accounts.providers.badge_connect.BadgeConnect",
             "OPTIONS": {"hosts": BADGE_CONNECT_HOSTS},
+        },
+        # Any server of the Model Context Protocol that is listed: its address is enough.
+        "mcp": {
+            "BACKEND": "connected_accounts.providers.mcp.MCP",
+            "OPTIONS": {"servers": MCP_SERVERS},
         },
         # Any OpenID provider: its issuer is enough.
         "oidc": {

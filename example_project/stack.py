@@ -1,4 +1,4 @@
-"""Sandbox, site, worker and beat, together: what ``manage.py demo`` starts."""
+"""Sandbox, MCP server, site, worker and beat, together: what ``manage.py demo`` starts."""
 
 import socket
 from contextlib import closing
@@ -20,6 +20,7 @@ class Plan:
     access_token_seconds: int
     site_port: int = 0
     sandbox_port: int = 0
+    mcp_port: int = 0
 
 
 @dataclass(frozen=True)
@@ -28,14 +29,17 @@ class Stack:
 
     site: str
     sandbox: str
+    mcp: str
 
 
 def start(family: Family, plan: Plan) -> Stack:
-    """Start all four, and return when each is ready. Raises ChildFailed."""
+    """Start all five, and return when each is ready. Raises ChildFailed."""
     with closing(listen(plan.site_port)) as listening:
         port = listening.getsockname()[1]
         sandbox = start_sandbox(family, plan, port)
         family.environment["SANDBOX_URL"] = sandbox
+        mcp = start_mcp_server(family, plan, sandbox)
+        family.environment["MCP_SERVERS"] = mcp
         site = family.start(
             "site",
             "example_project.serve",
@@ -45,7 +49,7 @@ def start(family: Family, plan: Plan) -> Stack:
     # The others need the tables that the site makes.
     address = site.wait_for_line("site ready on ", READY_WITHIN)
     start_celery(family, plan, f"demo-{port}@localhost")
-    return Stack(address, sandbox)
+    return Stack(address, sandbox, mcp)
 
 
 def start_sandbox(family: Family, plan: Plan, site_port: int) -> str:
@@ -61,6 +65,19 @@ def start_sandbox(family: Family, plan: Plan, site_port: int) -> str:
         f"--access-token-seconds={plan.access_token_seconds}",
     )
     return sandbox.wait_for_line("sandbox ready on ", READY_WITHIN)
+
+
+def start_mcp_server(family: Family, plan: Plan, sandbox: str) -> str:
+    with closing(listen(plan.mcp_port)) as probe:
+        port = probe.getsockname()[1]
+    server = family.start(
+        "mcp",
+        "example_project.sandbox.mcp_server",
+        f"--port={port}",
+        f"--guard={sandbox}/mcp",
+        f"--database={plan.folder / 'sandbox.sqlite3'}",
+    )
+    return server.wait_for_line("mcp ready on ", READY_WITHIN)
 
 
 def start_celery(family: Family, plan: Plan, name: str) -> None:

@@ -24,6 +24,14 @@ CALLS = {
     "bime-token": ("GET", "dashboards"),
     "badges": ("GET", "profile"),
     "oidc": ("GET", "userinfo/"),
+    "mcp": ("POST", "tools/call"),
+}
+# The call of a tool is a message to the server itself.
+TOOL_CALL = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "tools/call",
+    "params": {"name": "badges", "arguments": {}},
 }
 MAX_SHOWN = 20_000  # characters
 MAX_BADGES = 10
@@ -77,7 +85,12 @@ def account(request: HttpRequest, pk: int) -> HttpResponse:
 def ask(account: ConnectedAccount, method: str, path: str) -> Answer:
     """Call the API. The session brings the access token, and renews it where it has to."""
     try:
-        response = get_session(account).request(method, path)
+        if account.provider == "mcp":
+            headers = {"Accept": "application/json, text/event-stream"}
+            server = account.inputs["server"]
+            response = get_session(account).post(server, json=TOOL_CALL, headers=headers)
+        else:
+            response = get_session(account).request(method, path)
     except ReauthorizationRequired:
         return Answer(problem="reconnect")
     except (ConnectedAccountsError, requests.RequestException):

@@ -30,7 +30,7 @@ class Service:
         return self.account.rstrip("/").rpartition("/")[2]
 
 
-def services(sandbox: str) -> list[Service]:
+def services(sandbox: str, mcp: str) -> list[Service]:
     """All of them. A personal token has to be made first: see the walkthrough."""
     own = {"client_id": "ada-bits", "client_secret": "ada-bits-secret"}
     host = {"host": f"{sandbox}/badgeconnect"}
@@ -58,5 +58,6 @@ def services(sandbox: str) -> list[Service]:
             renewed_by="",
             revokes=False,
         ),
+        Service("mcp", "MCP", "Wheelwright", fields={"server": mcp}),
         Service("badges", "Badge Connect", "Lovelace", sandbox="badgeconnect", fields=host),
     ]

@@ -37,7 +37,7 @@ class Walkthrough:
 
     def run(self, stack: Stack) -> None:
         self.site, self.sandbox = stack.site, stack.sandbox
-        walked = services(self.sandbox)
+        walked = services(self.sandbox, stack.mcp)
         self.sign_in()
         for service in walked:
             self.connect(service)
@@ -87,6 +87,10 @@ class Walkthrough:
             with self.step(f"{service.name}: entered {', '.join(service.fields)}"):
                 asked = self.browser.page.form(action=action, control=next(iter(service.fields)))
                 self.browser.send(asked, **service.fields)
+        way = self.browser.page.form(action=action, control="issuer")
+        if way is not None:
+            with self.step(f"{service.name}: saw where the server leads, and went on"):
+                self.browser.send(way)
         if service.way == CODE:
             self.agree(service)
         with self.step(f"{service.name}: connected") as details:

@@ -263,11 +263,13 @@ def own_connections() -> Iterator[None]:
 @pytest.fixture
 def nothing_discovered(own_connections: None) -> Iterator[None]:
     """What servers said of themselves in other tests is forgotten, and so is what they say here."""
-    from connected_accounts.oauth2 import discovery
+    from connected_accounts.oauth2 import discovery, dpop
 
     discovery.clear_cache()
+    dpop.forget_nonces()
     yield
     discovery.clear_cache()
+    dpop.forget_nonces()
 
 
 # --- Rows ---------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from connected_accounts import conf
 from connected_accounts.admin.addresses import person_link
 from connected_accounts.admin.large_lists import (
     ExpiringFilter,
+    HostFilter,
     OwnerFilter,
     ProviderFilter,
     RefreshFilter,
@@ -54,6 +55,7 @@ class ConnectedAccountAdmin(SearchedByPerson, FailingAdmin):
     list_display_links = ("provider", "display_name")
     list_filter = (
         ProviderFilter,
+        HostFilter,
         "status",
         RefreshFilter,
         "reason",

@@ -15,6 +15,7 @@ from connected_accounts.admin.records import ForgetfulAdmin
 from connected_accounts.clients.credentials import dependents, dependents_of
 from connected_accounts.models import ProviderClient
 from connected_accounts.owners import SITE_OWNER
+from connected_accounts.providers.base import Provider
 from connected_accounts.providers.inputs import KNOWN
 from connected_accounts.providers.registry import get_providers
 from connected_accounts.secret import revealed
@@ -41,24 +42,50 @@ class ProviderClientForm(ModelForm):
         help_text=_("Kept encrypted, and never shown again. Empty for a client without a secret."),
     )
 
+    host = forms.CharField(
+        label=_("Host or issuer"),
+        required=False,
+        help_text=_(
+            "Where the site registers itself at each host: the one that this client is for, such "
+            "as https://auth.example.com. Else empty."
+        ),
+    )
+
     class Meta:
         model = ProviderClient
-        fields = ("provider", "client_id")
+        fields = ("provider", "host", "client_id")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         choices = [
             (p.alias, f"{p.name} ({p.alias})")
             for p in get_providers()
-            if p.grant_type != "personal_token" and not p.registers
+            if p.grant_type != "personal_token"
         ]
         if "provider" in self.fields:  # not where there is nothing to change
             self.fields["provider"].choices = choices  # type: ignore[attr-defined]
 
+    def clean_host(self) -> str:
+        provider, entered = self._provider(), str(self.cleaned_data["host"])
+        if provider is None:
+            return entered
+        field = provider.client_host_field()
+        if field is None:
+            if entered:
+                raise forms.ValidationError(_("One client serves all of this service."))
+            return ""
+        fault = field.fault(entered)
+        if fault is not None:
+            raise forms.ValidationError(fault)
+        return entered
+
+    def _provider(self) -> Provider | None:
+        alias = self.cleaned_data.get("provider")
+        return next((p for p in get_providers() if p.alias == alias), None)
+
     def clean_client_id(self) -> str:
         client_id = self._checked("client_id")
-        alias = self.cleaned_data.get("provider")
-        provider = next((p for p in get_providers() if p.alias == alias), None)
+        provider = self._provider()
         if ":" in client_id and provider is not None and provider.splits_client_at_colon:
             raise forms.ValidationError(_("A client id with a colon cannot be used here."))
         return client_id
@@ -79,7 +106,7 @@ class ProviderClientForm(ModelForm):
 @method_decorator(sensitive_post_parameters("new_secret"), name="changeform_view")
 class ProviderClientAdmin(ForgetfulAdmin):
     form = ProviderClientForm
-    list_display = ("provider", "client_id", "state", "created_at", "refused_at")
+    list_display = ("provider", "host", "client_id", "state", "created_at", "refused_at")
     list_filter = ("provider",)
     search_fields = ("client_id__exact",)
     ordering = ("-pk",)
@@ -106,7 +133,7 @@ class ProviderClientAdmin(ForgetfulAdmin):
         return super().get_queryset(request).filter(owner_key=SITE_OWNER).defer("client_secret")
 
     def get_fields(self, request: HttpRequest, obj: ProviderClient | None = None) -> Any:
-        return ("provider", "client_id", "new_secret") if obj is None else self.readonly
+        return ("provider", "host", "client_id", "new_secret") if obj is None else self.readonly
 
     def get_readonly_fields(self, request: HttpRequest, obj: ProviderClient | None = None) -> Any:
         return () if obj is None else self.readonly

@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from connected_accounts import conf
-from connected_accounts.models import Status
+from connected_accounts.models import ProviderState, Status
 from connected_accounts.operations.health import MAX_OVERDUE
 from connected_accounts.owners import SITE_OWNER, owner_key
 
@@ -29,6 +29,7 @@ else:
 
 COUNT_UP_TO: Final = 10_000
 MAX_USERS: Final = 200  # whose name or address a search term may begin
+MAX_HOSTS: Final = 50  # of one provider, to choose from
 MAX_FOUND: Final = 1000  # twice: by person, and by what the row itself says
 
 
@@ -54,6 +55,23 @@ class ProviderFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(provider=self.value()) if self.value() else queryset
+
+
+class HostFilter(admin.SimpleListFilter):
+    """The hosts of one provider, by the state that is kept of each, whose look-up has an index."""
+
+    title = _("host")
+    parameter_name = "host"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        alias = request.GET.get("provider")
+        states = ProviderState.objects.filter(provider=alias).exclude(host="").order_by("host")
+        hosts = states.values_list("host", flat=True)[:MAX_HOSTS] if alias else ()
+        found = dict.fromkeys([*hosts, self.value() or ""])
+        return [(host, host) for host in found if host]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(host=self.value()) if self.value() else queryset
 
 
 class ExpiringFilter(admin.SimpleListFilter):

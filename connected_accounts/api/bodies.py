@@ -24,6 +24,7 @@ class Connecting:
     owner: str = ""
     inputs: dict[str, str] = field(default_factory=dict, repr=False)
     keep_scopes: bool = True
+    issuer: str = ""
 
 
 def refuse_other_types(request: HttpRequest) -> None:
@@ -39,9 +40,9 @@ def read_connecting(request: HttpRequest, *, again: bool) -> Connecting:
     that is wrong."""
     document = _read(request)
     wrong: list[tuple[str, Any]] = []
-    known = ("next", "scopes", "inputs", "keep_scopes" if again else "owner")
+    known = ("next", "scopes", "inputs", "issuer", "keep_scopes" if again else "owner")
     wrong += [(_pointer(name), _("There is no such member.")) for name in document.keys() - known]
-    wrong += _not_texts(document, [name for name in ("next", "owner") if name in known])
+    wrong += _not_texts(document, [name for name in ("next", "owner", "issuer") if name in known])
     scopes = document.get("scopes", [])
     if not isinstance(scopes, list) or len(scopes) > MAX_ITEMS:
         wrong.append(("/scopes", _("This is not a list of texts.")))

@@ -12,6 +12,7 @@ from connected_accounts.providers.inputs import ConnectField
 from connected_accounts.web.cards import Card, Offer, ScopeLine, cards_of, scope_lines
 from connected_accounts.web.revocations import RevocationLine
 from connected_accounts.web.timeline import Line
+from connected_accounts.web.way import Way
 
 Document = dict[str, Any]
 
@@ -84,6 +85,17 @@ def _field(field: ConnectField) -> Document:
 
 def _scopes(lines: Iterable[ScopeLine]) -> list[Document]:
     return [{"scope": line.scope, "text": line.words} for line in lines]
+
+
+def way(found: Way) -> Document:
+    """Where a server leads that a person named."""
+    return {
+        "server": found.server,
+        "guard": found.guard,
+        "issuer": found.issuer,
+        "scopes": _scopes(found.scopes),
+        "needs_client": found.needs_client,
+    }
 
 
 def revocation(line: RevocationLine, *, by_hand: bool = False) -> Document:

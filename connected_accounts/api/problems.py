@@ -30,7 +30,7 @@ _KNOWN: Final[dict[str, tuple[int, Text, Text]]] = {
     "invalid_json": (400, _("This is not JSON"), _("The body cannot be read as a JSON object.")),
     "invalid_body": (
         400,
-        _("The body is not as it should be"),
+        _("The body is not valid"),
         _("See “errors” for details."),
     ),
     "bad_request": (400, _("This request cannot be used"), ""),

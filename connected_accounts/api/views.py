@@ -201,9 +201,13 @@ def start_connecting(
         owner=owner.key if owner else "",
         keep_scopes=sent.keep_scopes,
     )
+    way = actions.unseen_way(request, provider, form, wishes, account, seen=[sent.issuer])
+    if way is not None:
+        told = {"authorization_url": None, "account": None, "way": documents.way(way)}
+        return JsonResponse(told)
     started = actions.start_connecting(request, provider, form, wishes, account)
     account_or_none = account_document(request, started.account) if started.account else None
-    document = {"authorization_url": started.url or None, "account": account_or_none}
+    document = {"authorization_url": started.url or None, "account": account_or_none, "way": None}
     response = JsonResponse(document, status=201 if started.created else 200)
     started.bind_browser(request, response)
     return response

@@ -19,6 +19,7 @@ from connected_accounts.clients.credentials import (
 )
 from connected_accounts.connect.failures import failures_traced
 from connected_accounts.connect.intent import Intent, check_intent
+from connected_accounts.connect.next_page import web_address
 from connected_accounts.connect.outer_transactions import refuse_sites_transaction
 from connected_accounts.database.functions import digest
 from connected_accounts.database.inserts import insert_in_step
@@ -27,8 +28,7 @@ from connected_accounts.database.statements import insert_one
 from connected_accounts.exceptions import UnexpectedResponse
 from connected_accounts.models import AuthorizationRequest, ConnectedAccount, ProviderClient
 from connected_accounts.models.deployment import adopt_database_once
-from connected_accounts.oauth2 import pkce, state
-from connected_accounts.oauth2.next_page import web_address
+from connected_accounts.oauth2 import dpop, pkce, state
 from connected_accounts.providers.base import Client, Endpoints, Provider
 from connected_accounts.providers.inputs import CREDENTIALS
 from connected_accounts.sealing import seal
@@ -37,6 +37,7 @@ from connected_accounts.secret import Secret, clears_traceback_locals, revealed
 logger = logging.getLogger("connected_accounts")
 
 VERIFIER_PURPOSE: Final = "connected_accounts.code_verifier"
+DPOP_KEY_PURPOSE: Final = "connected_accounts.dpop_key"
 
 
 @failures_traced
@@ -101,11 +102,11 @@ def _open(intent: Intent, place: Mapping[str, str], now: datetime) -> str:
     adopt_database_once()
     nonce = state.new_secret()
     verifier = pkce.new_code_verifier() if provider.code_challenge_method else ""
-    # OpenID Connect Core 3.1.2.1
-    oidc_nonce = state.new_secret() if "openid" in offered else ""
+    dpop_key = dpop.new_proof_key() if provider.dpop else None
+    oidc_nonce = state.new_secret() if "openid" in offered else ""  # OpenID Connect Core 3.1.2.1
     columns = {
         **place,
-        **_secret_columns(nonce, verifier, oidc_nonce),
+        **_secret_columns(nonce, verifier, oidc_nonce, dpop_key),
         "user": None if intent.user is None else intent.user.pk,
         "owner_key": intent.owner_key,
         "provider": provider.alias,
@@ -131,6 +132,7 @@ def _open(intent: Intent, place: Mapping[str, str], now: datetime) -> str:
         state=state.sign(nonce),
         nonce=oidc_nonce,
         code_verifier=verifier,
+        dpop_jkt=dpop.thumbprint(dpop_key) if dpop_key else "",
     )
 
 
@@ -147,11 +149,18 @@ def _known_to(provider: Provider, intent: Intent) -> list[str]:
     return [scope for scope in intent.scopes if scope not in unknown]
 
 
-def _secret_columns(nonce: str, verifier: str, oidc_nonce: str) -> dict[str, Any]:
+def _secret_columns(
+    nonce: str, verifier: str, oidc_nonce: str, dpop_key: Secret | None
+) -> dict[str, Any]:
     nonce_digest = digest(nonce)
+    sealed_key = None
+    if dpop_key is not None:
+        text = dpop_key.reveal()
+        sealed_key = seal(text, purpose=DPOP_KEY_PURPOSE, bound_to=nonce_digest)
     return {
         "nonce_digest": nonce_digest,
         "code_verifier": seal(verifier, purpose=VERIFIER_PURPOSE, bound_to=nonce_digest),
+        "dpop_key": sealed_key,
         "oidc_nonce": oidc_nonce,
     }
 
@@ -230,7 +239,7 @@ def _authorization_url(
 ) -> str:
     """The address of the request; where the server has been given the request itself, it names
     that alone (RFC 9126 4)."""
-    params = _request_params(provider, account, code_verifier, offered)
+    params = request_parameters(provider, account, code_verifier, offered)
     if provider.require_pushed_authorization_requests:
         # Loads requests.
         from connected_accounts.tokens.pushed_request import push_authorization_request
@@ -245,7 +254,7 @@ def _authorization_url(
     return urlunsplit(parts._replace(query=urlencode(query)))
 
 
-def _request_params(
+def request_parameters(
     provider: Provider,
     account: ConnectedAccount | None,
     code_verifier: str,

@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from connected_accounts.clients.credentials import clients_of, note_refused, retire, with_any_client
-from connected_accounts.connect.authorization import VERIFIER_PURPOSE
+from connected_accounts.connect.authorization import DPOP_KEY_PURPOSE, VERIFIER_PURPOSE
 from connected_accounts.connect.callback_params import check_issuer, read_params, refusal_of
 from connected_accounts.connect.connection import Authorized, store_connection
 from connected_accounts.connect.failures import failures_traced
@@ -289,6 +289,10 @@ def _exchange(
         verifier = unseal(
             request.code_verifier, purpose=VERIFIER_PURPOSE, bound_to=request.nonce_digest
         )
+        proof_key = None
+        if request.dpop_key is not None:
+            row = request.nonce_digest
+            proof_key = Secret(unseal(request.dpop_key, purpose=DPOP_KEY_PURPOSE, bound_to=row))
     except Undecryptable as error:
         record_undecryptable(
             error.code,
@@ -305,6 +309,7 @@ def _exchange(
             redirect_uri=request.redirect_uri,
             code_verifier=verifier,
             scopes=request.scopes_requested,
+            proof_key=proof_key,
         )
     except ReauthorizationRequired:
         raise InvalidState("code_rejected") from None

@@ -135,7 +135,7 @@ def _write(
         before = take_replaced(request.owner_key, request.provider, subject)
         if before is None:
             _refuse_too_many(provider, request.owner_key)
-        kept = _still_good(before, request, authorized) if before else SecretFields({})
+        kept = _still_good(provider, before, request, authorized) if before else SecretFields({})
         account, created = ConnectedAccount.objects.mark_connected(
             user=request.user if request.owner_key == owner_key(request.user) else None,
             owner=request.owner_key,
@@ -160,7 +160,10 @@ def _write(
 
 
 def _still_good(
-    before: ConnectedAccount, request: AuthorizationRequest, authorized: Authorized
+    provider: Provider,
+    before: ConnectedAccount,
+    request: AuthorizationRequest,
+    authorized: Authorized,
 ) -> SecretFields:
     """The refresh token of before, where the new answer has none: some providers give one with the
     first authorization only, and it goes on working. Empty where there is none that would."""
@@ -174,7 +177,11 @@ def _still_good(
         or before.inputs != request.inputs
     ):
         return SecretFields({})
-    refresh_token = _opened(before).get("refresh_token")
+    document = _opened(before)
+    is_public = provider.token_endpoint_auth_method == "none"  # noqa: S105  # a method
+    if is_public and "dpop_key" in document:
+        return SecretFields({})  # bound to the key of before (RFC 9449 5)
+    refresh_token = document.get("refresh_token")
     return SecretFields({"refresh_token": refresh_token} if refresh_token else {})
 
 

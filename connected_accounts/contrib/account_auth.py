@@ -49,37 +49,61 @@ class AccountAuth:
 
     def sync_auth_flow(self, request: Any) -> Generator[Any, Any, None]:
         token = self._sign(request)
-        response = yield request
-        if self._was_refused(request, response):
-            response.read()
-            if self._sign_again(request, token):
+        for may_renew in (True, False):
+            response = yield request
+            if self._wants_nonce(request, response, token):
+                response.read()
+                self._sign_with(request, token)
                 response = yield request
+            if not (may_renew and self._was_refused(request, response)):
+                break
+            response.read()
+            renewed = self._session.renewed(token)
+            if renewed is None:
+                break
+            token = renewed
+            self._sign_with(request, token)
         self._session.raise_for_scopes(response.status_code, response.headers)
 
     async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
         token = await sync_to_async(self._sign)(request)
-        response = yield request
-        if self._was_refused(request, response):
-            await response.aread()
-            if await sync_to_async(self._sign_again)(request, token):
+        for may_renew in (True, False):
+            response = yield request
+            if self._wants_nonce(request, response, token):
+                await response.aread()
+                self._sign_with(request, token)
                 response = yield request
+            if not (may_renew and self._was_refused(request, response)):
+                break
+            await response.aread()
+            renewed = await sync_to_async(self._session.renewed)(token)
+            if renewed is None:
+                break
+            token = renewed
+            self._sign_with(request, token)
         self._session.raise_for_scopes(response.status_code, response.headers)
 
     def _sign(self, request: Any) -> Secret:
         token = self._session.token_for(str(request.url))
-        request.headers["Authorization"] = f"Bearer {token.reveal()}"
+        self._sign_with(request, token)
         return token
 
-    def _sign_again(self, request: Any, failed: Secret) -> bool:
-        renewed = self._session.renewed(failed)
-        if renewed is not None:
-            request.headers["Authorization"] = f"Bearer {renewed.reveal()}"
-        return renewed is not None
+    def _sign_with(self, request: Any, token: Secret) -> None:
+        request.headers.update(self._session.credentials(token, request.method, str(request.url)))
+
+    def _wants_nonce(self, request: Any, response: Any, token: Secret) -> bool:
+        said = response.status_code, response.headers, str(response.request.url)
+        asks = self._session.asks_for_nonce(token, *said)
+        return asks and self._can_be_repeated(request, response)
+
+    def _can_be_repeated(self, request: Any, response: Any) -> bool:
+        # Behind a redirect it may be another host that answers, and without the token.
+        same = bool(response.request.url == request.url)
+        return same and isinstance(request.stream, self.byte_stream)
 
     def _was_refused(self, request: Any, response: Any) -> bool:
         """Whether the provider itself refused the token, and the request can be sent again."""
-        # Behind a redirect it may be another host that answers, and without the token.
-        if response.request.url != request.url or not isinstance(request.stream, self.byte_stream):
+        if not self._can_be_repeated(request, response):
             return False
         said = response.status_code, response.headers, str(request.url)
         return self._session.refuses_token(*said)

@@ -247,6 +247,10 @@ class Migration(migrations.Migration):
                     "code_verifier",
                     connected_accounts.sealing.SealedTextField(editable=False, null=True),
                 ),
+                (
+                    "dpop_key",
+                    connected_accounts.sealing.SealedTextField(editable=False, null=True),
+                ),
                 ("oidc_nonce", models.CharField(blank=True, max_length=64)),
                 ("redirect_uri", models.TextField()),
                 ("next", models.TextField(blank=True)),

@@ -33,6 +33,7 @@ class AuthorizationRequest(models.Model):
     client_id = ExactCharField(max_length=255)
     endpoint_fingerprint = models.CharField(max_length=64)
     code_verifier = SealedTextField(null=True)
+    dpop_key = SealedTextField(null=True)  # the key that the grant is to be bound to
     oidc_nonce = models.CharField(max_length=64, blank=True)
     redirect_uri = models.TextField()
     next = models.TextField(blank=True)

@@ -25,8 +25,9 @@ def display_name(label: str, inputs: Any) -> str:
     """The account at the provider, and which host, account or server a person chose there,
     unless the label says that already. ``inputs`` are what was entered before connecting."""
     label = one_line(label)  # rows of the site's own making may hold anything
-    chosen = inputs.values() if isinstance(inputs, dict) else ()
-    places = [one_line(text) for text in chosen if isinstance(text, str) and text not in label]
+    entered = inputs.values() if isinstance(inputs, dict) else ()
+    chosen = dict.fromkeys(text for text in entered if isinstance(text, str))
+    places = [one_line(text) for text in chosen if text.rpartition("://")[2] not in label]
     return f"{label} ({', '.join(places)})" if places else label
 
 

@@ -35,15 +35,15 @@ def is_throttled(headers: Mapping[str, str]) -> bool:
 
 
 def bearer_challenge(headers: Mapping[str, str]) -> dict[str, str]:
-    """The parameters of the Bearer challenges in ``WWW-Authenticate``, the first of each name;
-    names are in lower case."""
+    """The parameters of the Bearer and DPoP challenges in ``WWW-Authenticate``, the first of each
+    name; names are in lower case."""
     found: dict[str, str] = {}
     scheme = ""
     for part in _PART.finditer(headers.get("WWW-Authenticate", "")):
         name, quoted, plain = part[1].lower(), part[2], part[3]
         if quoted is None and plain is None:
             scheme = name
-        elif scheme == "bearer":
+        elif scheme in ("bearer", "dpop"):
             value = plain if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
             found.setdefault(name, value)
     return found

@@ -14,6 +14,7 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import requests
 
+from connected_accounts import conf
 from connected_accounts.conf import is_safe_url
 from connected_accounts.exceptions import ProviderUnavailable, UnexpectedResponse
 from connected_accounts.oauth2 import transport
@@ -182,7 +183,10 @@ def _fetch_all(issuer: str, public: bool) -> tuple[Mapping[str, Any], float]:
         raise UnexpectedResponse("issuer_not_https", sent=False)
     merged: dict[str, Any] = {}
     age, trouble = MAX_AGE, False
+    ends = time.monotonic() + float(conf.get("HTTP_DEADLINE"))
     for address in _addresses(issuer):
+        if time.monotonic() > ends:
+            raise ProviderUnavailable("deadline", sent=False)
         answer = _ask(address, public)
         trouble = trouble or answer.is_unavailable
         document = parse_json_object(answer.body) if answer.status == 200 else None

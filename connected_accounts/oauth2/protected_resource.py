@@ -38,6 +38,7 @@ class ProtectedResource:
     scopes: tuple[str, ...] = ()
     known_scopes: tuple[str, ...] = ()
     name: str = ""
+    needs_proofs: bool = False  # it takes no token that is a plain bearer (RFC 9449)
     is_described: bool = True
 
 
@@ -115,6 +116,7 @@ def _read(document: Mapping[str, Any], url: str, asked: tuple[str, ...]) -> dict
         "scopes": asked or known,
         "known_scopes": known,
         "name": plain_name(name),
+        "needs_proofs": document.get("dpop_bound_access_tokens_required") is True,
     }
 
 

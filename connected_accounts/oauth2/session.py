@@ -12,7 +12,7 @@ from urllib3.util import parse_url
 
 from connected_accounts import conf, security
 from connected_accounts.exceptions import ConfigurationError, UnexpectedResponse
-from connected_accounts.oauth2 import transport
+from connected_accounts.oauth2 import dpop, transport
 from connected_accounts.oauth2.challenge import (
     is_throttled,
     means_dead_token,
@@ -54,6 +54,11 @@ def refuse_private(url: str) -> None:
         check_name(host.strip("[]"), port)
     except PrivateAddress:
         raise UnexpectedResponse("private_address", sent=False) from None
+
+
+def is_replayable(request: requests.PreparedRequest) -> bool:
+    """Whether a request can be sent again: its body is no stream."""
+    return request.body is None or isinstance(request.body, bytes | str)
 
 
 def _with_token(url: str, token: Secret) -> str:
@@ -163,11 +168,10 @@ class ProviderSession(OAuth2Session):
             raise ConfigurationError("insecure", "A token is not sent past a certificate.")
         token = self._access_token()
         response = self._send_with(request, token, kwargs)
-        replayable = request.body is None or isinstance(request.body, bytes | str)
         # A refusal behind a redirect was seen, and acted on, at its own hop.
         seen = bool(response.history)
         said = response.status_code, response.headers, request.url or ""
-        if seen or not replayable or not self.refuses_token(*said):
+        if seen or not is_replayable(request) or not self.refuses_token(*said):
             return self._permitted(response)
         renewed = self.renewed(token)
         if renewed is None:
@@ -215,11 +219,21 @@ class ProviderSession(OAuth2Session):
         renewed = None if self._renew is None else self._renew(failed)
         return None if renewed is None or renewed.reveal() == failed.reveal() else renewed
 
-    def _credentials(self, token: Secret) -> tuple[str, str]:
-        """The header that carries the token."""
+    def credentials(self, token: Secret, method: str, url: str) -> dict[str, str]:
+        """The headers that carry the token in one request, with a proof where it is bound."""
         if self._own_header:
-            return self._own_header, token.reveal()
-        return "Authorization", f"Bearer {token.reveal()}"
+            return {self._own_header: token.reveal()}
+        return dpop.authorization(token, method, url)
+
+    def asks_for_nonce(
+        self, token: Secret, status: int, headers: Mapping[str, str], url: str
+    ) -> bool:
+        """Whether a proof was refused for want of the nonce that comes with the answer. It is
+        remembered for the next proof."""
+        if not isinstance(token, dpop.BoundToken):
+            return False
+        dpop.note_nonce(url, headers)
+        return dpop.asks_for_nonce(status, headers)
 
     def _send_with(
         self, request: requests.PreparedRequest, token: Secret, kwargs: dict[str, Any]
@@ -227,13 +241,23 @@ class ProviderSession(OAuth2Session):
         with only_public(self._public_only):
             if self._in_query:
                 return self._send_in_query(request, token, kwargs)
-            request.headers.update([self._credentials(token)])
-            return self._transmit(request, kwargs)
+            response = self._transmit(request, kwargs, token)
+            said = response.status_code, response.headers, response.url
+            wants_nonce = self.asks_for_nonce(token, *said)
+            if not wants_nonce or response.history or not is_replayable(request):
+                return response
+            response.close()
+            return self._transmit(request, kwargs, token)
 
     def _transmit(
-        self, request: requests.PreparedRequest, kwargs: dict[str, Any]
+        self,
+        request: requests.PreparedRequest,
+        kwargs: dict[str, Any],
+        token: Secret | None = None,
     ) -> requests.Response:
-        """Send; where no answer came because the connection broke, a safe method once more."""
+        """Send, with ``token`` in its header; where no answer came because the connection broke, a
+        safe method once more."""
+        self._sign(request, token)
         try:
             return super().send(request, **kwargs)
         except (requests.Timeout, requests.exceptions.SSLError):
@@ -241,7 +265,13 @@ class ProviderSession(OAuth2Session):
         except requests.ConnectionError:
             if request.method not in SAFE_METHODS:
                 raise
+        self._sign(request, token)  # a proof is good once
         return super().send(request, **kwargs)
+
+    def _sign(self, request: requests.PreparedRequest, token: Secret | None) -> None:
+        if token is not None:
+            method, url = request.method or "", request.url or ""
+            request.headers.update(self.credentials(token, method, url))
 
     def _send_in_query(
         self, request: requests.PreparedRequest, token: Secret, kwargs: dict[str, Any]
@@ -297,11 +327,27 @@ class ProviderSession(OAuth2Session):
         # Into the request alone, not into a variable: those are shown on error pages.
         if self._in_query:
             request.url = _with_token(url, self._access_token())
+            answer = self._fetch(request)
         else:
-            request.headers.update([self._credentials(self._access_token())])
-        answer = transport.fetch(request, public=self._public_only, certificate=self.certificate)
+            answer = self._answer_to(request, self._access_token())
         answer.raise_if_unavailable()
         if not 200 <= answer.status < 300:
             code = "throttled" if is_throttled(answer.headers) else f"status_{answer.status}"
             raise UnexpectedResponse(other_reason(answer.headers) or code, status=answer.status)
         return answer
+
+    def _answer_to(self, request: requests.Request, token: Secret) -> transport.Answer:
+        url = request.prepare().url or ""
+
+        def send(seconds: float | None = None) -> transport.Answer:
+            request.headers.update(self.credentials(token, request.method or "", url))
+            return self._fetch(request, seconds)
+
+        if not isinstance(token, dpop.BoundToken):
+            return send()
+        return dpop.answered_with_nonce(send, url, seconds=float(conf.get("HTTP_DEADLINE")))
+
+    def _fetch(self, request: requests.Request, seconds: float | None = None) -> transport.Answer:
+        return transport.fetch(
+            request, public=self._public_only, certificate=self.certificate, seconds=seconds
+        )

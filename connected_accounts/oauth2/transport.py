@@ -152,17 +152,19 @@ def fetch(
     *,
     public: bool = False,
     certificate: tuple[str, str] | None = None,
+    seconds: float | None = None,
 ) -> Answer:
     """Send one request and read its answer, whatever its status; a redirect is not followed.
     ``certificate`` are the files of the client's own and of its key (RFC 8705).
 
-    Raises ProviderUnavailable when no complete answer came within ``HTTP_DEADLINE`` (its ``sent``
-    says whether the provider may have acted), or was asked for: a URL that is neither https nor on
-    a loopback address is not called. UnexpectedResponse when the body is over 1 MiB.
+    Raises ProviderUnavailable when no complete answer came within ``seconds`` (None:
+    ``HTTP_DEADLINE``; its ``sent`` says whether the provider may have acted), or was asked for: a
+    URL that is neither https nor on a loopback address is not called. UnexpectedResponse when the
+    body is over 1 MiB.
     """
     told = listener.get()
     try:
-        answer = _fetch(request, public, certificate)
+        answer = _fetch(request, public, certificate, seconds)
     except ProviderError as error:
         if told is not None:
             told(request, None, error.code)
@@ -172,7 +174,12 @@ def fetch(
     return answer
 
 
-def _fetch(request: requests.Request, public: bool, certificate: tuple[str, str] | None) -> Answer:
+def _fetch(
+    request: requests.Request,
+    public: bool,
+    certificate: tuple[str, str] | None,
+    seconds: float | None,
+) -> Answer:
     if not conf.is_safe_url(request.url):
         raise ProviderUnavailable("bad_request", sent=False)
     request.headers = {
@@ -182,7 +189,7 @@ def _fetch(request: requests.Request, public: bool, certificate: tuple[str, str]
         "Accept-Encoding": "identity",
         **request.headers,
     }
-    call = Call(float(conf.get("HTTP_DEADLINE")))
+    call = Call(float(conf.get("HTTP_DEADLINE")) if seconds is None else seconds)
     current.call = call
     _watchdog.add(call)
     failure: ProviderError | None = None

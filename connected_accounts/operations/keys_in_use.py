@@ -18,6 +18,7 @@ SEALED: Final[tuple[tuple[type[models.Model], str], ...]] = (
     (ConnectedAccount, "token"),
     (Revocation, "token"),
     (AuthorizationRequest, "code_verifier"),
+    (AuthorizationRequest, "dpop_key"),
     (ProviderClient, "client_secret"),
 )
 DAMAGED: Final = "damaged"

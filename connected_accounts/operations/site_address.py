@@ -17,6 +17,12 @@ def path_of(page: str, *args: Any) -> str:
     """The path of a page of ours in the site's own language, LANGUAGE_CODE: under i18n_patterns
     each language has another, and a provider knows one. Raises NoReverseMatch."""
     with translation.override(settings.LANGUAGE_CODE):
+        path = reverse(f"connected_accounts:{page}", args=args)
+    # "en-us" where LANGUAGES has "en": the page is at /en/, and there is none at /en-us/.
+    led_to = translation.get_language_from_path(path[len(get_script_prefix()) - 1 :])
+    if led_to in (None, settings.LANGUAGE_CODE):
+        return path
+    with translation.override(led_to):
         return reverse(f"connected_accounts:{page}", args=args)
 
 

@@ -42,7 +42,7 @@ from connected_accounts.web.forms import NOT_ACCEPTED, ConnectForm
 from connected_accounts.web.marks import mark_of
 from connected_accounts.web.revocations import open_revocations, revocation_line
 from connected_accounts.web.timeline import timeline
-from connected_accounts.web.way import Way, is_found_first
+from connected_accounts.web.way import Way
 
 logger = logging.getLogger("connected_accounts")
 
@@ -135,7 +135,8 @@ class ConnectView(Page):
             keep_scopes=not only_these,
         )
         try:
-            way = self.unseen_way(request, provider, form, wishes, account)
+            seen = request.POST.getlist("issuer")
+            way = actions.unseen_way(request, provider, form, wishes, account, seen=seen)
             if way is not None:
                 return self.show_way(request, provider, form, way, account)
             started = actions.start_connecting(request, provider, form, wishes, account)
@@ -147,22 +148,6 @@ class ConnectView(Page):
                 return self.ask(request, provider, account, form)
             return self.failed(request, provider, account, error)
         return self.leave(request, provider, started)
-
-    def unseen_way(
-        self,
-        request: HttpRequest,
-        provider: Provider,
-        form: ConnectForm,
-        wishes: actions.Wishes,
-        account: ConnectedAccount | None,
-    ) -> Way | None:
-        """The way to a server that the person named, unless they have seen it and go on."""
-        if not is_found_first(provider):
-            return None
-        way = actions.find_way(request, provider, form, wishes, account)
-        seen = way.issuer in request.POST.getlist("issuer")
-        entered = not way.needs_client or "client_id" in form.values
-        return None if seen and entered else way
 
     def show_way(
         self,

@@ -91,6 +91,7 @@ class Provider:
     scopes_ignore_case: bool = False
     unnamed_scopes: tuple[str, ...] = ("offline_access",)
     client_id_parameter: str = "client_id"
+    dpop: bool = False  # RFC 9449: tokens are bound to a key that each connection has of its own
     # client_secret_post, client_secret_basic, private_key_jwt, tls_client_auth,
     # self_signed_tls_client_auth or none
     token_endpoint_auth_method: str = "client_secret_post"
@@ -218,6 +219,16 @@ class Provider:
         """The ``host`` that the site's client credentials are for. Empty: one service has all the
         hosts, such as those of its customers, and one client serves them."""
         return self.host if "host" in self.places else ""
+
+    @property
+    def resource_name(self) -> str:
+        """The name that a server gives itself in its description; its endpoints must be known."""
+        return ""
+
+    def client_host_field(self) -> ConnectField | None:
+        """The field of the ``client_host`` that a client is entered for; None: one client serves
+        all, or the site cannot be a client of others there."""
+        return self.connect_field("host") if self.registers and "host" in self.places else None
 
     def settings_client(self) -> Client | None:
         """The pair in settings, if it is for this connection."""
@@ -394,6 +405,7 @@ class Provider:
             "grant_types": ["authorization_code", "refresh_token"],
             "response_types": ["code"],
         }
+        metadata |= {"dpop_bound_access_tokens": True} if self.dpop else {}
         if method == "private_key_jwt":
             metadata |= keys_to_register(self.config, redirect_uri)
         return metadata | ({"scope": " ".join(scopes)} if scopes else {})

@@ -45,7 +45,7 @@ def place_field(name: str, address: str, hosts: tuple[str, ...]) -> ConnectField
     if not place:
         return None
     shown = f"{before.removeprefix('https://')}acme{after.partition('/')[0]}"
-    words = _("Of the address where you sign in: acme, if that is {address}.")
+    words = _("A part of the address where you sign in: acme, if that is {address}.")
     label, example = _LABELS.get(name, _("Name")), format_lazy(words, address=shown)
     return ConnectField(name, label, help_text=example)
 

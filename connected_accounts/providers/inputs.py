@@ -12,14 +12,15 @@ from connected_accounts.oauth2.resource import canonical_url, is_at_or_below
 
 MAX_INPUT: Final = 4096
 MAX_SERVER: Final = 200
+MAX_ISSUER: Final = 255  # as long as the column of hosts
 
 
 @dataclass(frozen=True)
 class ConnectField:
     """One input. ``kind`` is ``label`` (part of a host name), ``host`` (a whole one), ``text``,
-    ``url``, ``secret`` (never stored but sealed, never shown again), ``basic_client_id`` (text
-    without a colon), ``choice`` (one of ``choices``) or ``server`` (the URL of one, at or below
-    one of ``choices`` where there are any)."""
+    ``url``, ``issuer`` (a URL of at most 255 characters), ``secret`` (never stored but sealed,
+    never shown again), ``basic_client_id`` (text without a colon), ``choice`` (one of ``choices``)
+    or ``server`` (the URL of one, at or below one of ``choices`` where there are any)."""
 
     name: str
     label: Any
@@ -46,6 +47,8 @@ class ConnectField:
             return _("This contains characters that cannot be used. Please copy it again.")
         https = value.lower().startswith("https://")
         if self.kind == "url" and not (https and is_safe_url(value)):
+            return _("Please enter an https address.")
+        if self.kind == "issuer" and not (is_safe_url(value) and len(value) <= MAX_ISSUER):
             return _("Please enter an https address.")
         return self._fault_of_server(value) if self.kind == "server" else None
 

@@ -5,6 +5,7 @@ After the protocol's revision 2026-07-28, chapter Authorization (read 2026-11), 
 7591, 8707 and draft-ietf-oauth-client-id-metadata-document-00.
 """
 
+import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 from urllib.parse import urlsplit
@@ -113,10 +114,12 @@ class MCP(Provider):
                 "Write 'server' to ask for what a server names, or 'listed' for SCOPES and "
                 "OPTIONAL_SCOPES alone.",
             )
-        yield from cls._client_problems(where, options)
+        yield from cls._client_problems(where, options, bases)
 
     @classmethod
-    def _client_problems(cls, where: str, options: Mapping[str, Any]) -> Iterator[Problem]:
+    def _client_problems(
+        cls, where: str, options: Mapping[str, Any], bases: list[str]
+    ) -> Iterator[Problem]:
         for name in ("client_uri", "logo_uri", "client_metadata_url"):
             if options[name] and not is_safe_url(options[name]):
                 yield Problem(
@@ -125,7 +128,8 @@ class MCP(Provider):
                     "Write an address on the host of your site.",
                 )
         site = conf.get("REDIRECT_BASE_URL") or ""
-        if not options["client_metadata_url"] and not site.startswith("https:"):
+        at_home = bool(bases) and all(base.startswith("http:") for base in bases)
+        if not at_home and not options["client_metadata_url"] and not site.startswith("https:"):
             yield Problem(
                 "W022",
                 f"{where}: the site has no https address to be known by.",
@@ -160,6 +164,7 @@ class MCP(Provider):
         if self.connect_field("server").fault(server) is not None:
             raise ConfigurationError("inputs", "This server cannot be connected here.")
         public = not self._is_listed(server)
+        ends = time.monotonic() + float(conf.get("HTTP_DEADLINE"))
         issuers = self._issuers(server, inputs, public)
         failure: ProviderError = UnexpectedResponse("no_metadata", sent=False)
         for issuer in issuers[:MAX_ISSUERS]:
@@ -167,6 +172,8 @@ class MCP(Provider):
                 return self._endpoints_of(issuer, server, inputs, public)
             except ProviderError as error:
                 failure = error
+            if time.monotonic() > ends:  # a server may be slow, and name others that are
+                break
         raise failure
 
     def _issuers(self, server: str, inputs: Mapping[str, str], public: bool) -> tuple[str, ...]:
@@ -183,6 +190,7 @@ class MCP(Provider):
             if not known:
                 raise
             return (known,)
+        self.dpop = self.dpop or found.needs_proofs
         if known in found.issuers or (known and not found.is_described):
             return (known,)
         return found.issuers
@@ -248,6 +256,10 @@ class MCP(Provider):
 
     # The client that the site is there.
 
+    @property
+    def resource_name(self) -> str:
+        return self._resource.name if self._resource else ""
+
     def fields_of_host(self) -> tuple[str, ...]:
         return self.connect_fields
 
@@ -258,6 +270,9 @@ class MCP(Provider):
     @property
     def client_host(self) -> str:
         return self.host
+
+    def client_host_field(self) -> ConnectField:
+        return ConnectField("host", _("Host or issuer"), "issuer")
 
     def settings_client(self) -> Client | None:
         is_for_it = bool(self.host) and self.host == self.options["client_issuer"]
@@ -365,7 +380,7 @@ class MCP(Provider):
     def fetch_identity(self, session: "ProviderSession", token: "TokenResponse") -> Identity:
         server = self.inputs["server"]
         shown = server.partition("://")[2]
-        name = self._own_name(session) or (self._resource.name if self._resource else "")
+        name = self._own_name(session) or self.resource_name
         return Identity(server, f"{shown} ({name})" if name else shown)
 
     def _own_name(self, session: "ProviderSession") -> str:

@@ -1,6 +1,7 @@
 """The checks of a provider's entry in settings: names, types, choices and addresses of OPTIONS."""
 
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from typing import Any, Final
 
 from connected_accounts.conf import Problem, ProviderConfig, is_safe_url, known_names
@@ -28,6 +29,7 @@ RESERVED_PARAMS: Final = frozenset(
         "iss",
         "code_challenge",
         "code_challenge_method",
+        "dpop_jkt",
         "request",
         "request_uri",
         "client_secret",
@@ -75,6 +77,7 @@ def problems(backend: type[Provider], config: ProviderConfig) -> Iterator[Proble
     yield from _wrong_choices(provider)
     yield from _wrong_meanings(provider)
     yield from _reserved_params(provider)
+    yield from _proof_problems(provider)
     yield from _means_problems(provider)
     yield from _address_problems(provider, is_explained=bool(found_by_backend))
 
@@ -130,6 +133,26 @@ def _wrong_meanings(provider: Provider) -> Iterator[Problem]:
                 "of scopes.",
                 'Write what a granted scope stands for besides itself: {"user": ["user:email"]}.',
             )
+
+
+def _proof_problems(provider: Provider) -> Iterator[Problem]:
+    """E038: tokens that are to be bound to a key, and cannot be."""
+    if not provider.dpop:
+        return
+    where = f"{_where(provider.config)}['OPTIONS']['dpop']"
+    if find_spec("joserfc") is None:
+        yield Problem(
+            "E038",
+            f"{where} is True, and the library that signs is not installed.",
+            "pip install 'django-connected-accounts[strong]'",
+        )
+    header = provider.bearer_method == "header" and not provider.access_token_header
+    if not header or provider.revocation_auth_method == "bearer":
+        yield Problem(
+            "E038",
+            f"{where} is True, and the token is to travel in a way that has no place for a proof.",
+            "Remove bearer_method, access_token_header and a revocation_auth_method of bearer.",
+        )
 
 
 def _means_problems(provider: Provider) -> Iterator[Problem]:

@@ -28,6 +28,7 @@ from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.providers.base import Client, Endpoints, Provider
 from connected_accounts.providers.hooks import call_hook
 from connected_accounts.secret import SecretFields
+from connected_accounts.tokens.document import proof_key_of
 from connected_accounts.tokens.endpoint import exchange_client_credentials, exchange_refresh_token
 from connected_accounts.tokens.throttle import NOT_IN_TIME, Lane
 
@@ -261,5 +262,6 @@ def _ask_once(attempt: Attempt) -> RefreshResult:
 def _exchange(attempt: Attempt) -> TokenResponse:
     provider, endpoints, account = attempt.provider, attempt.endpoints, attempt.account
     if provider.grant_type == "client_credentials":
-        return exchange_client_credentials(provider, endpoints, account.scopes_requested)
+        key = proof_key_of(attempt.document)
+        return exchange_client_credentials(provider, endpoints, account.scopes_requested, key)
     return exchange_refresh_token(provider, endpoints, attempt.document, account.scopes_granted)

@@ -11,10 +11,11 @@ from connected_accounts import security, signals
 from connected_accounts.database.transactions import after_commit
 from connected_accounts.exceptions import ConnectedAccountsError, ProviderError
 from connected_accounts.models import ConnectedAccount, Event, Kind, Reason
-from connected_accounts.oauth2.token import read_token_response
+from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.providers.registry import get_provider, known_provider
 from connected_accounts.refresh.refusals import TRIED_AGAIN_IN
 from connected_accounts.security import SecurityEvent
+from connected_accounts.tokens.document import access_token_of
 from connected_accounts.tokens.identity import identify
 
 
@@ -28,7 +29,7 @@ def end_if_dead(account: ConnectedAccount) -> None:
     provider = get_provider(account.provider).bound(inputs=account.inputs)
     if provider.identity_source != "userinfo":
         return
-    token = read_token_response({"access_token": account.open_token()["access_token"]})
+    token = TokenResponse(access_token_of(account.open_token()))
     try:
         identify(provider, provider.endpoints(), token)
         return  # alive

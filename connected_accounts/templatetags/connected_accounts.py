@@ -8,8 +8,8 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from connected_accounts.clients.credentials import connectable
+from connected_accounts.connect.next_page import web_address
 from connected_accounts.models import ConnectedAccount, Status
-from connected_accounts.oauth2.next_page import web_address
 from connected_accounts.owners import may_connect
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.web.browser import safe_next

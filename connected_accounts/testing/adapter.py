@@ -42,7 +42,28 @@ class RecordedRequest:
     def bearer(self) -> str:
         """The access token in the ``Authorization`` header, or an empty text."""
         scheme, _, token = self.headers.get("Authorization", "").partition(" ")
-        return token if scheme == "Bearer" else ""
+        return token if scheme in ("Bearer", "DPoP") else ""
+
+    def proof(self) -> tuple[dict[str, Any], str]:
+        """The claims of the ``DPoP`` header, whose signature is checked, and the thumbprint of its
+        key (RFC 9449 4.3); both are empty where there is none. Raises ValueError."""
+        proof = self.headers.get("DPoP", "")
+        if not proof:
+            return {}, ""
+        # Loads joserfc.
+        from joserfc import jws, jwt
+        from joserfc.errors import JoseError
+        from joserfc.jwk import ECKey
+
+        try:
+            header = jws.extract_compact(proof.encode()).headers()
+            key = ECKey.import_key(header["jwk"])
+            claims = jwt.decode(proof, key, algorithms=["ES256"]).claims
+        except (JoseError, TypeError, KeyError):
+            raise ValueError("not a proof") from None
+        if header.get("typ") != "dpop+jwt" or key.is_private:
+            raise ValueError("not a proof")
+        return dict(claims), key.thumbprint()
 
     def basic(self, *, form_encoded: bool) -> tuple[str, str] | None:
         """Client id and secret of a Basic header, decoded as RFC 6749 2.3.1 says or left raw."""

@@ -1,5 +1,8 @@
 """The dialect of a server: plain RFC 6749 here, for every backend without a dialect of its own."""
 
+import base64
+import hashlib
+import time
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
@@ -21,6 +24,7 @@ ENDPOINTS: Final = (
     *("token", "revocation", "identity", "api", "discovery", "registration"),
     "authorization",
 )
+MAX_PROOF_AGE: Final = 300.0  # seconds that the clock of a proof may be away from this one
 
 
 def without_omitted(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -37,6 +41,8 @@ class Dialect:
         self.provider = provider
         self.endpoints = endpoints
         self.server = server
+        self.played_below = ""  # an address that the hosts of others are played below
+        self._proofs: set[str] = set()  # each is good once
         config = provider.config
         if config.client_id:
             secret = config.client_secret.reveal()
@@ -117,18 +123,23 @@ class Dialect:
         refusal = self.request_refusal(request) or self.client_refusal(request)
         if refusal is not None:
             return refusal
+        thumbprint, error = self.key_proved(request)
+        if error or (self.provider.dpop and not thumbprint):
+            return self.proof_refusal(400, error or "invalid_dpop_proof")
         try:
             if fields.get("grant_type") == "authorization_code":
                 grant = self.server.redeem(
                     fields.get("code", ""),
                     redirect_uri=fields.get("redirect_uri", ""),
                     verifier=fields.get("code_verifier", ""),
+                    thumbprint=thumbprint,
                 )
             elif fields.get("grant_type") == "refresh_token":
                 self.check_refresh(fields)
-                grant = self.server.refresh(fields.get("refresh_token", ""))
+                grant = self.server.refresh(fields.get("refresh_token", ""), thumbprint)
             elif fields.get("grant_type") == self.provider.grant_type == "client_credentials":
                 grant = self.own_grant(request)
+                grant.thumbprint = thumbprint
             else:
                 return self.unsupported_grant_type()
         except Refused as refused:
@@ -185,7 +196,7 @@ class Dialect:
         behaviour = self.server.behaviour
         return {
             "access_token": grant.access_token,
-            "token_type": "Bearer",
+            "token_type": "DPoP" if grant.thumbprint else "Bearer",
             "expires_in": behaviour.expires_in,
             "refresh_token": self.shown_refresh_token(grant),
             "refresh_token_expires_in": behaviour.refresh_token_expires_in,
@@ -230,11 +241,55 @@ class Dialect:
         own = self.provider.access_token_header
         return request.headers.get(own, "") if own else request.bearer
 
-    def identity(self, request: RecordedRequest) -> Answer:
+    def grant_shown(self, request: RecordedRequest) -> Grant | Answer:
+        """The grant whose access token a call of the API shows, as it must be shown; else the
+        refusal."""
         grant = self.server.by_access_token(self.bearer_of(request))
         if grant is None:
             return self.bearer_refusal()
-        return Answer(200, self.identity_fields(grant))
+        if not grant.thumbprint:
+            return grant
+        thumbprint, error = self.key_proved(request, request.bearer)
+        as_bearer = not request.headers.get("Authorization", "").startswith("DPoP ")
+        if not error and (as_bearer or thumbprint != grant.thumbprint):
+            error = "invalid_token"
+        return self.proof_refusal(401, error) if error else grant
+
+    def key_proved(self, request: RecordedRequest, token: str = "") -> tuple[str, str]:
+        """The thumbprint of the key that a request proves, and what is wrong with the proof (RFC
+        9449 4.3); each may be empty. At an API it is of the ``token`` too."""
+        try:
+            claims, thumbprint = request.proof()
+        except ValueError:
+            return "", "invalid_dpop_proof"
+        if not thumbprint:
+            return "", ""
+        address = urlsplit(request.url)._replace(query="", fragment="").geturl()
+        if self.played_below:
+            address = f"{self.played_below}/{address.removeprefix('https://')}"
+        digest = base64.urlsafe_b64encode(hashlib.sha256(token.encode()).digest()).decode()
+        wanted = (request.method, address, digest.rstrip("=") if token else None)
+        told = (claims.get("htm"), claims.get("htu"), claims.get("ath"))
+        is_old = abs(time.time() - claims.get("iat", 0)) > MAX_PROOF_AGE
+        if told != wanted or is_old or claims.get("jti") in (None, *self._proofs):
+            return "", "invalid_dpop_proof"
+        self._proofs.add(claims["jti"])
+        is_current = claims.get("nonce", "") == self.server.behaviour.proof_nonce
+        wants_nonce = self.server.behaviour.proof_nonce and not is_current
+        return thumbprint, "use_dpop_nonce" if wants_nonce else ""
+
+    def proof_refusal(self, status: int, error: str) -> Answer:
+        """The answer to a bad proof, or to a token that is not shown with its own (RFC 9449 5, 7.1,
+        8)."""
+        nonce = self.server.behaviour.proof_nonce
+        headers = {"DPoP-Nonce": nonce} if nonce else {}
+        if status == 401:
+            headers["WWW-Authenticate"] = f'DPoP error="{error}", algs="ES256"'
+        return Answer(status, {"error": error}, headers=headers)
+
+    def identity(self, request: RecordedRequest) -> Answer:
+        grant = self.grant_shown(request)
+        return grant if isinstance(grant, Answer) else Answer(200, self.identity_fields(grant))
 
     def identity_fields(self, grant: Grant) -> dict[str, Any]:
         """The fields of the userinfo endpoint for a person."""
@@ -242,9 +297,8 @@ class Dialect:
 
     def api(self, request: RecordedRequest) -> Answer:
         """The rest of the API is the test's to script; it knows only whom it refuses."""
-        if self.server.by_access_token(self.bearer_of(request)) is None:
-            return self.bearer_refusal()
-        return Answer(404, {"error": "not_found"})
+        grant = self.grant_shown(request)
+        return grant if isinstance(grant, Answer) else Answer(404, {"error": "not_found"})
 
     def bearer_refusal(self) -> Answer:
         challenge = {"WWW-Authenticate": 'Bearer error="invalid_token"'}

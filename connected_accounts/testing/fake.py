@@ -62,7 +62,8 @@ class FakeProvider:
     - ``expires_in``, ``refresh_token_expires_in``: any JSON value, or ``OMITTED``. BitBadges, which
       tells moments, gets the moment that many seconds ahead, as a number or a text like the value;
     - ``code_lifetime``: seconds;
-    - ``reuse_window``: seconds in which the refresh token that was rotated out last is taken again.
+    - ``reuse_window``: seconds in which the refresh token that was rotated out last is taken again;
+    - ``proof_nonce``: must be in each proof of a key (RFC 9449 8); empty: in none.
 
     ``dialect`` is another way to speak than the backend's own, such as ``BadgrBadgeConnect``.
 
@@ -83,6 +84,7 @@ class FakeProvider:
         refresh_token_expires_in: Any = OMITTED,
         code_lifetime: float = 60.0,
         reuse_window: float = 0.0,
+        proof_nonce: str = "",
     ) -> None:
         provider = self._provider(alias)
         speaks = dialect or dialect_of(provider)
@@ -96,6 +98,7 @@ class FakeProvider:
             refresh_token_expires_in=refresh_token_expires_in,
             code_lifetime=code_lifetime,
             reuse_window=reuse_window,
+            proof_nonce=proof_nonce,
             **speaks.usual_behaviour(provider) | said,
         )
         self.alias = alias
@@ -163,6 +166,7 @@ class FakeProvider:
         shown = f"{subject}@example.org" if label is None else label
         with self._lock:
             grant = Grant(subject, shown, tuple(scopes), asked["redirect_uri"])
+            grant.thumbprint = asked.get("dpop_jkt", "")
             code = self._server.authorize(grant, asked.get("code_challenge", ""))
         return dialect.callback(code, state, grant)
 

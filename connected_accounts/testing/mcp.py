@@ -124,8 +124,9 @@ class MCPDialect(Dialect):
     # The server itself.
 
     def identity(self, request: RecordedRequest) -> Answer:
-        if self.server.by_access_token(request.bearer) is None:
-            return self.bearer_refusal()
+        shown = self.grant_shown(request)
+        if isinstance(shown, Answer):
+            return shown
         asked = request.json if isinstance(request.json, dict) else {}
         about = {"jsonrpc": "2.0", "id": asked.get("id")}
         if asked.get("method") == "ping":

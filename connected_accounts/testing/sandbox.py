@@ -53,8 +53,8 @@ class SandboxDialect(CatalogueDialect):
         return fields
 
     def api(self, request: RecordedRequest) -> Answer:
-        grant = self.server.by_access_token(self.bearer_of(request))
-        return self.bearer_refusal() if grant is None else Answer(200, {"sandbox": grant.subject})
+        grant = self.grant_shown(request)
+        return grant if isinstance(grant, Answer) else Answer(200, {"sandbox": grant.subject})
 
 
 def played_provider(service: str) -> Provider:
@@ -105,6 +105,7 @@ class Sandbox:
             self.fake.behaviour.expires_in = access_token_seconds
         self.http = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
         self.base = f"http://127.0.0.1:{self.http.server_address[1]}"
+        self.fake._dialect.played_below = self.base
 
     def entry(self) -> dict[str, Any]:
         """The entry of PROVIDERS that reaches this sandbox."""

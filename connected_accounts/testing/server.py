@@ -29,7 +29,7 @@ OMITTED: Final = _Omitted()
 
 class Refused(Exception):
     """The server says no. ``why`` is ``client``, ``code``, ``code_expired``, ``redirect_uri``,
-    ``verifier``, ``refresh_token`` or ``half_revoked``."""
+    ``verifier``, ``proof``, ``refresh_token`` or ``half_revoked``."""
 
     def __init__(self, why: str) -> None:
         super().__init__(why)
@@ -46,6 +46,7 @@ class Behaviour:
     refresh_token_expires_in: Any = OMITTED
     code_lifetime: float = 60.0
     reuse_window: float = 0.0
+    proof_nonce: str = ""
 
 
 @dataclass
@@ -65,6 +66,7 @@ class Grant:
     # When the tokens' lives end, on the server's clock; None: never.
     access_token_ends: float | None = None
     refresh_token_ends: float | None = None
+    thumbprint: str = ""  # of the key that its tokens are bound to (RFC 9449)
 
     @property
     def is_alive(self) -> bool:
@@ -150,8 +152,11 @@ class AuthorizationServer:
         self.codes[value] = Code(grant, challenge, ends)
         return value
 
-    def redeem(self, value: str, *, redirect_uri: str, verifier: str) -> Grant:
-        """Spend a code (RFC 6749 4.1.3, RFC 7636 4.6). Raises Refused; the code is spent then."""
+    def redeem(
+        self, value: str, *, redirect_uri: str, verifier: str, thumbprint: str = ""
+    ) -> Grant:
+        """Spend a code (RFC 6749 4.1.3, RFC 7636 4.6, RFC 9449 10). Raises Refused; the code is
+        spent then."""
         code = self.codes.get(value)
         if code is None or code.used:
             raise Refused("code")
@@ -165,6 +170,9 @@ class AuthorizationServer:
         # Both are empty where no PKCE is used; one without the other is a downgrade (RFC 9700).
         if (code_challenge(verifier) if verifier else "") != code.challenge:
             raise Refused("verifier")
+        if code.grant.thumbprint not in ("", thumbprint):
+            raise Refused("proof")
+        code.grant.thumbprint = thumbprint
         self.grants.append(code.grant)
         self._issue(code.grant)
         if not self.behaviour.omit_refresh_token:
@@ -178,12 +186,15 @@ class AuthorizationServer:
         self.grants.append(grant)
         return grant
 
-    def refresh(self, value: str) -> Grant:
+    def refresh(self, value: str, thumbprint: str = "") -> Grant:
         """Renew a grant by its refresh token. One that was rotated out before ends the grant
         (RFC 9700 4.14.2). Raises Refused."""
         found = self._owners.get(value)
         if found is None:
             raise Refused("refresh_token")
+        if found.thumbprint not in ("", thumbprint):
+            raise Refused("proof")
+        found.thumbprint = thumbprint
         again = value == found.previous and self.now() < found.previous_until
         if value in found.spent and not (again and found.is_alive):
             self.reuses += found.is_alive

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from connected_accounts.oauth2.dpop import BoundToken
 from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.secret import Secret, SecretFields
 
@@ -31,4 +32,18 @@ def token_document(
     }
     api_base = token.api_base or before.get("api_base")
     document |= {"api_base": api_base} if api_base else {}
+    if isinstance(token.access_token, BoundToken):
+        document["dpop_key"] = token.access_token.key.reveal()
     return SecretFields(document | ({"after_refusal": True} if after_refusal else {}))
+
+
+def proof_key_of(document: SecretFields) -> Secret | None:
+    """The private key that a stored grant is bound to (RFC 9449), or None."""
+    key = document.get("dpop_key")
+    return Secret(key) if key else None
+
+
+def access_token_of(document: SecretFields) -> Secret:
+    """The access token of a stored grant, with its key where it is bound to one."""
+    token, key = document["access_token"], proof_key_of(document)
+    return Secret(token) if key is None else BoundToken(token, key)

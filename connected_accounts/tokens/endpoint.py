@@ -23,7 +23,7 @@ from connected_accounts.exceptions import (
     UnexpectedResponse,
 )
 from connected_accounts.models import Outcome
-from connected_accounts.oauth2 import transport
+from connected_accounts.oauth2 import dpop, transport
 from connected_accounts.oauth2.request import build_request
 from connected_accounts.oauth2.token import (
     LifeField,
@@ -38,6 +38,7 @@ from connected_accounts.providers.base import Endpoints, Provider
 from connected_accounts.providers.endpoints import with_client_id
 from connected_accounts.secret import Secret, SecretFields
 from connected_accounts.tokens.client_assertion import client_assertion
+from connected_accounts.tokens.document import proof_key_of
 from connected_accounts.tokens.throttle import until_answered
 
 logger = logging.getLogger("connected_accounts")
@@ -54,28 +55,33 @@ def exchange_code(
     redirect_uri: str,
     code_verifier: str,
     scopes: Sequence[str] = (),
+    proof_key: Secret | None = None,
 ) -> TokenResponse:
     """Spend an authorization code, once (RFC 6749 4.1.3); after a throttle that ends before the
-    deadline, again. Raises as ``request_token``."""
+    deadline, again. ``proof_key`` is that of the authorization request. Raises as
+    ``request_token``."""
     data = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri}
     if code_verifier:
         data["code_verifier"] = code_verifier
     if "scope" in provider.code_request_fields and scopes:
         data["scope"] = provider.scope_separator.join(scopes)
     ends = time.monotonic() + float(conf.get("HTTP_DEADLINE"))
-    return until_answered(lambda: request_token(provider, endpoints, data), ends=ends)
+    return until_answered(lambda: request_token(provider, endpoints, data, proof_key), ends=ends)
 
 
 @sensitive_variables()
 def exchange_client_credentials(
-    provider: Provider, endpoints: Endpoints, scopes: Sequence[str]
+    provider: Provider,
+    endpoints: Endpoints,
+    scopes: Sequence[str],
+    proof_key: Secret | None = None,
 ) -> TokenResponse:
     """Ask for a token with the client's own credentials (RFC 6749 4.4.2). ``scopes`` are sent where
     there are any. Raises as ``request_token``."""
     data = {"grant_type": "client_credentials"}
     if scopes:
         data["scope"] = provider.scope_separator.join(scopes)
-    return request_token(provider, endpoints, data)
+    return request_token(provider, endpoints, data, proof_key)
 
 
 @sensitive_variables()
@@ -92,16 +98,24 @@ def exchange_refresh_token(
     data |= {str(name): str(value) for name, value in provider.refresh_request_params.items()}
     if endpoints.refresh_endpoint:
         endpoints = replace(endpoints, token_endpoint=endpoints.refresh_endpoint)
-    return request_token(provider, endpoints, data)
+    return request_token(provider, endpoints, data, proof_key_of(document))
 
 
 @sensitive_variables()
-def request_token(provider: Provider, endpoints: Endpoints, data: dict[str, str]) -> TokenResponse:
-    """POST to the token endpoint, and check the answer.
+def request_token(
+    provider: Provider,
+    endpoints: Endpoints,
+    data: dict[str, str],
+    proof_key: Secret | None = None,
+) -> TokenResponse:
+    """POST to the token endpoint, and check the answer. With ``proof_key``, or by a new key where
+    the provider has ``dpop``, the token is to be bound to it (RFC 9449 5).
 
     Raises ReauthorizationRequired, ClientRejected, ProviderUnavailable or UnexpectedResponse;
     ``sent`` of the last two says whether the provider may have acted all the same.
     """
+    if proof_key is None and provider.dpop:
+        proof_key = dpop.new_proof_key()
     fixed = {str(k): str(v) for k, v in provider.token_request_params.items()}
     fixed |= {"resource": provider.resource} if provider.resource else {}
     asked = {n: provider.inputs[n] for n in provider.token_request_inputs if n in provider.inputs}
@@ -112,13 +126,14 @@ def request_token(provider: Provider, endpoints: Endpoints, data: dict[str, str]
         provider.prepare_token_request(fixed | data | asked),
         body_format=provider.token_request_format,
         auth_method=provider.token_endpoint_auth_method,
+        proof_key=proof_key,
     )
     payload = parse_json_object(answer.body)
     if payload is None and provider.token_response_format == "form":  # noqa: S105  # a format
         payload = parse_form(answer.body)
     if 200 <= answer.status < 300 and payload is not None:
         try:
-            return token_response_of(provider, provider.parse_token_response(payload))
+            return token_response_of(provider, provider.parse_token_response(payload), proof_key)
         except UnexpectedResponse as error:
             # Some providers report errors with status 200.
             meant = failure_of(provider, answer, payload)
@@ -130,13 +145,18 @@ def request_token(provider: Provider, endpoints: Endpoints, data: dict[str, str]
 
 
 @sensitive_variables()
-def token_response_of(provider: Provider, payload: Mapping[str, Any]) -> TokenResponse:
+def token_response_of(
+    provider: Provider, payload: Mapping[str, Any], proof_key: Secret | None = None
+) -> TokenResponse:
     """Read a token answer in RFC 6749's words, or nearly, and complete it by what the provider
-    declares about such answers. Raises UnexpectedResponse."""
+    declares about such answers. Raises UnexpectedResponse; that is ``not_bound`` where a token
+    bound to ``proof_key`` was asked for, and it is none (RFC 9449 5)."""
+    if proof_key is not None and str(payload.get("token_type")).lower() != "dpop":
+        raise UnexpectedResponse("not_bound")
     token = read_token_response(
         payload,
         scope_separator=provider.granted_scope_separator or provider.scope_separator,
-        token_types=provider.token_types,
+        token_types=provider.token_types if proof_key is None else ("dpop",),
         access_token_life=LifeField(
             (provider.expires_in_field,), provider.expires_in_unit, provider.default_expires_in
         ),
@@ -146,6 +166,9 @@ def token_response_of(provider: Provider, payload: Mapping[str, Any]) -> TokenRe
             provider.default_refresh_token_expires_in,
         ),
     )
+    if proof_key is not None:
+        bound = dpop.BoundToken(token.access_token.reveal(), proof_key)
+        token = replace(token, access_token=bound, token_type=dpop.TOKEN_TYPE)
     told = value_at(payload, provider.api_base_field) if provider.api_base_field else None
     return replace(
         token,
@@ -165,29 +188,40 @@ def post(
     auth_method: str,
     method: str = "POST",
     bearer: Secret | None = None,
+    proof_key: Secret | None = None,
 ) -> Answer:
-    """Call an endpoint at which the client authenticates. Raises ProviderUnavailable,
-    UnexpectedResponse or ConfigurationError (``client_key``)."""
-    return transport.fetch(
-        build_request(
-            with_client_id(url, provider.client.client_id),
+    """Call an endpoint at which the client authenticates, with a proof of ``proof_key``. Raises
+    ProviderUnavailable, UnexpectedResponse or ConfigurationError (``client_key``)."""
+    address = with_client_id(url, provider.client.client_id)
+
+    def send(seconds: float | None = None) -> Answer:
+        # What proves the client and the key is made anew for each try: it is good once.
+        proof = {} if proof_key is None else dpop.proof_header(proof_key, method, address)
+        signs = auth_method == "private_key_jwt"
+        request = build_request(
+            address,
             data,
             body_format=body_format,
             auth_method=auth_method,
             basic_auth_encoding=provider.basic_auth_encoding,
             client_id=provider.client.client_id,
             client_secret=provider.client.client_secret,
-            headers=provider.request_headers(),
+            headers={**provider.request_headers(), **proof},
             client_id_parameter=provider.client_id_parameter,
             method=method,
             bearer=bearer,
-            client_assertion=client_assertion(provider, endpoints)
-            if auth_method == "private_key_jwt"
-            else None,
-        ),
-        public=endpoints.public_only,
-        certificate=provider.config.client_certificate,
-    )
+            client_assertion=client_assertion(provider, endpoints) if signs else None,
+        )
+        return transport.fetch(
+            request,
+            public=endpoints.public_only,
+            certificate=provider.config.client_certificate,
+            seconds=seconds,
+        )
+
+    if proof_key is None:
+        return send()
+    return dpop.answered_with_nonce(send, address, seconds=float(conf.get("HTTP_DEADLINE")))
 
 
 def failure_of(

@@ -34,6 +34,7 @@ from connected_accounts.refresh.on_demand import renew, with_row_apart
 from connected_accounts.sealing import open_document
 from connected_accounts.secret import Secret, SecretFields, clears_traceback_locals
 from connected_accounts.tokens.api_session import session_for
+from connected_accounts.tokens.document import access_token_of
 
 logger = logging.getLogger("connected_accounts")
 
@@ -162,7 +163,7 @@ def renewed_token(
     one where another would be refused, too."""
     stored = _read(account, fingerprint)
     document = _open(stored)
-    token = Secret(document["access_token"])
+    token = access_token_of(document)
     if token != failed:
         return token
     if not _may_help(stored, document, timezone.now()):
@@ -253,7 +254,7 @@ def _renewed(
 
 
 def _access_token(stored: ConnectedAccount) -> Secret:
-    return Secret(_open(stored)["access_token"])
+    return access_token_of(_open(stored))
 
 
 def _open(stored: ConnectedAccount) -> SecretFields:

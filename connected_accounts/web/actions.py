@@ -150,22 +150,27 @@ def start_connecting(
     return Started(url, secret)
 
 
-def find_way(
+def unseen_way(
     request: HttpRequest,
     provider: Provider,
     form: ConnectForm,
     wishes: Wishes,
     account: ConnectedAccount | None,
-) -> "Way":
-    """Ask a server that the person named where it leads, before they go. Raises TooOften, and what
-    ``start_authorization`` raises."""
+    *,
+    seen: Sequence[str],
+) -> "Way | None":
+    """The way to a server that the person named, which is asked where it leads; None where their
+    connection leads nowhere new: they have ``seen`` its issuer, and have a client for it. Raises
+    TooOften, and what ``start_authorization`` raises."""
+    if "server" not in provider.connect_fields:
+        return None
     if wait := throttle.wait_for(request, throttle.STARTS):
         raise TooOften(wait)
-    from connected_accounts.web.way import find_way as find  # only for servers that people name
+    from connected_accounts.web.way import find_way  # only for servers that people name
 
     owner = account.owner_key if account is not None else wishes.owner or owner_key(request.user)
     redirect_uri = browser.redirect_uri(request, provider.alias)
-    return find(
+    way = find_way(
         provider,
         form,
         wishes.scopes,
@@ -173,6 +178,8 @@ def find_way(
         owner=owner,
         account=account if wishes.keep_scopes else None,
     )
+    entered = not way.needs_client or "client_id" in form.values
+    return None if way.issuer in seen and entered else way
 
 
 def end_connection(request: HttpRequest, account: ConnectedAccount) -> Revocation | None:

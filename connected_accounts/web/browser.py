@@ -16,9 +16,9 @@ from django.utils.http import url_has_allowed_host_and_scheme
 
 from connected_accounts import conf
 from connected_accounts.conf import is_loopback_literal
+from connected_accounts.connect.next_page import web_address
 from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.oauth2 import state
-from connected_accounts.oauth2.next_page import web_address
 from connected_accounts.operations import site_address
 from connected_accounts.secret import Secret
 

@@ -161,6 +161,15 @@ _NOT_VERIFIED: Final = Failure(
         "connected. Look there for what is missing, and try again."
     ),
 )
+_NOT_BOUND: Final = Failure(
+    502,
+    _("The service gave too weak a permission"),
+    _(
+        "This site asked for one that nobody else can use (DPoP), and got one that works for "
+        "whoever finds it, so it was not taken. That is for the people who run this site."
+    ),
+    try_again=False,
+)
 _NOT_ACCEPTED: Final = Failure(
     400,
     _("The service does not accept this"),
@@ -176,14 +185,14 @@ _UNUSABLE: Final = Failure(
     _("This service cannot be connected"),
     _(
         "What it says of itself leads elsewhere, or lacks what this site needs, so nothing of "
-        "yours was sent. That is for the people who run this site to look into."
+        "yours was sent. The people who run this site need to look into this."
     ),
     try_again=False,
 )
 _OTHER_SCOPES: Final = {
     "draft_scopes_only": Failure(
         502,
-        _("This service speaks an old draft"),
+        _("This service uses an outdated draft"),
         _(
             "It offers only the permissions of the draft of 2019, and none of Open Badges 2.1 or "
             "3.0, which this site asks for. Its operator has to bring it up to date."
@@ -192,7 +201,7 @@ _OTHER_SCOPES: Final = {
     ),
     "clr_scopes_only": Failure(
         502,
-        _("This service gives no badges"),
+        _("This service offers no badges"),
         _(
             "It offers only learner records (CLR), and none of the permissions of Open Badges, "
             "which this site asks for."
@@ -211,37 +220,37 @@ _SERVERS: Final = {
     ),
     "no_resource_metadata": Failure(
         502,
-        _("This server does not say who guards it"),
+        _("This server does not say where to get permission"),
         _(
             "It refuses strangers, but the page that should say where to get permission cannot be "
-            "used. Its operator has to mend that."
+            "used. Its operator needs to fix this."
         ),
     ),
     "other_resource": Failure(
         502,
-        _("This server speaks for another"),
+        _("This server gives another address"),
         _(
             "What it says of itself is about another address, so nothing of yours was sent. Please "
-            "check the address; if it is right, its operator has to mend that."
+            "check the address; if it is right, its operator needs to fix this."
         ),
     ),
     "no_authorization_server": Failure(
         502,
-        _("This server names nobody who could let you in"),
-        _("It does not say where to sign in for it. Its operator has to mend that."),
+        _("This server does not say where to sign in"),
+        _("It refuses strangers, and names no place to sign in. Its operator needs to fix this."),
     ),
     "no_pkce": Failure(
         502,
         _("This server's sign-in is not safe enough"),
         _(
             "It does not promise the protection that keeps a permission from being stolen on its "
-            "way (PKCE with S256). Its operator has to turn that on."
+            "way (PKCE with S256). Its operator needs to turn that on."
         ),
         try_again=False,
     ),
     "client_needed": Failure(
         502,
-        _("This server does not let this site introduce itself"),
+        _("This server does not let this site register itself"),
         _("The people who run this site have to register it there by hand."),
         try_again=False,
     ),
@@ -308,6 +317,8 @@ def failure_for(error: ConnectedAccountsError) -> Failure:
         return _REFUSED_BEFORE
     if error.code == "verification_failed":
         return _NOT_VERIFIED
+    if error.code == "not_bound":
+        return _NOT_BOUND
     if error.code in _OTHER_SCOPES:
         return _OTHER_SCOPES[error.code]
     if error.code in _SERVERS:

@@ -89,5 +89,7 @@ def _form_field(field: ConnectField) -> forms.Field:
     if field.kind == "secret":
         widget: forms.Widget = forms.PasswordInput(attrs=attrs)
         return SecretField(widget=widget, strip=False, max_length=MAX_INPUT, **text)
+    if field.kind == "server" and len(field.choices) == 1:
+        text["initial"] = field.choices[0]
     widget = forms.TextInput(attrs=attrs)
     return forms.CharField(widget=widget, strip=False, max_length=MAX_INPUT, **text)

@@ -51,6 +51,10 @@ _WORDS: Final[dict[str, str | Promise]] = {
     "redirect": _STRANGE,
     "access_token": _STRANGE,
     "token_type": _STRANGE,
+    "not_bound": gettext_lazy(
+        "The service gave a token that works without the key of this connection, so it was not "
+        "taken."
+    ),
     "token_characters": _STRANGE,
     "invalid_request": gettext_lazy("The service does not accept the request."),
     "invalid_scope": gettext_lazy("The service does not know a permission that is asked for."),

@@ -36,11 +36,6 @@ class Way:
     needs_client: bool
 
 
-def is_found_first(provider: Provider) -> bool:
-    """Whether nobody knows where a connection leads before the server was asked."""
-    return "server" in provider.connect_fields
-
-
 def find_way(
     provider: Provider,
     form: ConnectForm,

@@ -219,6 +219,18 @@ GITHUB = Dialect(
     access_seconds=10 * 365 * DAY,
 )
 
+# The authorization server in front of the MCP server of mcp_server.py.
+MCP = Dialect(
+    name="mcp",
+    title="Sandbox MCP server",
+    client_id="",
+    scopes={"badges:read": "See your badges"},
+    default_scopes=("badges:read",),
+    code_seconds=60,
+    access_seconds=3600,
+    requires_pkce=True,
+)
+
 DIALECTS = {
     dialect.name: dialect
     for dialect in (
@@ -231,5 +243,6 @@ DIALECTS = {
         BADGE_CONNECT_3,
         OIDC,
         GITHUB,
+        MCP,
     )
 }

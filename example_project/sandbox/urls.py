@@ -18,6 +18,7 @@ from . import (
     bits_developer,
     github,
     inspection,
+    mcp_guard,
     oidc,
 )
 
@@ -92,6 +93,7 @@ root_urls = [
     path("ims/ob/v3p0/discovery", badge_connect_hosts.description),
     # RFC 8414 puts the path of the issuer last.
     path(".well-known/oauth-authorization-server/oidc", oidc.OidcMetadataView.as_view()),
+    path(".well-known/oauth-authorization-server/mcp", mcp_guard.metadata),
 ]
 
 urlpatterns = [
@@ -107,6 +109,7 @@ urlpatterns = [
     path("github/", include(github_urls)),
     # The toolkit finds its own addresses by this name.
     path("oidc/", include((oidc.urlpatterns, "oauth2_provider"))),
+    path("mcp/", include(mcp_guard.urlpatterns)),
     path("", include(root_urls)),
     path("sandbox/state", inspection.state),
     path("sandbox/users/<username>/revoke/<dialect_name>", inspection.revoke_user),

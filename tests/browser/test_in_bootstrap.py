@@ -28,7 +28,7 @@ BASE = """<!doctype html><html lang="en"><head><meta charset="utf-8">
 <footer class="container" id="foot">Imprint</footer></body></html>"""
 OURS = """
 :root { --ca-accent: var(--bs-primary); --ca-on-accent: #fff; --ca-width: none; --ca-margin: 0;
-        --ca-padding: 0; --ca-font: inherit; }
+        --ca-padding: 0; }
 """
 
 

@@ -6,8 +6,8 @@ import pytest
 from django.template import Context, Template
 from django.test import Client, RequestFactory
 
+from connected_accounts.connect.next_page import web_address
 from connected_accounts.models import AuthorizationRequest
-from connected_accounts.oauth2.next_page import web_address
 from connected_accounts.oauth2.state import new_secret
 from connected_accounts.services import start_authorization
 from connected_accounts.testing import FakeProvider

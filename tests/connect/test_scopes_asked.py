@@ -50,7 +50,7 @@ def test_the_connect_page_lists_what_each_host_is_asked_for(
         after = client_of_ada.get("/connections/badges/connect/").content.decode()
     # Before anything is known of a host, no sentence stands twice.
     assert before.count("See your name and e-mail address") == 2  # one for each host
-    assert before.count("of the following what is offered there") == 2
+    assert before.count("whichever of these it offers") == 2
     at_host = after.partition(f"<bdi>{HOST}</bdi>")[2].partition(f"<bdi>{OTHER}</bdi>")[0]
     assert [scope in at_host for scope in SENT] == [True] * 3
     assert OB3 not in at_host

@@ -57,7 +57,7 @@ def test_the_owner_gets_one_mail_with_a_link_in_text_and_html(
     end(account, badgr)
     (sent,) = mail.outbox
     assert sent.to == ["ada@site.example"]
-    assert sent.subject == "Your Badgr connection needs you"
+    assert sent.subject == "Please reconnect Badgr"
     link = f"https://site.example/connections/{account.pk}/reconnect/"
     assert link in sent.body
     assert "the service says that the permission has ended" in sent.body
@@ -87,10 +87,10 @@ def test_the_setting_and_a_receiver_send_one_mail(
 @pytest.mark.parametrize(
     ("language", "subject", "why"),
     [
-        ("fr", "Votre connexion à Badgr", "le service indique que l’autorisation"),
-        ("de-at", "Ihre Verbindung zu Badgr", "die Berechtigung gilt laut dem Dienst"),
-        ("tlh", "Your Badgr connection needs you", "the service says that"),
-        ("../../etc", "Your Badgr connection needs you", "the service says that"),
+        ("fr", "Reconnectez Badgr", "le service indique que l’autorisation"),
+        ("de-at", "Bitte Badgr erneut verbinden", "die Berechtigung gilt laut dem Dienst"),
+        ("tlh", "Please reconnect Badgr", "the service says that"),
+        ("../../etc", "Please reconnect Badgr", "the service says that"),
     ],
 )
 def test_a_receiver_of_the_site_says_in_which_language(
@@ -119,7 +119,7 @@ def test_without_a_language_it_is_the_sites_own(
     settings.LANGUAGE_CODE = "de"
     with override("es"):
         end(account, badgr)
-    assert mail.outbox[0].subject.startswith("Ihre Verbindung")
+    assert mail.outbox[0].subject.startswith("Bitte Badgr")
 
 
 def test_the_same_incident_is_told_of_once(account: ConnectedAccount, badgr: FakeProvider) -> None:

@@ -9,7 +9,6 @@ import ast
 import copy
 import importlib
 import inspect
-import logging.config
 import os
 import re
 import sys
@@ -132,8 +131,6 @@ class Page:
             kind(kind.name, module).ready()
         elif issubclass(kind, ModelAdmin):
             assert kind(get_user_model(), site).check() == []
-        elif issubclass(kind, logging.Formatter):
-            assert kind().format(self.given["record"])
         else:
             names = {base.__module__.split(".")[0] for base in kind.__mro__[1:]}
             assert "connected_accounts" in names, f"no test knows what to do with {kind}"
@@ -195,8 +192,6 @@ def check_settings(values: Mapping[str, Any]) -> None:
             ConnectionHandler(value)["default"].get_connection_params()
         elif name == "CACHES":
             CacheHandler(value)["default"]
-        elif name == "LOGGING":
-            configured(value)
         elif name == "INSTALLED_APPS":
             assert all(AppConfig.create(app) for app in value)
         elif name.startswith("CELERY_"):
@@ -210,17 +205,3 @@ def check_settings(values: Mapping[str, Any]) -> None:
     with override_settings(**changed):
         assert encryption_keys()
         assert run_checks() == []
-
-
-def configured(value: dict[str, Any]) -> None:
-    """Set up the loggers, and leave them as they were."""
-    before = {name: vars(logging.getLogger(name)).copy() for name in value["loggers"]}
-    logging.config.dictConfig(copy.deepcopy(value))
-    for name, state in before.items():
-        vars(logging.getLogger(name)).update(state)
-
-
-def a_record(**fields: Any) -> logging.LogRecord:
-    record = logging.LogRecord("connected_accounts.security", 30, "", 0, "refused", (), None)
-    vars(record).update(fields)
-    return record

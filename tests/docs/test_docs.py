@@ -173,3 +173,10 @@ def test_every_page_begins_with_its_one_title() -> None:
         text = without_code(path.read_text("utf-8"))
         assert text.startswith("# "), path
         assert len(re.findall(r"^# ", text, re.MULTILINE)) == 1, path
+
+
+def test_the_pages_for_users_are_short_enough_to_read() -> None:
+    """By ``wc -w``; without the two pages that are made from data."""
+    made = {DOCS / "reference/catalogue.md", DOCS / "reference/real-servers.md"}
+    words = {path: len(path.read_text("utf-8").split()) for path in PAGES if path not in made}
+    assert sum(words.values()) <= 27_000, "say it shorter, or once: docs/auditors/ has the rest"

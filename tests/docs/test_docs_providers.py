@@ -33,15 +33,16 @@ def bundled() -> dict[str, type[Provider]]:
 
 def test_every_included_provider_is_documented() -> None:
     rows = table("reference/providers.md", "Included")
-    assert {names(row["`BACKEND`"])[0]: row["Name"] for row in rows} == {
+    assert {names(row["`BACKEND`"])[0]: row["Name"][1:].partition("]")[0] for row in rows} == {
         path: kind.name for path, kind in bundled().items()
     }
 
 
 def test_every_declared_value_is_documented_with_its_default() -> None:
     documented = {
-        names(row["Value"])[0]: value(row["Default"])
+        name: value(row["Default"])
         for row in table("reference/providers.md", "Declared values")
+        for name in names(row["Value"])
     }
     assert documented == {name: getattr(Provider, name) for name in DECLARED}
 
@@ -62,11 +63,11 @@ def test_a_providers_page_has_its_options_and_scopes(kind: type[Provider]) -> No
     name = f"how-to/{PAGES.get(kind, kind.__name__.lower())}.md"
     options = {names(row["Option"])[0]: value(row["Default"]) for row in table(name, "Options")}
     assert options == kind.own_options
-    if kind is BitBadges:
-        notes = "auditors/provider-notes.md"
-        rows = table(notes, "Scopes and what people read")
-        assert set(column(rows, "Scope")) <= set(names(section(name, "Scopes")))
-        rows += table(notes, "Scopes of the dialect `oauth`")
+    notes = "auditors/provider-notes.md"
+    if kind in (BitBadges, BadgeConnect):  # many: the words are not on the page
+        rows = table(notes, f"Scopes of {kind.name} and what people read")
+        assert column(rows, "Scope") == names(section(name, "Scopes"))[: len(rows)]
+        rows += table(notes, "Scopes of the dialect `oauth`") if kind is BitBadges else []
     else:
         rows = table(name, "Scopes") if kind.scope_descriptions else []
     scopes = {names(row["Scope"])[0]: row["Lets your site"] for row in rows}

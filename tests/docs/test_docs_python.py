@@ -24,7 +24,7 @@ from connected_accounts.testing import Answer, FakeProvider, RecordedRequest
 from connected_accounts.testing.badgr import BadgrDialect
 from example_project.teams.models import Membership, Team
 from tests.docs.doc_pages import BADGE_CLIENTS, DOCS, FOLLOWED, ROOT, TEXTS, blocks
-from tests.docs.doc_python import Page, a_record, write
+from tests.docs.doc_python import Page, write
 
 ELSEWHERE = (FOLLOWED, BADGE_CLIENTS)
 RUN = [path for path in TEXTS if path not in ELSEWHERE and blocks(path, "python")]
@@ -117,7 +117,6 @@ def given(
     request.user, request.session, request.connected_account = ada, {}, account
     account.user = ada
     ada.profile = SimpleNamespace(language="de")  # as a site may keep it
-    fields = ("event", "provider", "owner", "account", "reason", "address")
     return {
         "request": request,
         "user": ada,
@@ -128,7 +127,6 @@ def given(
         "reason": "revoked",
         "award": {},
         "connection": connection,
-        "record": a_record(**dict.fromkeys(fields, "")),
     }
 
 

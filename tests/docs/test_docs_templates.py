@@ -10,11 +10,11 @@ from django.test import Client, RequestFactory
 from django.urls import reverse
 
 from connected_accounts.models import ConnectedAccount
-from tests.docs.doc_pages import TEXTS, Block, blocks
+from tests.docs.doc_pages import FOLLOWED, TEXTS, Block, blocks
 from tests.docs.doc_python import write
 from tests.owners import teams
 
-BLOCKS = [block for path in TEXTS for block in blocks(path, "django")]
+BLOCKS = [block for path in TEXTS if path != FOLLOWED for block in blocks(path, "django")]
 pytestmark = pytest.mark.django_db
 
 

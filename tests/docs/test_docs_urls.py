@@ -10,6 +10,12 @@ from connected_accounts import exceptions, urls
 from connected_accounts.web import browser, failures
 from tests.docs.doc_pages import PACKAGE, column, names, page, table, tables
 
+# Failures after which trying again would change nothing.
+IN_VAIN = {
+    *("not_permitted", "account_in_use", "unknown_scope", "no_pkce", "client_needed"),
+    *("ClientRejected", "no_client", "ConfigurationError"),
+}
+
 
 def test_every_url_is_documented_with_its_path_and_methods() -> None:
     documented = {
@@ -49,7 +55,7 @@ def test_every_failure_is_documented_with_its_status() -> None:
         error = kinds[code](code) if code in kinds else getattr(exceptions, code)()
         failure = failures.failure_for(error)
         assert int(row["Status"]) == failure.status, code
-        assert row["Offers to try again"] == ("yes" if failure.try_again else "no"), code
+        assert failure.try_again == (code not in IN_VAIN), code
 
 
 def test_the_codes_of_an_invalid_state_are_those_that_its_class_names() -> None:
@@ -73,8 +79,9 @@ def test_the_response_headers_are_documented() -> None:
 
 def test_every_template_and_block_is_documented() -> None:
     documented = {
-        names(row["Template"])[0]: names(row["Blocks"])
+        name: names(row["Blocks"])
         for row in tables(page("how-to/change-the-pages.md"))[0]
+        for name in names(row["Template"])
     }
     folder = next(
         Path(path) for path in get_app_template_dirs("templates") if Path(path).parent == PACKAGE

@@ -22,6 +22,7 @@ FOREIGN = (
     "BIME_",
     "BITBADGES_",
     "BITS_",
+    "MCP_",
     "REDIRECT_BASE_URL",
     "ALLOWED_HOSTS",
 )
@@ -74,7 +75,7 @@ def answers(url: str) -> bool:
         return False
 
 
-REVOKING = ("Badgr", "BitBadges", "OpenID", "Badge Connect")
+REVOKING = ("Badgr", "BitBadges", "OpenID", "MCP", "Badge Connect")
 REMOVED_BY_HAND = ("Bits", "Bime", "Bime by token")
 
 
@@ -88,6 +89,7 @@ def test_the_check_connects_renews_uses_and_disconnects_every_provider() -> None
         assert f"  {service}: disconnected" in output
         renewed = f"  {service}: token renewed by beat and worker" in output
         assert renewed is (service != "Bime by token")
+    assert "  MCP: saw where the server leads, and went on" in output
     for service in REVOKING:
         assert f"{service}: its grant is dead at the sandbox: alive 0, revoked 1" in output
     for service in REMOVED_BY_HAND:

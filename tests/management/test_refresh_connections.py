@@ -96,7 +96,9 @@ def test_a_loop_goes_on_after_a_database_error_and_ends_at_sigterm(
     monkeypatch.setattr(refresh_connections, "drain", drain)
     handler = signal.getsignal(signal.SIGTERM)
     said = run("--loop", "--every", "0.01")
-    assert said == "This round ended early: OperationalError.\n"
+    assert said == (
+        "A round every 0.01 seconds, until Ctrl-C.\nThis round ended early: OperationalError.\n"
+    )
     assert len(rounds) > 1
     assert signal.getsignal(signal.SIGTERM) is handler
 

@@ -1,6 +1,7 @@
 """A person names an MCP server: where they are sent, what is asked, and where the token goes."""
 
 import json
+from base64 import b64decode
 from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -18,7 +19,7 @@ from connected_accounts.exceptions import (
 from connected_accounts.models import ConnectedAccount, ProviderClient
 from connected_accounts.oauth2 import discovery
 from connected_accounts.services import get_session, refresh
-from tests.mcp.guarded import Guarded
+from tests.mcp.guarded import Asked, Guarded
 from tests.mcp.person import Person, Refused
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -208,7 +209,7 @@ def test_a_person_enters_a_client_where_nothing_else_is_left(
     del guarded.metadata["registration_endpoint"]
     page = person.see_way(server=guarded.server).content.decode()
     assert 'name="client_id"' in page
-    assert "does not let this site introduce itself" in page
+    assert "does not let this site register itself" in page
     account = person.connect(guarded.server, client_id="mine", client_secret="my-secret")
     refresh(account)
     row = ProviderClient.objects.get()
@@ -256,3 +257,47 @@ def test_an_issuer_in_the_answer_is_compared(person: Person, guarded: Guarded) -
         with pytest.raises(Refused, match="came from elsewhere"):
             person.connect(guarded.server)
     assert not guarded.asked("/token")
+
+
+def test_an_account_keeps_to_its_client_when_a_new_one_takes_its_place(
+    person: Person, guarded: Guarded, bob: User
+) -> None:
+    guarded.secret_ends = int((timezone.now() + timedelta(minutes=5)).timestamp())
+    account = person.connect(guarded.server)
+    ProviderClient.objects.update(created_at=timezone.now() - timedelta(days=30))
+    guarded.secret_ends = 0
+    other = Person(bob, "mcp", decide=guarded.allow).connect(guarded.server)
+    assert guarded.clients == [account.client_id, other.client_id]
+
+    # Some servers prolong a registration that is in use, and have no way to say so.
+    ended = ProviderClient.objects.filter(client_id=account.client_id)
+    ended.update(secret_expires_at=timezone.now() - timedelta(days=1))
+    refresh(account)
+    assert basic_client_of(guarded.asked("/token")[-1]) == account.client_id
+    refresh(other)
+    assert basic_client_of(guarded.asked("/token")[-1]) == other.client_id
+
+    guarded.answers["/token"] = (401, {"error": "invalid_client"}, {})
+    with pytest.raises(ReauthorizationRequired) as caught:
+        refresh(account)
+    assert caught.value.code == "credentials_rejected"
+    assert ended.get().retired_at is not None
+    del guarded.answers["/token"]
+    refresh(other)
+    other.refresh_from_db()
+    assert other.status == "active"
+    assert person.connect(guarded.server).client_id == other.client_id
+
+
+def basic_client_of(request: Asked) -> str:
+    return b64decode(request.headers["Authorization"].split()[1]).decode().partition(":")[0]
+
+
+def test_the_only_server_that_is_listed_is_filled_in(
+    person: Person, guarded: Guarded, configure: Any
+) -> None:
+    page = person.browser.get(person.connect_page).content.decode()
+    assert f'value="{guarded.url}"' in page
+    configure("https://mcp.example")
+    page = person.browser.get(person.connect_page).content.decode()
+    assert f'value="{guarded.url}"' not in page

@@ -55,7 +55,7 @@ def test_a_resource_that_is_another_is_refused(
     guarded.resource["resource"] = named
     page = refused(person, guarded)
     assert page.status == 502
-    assert "This server speaks for another" in page.text
+    assert "This server gives another address" in page.text
 
 
 def test_a_resource_may_be_the_whole_origin_of_the_server(person: Person, guarded: Guarded) -> None:
@@ -71,7 +71,7 @@ def test_a_server_without_a_guard_that_could_be_asked_is_refused(
     person: Person, guarded: Guarded, issuers: Any
 ) -> None:
     guarded.resource["authorization_servers"] = issuers
-    assert "names nobody who could let you in" in refused(person, guarded).text
+    assert "does not say where to sign in" in refused(person, guarded).text
 
 
 @pytest.mark.parametrize("issuer", ["https://evil.example", "{url}/", "{url}#", "", 5, None])
@@ -119,7 +119,7 @@ def test_a_document_that_is_none_has_its_page(
     guarded.answers[place] = answer
     page = refused(person, guarded)
     assert page.status == 502
-    assert "cannot be connected" in page.text or "does not say who guards it" in page.text
+    assert "cannot be connected" in page.text or "does not say where to get permission" in page.text
 
 
 @pytest.mark.parametrize(("status", "text"), [(200, "asks for no permission"), (503, "not answer")])
@@ -147,7 +147,7 @@ def test_the_challenge_may_not_lead_to_plain_http_or_no_address(
     for named in ("http://evil.example/x", "file:///etc/passwd", "//evil.example", "x"):
         challenge = {"WWW-Authenticate": f'Bearer resource_metadata="{named}"'}
         guarded.answers["/mcp"] = (401, {}, challenge)
-        assert "does not say who guards it" in refused(person, guarded).text
+        assert "does not say where to get permission" in refused(person, guarded).text
 
 
 # --- Private addresses ---------------------------------------------------------------------------
@@ -242,7 +242,7 @@ def test_every_call_for_a_server_that_settings_do_not_name_is_to_public_addresse
     public = guarded.url.replace("http://", "https://")
     guarded.begin(public)
 
-    def fetch(request: Any, *, public: bool = False) -> transport.Answer:
+    def fetch(request: Any, *, public: bool = False, **options: Any) -> transport.Answer:
         import json
 
         from tests.mcp.guarded import Asked

@@ -639,7 +639,16 @@ def test_a_database_of_another_site_is_an_error(app_settings: Any) -> None:
 
 
 def test_every_check_is_on_its_page() -> None:
-    others = ("settings", "site", "redirect_uri", "client", "calls", *LATER)
+    others = (
+        "settings",
+        "site",
+        "redirect_uri",
+        "client",
+        "calls",
+        "client_metadata",
+        "server",
+        *LATER,
+    )
     documented = column(table("how-to/check-a-provider.md", "What is checked"), "Check")
     assert sorted(documented) == sorted({*others, *METHODS} - {"endpoints"})
 
@@ -772,7 +781,7 @@ def test_a_server_that_demands_dpop_says_so_itself(server: Lying, configure: Any
 @pytest.mark.parametrize(
     ("more", "level", "word"),
     [
-        ({"require_pushed_authorization_requests": True}, "error", "RFC 9126"),
+        ({"require_pushed_authorization_requests": True}, "error", "names no pushed_auth"),
         ({"require_signed_request_object": True}, "error", "RFC 9101"),
         ({"token_endpoint_auth_methods_supported": ["private_key_jwt"]}, "error", "private_key"),
         ({"token_endpoint_auth_methods_supported": ["client_secret_basic"]}, "error", "_basic"),

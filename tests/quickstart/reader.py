@@ -19,18 +19,24 @@ ASKED = {
     )
 }
 # What goes on running: how it is known, and what it shows when it is there.
-RUNS_ON = {"runserver": "Quit the server with CONTROL-C", " worker ": "key=celery"}
+RUNS_ON = {
+    "runserver": "Quit the server with CONTROL-C",
+    "manage.py sandbox": "until Ctrl-C. In PROVIDERS:",
+    "refresh_connections --loop": "until Ctrl-C.",
+    " worker ": "key=celery",
+}
 
 
 @dataclass
 class Reader:
     """``blanks``: what stands in ``.env`` behind each name that the page leaves to be filled in.
-    ``environment``: what the terminals begin with. ``port``: written behind ``runserver``."""
+    ``environment``: what the terminals begin with. ``behind``: what is written behind a command,
+    such as another port where the page's is taken."""
 
     folder: Path
     environment: Mapping[str, str]
     blanks: Mapping[str, str]
-    port: int
+    behind: Mapping[str, str]
     say: Callable[[str], None]
     terminals: dict[str, Terminal] = field(default_factory=dict)
     typed: int = 0
@@ -47,6 +53,7 @@ class Reader:
 
     def write(self, block: Block) -> None:
         path = self.folder / block.file
+        path.parent.mkdir(parents=True, exist_ok=True)
         before = path.read_text("utf-8") if path.exists() else ""
         text = self.fill_in(block) if block.file == ".env" else block.text
         path.write_text(f"{before}\n{text}" if before else text, encoding="utf-8")
@@ -69,8 +76,7 @@ class Reader:
         self.say(f"{name}: {line}")
         for command, ready in RUNS_ON.items():
             if command in line:
-                own = f"{line} {self.port}" if command == "runserver" else line
-                return terminal.start(own, ready)
+                return terminal.start(f"{line} {self.behind.get(command, '')}".strip(), ready)
         answers = next((a for command, a in ASKED.items() if command in line), ())
         self.last = terminal.type(line, answers)
         return None

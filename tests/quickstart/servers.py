@@ -8,27 +8,26 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
-import requests
-
 from example_project.processes import Family
 from example_project.stack import HOST, READY_WITHIN
 
-# Where the providers are, and nothing else: the sandbox is on this machine. The page's own settings
-# stay as they are; Django reads these where the environment says so.
-ELSEWHERE = '''"""The settings of the page; the providers are on this machine."""
+# Where things are on this machine, and nothing else. The page's own settings stay as they are;
+# Django reads these where the environment says so.
+ELSEWHERE = '''"""The settings of the page; ports are others, and GitHub is on this machine."""
 
 from yoursite.settings import *
 
-SANDBOX = {sandbox!r}
-badgr, github = (CONNECTED_ACCOUNTS["PROVIDERS"][name] for name in ("badgr", "github"))
-badgr["OPTIONS"] = {{"ui_base": f"{{SANDBOX}}/badgr", "api_base": f"{{SANDBOX}}/badgr"}}
-github["OPTIONS"] = {{
-    "authorization_endpoint": f"{{SANDBOX}}/github/login/oauth/authorize",
-    "token_endpoint": f"{{SANDBOX}}/github/login/oauth/access_token",
-    "userinfo_endpoint": f"{{SANDBOX}}/github/api/user",
-    "api_base_url": f"{{SANDBOX}}/github/api",
-    "revocation_endpoint": "",
-}}
+CONNECTED_ACCOUNTS["REDIRECT_BASE_URL"] = {site!r}
+gitlab = CONNECTED_ACCOUNTS["PROVIDERS"]["gitlab"]["OPTIONS"]
+gitlab.update((name, url.replace(":9100/", ":{gitlab}/")) for name, url in gitlab.items())
+if "github" in CONNECTED_ACCOUNTS["PROVIDERS"]:
+    CONNECTED_ACCOUNTS["PROVIDERS"]["github"]["OPTIONS"] = {{
+        "authorization_endpoint": "{sandbox}/github/login/oauth/authorize",
+        "token_endpoint": "{sandbox}/github/login/oauth/access_token",
+        "userinfo_endpoint": "{sandbox}/github/api/user",
+        "api_base_url": "{sandbox}/github/api",
+        "revocation_endpoint": "",
+    }}
 '''
 
 
@@ -75,11 +74,3 @@ def redis(folder: Path) -> Iterator[str]:
             assert time.monotonic() < ends, f"{program} did not start"
             time.sleep(0.05)
         yield f"redis://{HOST}:{port}/0"
-
-
-def refreshes(sandbox_url: str, provider: str) -> int:
-    """How often a refresh token came there and was taken."""
-    state = requests.get(f"{sandbox_url}/sandbox/state", timeout=10).json()[provider]
-    count: int = state["token_requests"]["refresh_token"]
-    assert state["failed_token_requests"] == 0, state
-    return count

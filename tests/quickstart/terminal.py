@@ -42,6 +42,7 @@ class Terminal:
 
         Raises CommandFailed where it ends with an error.
         """
+        self.interrupt()
         self._shell.sendline(line)
         for question, answer in answers:
             self._wait_for(line, question)
@@ -54,13 +55,14 @@ class Terminal:
 
     def start(self, line: str, ready: str) -> None:
         """Type what goes on running, and wait until it shows ``ready``."""
+        self.interrupt()
         self._shell.sendline(line)
         self._running = True
         self._wait_for(line, ready)
 
-    def _wait_for(self, line: str, text: str) -> str:
+    def _wait_for(self, line: str, text: str, seconds: float = PATIENCE) -> str:
         try:
-            self._shell.expect_exact(text)
+            self._shell.expect_exact(text, timeout=seconds)
         except (pexpect.TIMEOUT, pexpect.EOF):
             raise CommandFailed(f"{line}\n{self._shell.before}") from None
         return str(self._shell.before)
@@ -73,10 +75,22 @@ class Terminal:
         except (pexpect.TIMEOUT, pexpect.EOF):
             return str(self._shell.before)
 
-    def close(self) -> None:
-        """End what runs, as Ctrl-C does, and the shell."""
+    def wait_for(self, text: str, seconds: float) -> None:
+        """Until what goes on running shows ``text``. Raises CommandFailed."""
+        self._wait_for(f"waiting for {text!r}", text, seconds)
+
+    def interrupt(self) -> None:
+        """End what runs, as Ctrl-C does, or find that it has ended."""
         if self._running:
+            self._running = False
             self._shell.sendintr()
-            with suppress(pexpect.TIMEOUT, pexpect.EOF):
-                self._shell.expect_exact(PROMPT, timeout=20)
+            # The prompt may have been shown before: what is typed behind it is not.
+            self._shell.sendline("echo ended=$((40 + 2))")
+            self._wait_for("Ctrl-C", "ended=42")
+            self._wait_for("Ctrl-C", PROMPT)
+
+    def close(self) -> None:
+        """End what runs, and the shell."""
+        with suppress(CommandFailed):
+            self.interrupt()
         self._shell.close(force=True)

@@ -19,11 +19,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from connected_accounts.conf import is_safe_url
+from connected_accounts.connect.next_page import MAX_NEXT
 from connected_accounts.exceptions import ConnectedAccountsError, ProviderError
 from connected_accounts.models import AuthorizationRequest, ConnectedAccount, Event, Revocation
 from connected_accounts.oauth2 import badge_manifest, discovery, transport
 from connected_accounts.oauth2.id_token import MAX_SUBJECT
-from connected_accounts.oauth2.next_page import MAX_NEXT
 from connected_accounts.oauth2.token import MAX_SCOPE, MAX_SCOPES
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.services import disconnect, refresh

@@ -16,14 +16,14 @@ AT_ONCE = 3
 def install_all(entries: list[Listed]) -> None:
     """Install what is not there yet, or there in another version. Raises CalledProcessError."""
     if any(entry.npm for entry in entries):
-        _install_npm(INSTALLED / "node", (NODE,))
+        install_npm(INSTALLED / "node", (NODE,))
     with ThreadPoolExecutor(AT_ONCE) as pool:
         list(pool.map(install, [entry for entry in entries if not entry.of]))
 
 
 def install(entry: Listed) -> None:
     if entry.npm:
-        _install_npm(entry.folder, entry.npm, entry.npm_flags)
+        install_npm(entry.folder, entry.npm, entry.npm_flags)
         # An ES module finds its packages beside itself only.
         shutil.copy(HERE / "stock" / entry.file, entry.folder)
         return
@@ -37,7 +37,7 @@ def install(entry: Listed) -> None:
     stamp.touch()
 
 
-def _install_npm(folder: Path, packages: tuple[str, ...], flags: tuple[str, ...] = ()) -> None:
+def install_npm(folder: Path, packages: tuple[str, ...], flags: tuple[str, ...] = ()) -> None:
     stamp = _stamp(folder, packages)
     if stamp.exists():
         return

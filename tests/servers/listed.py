@@ -150,7 +150,7 @@ def running(entry: Listed, folder: Path, **extra: Any) -> Iterator[Running]:
             stderr=subprocess.STDOUT,
         )
     try:
-        ready = _wait_until_ready(process, log, url)
+        ready = wait_until_ready(process, log, url)
         own = json.loads(ready[1] or "{}")  # the clients of a server that makes them up itself
         yield Running(entry, url, own or clients, process)
     finally:
@@ -162,7 +162,7 @@ def running(entry: Listed, folder: Path, **extra: Any) -> Iterator[Running]:
             process.wait(timeout=10)
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], log: Path, url: str) -> re.Match[str]:
+def wait_until_ready(process: subprocess.Popen[bytes], log: Path, url: str) -> re.Match[str]:
     ends = time.monotonic() + WITHIN
     while time.monotonic() < ends and process.poll() is None:
         found = READY.search(log.read_text(errors="replace"))

@@ -54,6 +54,7 @@ class StrongServer:
         self.assertions: list[dict[str, Any]] = []
         # Answers in place of the next ones; None: the connection breaks.
         self.script: list[tuple[int, dict[str, Any]] | None] = []
+        self.always: dict[str, tuple[int, dict[str, Any]]] = {}  # by path
         self._seen: set[str] = set()
         self._pushed: dict[str, dict[str, str]] = {}
         self._codes: dict[str, dict[str, str]] = {}
@@ -150,11 +151,15 @@ class StrongServer:
     ) -> tuple[int, Any] | None:
         if path == "/.well-known/oauth-authorization-server":
             return 200, self.metadata()
+        if path == "/authorize":
+            return 400, {}
         if path not in ("/par", "/token", "/revoke", "/me"):
             return 404, {}
         self.calls.append((path, form, certificate))
         if self.script:
             return self.script.pop(0)
+        if path in self.always:
+            return self.always[path]
         if path == "/me":
             bound = self._tokens.get(bearer)
             return (200, {"sub": "ada"}) if bound == certificate else (401, {})
@@ -171,6 +176,8 @@ class StrongServer:
             self._tokens.pop(form["token"], None)
             return 200, {}
         if form["grant_type"] == "authorization_code":
+            if form["code"] not in self._codes:
+                raise Refused("invalid_grant", "unknown code")
             asked = self._codes.pop(form["code"])
             digest = hashlib.sha256(form["code_verifier"].encode()).digest()
             challenge = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()

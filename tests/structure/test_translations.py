@@ -146,3 +146,16 @@ def test_no_short_text_is_another_catalogues() -> None:
         others |= {key[0] if isinstance(key, tuple) else key for key in catalog}
     ours = {key[0] if isinstance(key, tuple) else key for key in catalogue("de")}
     assert ours & others == {"Home", "site", "user", "users"}
+
+
+def test_french_has_its_own_apostrophes_and_spaces() -> None:
+    for key, text in catalogue("fr").items():
+        assert "'" not in text, key
+        assert not re.search(r" [:;?!»]|« ", text), key
+
+
+def test_a_language_has_its_own_quotation_marks() -> None:
+    for language, wrong in (("de", '”«»"'), ("fr", "“”„"), ("es", "“”„")):
+        for key, text in catalogue(language).items():
+            quoted = re.sub(r"<[^>]*>", "", text)
+            assert not set(wrong) & set(quoted), key

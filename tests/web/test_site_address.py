@@ -60,6 +60,21 @@ def test_there_is_one_redirect_uri_for_all_languages(client_of_ada: Client) -> N
 
 
 @pytest.mark.usefixtures("in_languages")
+def test_a_language_code_that_languages_lack_leads_to_the_page_that_is_there(
+    client_of_ada: Client, settings: Any, badgr: FakeProvider, prefix: Any
+) -> None:
+    """``en-us``, as a new project has it."""
+    settings.LANGUAGE_CODE = "en-us"
+    started = client_of_ada.post("/de/connections/badgr/connect/")["Location"]
+    assert query_of(started)["redirect_uri"] == f"{BASE}/en/connections/badgr/callback/"
+    assert client_of_ada.get("/en/connections/badgr/callback/", badgr.authorize(started))
+    assert ConnectedAccount.objects.exists()
+    prefix("/en-us/")  # a mount is no language
+    started = client_of_ada.post("/de/connections/badgr/connect/")["Location"]
+    assert query_of(started)["redirect_uri"] == f"{BASE}/en-us/en/connections/badgr/callback/"
+
+
+@pytest.mark.usefixtures("in_languages")
 def test_who_began_in_german_ends_in_german(client_of_ada: Client, badgr: FakeProvider) -> None:
     started = client_of_ada.post("/de/connections/badgr/connect/")
     params = badgr.authorize(started["Location"])

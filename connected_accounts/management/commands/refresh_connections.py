@@ -44,6 +44,9 @@ class Command(PlainCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if options["every"] <= 0:
             raise CommandError("--every takes a number of seconds above 0, such as 60.")
+        if options["loop"]:
+            self.stdout.write(f"A round every {options['every']:g} seconds, until Ctrl-C.")
+            self.stdout.flush()
         with tasks_done_here(), stop_told() as stop:
             while True:
                 began = time.monotonic()
@@ -75,6 +78,7 @@ class Command(PlainCommand):
             self.stdout.write(
                 f"{done.refreshed} refreshed, {done.failed} failed, {tried} revocations tried"
             )
+            self.stdout.flush()  # also where it goes to a file
 
 
 @contextmanager

@@ -16,7 +16,13 @@ from connected_accounts.exceptions import (
 from connected_accounts.models import Outcome
 from connected_accounts.operations.doctor.findings import Finding, error, ok, unchecked, warning
 from connected_accounts.operations.doctor.tries import Call, Kind, Said, attempt, made_up
-from connected_accounts.providers.base import Client, Endpoints, Provider
+from connected_accounts.providers.base import (
+    CERTIFICATE_METHODS,
+    SECRET_METHODS,
+    Client,
+    Endpoints,
+    Provider,
+)
 from connected_accounts.secret import Secret, SecretFields
 from connected_accounts.tokens.document import token_document
 from connected_accounts.tokens.endpoint import (
@@ -36,18 +42,28 @@ WAYS: Final = (
     ("client_secret_basic", "form"),
     ("client_secret_basic", "raw"),
 )
+ASK_CERTIFICATE: Final = (
+    "Compare the client id and the certificate in CLIENT_CERTIFICATE with the provider's own page."
+)
+STRONG_HINTS: Final = {
+    "private_key_jwt": "Compare the client id with the provider's own page, and let it have the "
+    "public keys: their address ends in /connections/jwks/ where the app's URLs are at "
+    'connections/. An older server may want "client_assertion_audience": "token_endpoint".',
+    **dict.fromkeys(CERTIFICATE_METHODS, ASK_CERTIFICATE),
+}
 DPOP: Final = ("invalid_dpop_proof", "use_dpop_nonce")  # RFC 9449 5, 8
 
 
 def is_public(provider: Provider) -> bool:
-    """Whether there is no secret to try."""
+    """Whether there is nothing by which the client proves itself, and so nothing to try."""
+    method = provider.token_endpoint_auth_method
     no_secret = not provider.client.client_secret.reveal()
-    return no_secret or provider.token_endpoint_auth_method == "none"  # noqa: S105  # a method
+    return method == "none" or (method in SECRET_METHODS and no_secret)
 
 
 def wrong_client(provider: Provider) -> Client:
-    """The client with a secret that is surely wrong, or a public one that is surely unknown."""
-    if is_public(provider):
+    """The client with a secret that is surely wrong, or one without that is surely unknown."""
+    if is_public(provider) or provider.token_endpoint_auth_method not in SECRET_METHODS:
         return replace(provider.client, client_id=made_up())
     return replace(provider.client, client_secret=Secret(made_up()))
 
@@ -99,7 +115,7 @@ def _by_code(
         if way:
             not_so = "The provider takes the client id and secret, but not in this way."
             return error(CREDENTIALS, not_so, f"Set {way}.")
-        return error(CREDENTIALS, REFUSES, CHECK_CLIENT)
+        return _refused(provider)
     if said.kind is Kind.NONE and said.status == HTTPStatus.INTERNAL_SERVER_ERROR:
         return _of_an_error_there(provider, endpoints, calls, redirect_uri, said)
     if said.kind in (Kind.NONE, Kind.NOT_SENT):
@@ -117,6 +133,12 @@ def _by_code(
     )
 
 
+def _refused(provider: Provider) -> Finding:
+    hint = STRONG_HINTS.get(provider.token_endpoint_auth_method, "")
+    said = "The provider refuses the client." if hint else REFUSES
+    return error(CREDENTIALS, said, hint or CHECK_CLIENT)
+
+
 def _another_way(
     provider: Provider,
     endpoints: Endpoints,
@@ -127,6 +149,8 @@ def _another_way(
     """The options for another way of client authentication, by which the client is let in; empty:
     there is none. ``let_in`` are the answers to a made-up code that tell so."""
     used = provider.token_endpoint_auth_method, provider.basic_auth_encoding
+    if not provider.client.client_secret.reveal():
+        return ""
     for method, encoding in WAYS:
         if method == used[0] and (method == "client_secret_post" or encoding == used[1]):
             continue
@@ -225,7 +249,7 @@ def _by_token(provider: Provider, endpoints: Endpoints, *, request_token: bool) 
     try:
         token = exchange_client_credentials(provider, endpoints, provider.scopes)
     except ClientRejected:
-        return error(CREDENTIALS, REFUSES, CHECK_CLIENT)
+        return _refused(provider)
     except (ProviderError, ConfigurationError, ReauthorizationRequired) as problem:
         return no_answer(CREDENTIALS, problem)
     try:

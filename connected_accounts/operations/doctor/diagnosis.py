@@ -15,6 +15,14 @@ from connected_accounts.operations.doctor.credentials import (
 )
 from connected_accounts.operations.doctor.findings import Finding, error, ok, unchecked, warning
 from connected_accounts.operations.doctor.metadata import metadata_findings, undiscovered
+from connected_accounts.operations.doctor.named_server import (
+    UNDECRYPTABLE,
+    client_metadata_findings,
+    client_there,
+    is_named,
+    server_findings,
+)
+from connected_accounts.operations.doctor.pushed_request import pushed_request_findings
 from connected_accounts.operations.doctor.reachability import (
     Knock,
     clock_finding,
@@ -28,7 +36,8 @@ from connected_accounts.operations.doctor.revocation import (
     revocation_finding,
 )
 from connected_accounts.operations.doctor.tries import Call, watched
-from connected_accounts.providers.base import Client, Endpoints, Provider
+from connected_accounts.providers.base import CERTIFICATE_METHODS, Client, Endpoints, Provider
+from connected_accounts.providers.client.keys import signing_keys
 from connected_accounts.providers.inputs import CREDENTIALS, ConnectField
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.secret import MASK, Secret
@@ -43,6 +52,7 @@ LATER: Final = (
     "credentials",
     "refresh",
     "revocation",
+    "pushed_request",
 )
 CALLS: Final = "calls"
 
@@ -84,27 +94,54 @@ def _diagnose(
         yield from _not_looked_at(LATER, "Settings must be in order first.")
         return
     provider = provider.bound(inputs=_known_inputs(provider, inputs))
-    client, finding = _client(provider, redirect_uri)
-    yield finding
-    provider = provider.bound(client=client or Client("", Secret("")))
-    try:
-        endpoints = provider.endpoints()
-    except ConfigurationError:
-        names = " ".join(f"--input {field.name}=…" for field in input_fields(provider))
-        yield unchecked(
-            "discovery", "The addresses depend on what a person enters.", f"Add {names}"
-        )
-        yield from _not_looked_at(LATER[1:], "The addresses are not known.")
+    yield from client_metadata_findings(provider, redirect_uri)
+    later: tuple[str, ...] = LATER[1:]
+    if is_named(provider):  # it depends on the server
+        later = ("client", *later)
+        found = _endpoints(provider, calls)
+    else:
+        client, finding = _client(provider, redirect_uri)
+        provider = provider.bound(client=client or Client("", Secret("")))
+        found = _endpoints(provider, calls)
+        yield _with_proof(provider, finding)  # which the server's metadata may have chosen
+    if isinstance(found, Finding):
+        yield found
+        yield from _not_looked_at(later, "The addresses are not known.")
         return
-    except ProviderError as problem:
-        yield undiscovered(problem, error, calls)
-        yield from _not_looked_at(LATER[1:], "The addresses are not known.")
-        return
+    endpoints = found
+    if is_named(provider):
+        yield from server_findings(provider, endpoints)
+        client, finding = client_there(provider, endpoints, redirect_uri)
+        provider = provider.bound(client=client or Client("", Secret("")))
+        yield _with_proof(provider, finding)
     metadata, finding = _discovery(provider, endpoints, calls)
     yield finding
     yield from metadata_findings(provider, endpoints, metadata)
     yield _pkce(provider, metadata)
     yield from _at_endpoints(provider, endpoints, redirect_uri, request_token, calls)
+
+
+def _endpoints(provider: Provider, calls: Sequence[Call]) -> Endpoints | Finding:
+    try:
+        return provider.endpoints()
+    except ConfigurationError:
+        names = " ".join(f"--input {field.name}=…" for field in input_fields(provider))
+        said = "The addresses depend on what a person enters."
+        return unchecked("discovery", said, f"Add {names}")
+    except ProviderError as problem:
+        return undiscovered(problem, error, calls)
+
+
+def _with_proof(provider: Provider, finding: Finding) -> Finding:
+    """The finding on a client, with the proof that it has in place of a secret."""
+    method, client_id = provider.token_endpoint_auth_method, provider.client.client_id
+    if client_id and method in CERTIFICATE_METHODS:
+        return ok(finding.check, f"{client_id}, which shows its certificate.")
+    if not client_id or method != "private_key_jwt":
+        return finding
+    for key in signing_keys(provider.config)[:1]:
+        return ok(finding.check, f"{client_id}, which signs with {key.algorithms[0]} as {key.kid}.")
+    return error(finding.check, f"{client_id} is to sign, and has no key.", "Write CLIENT_KEY.")
 
 
 def _at_endpoints(
@@ -135,6 +172,7 @@ def _at_endpoints(
             provider, endpoints, calls, redirect_uri=redirect_uri, request_token=request_token
         ),
         revocation_finding(provider, endpoints, calls),
+        *pushed_request_findings(provider, endpoints, calls, redirect_uri=redirect_uri),
     ]
     for name in tried:
         url = getattr(endpoints, name)
@@ -165,7 +203,8 @@ def _known_inputs(provider: Provider, given: Mapping[str, str]) -> dict[str, str
             raise ConfigurationError("inputs", f"{provider.alias} asks for {known}, not {name}.")
         if fields[name].fault(value) is not None:
             raise ConfigurationError("inputs", f"This cannot be the {name}.")
-    only = {n: f.choices[0] for n, f in fields.items() if len(f.choices) == 1}
+    one = {n: f for n, f in fields.items() if len(f.choices) == 1 and f.kind != "server"}
+    only = {n: f.choices[0] for n, f in one.items()}
     return only | dict(given)
 
 
@@ -176,8 +215,7 @@ def _client(provider: Provider, redirect_uri: str) -> tuple[Client | None, Findi
     try:
         client = client_in_use(provider, redirect_uri=redirect_uri)
     except Undecryptable:
-        hint = "Bring back the key in FIELD_ENCRYPTION_KEY, or enter the secret again."
-        return None, error(check, "The secret that was entered cannot be opened.", hint)
+        return None, UNDECRYPTABLE
     if client is not None:
         source = "registered" if client.registered else "entered in the admin"
         source = "from settings" if client.pk is None else source
@@ -204,7 +242,7 @@ def _discovery(
             return {}, ok(check, f"{provider.inputs.get('host', 'The host')} names its endpoints.")
         return {}, unchecked(check, "No issuer is known: the endpoints are declared.")
     try:
-        metadata = server_metadata(endpoints.issuer)
+        metadata = server_metadata(endpoints.issuer, public=endpoints.public_only)
     except ProviderError as problem:
         return {}, undiscovered(problem, warning, calls)
     names = ("authorization_endpoint", "token_endpoint", "revocation_endpoint")

@@ -6,17 +6,39 @@ from typing import Any, Final
 from connected_accounts.exceptions import ProviderError
 from connected_accounts.oauth2.discovery import with_whole_addresses
 from connected_accounts.oauth2.token import parse_json_object
+from connected_accounts.operations.doctor.demands import METADATA, demands
 from connected_accounts.operations.doctor.findings import Finding, error, ok, warning
 from connected_accounts.operations.doctor.tries import Call
 from connected_accounts.providers.base import Endpoints, Provider
 from connected_accounts.providers.generic import OAuth2
-from connected_accounts.providers.options import CHOICES
 
-METADATA: Final = "metadata"
-# What may be demanded of every client, and this app does not do.
-DEMANDS: Final[Mapping[str, str]] = {
-    "require_pushed_authorization_requests": "pushed authorization requests (RFC 9126)",
-    "require_signed_request_object": "signed request objects (RFC 9101)",
+# Why nothing is known of a server, and what to do about it.
+UNDISCOVERED: Final[Mapping[str, tuple[str, str]]] = {
+    "no_metadata": ("There is no document that names the endpoints.", "Correct it."),
+    "not_guarded": (
+        "The server lets in a request without a token, and describes nothing.",
+        "Name the very address of the MCP server, such as https://mcp.example.com/mcp.",
+    ),
+    "no_resource_metadata": (
+        "The document that the server's challenge names is not there, or is none.",
+        "Its operator must mend resource_metadata in WWW-Authenticate (RFC 9728).",
+    ),
+    "other_resource": (
+        "The server's document speaks for another resource.",
+        "Its operator must name this address, or a parent of it, as resource (RFC 9728).",
+    ),
+    "no_authorization_server": (
+        "The server's document names nobody who could let anybody in.",
+        "Its operator must list authorization_servers with https addresses (RFC 9728).",
+    ),
+    "no_pkce": (
+        "The authorization server does not promise PKCE with S256.",
+        "Its operator must list S256 in code_challenge_methods_supported.",
+    ),
+    "private_address": (
+        "Its name leads to a private address, and nothing is sent there.",
+        "If that is wanted, list it in OPTIONS.",
+    ),
 }
 
 
@@ -27,8 +49,7 @@ def metadata_findings(
     if not metadata:
         return
     found = [
-        *_demands(metadata),
-        *_authentication(provider, metadata),
+        *demands(provider, endpoints, metadata),
         *_code_flow(provider, metadata),
         *_identity(provider, endpoints, metadata),
         *_scopes(provider, metadata),
@@ -39,25 +60,6 @@ def metadata_findings(
 def _listed(metadata: Mapping[str, Any], name: str) -> list[str] | None:
     value = metadata.get(name)
     return [str(item) for item in value] if isinstance(value, list) else None
-
-
-def _demands(metadata: Mapping[str, Any]) -> Iterator[Finding]:
-    for name, what in DEMANDS.items():
-        if metadata.get(name) is True:
-            hint = f"It says so by {name}; ask its operator for a client that may do without."
-            yield error(METADATA, f"The server demands {what}, which this app does not send.", hint)
-
-
-def _authentication(provider: Provider, metadata: Mapping[str, Any]) -> Iterator[Finding]:
-    offered = _listed(metadata, "token_endpoint_auth_methods_supported")
-    used = provider.token_endpoint_auth_method
-    if offered is None or used in offered:
-        return
-    both = [method for method in CHOICES["token_endpoint_auth_method"] if method in offered]
-    hint = f'Set "token_endpoint_auth_method": "{both[0]}".' if both else ""
-    hint = hint or "None of these is one that this app can do: nobody can connect."
-    said = f"The server takes {', '.join(offered) or 'no client authentication'}, and not {used}."
-    yield error(METADATA, said, hint)
 
 
 def _code_flow(provider: Provider, metadata: Mapping[str, Any]) -> Iterator[Finding]:
@@ -99,8 +101,7 @@ def _scopes(provider: Provider, metadata: Mapping[str, Any]) -> Iterator[Finding
 
 def undiscovered(problem: ProviderError, level: Any, calls: Sequence[Call]) -> Finding:
     """Why the endpoints are not known, by the documents among ``calls``."""
-    words = {"no_metadata": ("There is no document that names the endpoints.", "Correct it.")}
-    said, hint = words.get(problem.code, (f"It cannot be had ({problem.code}).", ""))
+    said, hint = UNDISCOVERED.get(problem.code, (f"It cannot be had ({problem.code}).", ""))
     for call in reversed(calls):
         document = parse_json_object(call.answer.body) if call.answer is not None else None
         if not document or problem.code != "wrong_issuer":

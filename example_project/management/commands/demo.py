@@ -35,8 +35,8 @@ def stop(family: Family) -> None:
 
 class Command(BaseCommand):
     help = (
-        "Starts sandbox providers, site, worker and beat together, and tells what happens. With "
-        "--check it drives all of it by HTTP, with nobody watching, and exits 0 or 1."
+        "Starts sandbox providers, an MCP server, site, worker and beat together, and tells what "
+        "happens. With --check it drives all of it by HTTP, with nobody watching, and exits 0 or 1."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -49,6 +49,7 @@ class Command(BaseCommand):
         )
         parser.add_argument("--port", type=int, default=8000, help="of the site")
         parser.add_argument("--sandbox-port", type=int, default=9000, help="of the sandbox")
+        parser.add_argument("--mcp-port", type=int, default=9001, help="of its MCP server")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if os.name != "posix":
@@ -64,6 +65,7 @@ class Command(BaseCommand):
                 access_token_seconds=60,
                 site_port=options["port"],
                 sandbox_port=options["sandbox_port"],
+                mcp_port=options["mcp_port"],
             )
             self.show(plan)
 
@@ -75,7 +77,7 @@ class Command(BaseCommand):
 
     def show(self, plan: Plan) -> None:
         family = Family(plan.folder, {"DEMO_BEAT_SECONDS": "10", **os.environ})
-        self.say("Starting sandbox, site, worker and beat …")
+        self.say("Starting sandbox, MCP server, site, worker and beat …")
         try:
             stack = start(family, plan)
             self.introduce(plan, stack)
@@ -93,6 +95,7 @@ class Command(BaseCommand):
         for name, port, address in (
             ("site", plan.site_port, stack.site),
             ("sandbox", plan.sandbox_port, stack.sandbox),
+            ("MCP server", plan.mcp_port, stack.mcp.removesuffix("/mcp")),
         ):
             if port and not address.endswith(f":{port}"):
                 self.say(f"Port {port} is taken: the {name} is at {address} this time.")
@@ -101,6 +104,7 @@ class Command(BaseCommand):
             f"  Site      {stack.site}/    sign in as demo, password demo\n"
             f"  Admin     {stack.site}/admin/    admin, password admin\n"
             f"  Sandbox   {stack.sandbox}    ada, password ada; or grace, password grace\n"
+            f"  MCP       {stack.mcp}    to be entered where the site asks for a server\n"
             "\n"
             "Connect Badgr or BitBadges on the site, and sign in at the sandbox. A token lives\n"
             "for a minute and is refreshed before that; you will read it here (times are UTC).\n"
@@ -134,9 +138,9 @@ class Command(BaseCommand):
         family = Family(folder, {**environment, "DEMO_BEAT_SECONDS": "2"})
         walkthrough = AdminWalkthrough(say=self.say, still_running=family.check, started=started)
         try:
-            with walkthrough.step("sandbox, site, worker and beat are running") as details:
+            with walkthrough.step("all five are running") as details:
                 stack = start(family, plan)
-                details.append(f"{stack.sandbox}, {stack.site}")
+                details.append(f"{stack.sandbox}, {stack.site}, {stack.mcp}")
             walkthrough.run(stack)
             walkthrough.run_admin(stack.site, stack.sandbox)
         except StepFailed as failure:
