@@ -79,8 +79,8 @@ def test_a_look_for_what_is_due_goes_on_where_the_last_one_ended(
         ConnectedAccount.objects.filter(pk=account.pk).update(refresh_at=at)
     with CaptureQueriesContext(connection) as queries:
         assert drain("badgr").refreshed == 5
-    looks = [q["sql"] for q in queries if re.search('"refresh_at" <= .*ORDER BY', q["sql"])]
-    whole = [sql for sql in looks if '"refresh_at" >= ' not in sql]
+    looks = [q["sql"] for q in queries if re.search("refresh_at.? <= .*ORDER BY", q["sql"])]
+    whole = [sql for sql in looks if not re.search("refresh_at.? >= ", sql)]
     # Whether anything is due, the first, and, where fewer are found than wanted, what is left.
     assert len(whole) <= 4 < len(looks)
 
