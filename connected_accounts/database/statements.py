@@ -143,7 +143,7 @@ def update_all(model: type[models.Model], rows: Sequence[Row]) -> bool:
     table = _Table(model)
     whole = transaction.atomic(using=table.using, savepoint=False)
     with whole, table.connection.cursor() as cursor:
-        if table.connection.vendor == "postgresql":
+        if table.connection.vendor == "postgresql" and len(rows) > 1:
             cursor.execute(*_update_from_values(table, rows))
         else:
             sets, where = (table.equals(names) for names in rows[0])
@@ -176,7 +176,8 @@ def _update_from_values(table: _Table, rows: Sequence[Row]) -> tuple[str, list[A
             new = f"v{len(named)}"
             texts.append(f"{column} = held.{new}")
             named.append(new)
-            arrays.append(f"%s::{field.db_type(table.connection)}[]")
+            # Without its length: a cast to that would cut, where storing refuses.
+            arrays.append(f"%s::{field.db_type(table.connection).partition('(')[0]}[]")
             lists.append([field.get_db_prep_save(one, table.connection) for one in given])
         return texts, scalars
 
