@@ -62,6 +62,7 @@ prove: $(VENV)/test.stamp
 	$(python) -m bench.prove_deploy
 	$(python) -m bench.prove_scale
 	$(python) -m bench.prove_import
+	$(python) -m bench.prove_fairness
 
 # Others' servers, clients and the protocol's conformance suite, in an environment of their own.
 mcp: $(MCP_VENV)/mcp.stamp

@@ -11,5 +11,6 @@ app_name = "connected_accounts"
 urlpatterns = [
     path("jwks/", KeysView.as_view(), name="jwks"),
     path("<slug:provider>/callback/", views.CallbackView.as_view(), name="callback"),
+    path("<slug:provider>/callback/<slug:host>/", views.CallbackView.as_view(), name="callback"),
     path("<slug:provider>/client.json", ClientMetadataView.as_view(), name="client_metadata"),
 ]

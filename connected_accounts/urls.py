@@ -15,6 +15,7 @@ urlpatterns = [
     path("<slug:provider>/connect/", views.ConnectView.as_view(), name="connect"),
     path("jwks/", KeysView.as_view(), name="jwks"),
     path("<slug:provider>/callback/", views.CallbackView.as_view(), name="callback"),
+    path("<slug:provider>/callback/<slug:host>/", views.CallbackView.as_view(), name="callback"),
     path("<slug:provider>/client.json", ClientMetadataView.as_view(), name="client_metadata"),
     path("<int:pk>/reconnect/", views.ReconnectView.as_view(), name="reconnect"),
     path("<int:pk>/disconnect/", views.DisconnectView.as_view(), name="disconnect"),

@@ -14,7 +14,7 @@ from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
 
-from connected_accounts.models import ConnectedAccount
+from connected_accounts.models import AuthorizationRequest, ConnectedAccount
 from connected_accounts.testing import FakeProvider
 
 THREADS = 12
@@ -28,8 +28,10 @@ def start(client: Client, alias: str = "badgr", **data: Any) -> str:
 
 
 def finish(client: Client, params: dict[str, Any], alias: str = "badgr") -> HttpResponse:
-    """Come back from the provider."""
-    return client.get(f"/connections/{alias}/callback/", params)
+    """Come back from the provider, to the address that it was told."""
+    begun = AuthorizationRequest.objects.filter(provider=alias).order_by("-pk").first()
+    of_host = begun.redirect_uri.partition("/callback/")[2] if begun else ""
+    return client.get(f"/connections/{alias}/callback/{of_host}", params)
 
 
 def connect(

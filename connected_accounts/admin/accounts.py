@@ -187,6 +187,7 @@ class ConnectedAccountAdmin(SearchedByPerson, FailingAdmin):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> Any:
         """The list, with each provider's figures above it."""
+        from connected_accounts.admin import people
         from connected_accounts.admin.figures import provider_figures
         from connected_accounts.operations.activity import DAYS
 
@@ -195,6 +196,7 @@ class ConnectedAccountAdmin(SearchedByPerson, FailingAdmin):
             "chart_days": DAYS,
             "may_pause": request.user.has_perm(PAUSE),
             "sites": sites(),
+            "people": people.people_named(request, request.GET.get("q", "").strip()),
             "may_connect_the_site": request.user.has_perm(CONNECT_THE_SITE),
         }
         return super().changelist_view(request, {**above, **(extra_context or {})})

@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
 from connected_accounts.admin.addresses import admin_url, site_of, user_url
-from connected_accounts.admin.large_lists import names_of, user_of
+from connected_accounts.admin.large_lists import names_of, user_of, users_named
 from connected_accounts.models import ConnectedAccount, Event, Kind, Revocation
 from connected_accounts.owners import SITE_OWNER, is_owner_key, is_retired, owner_key
 from connected_accounts.web.last_errors import explain_error
@@ -23,6 +23,7 @@ else:
 __all__ = ["ConnectedAccountInline"]
 
 SHOWN: Final = 50  # of each; the lists have the rest
+FOUND: Final = 5
 ATTEMPTS: Final = (Kind.CONNECT_FAILED, Kind.REFUSED)
 TEMPLATE: Final = "admin/connected_accounts/connectedaccount/person.html"
 
@@ -62,6 +63,17 @@ class ConnectedAccountInline(TabularInline):
         return formset
 
 
+def people_named(request: HttpRequest, term: str) -> list[tuple[str, str]]:
+    """Name and page of the people whom a search term may stand for: who has no account is in no
+    list of accounts. None for who may not see what is on such a page then."""
+    if not term or not request.user.has_perm("connected_accounts.view_event"):
+        return []
+    keys = [owner_key(user) for user in users_named(term)[:FOUND]]
+    pages = {key: admin_url(site_of(request), "connectedaccount_person", key) for key in keys}
+    names = names_of(keys)
+    return [(str(names[key]), page) for key, page in pages.items() if page]
+
+
 @require_safe
 def person_page(request: HttpRequest, context: dict[str, Any], key: str) -> HttpResponse:
     """All that is stored about the owner ``key``, as far as this member of staff may see it."""
@@ -79,6 +91,7 @@ def person_page(request: HttpRequest, context: dict[str, Any], key: str) -> Http
             for row in accounts.order_by("provider", "pk")[:SHOWN]
         ],
         "user_page": user_url(site, user) if user is not None else "",
+        "deactivated": user is not None and not user.is_active,
     }
     if request.user.has_perm("connected_accounts.view_event"):
         from connected_accounts.web.timeline import lines_of

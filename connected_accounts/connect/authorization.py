@@ -38,6 +38,12 @@ logger = logging.getLogger("connected_accounts")
 
 VERIFIER_PURPOSE: Final = "connected_accounts.code_verifier"
 DPOP_KEY_PURPOSE: Final = "connected_accounts.dpop_key"
+HOST_PLACE: Final = "__host__"  # stands for a host in the address of its callback
+
+
+def callback_key(host: str) -> str:
+    """The part for a host in the address of its callback; empty where the alias has one host."""
+    return digest(host)[:32] if host else ""
 
 
 @failures_traced
@@ -56,6 +62,7 @@ def start_authorization(
     for_site: bool = False,
     owner: str | None = None,
     keep_scopes: bool = True,
+    host_redirect_uri: str = "",
     now: datetime | None = None,
 ) -> str:
     """Open an authorization for ``user`` in one browser and return the URL to send it to.
@@ -67,7 +74,8 @@ def start_authorization(
     unless ``keep_scopes`` is False the optional scopes that it had are asked for too. With
     ``for_site`` (or without a user) the account will be the site's own; ``user`` is then the member
     of staff who connects it. ``owner`` is the key of the team that the account will belong to, for
-    which ``user`` must be allowed to connect. Raises ConfigurationError for an unknown provider,
+    which ``user`` must be allowed to connect. ``host_redirect_uri``, with HOST_PLACE in it, serves
+    where each host has an address of its own. Raises ConfigurationError for an unknown provider,
     scope or input, ProviderError where the provider must be asked first and does not answer, and
     InvalidState (``not_permitted``, ``other_user``).
     """
@@ -84,19 +92,19 @@ def start_authorization(
         keep_scopes=keep_scopes,
         for_site=for_site,
     )
-    browser = digest(revealed(browser_secret))
-    place = {"redirect_uri": redirect_uri, "next": web_address(next), "browser_digest": browser}
-    return _open(intent, place, now or timezone.now())
+    place = {"next": web_address(next), "browser_digest": digest(revealed(browser_secret))}
+    return _open(intent, place, (redirect_uri, host_redirect_uri), now or timezone.now())
 
 
-def _open(intent: Intent, place: Mapping[str, str], now: datetime) -> str:
-    """Store the request and return the URL. ``place`` are the columns that say where the person is
-    and goes."""
+def _open(
+    intent: Intent, place: Mapping[str, str], redirect_uris: tuple[str, str], now: datetime
+) -> str:
+    """Store the request and return the URL. ``place`` are columns that say whence and whither."""
     inputs = {name: text for name, text in intent.entered.items() if name not in CREDENTIALS}
     provider, endpoints = found(intent.provider.bound(inputs=inputs))
     if provider.require_pushed_authorization_requests:
         refuse_sites_transaction()
-    provider = _with_first_client(provider, endpoints, intent, place["redirect_uri"])
+    provider, redirect_uri = _with_address(provider, endpoints, intent, redirect_uris)
     wanted = _known_to(provider, intent)
     offered = offered_scopes(provider, wanted)  # raises before anything is stored
     adopt_database_once()
@@ -106,6 +114,7 @@ def _open(intent: Intent, place: Mapping[str, str], now: datetime) -> str:
     oidc_nonce = state.new_secret() if "openid" in offered else ""  # OpenID Connect Core 3.1.2.1
     columns = {
         **place,
+        "redirect_uri": redirect_uri,
         **_secret_columns(nonce, verifier, oidc_nonce, dpop_key),
         "user": None if intent.user is None else intent.user.pk,
         "owner_key": intent.owner_key,
@@ -119,16 +128,14 @@ def _open(intent: Intent, place: Mapping[str, str], now: datetime) -> str:
         "created_at": now,
         "expires_at": now + timedelta(seconds=float(conf.get("STATE_MAX_AGE"))),
     }
-    if provider.client.owned and "client_id" in intent.entered:
-        names = {"provider": provider.alias, "owner": intent.owner_key, "host": provider.host}
-        store_own_client(provider.client, **names, at=now)
+    _store_entered_client(provider, intent, now)
     provider = _store_with_current_client(columns, provider)
     return _authorization_url(
         provider,
         endpoints,
         intent.account,
         scope=provider.scope_separator.join(offered),
-        redirect_uri=place["redirect_uri"],
+        redirect_uri=redirect_uri,
         state=state.sign(nonce),
         nonce=oidc_nonce,
         code_verifier=verifier,
@@ -165,6 +172,12 @@ def _secret_columns(
     }
 
 
+def _store_entered_client(provider: Provider, intent: Intent, now: datetime) -> None:
+    if provider.client.owned and "client_id" in intent.entered:
+        names = {"provider": provider.alias, "owner": intent.owner_key, "host": provider.host}
+        store_own_client(provider.client, **names, at=now)
+
+
 def _store_with_current_client(columns: dict[str, Any], provider: Provider) -> Provider:
     """Store the request and return the provider with the client that it names: that of settings
     unless an admin entered one. The INSERT checks that, so there is no race."""
@@ -181,8 +194,20 @@ def _insert(columns: dict[str, Any], *, unless: Any = None) -> bool:
     return insert_in_step(AuthorizationRequest, insert)
 
 
+def _with_address(
+    provider: Provider, endpoints: Endpoints, intent: Intent, redirect_uris: tuple[str, str]
+) -> tuple[Provider, str]:
+    """The provider with its first client, and the redirect URI that this client has there."""
+    redirect_uri, of_host = redirect_uris
+    key = callback_key(provider.host)
+    of_host = of_host.replace(HOST_PLACE, key) if key and of_host else redirect_uri
+    provider = _with_first_client(provider, endpoints, intent, redirect_uri, of_host)
+    apart = provider.client.registered or provider.callback_per_host
+    return provider, of_host if apart else redirect_uri
+
+
 def _with_first_client(
-    provider: Provider, endpoints: Endpoints, intent: Intent, redirect_uri: str
+    provider: Provider, endpoints: Endpoints, intent: Intent, redirect_uri: str, of_host: str
 ) -> Provider:
     """The provider with the pair that is known without a look: settings' own, which an entered one
     may still replace; else with the one that a look or a registration finds."""
@@ -196,9 +221,7 @@ def _with_first_client(
         # Loads requests.
         from connected_accounts.clients.registration import registered_client
 
-        client = registered_client(
-            provider, endpoints, redirect_uri=redirect_uri, wanted=intent.scopes
-        )
+        client = registered_client(provider, endpoints, redirect_uri=of_host, wanted=intent.scopes)
         return provider.bound(client=client)
     if "client_id" in intent.entered:
         secret = Secret(intent.entered.get("client_secret", ""))

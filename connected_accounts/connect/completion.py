@@ -11,7 +11,11 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from connected_accounts.clients.credentials import clients_of, note_refused, retire, with_any_client
-from connected_accounts.connect.authorization import DPOP_KEY_PURPOSE, VERIFIER_PURPOSE
+from connected_accounts.connect.authorization import (
+    DPOP_KEY_PURPOSE,
+    VERIFIER_PURPOSE,
+    callback_key,
+)
 from connected_accounts.connect.callback_params import check_issuer, read_params, refusal_of
 from connected_accounts.connect.connection import Authorized, store_connection
 from connected_accounts.connect.failures import failures_traced
@@ -78,10 +82,12 @@ def complete_authorization(
     provider: str,
     browser_secret: str,
     params: Mapping[str, str] | SecretFields,
+    callback_host: str = "",
     now: datetime | None = None,
 ) -> Completed:
     """Finish an authorization from the callback's query parameters. ``browser_secret`` may be a
-    Secret, and ``params`` SecretFields.
+    Secret, and ``params`` SecretFields. ``callback_host`` is what stood for a host in the address
+    that was called.
 
     Raises InvalidState (nothing was spent unless its code is ``code_rejected``),
     AuthorizationDenied, or ProviderError; ConfigurationError (``in_transaction``) inside a
@@ -89,12 +95,18 @@ def complete_authorization(
     """
     refuse_sites_transaction()
     now = now or timezone.now()
-    return _complete(get_provider(provider), hidden(params), user, browser_secret, now)
+    found = get_provider(provider)
+    return _complete(found, hidden(params), user, browser_secret, callback_host, now)
 
 
 @sensitive_variables()
 def _complete(
-    provider: Provider, params: SecretFields, user: Any, browser_secret: str, now: datetime
+    provider: Provider,
+    params: SecretFields,
+    user: Any,
+    browser_secret: str,
+    callback_host: str,
+    now: datetime,
 ) -> Completed:
     response = read_params(params)
     nonce = Secret(state.read(response.get("state", "")))
@@ -106,12 +118,24 @@ def _complete(
         nonce, user=user, alias=provider.alias, browser_secret=browser_secret, now=now
     )
     try:
+        _refuse_another_host(provider, request, callback_host)
         _refuse_unless_permitted(request, now)
         account, created = _exchange_and_store(provider, request, response)
     except ConnectedAccountsError as error:
         error.way_on = _way_on(request)
         raise
     return Completed(account, created, request.next)
+
+
+def _refuse_another_host(
+    provider: Provider, request: AuthorizationRequest, callback_host: str
+) -> None:
+    """Raise InvalidState (``wrong_issuer``) where a host sent the person back to the address of
+    another one (RFC 9700 4.4.2.1): the code is not of whom the request was for."""
+    key = callback_key(provider.bound(inputs=request.inputs).host)
+    last = request.redirect_uri.rstrip("/").rpartition("/")[2]
+    if callback_host != (key if last == key else ""):
+        raise InvalidState("wrong_issuer")
 
 
 @signals_held()

@@ -17,6 +17,7 @@ from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.owners import acted_for, owner_key
 from connected_accounts.provider_state.pauses import get_or_create_state, lock_state_row
 from connected_accounts.providers.base import Client, Endpoints, Identity, Provider
+from connected_accounts.providers.registry import exclusive_aliases
 from connected_accounts.revoke.disconnect import hold_replaced, take_replaced
 from connected_accounts.secret import SecretFields
 from connected_accounts.security import SecurityEvent
@@ -125,13 +126,14 @@ def _write(
     own_client: Client | None,
 ) -> tuple[ConnectedAccount, bool]:
     subject, at = authorized.identity.subject, authorized.sent_at
-    if provider.config.exclusive:
-        get_or_create_state(provider.alias)
+    exclusive = exclusive_aliases(provider)
+    for alias in exclusive:
+        get_or_create_state(alias)
     # durable: a host's transaction around this one could roll back a grant whose code is spent.
     with transaction.atomic(durable=True):
-        if provider.config.exclusive:
-            lock_state_row(provider.alias)
-        _refuse_identity(provider, request, authorized.identity)
+        for alias in exclusive:
+            lock_state_row(alias)
+        _refuse_identity(exclusive, request, authorized.identity)
         before = take_replaced(request.owner_key, request.provider, subject)
         if before is None:
             _refuse_too_many(provider, request.owner_key)
@@ -223,15 +225,17 @@ def _as_known(request: AuthorizationRequest, identity: Identity) -> Identity:
     return replace(identity, subject=found[0], other_subjects=also)
 
 
-def _refuse_identity(provider: Provider, request: AuthorizationRequest, identity: Identity) -> None:
+def _refuse_identity(
+    exclusive: list[str], request: AuthorizationRequest, identity: Identity
+) -> None:
     """Raise AuthorizationDenied where this identity, in any spelling, may not be stored for this
-    owner."""
+    owner, or is another one's at one of the aliases ``exclusive``."""
     account = request.account
     if account is not None and account.subject_digest != digest(identity.subject):
         raise AuthorizationDenied("other_account")
-    if not provider.config.exclusive:
+    if not exclusive:
         return
-    others = ConnectedAccount.objects.current().at(provider.alias)
+    others = ConnectedAccount.objects.current().filter(provider__in=exclusive)
     spellings = [digest(subject) for subject in (identity.subject, *identity.other_subjects)]
     others = others.filter(subject_digest__in=spellings)
     if others.exclude(owner_key=request.owner_key).exists():

@@ -84,8 +84,9 @@ def _connect(intent: Intent, sent_at: datetime) -> tuple[ConnectedAccount, bool]
     from connected_accounts.tokens.identity import identify
 
     inputs = {name: text for name, text in intent.entered.items() if name not in CREDENTIALS}
-    provider = _with_credentials(intent.provider.bound(inputs=inputs), intent)
-    endpoints = provider.endpoints()
+    provider = intent.provider.bound(inputs=inputs)
+    endpoints = provider.endpoints()  # a server that is named says first whose client it wants
+    provider = _with_credentials(provider.bound(inputs=provider.inputs_to_keep()), intent)
     adopt_database_once()
     try:
         token = _token(provider, endpoints, intent)
@@ -101,7 +102,7 @@ def _connect(intent: Intent, sent_at: datetime) -> tuple[ConnectedAccount, bool]
         client_id=provider.client.client_id,
         scopes=intent.scopes,
         scopes_requested=intent.scopes,
-        inputs=inputs,
+        inputs=dict(provider.inputs),
         account=intent.account,
     )
     return store_connection(

@@ -53,11 +53,10 @@ class HasConnection(BasePermission):  # type: ignore[misc]  # no types are shipp
         granted = newest[0].scopes_granted if newest else []
         self.code = "scopes_missing" if asked else "connection_required"
         address = connect_address(alias, scopes, newest, owner=name)
-        full = public_address(address) or request.build_absolute_uri(address)
         self.message = {
             "detail": _("A connected account with these permissions is needed."),
             "code": self.code,
             "missing": missing_scopes(known_provider(alias), scopes, granted),
-            "connect_url": full if address else "",
+            "connect_url": address and (public_address(address) or address),
         }
         return False

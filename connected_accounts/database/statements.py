@@ -99,7 +99,7 @@ def _select(
     true_unless: Mapping[str, str],
     agreeing: Mapping[str, Counterpart],
     *,
-    end: str = "",
+    limit: int | None,
 ) -> list[Any]:
     statement = _selection(
         table.model,
@@ -108,9 +108,9 @@ def _select(
         (*names,),
         (*true_unless.values(),),
         (*agreeing.values(),),
-    )
+    ) + (f" LIMIT {limit}" if limit else "")
     with table.connection.cursor() as cursor:
-        cursor.execute(statement + end, table.stored(conditions))
+        cursor.execute(statement, table.stored(conditions))
         return list(cursor.fetchall())
 
 
@@ -265,7 +265,7 @@ def read_newest(
     attributes behind them; see ``read_one``. No instance is made of it, where a token is read at
     each request."""
     table = _Table(model)
-    rows = _select(table, conditions, names, true_unless, agreeing, end=" LIMIT 1")
+    rows = _select(table, conditions, names, true_unless, agreeing, limit=1)
     return table.converted(names, rows)[0] if rows else None
 
 
@@ -275,13 +275,15 @@ def read_all(
     names: Sequence[str] = (),
     true_unless: Mapping[str, str] | None = None,
     agreeing: Mapping[str, Counterpart] | None = None,
+    *,
+    limit: int | None = None,
 ) -> list[Any]:
-    """The rows that meet the conditions, newest first, from the database that is written to; all
-    their fields, or the key and those named."""
+    """The rows that meet the conditions, newest first and at most ``limit``, from the database that
+    is written to; all their fields, or the key and those named."""
     table, true_unless, agreeing = _Table(model), true_unless or {}, agreeing or {}
     every = [field.name for field in model._meta.concrete_fields]
     read = [name for name in every if name in {"id", *names}] if names else every
-    rows = _select(table, conditions, read, true_unless, agreeing)
+    rows = _select(table, conditions, read, true_unless, agreeing, limit=limit)
     return list(table.loaded(read, [*true_unless, *agreeing], rows))
 
 

@@ -21,7 +21,7 @@ from connected_accounts.oauth2.challenge import (
 )
 from connected_accounts.oauth2.resource import is_at_or_below
 from connected_accounts.oauth2.token import parse_json
-from connected_accounts.oauth2.wire import PrivateAddress, check_name
+from connected_accounts.oauth2.wire import PrivateAddress, public_addresses
 from connected_accounts.oauth2.wire import public_only as only_public
 from connected_accounts.secret import Secret, clears_traceback_locals
 
@@ -51,7 +51,7 @@ def refuse_private(url: str) -> None:
     is not public."""
     _, host, port = origin_of(url)
     try:
-        check_name(host.strip("[]"), port)
+        public_addresses(host.strip("[]"), port)
     except PrivateAddress:
         raise UnexpectedResponse("private_address", sent=False) from None
 

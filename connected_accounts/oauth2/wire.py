@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import HeaderParsingError
+from urllib3.exceptions import ConnectTimeoutError, HeaderParsingError, NewConnectionError
 
 MAX_IDLE: Final = 5.0  # seconds: beyond, servers close idle connections while we write to them
 
@@ -33,8 +33,8 @@ class PrivateAddress(OSError):
 def public_only(wanted: bool) -> Iterator[None]:
     """Refuse, in this thread, connections to any but public addresses, if ``wanted``.
 
-    The peer's address of the open connection is checked, not the name, so that a second DNS answer
-    gains nothing. Nothing has been sent by then.
+    The name is looked up once, and the connection made to an address that was checked, so that a
+    second DNS answer gains nothing. A connection that is open already is checked by its peer.
     """
     before = getattr(current, "public_only", False)
     current.public_only = wanted
@@ -55,13 +55,17 @@ def _is_public(text: str) -> bool:
     return (getattr(address, "ipv4_mapped", None) or address).is_global
 
 
-def check_name(host: str, port: int) -> None:
-    """Raise PrivateAddress where a name leads to any address that is not public now. A name that
-    leads nowhere is left to whoever calls it."""
-    with suppress(socket.gaierror):
+def public_addresses(host: str, port: int) -> list[str]:
+    """The addresses that a name leads to now, in the system's order; none where it leads nowhere.
+    Raises PrivateAddress where any of them is not public."""
+    try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        if not all(_is_public(str(entry[4][0])) for entry in found):
-            raise PrivateAddress("This address is not a public one.")
+    except socket.gaierror:
+        return []
+    addresses = [*dict.fromkeys(str(entry[4][0]) for entry in found)]
+    if not all(map(_is_public, addresses)):
+        raise PrivateAddress("This address is not a public one.")
+    return addresses
 
 
 class Call:
@@ -175,6 +179,9 @@ class _Watched:
     """Mixin for a urllib3 connection: tells the call under way when its bytes leave."""
 
     sock: Any
+    proxy: Any
+    port: int
+    _dns_host: str
     _last_used = 0.0
     _to_be_closed = False
 
@@ -195,7 +202,7 @@ class _Watched:
         super().close()  # type: ignore[misc]
 
     def _new_conn(self) -> socket.socket:
-        sock: socket.socket = super()._new_conn()  # type: ignore[misc]
+        sock = self._connect_to_public() if self._is_public_only() else self._connect_to_name()
         self._check_public(sock)
         self._last_used = time.monotonic()
         call = getattr(current, "call", None)
@@ -203,9 +210,28 @@ class _Watched:
             call.hold(sock)
         return sock
 
-    def _check_public(self, sock: Any) -> None:
+    def _connect_to_name(self) -> socket.socket:
+        sock: socket.socket = super()._new_conn()  # type: ignore[misc]
+        return sock
+
+    def _connect_to_public(self) -> socket.socket:
+        name = self._dns_host
+        *others, last = public_addresses(name.strip("[]"), self.port) or [name]
+        try:
+            for self._dns_host in others:  # what urllib3 looks up; TLS goes by the name
+                with suppress(NewConnectionError, ConnectTimeoutError):
+                    return self._connect_to_name()
+            self._dns_host = last
+            return self._connect_to_name()
+        finally:
+            self._dns_host = name
+
+    def _is_public_only(self) -> bool:
         # Behind a proxy the address is the proxy's, and what it reaches is its own affair.
-        if getattr(current, "public_only", False) and not self.proxy:  # type: ignore[attr-defined]
+        return getattr(current, "public_only", False) and not self.proxy
+
+    def _check_public(self, sock: Any) -> None:
+        if self._is_public_only():
             _check_peer(sock)
 
     def send(self, data: Any) -> None:

@@ -1,5 +1,7 @@
 """The site as a client: its description of itself, and its keys, which servers read here."""
 
+from contextlib import suppress
+
 from django.contrib.auth.decorators import login_not_required
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.utils.decorators import method_decorator
@@ -7,6 +9,7 @@ from django.utils.translation import gettext as _
 from django.views import View
 from django.views.decorators.cache import cache_control
 
+from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.providers.client.keys import key_set, signing_keys
 from connected_accounts.providers.registry import get_providers
 from connected_accounts.web import actions, browser
@@ -31,7 +34,10 @@ class ClientMetadataView(View):
     @method_decorator(cache_control(public=True, max_age=3600))
     def get(self, request: HttpRequest, provider: str) -> HttpResponse:
         found = actions.find_provider(provider)
-        document = found.client_metadata(browser.redirect_uri(request, provider))
+        document = None
+        with suppress(ConfigurationError):
+            browser.refuse_to_register(request)
+            document = found.client_metadata(browser.redirect_uri(request, provider))
         if document is None:
             raise Http404(_("There is no such service here."))
         return JsonResponse(document)

@@ -219,16 +219,31 @@ class CallbackView(Page):
     def answer(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         fresh = "state" in request.GET and "bounced" not in request.GET
         if request.method == "GET" and fresh and browser.session_cookie_withheld(request):
-            again = f"{request.get_full_path()}&bounced=1"
-            return render(request, "connected_accounts/bounce.html", {"again": again})
-        return super().answer(request, *args, **kwargs)
+            return self.come_again(request)
+        if not request.user.is_authenticated:
+            return super().answer(request, *args, **kwargs)
+        forget = request_secrets.forget_carried(request)
+        response = super().answer(request, *args, **kwargs)
+        forget(response)
+        return response
+
+    def come_again(self, request: HttpRequest) -> HttpResponse:
+        """A page of our own that leads to the same address, so that the session comes along; the
+        parameters are in a cookie meanwhile, sealed, and in the page where that cannot hold
+        them."""
+        carry = request_secrets.carry_callback(request)
+        again = request.path if carry else f"{request.get_full_path()}&bounced=1"
+        response = render(request, "connected_accounts/bounce.html", {"again": again})
+        if carry:
+            carry(response)
+        return response
 
     def way_back(self, request: HttpRequest) -> str:
         request_secrets.keep_callback(request)
         return request.path
 
     @method_decorator(sensitive_variables())
-    def get(self, request: HttpRequest, provider: str) -> HttpResponse:
+    def get(self, request: HttpRequest, provider: str, host: str = "") -> HttpResponse:
         params, secret = request_secrets.take_callback(request)
         service = actions.find_provider(provider)
         try:
@@ -237,6 +252,7 @@ class CallbackView(Page):
                 provider=service.alias,
                 browser_secret=secret or "",
                 params=params,
+                callback_host=host,
             )
         except ConnectedAccountsError as error:
             failed = throttle.is_failed_callback(error)

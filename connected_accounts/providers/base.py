@@ -150,6 +150,8 @@ class Provider:
     reconnect_params: Mapping[str, str] = {}  # besides, on a reconnect; "{label}" is filled in
     connect_fields: tuple[str, ...] = ()  # what is asked of the person before
     iss_required: bool = False  # RFC 9207
+    # A redirect URI for each of many hosts, also where settings have the client (RFC 9700 4.4.2.1).
+    callback_per_host: bool = False
     identity_source: str = "userinfo"  # or token_response: the token answer itself says who
     userinfo_method: str = "GET"
     # For a userinfo_endpoint that does not identify: the method for testing a token, and the field

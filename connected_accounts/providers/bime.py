@@ -86,6 +86,14 @@ class Bime(Provider):
                 f"{dialect!r}.",
                 "Write 'draft5' or '', which is the final RFC.",
             )
+        if config.exclusive and not config.options.get("token_info"):
+            yield Problem(
+                "E015",
+                f"CONNECTED_ACCOUNTS['PROVIDERS'][{config.alias!r}] is EXCLUSIVE, but its accounts "
+                "go by the name that a person typed, which is no proof.",
+                "Set OPTIONS['token_info'] to True, where the server tells whose a token is; else "
+                'remove "EXCLUSIVE".',
+            )
         if "{account}" not in str(config.options.get("site_base", SITE)):
             yield Problem(
                 "E011",

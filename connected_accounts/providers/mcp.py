@@ -35,6 +35,11 @@ __all__ = ["MCP"]
 
 OFFLINE: Final = "offline_access"
 POST: Final = "client_secret_post"
+# By grant type: with client credentials the site connects an account of its own.
+NEEDED: Final = {
+    "authorization_code": ("authorization_endpoint", "token_endpoint"),
+    "client_credentials": ("token_endpoint",),
+}
 EXAMPLE: Final = "https://server.example"
 MAX_ISSUERS: Final = 3  # of those that guard one server, that are asked
 ACCEPT: Final = "application/json, text/event-stream"
@@ -100,6 +105,12 @@ class MCP(Provider):
                 "E027",
                 f"{where}['CLIENT_ID'] would be for every authorization server.",
                 "Write OPTIONS['client_issuer'], the one that it is for.",
+            )
+        if options.get("grant_type", cls.grant_type) not in NEEDED:
+            yield Problem(
+                "E027",
+                f"{where}['OPTIONS']['grant_type'] is not one that an MCP server has.",
+                'Write "authorization_code", or "client_credentials" for an account of the site.',
             )
         if config.exclusive:
             yield Problem(
@@ -201,15 +212,14 @@ class MCP(Provider):
         from connected_accounts.oauth2.discovery import endpoint_named  # loads requests
 
         metadata = self._metadata_of(issuer, server, public)
-        named: dict[str, Any] = {
-            name: endpoint_named(metadata, name, issuer)
-            for name in ("authorization_endpoint", "token_endpoint")
-        }
+        needed = NEEDED[self.grant_type]
+        named: dict[str, Any] = {name: endpoint_named(metadata, name, issuer) for name in needed}
         issuer = str(metadata.get("issuer", issuer))
         if not all(named.values()) or len(issuer) > MAX_HOST:
             raise UnexpectedResponse("no_metadata", sent=False)
         methods = metadata.get("code_challenge_methods_supported")
-        if not isinstance(methods, list) or "S256" not in methods:
+        by_code = self.grant_type == "authorization_code"
+        if by_code and (not isinstance(methods, list) or "S256" not in methods):
             raise UnexpectedResponse("no_pkce", sent=False)
         self._metadata = metadata
         self.iss_required = metadata.get("authorization_response_iss_parameter_supported") is True
@@ -262,6 +272,10 @@ class MCP(Provider):
 
     def fields_of_host(self) -> tuple[str, ...]:
         return self.connect_fields
+
+    @property
+    def registers(self) -> bool:
+        return True  # a client of settings is for one issuer only
 
     @property
     def host(self) -> str:

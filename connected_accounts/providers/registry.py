@@ -73,6 +73,22 @@ def get_providers() -> list[Provider]:
     return found
 
 
+def exclusive_aliases(provider: Provider) -> list[str]:
+    """The aliases, in order, at which an account that ``provider`` connects must be nobody else's:
+    its own, and those of the same service by another workflow, where either is EXCLUSIVE."""
+    return sorted(
+        other.alias
+        for other in get_providers()
+        if (provider.config.exclusive or other.config.exclusive)
+        and _service_of(other) == _service_of(provider)
+    )
+
+
+def _service_of(provider: Provider) -> tuple[type[Provider], str]:
+    known = provider.known_endpoints()
+    return type(provider), known.api_base_url or known.issuer or known.token_endpoint
+
+
 def problems() -> Iterator[Problem]:
     """Every fault of the ``PROVIDERS`` setting."""
     for alias, entry in conf.get("PROVIDERS").items():

@@ -4,16 +4,16 @@ from collections.abc import Iterable
 from typing import Any
 
 from django import template
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from connected_accounts.clients.credentials import connectable
 from connected_accounts.connect.next_page import web_address
-from connected_accounts.models import ConnectedAccount, Status
+from connected_accounts.models import ConnectedAccount
 from connected_accounts.owners import may_connect
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.web.browser import safe_next
-from connected_accounts.web.cards import account_card
+from connected_accounts.web.cards import PER_PAGE, account_card, ended
 from connected_accounts.web.way import way_to_more
 
 register = template.Library()
@@ -75,14 +75,13 @@ def permission_button(
 
 @register.inclusion_tag("connected_accounts/_banner.html", takes_context=True)
 def needs_you_banner(context: template.Context) -> dict[str, Any]:
-    """The connections of the signed-in user that must be connected again, each with a link;
-    nothing where there is none, and on the app's own pages, which say it themselves."""
+    """The connections of the signed-in user that must be connected again, each with a link, the
+    newest 50; nothing where there is none, and on the app's own pages, which say it themselves."""
     match = getattr(context.get("request"), "resolver_match", None)
     if match is not None and "connected_accounts" in match.app_names:
         return {"needing": []}
     now = timezone.now()
-    over = Q(expires_at__lte=now, is_renewable=False)
-    rows = user_connections(context).filter(Q(status=Status.RECONNECT_REQUIRED) | over)
+    rows = user_connections(context).filter(ended(now))[:PER_PAGE]
     cards = [account_card(row, now) for row in rows]
     return {"needing": [card for card in cards if card.needs_you]}
 

@@ -10,7 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 
-from connected_accounts.connect.authorization import start_authorization
+from connected_accounts.connect.authorization import HOST_PLACE, start_authorization
 from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.models import ConnectedAccount, Revocation
 from connected_accounts.oauth2.state import new_secret
@@ -141,6 +141,7 @@ def start_connecting(
     url = start_authorization(
         user=request.user,
         redirect_uri=browser.redirect_uri(request, provider.alias),
+        host_redirect_uri=browser.redirect_uri(request, provider.alias, HOST_PLACE),
         browser_secret=secret,
         next=browser.way_back(request, wishes.next),
         inputs=form.values,

@@ -51,12 +51,12 @@ def is_secure(request: HttpRequest) -> bool:
     return str(base).startswith("https:") if base else request.is_secure()
 
 
-def cookie_name(request: HttpRequest) -> str:
+def cookie_name(request: HttpRequest, name: str = COOKIE) -> str:
     """``__Host-`` keeps a subdomain or a plain-http page from planting the cookie (RFC 6265bis);
     where subdomains share the site's session, what begins on one ends on another."""
     if not is_secure(request):
-        return COOKIE
-    return f"__Secure-{COOKIE}" if site_address.shared_domain() else f"__Host-{COOKIE}"
+        return name
+    return f"__Secure-{name}" if site_address.shared_domain() else f"__Host-{name}"
 
 
 def browser_secret(request: HttpRequest) -> Secret | None:
@@ -65,10 +65,12 @@ def browser_secret(request: HttpRequest) -> Secret | None:
     return Secret(value) if state.is_secret(value) else None
 
 
-def set_browser_secret(request: HttpRequest, response: HttpResponse, secret: Secret) -> None:
+def set_browser_secret(
+    request: HttpRequest, response: HttpResponse, secret: Secret, name: str = COOKIE
+) -> None:
     """Keep the cookie for as long as the youngest open authorization lasts."""
     response.set_cookie(
-        cookie_name(request),
+        cookie_name(request, name),
         secret.reveal(),
         max_age=int(conf.get("STATE_MAX_AGE")),
         path="/",
@@ -79,9 +81,10 @@ def set_browser_secret(request: HttpRequest, response: HttpResponse, secret: Sec
     )
 
 
-def redirect_uri(request: HttpRequest, provider: str) -> str:
-    """The callback's public address, the same bytes at every step."""
-    path, base = site_address.path_of("callback", provider), conf.get("REDIRECT_BASE_URL")
+def redirect_uri(request: HttpRequest, provider: str, *host: str) -> str:
+    """The callback's public address, the same bytes at every step; with a ``host``, that of the
+    host for which it stands."""
+    path, base = site_address.path_of("callback", provider, *host), conf.get("REDIRECT_BASE_URL")
     if not base:
         return request.build_absolute_uri(path)
     prefix = get_script_prefix()
@@ -120,11 +123,11 @@ def take_up_language(request: HttpRequest, url: str) -> None:
 
 def refuse_to_register(request: HttpRequest) -> None:
     """Raise ConfigurationError (``no_redirect_base_url``) where the site's address is known by the
-    request alone, and ALLOWED_HOSTS does not name it but by a pattern: it may be anybody's then,
-    and a provider would send codes there. On the developer's own machine nobody else gets one."""
+    request alone: it may be anybody's then, and a provider would send codes there. On the
+    developer's own machine nobody else gets one."""
     name = urlsplit(f"//{request.get_host()}").hostname or ""
-    known = name in ("localhost", *settings.ALLOWED_HOSTS) or is_loopback_literal(name)
-    if not conf.get("REDIRECT_BASE_URL") and not known:
+    own_machine = name == "localhost" or is_loopback_literal(name)
+    if not conf.get("REDIRECT_BASE_URL") and not own_machine:
         raise ConfigurationError(
             "no_redirect_base_url",
             "The site registers itself at this provider, so its address must be known: set "
@@ -167,6 +170,11 @@ def list_page() -> str:
 def to_login(request: HttpRequest, back: str) -> HttpResponse:
     """Send to the site's login page, and from there back."""
     return SeeOther(redirect_to_login(back).url)
+
+
+def forget_cookie(request: HttpRequest, response: HttpResponse, name: str) -> None:
+    domain = settings.SESSION_COOKIE_DOMAIN if site_address.shared_domain() else None
+    response.delete_cookie(cookie_name(request, name), domain=domain, samesite="Lax")
 
 
 def set_security_headers(response: HttpResponse, *, carries_code: bool) -> HttpResponse:

@@ -6,6 +6,7 @@ from datetime import date, datetime
 from typing import Any, Final
 
 from django.core.paginator import Page, Paginator
+from django.db.models import Case, Q, When
 from django.urls import reverse
 from django.utils.formats import date_format
 from django.utils.html import escape, format_html
@@ -15,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext
 
 from connected_accounts.database.statements import read_all
-from connected_accounts.models import ConnectedAccount, Reason
+from connected_accounts.models import ConnectedAccount, Reason, Status
 from connected_accounts.owners import owner_key
 from connected_accounts.provider_state import pauses
 from connected_accounts.providers.base import Provider
@@ -56,7 +57,7 @@ _REFUSING: Final = gettext_lazy(
     "asked to connect it again."
 )
 _REFUSING_NOW: Final = gettext_lazy(
-    "The service refuses to renew the permission, and it has run out. It is tried again; if it "
+    "The service refuses to renew the permission, and it has expired. It is tried again; if it "
     "cannot wait, connect it again."
 )
 
@@ -188,9 +189,16 @@ class Offer:
 
 def account_cards(user: Any, now: datetime, number: Any = 1) -> Page[Card]:
     """One page of the cards of a user's accounts: those that need the person first, then by
-    provider, oldest first. Two queries. ``number`` may be anything a person writes."""
-    accounts = read_all(ConnectedAccount, {"owner_key": owner_key(user)}, _SHOWN)
-    accounts.sort(key=lambda row: (not _ended(row, now), row.provider, row.connected_at))
+    provider, oldest first. Two queries, or four where one page does not hold them. ``number`` may
+    be anything a person writes."""
+    key = owner_key(user)
+    accounts: Any = read_all(ConnectedAccount, {"owner_key": key}, _SHOWN, limit=PER_PAGE + 1)
+    if len(accounts) > PER_PAGE:
+        rows = ConnectedAccount.objects.current().for_owner(key).only(*_SHOWN)
+        ended_first = Case(When(ended(now), then=0), default=1)
+        accounts = rows.order_by(ended_first, "provider", "connected_at", "pk")
+    else:
+        accounts.sort(key=lambda row: (not _ended(row, now), row.provider, row.connected_at))
     page = Paginator(accounts, PER_PAGE).get_page(number)
     page.object_list = cards_of(page.object_list, now)
     page.object_list.sort(key=lambda card: not card.needs_you)  # an outage says otherwise
@@ -287,8 +295,15 @@ def _state(account: ConnectedAccount, now: datetime) -> tuple[str, str]:
     return "connected", _("Connected")
 
 
+def ended(now: datetime) -> Q:
+    """The condition of accounts that work no more without the person, as far as their rows tell."""
+    refused = Q(failure_count__gt=0, refused_since__isnull=False)
+    over = Q(expires_at__lte=now) & (Q(is_renewable=False) | refused)
+    return Q(status=Status.RECONNECT_REQUIRED) | over
+
+
 def _ended(account: ConnectedAccount, now: datetime) -> bool:
-    """Whether it works no more without the person, as far as its row tells."""
+    """The same of a row that was read."""
     expired = account.expires_at is not None and account.expires_at <= now
     over = expired and (not account.is_renewable or _is_refused(account))
     return account.needs_reconnect or over

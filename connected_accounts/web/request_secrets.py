@@ -7,18 +7,25 @@ from io import BytesIO
 from typing import Any, Final, ParamSpec
 
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
-from django.http import Http404, HttpRequest, QueryDict
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.http.response import HttpResponseBase
 
 from connected_accounts.exceptions import InvalidState, Undecryptable
 from connected_accounts.oauth2 import state
 from connected_accounts.sealing import seal, unseal
 from connected_accounts.secret import Sealed, Secret, SecretFields, forget_locals, revealed
-from connected_accounts.web.browser import browser_secret, cookie_name
+from connected_accounts.web.browser import (
+    browser_secret,
+    cookie_name,
+    forget_cookie,
+    set_browser_secret,
+)
 
 INPUTS: Final = ("client_secret", "personal_token", "new_secret")  # the last is the admin's
 PURPOSE: Final = "connected_accounts.callback"
 MAX_QUERY: Final = 16384  # characters
+CARRIED: Final = "connected_accounts_callback_token"  # a cookie, with a name that tools mask
+MAX_CARRIED: Final = 3800  # characters; browsers drop a cookie of more than 4096, with its name
 _ADDRESSES: Final = ("RAW_URI", "REQUEST_URI")  # of gunicorn; of uWSGI, mod_wsgi and waitress
 
 P = ParamSpec("P")
@@ -27,7 +34,8 @@ P = ParamSpec("P")
 def scrub_request(request: HttpRequest) -> None:
     """Take code, state, cookie and what was entered out of a request: it is shown on error pages,
     in mails and by trackers, and servers write their access log by it."""
-    request.COOKIES.pop(cookie_name(request), None)
+    for name in (cookie_name(request), cookie_name(request, CARRIED)):
+        request.COOKIES.pop(name, None)
     request.GET = QueryDict()
     request.POST = QueryDict()
     forget_body(request)
@@ -93,17 +101,40 @@ def take_callback(request: HttpRequest) -> tuple[SecretFields, Secret | None]:
 def keep_callback(request: HttpRequest) -> None:
     """Keep the parameters of a callback in the session, sealed, while the person signs in: the
     login page's address would be logged with them. What this site has not begun is not kept."""
+    session, sealed = getattr(request, "session", None), _sealed_query(request)
+    if session is not None and sealed is not None:
+        session[PURPOSE] = sealed.reveal()
+
+
+def carry_callback(request: HttpRequest) -> Callable[[HttpResponse], None] | None:
+    """Let a cookie carry the parameters of a callback to the same address once more; the function
+    puts it into an answer. None: it would be too large, or this site has not begun that."""
+    sealed = _sealed_query(request)
+    if sealed is None or len(sealed.reveal()) > MAX_CARRIED:
+        return None
+    return lambda response: set_browser_secret(request, response, sealed, CARRIED)
+
+
+def forget_carried(request: HttpRequest) -> Callable[[HttpResponse], None]:
+    """The function that takes that cookie from the browser, if it has one."""
+    if cookie_name(request, CARRIED) not in request.COOKIES:
+        return lambda response: None
+    return lambda response: forget_cookie(request, response, CARRIED)
+
+
+def _sealed_query(request: HttpRequest) -> Sealed | None:
+    query = request.META["QUERY_STRING"]
     try:
         state.read(request.GET.get("state", ""))
     except InvalidState:
-        return
-    query, session = request.META["QUERY_STRING"], getattr(request, "session", None)
-    if session is not None and len(query) <= MAX_QUERY:
-        session[PURPOSE] = seal(query, purpose=PURPOSE, bound_to=request.path).reveal()
+        return None
+    fits = len(query) <= MAX_QUERY
+    return seal(query, purpose=PURPOSE, bound_to=request.path) if fits else None
 
 
 def _take_kept(request: HttpRequest) -> QueryDict | None:
     sealed = getattr(request, "session", {}).pop(PURPOSE, None)
+    sealed = sealed or request.COOKIES.get(cookie_name(request, CARRIED))
     if not isinstance(sealed, str):
         return None
     try:

@@ -2,8 +2,10 @@
 in a process of its own. The sandbox beside it says which tokens are good (see mcp_guard.py)."""
 
 import argparse
+import socket
 import sys
 
+import uvicorn
 from asgiref.sync import sync_to_async
 from mcp.server import MCPServer
 from mcp.server.auth.middleware.auth_context import get_access_token
@@ -13,6 +15,7 @@ from pydantic import AnyHttpUrl
 
 from example_project.sandbox.__main__ import export_settings, parse_arguments
 
+HOST = "127.0.0.1"
 BADGES = {"ada": ["Wheelwright", "First programmer"], "grace": ["Compiler builder"]}
 
 
@@ -49,7 +52,7 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m example_project.sandbox.mcp_server", description=__doc__
     )
-    parser.add_argument("--port", type=int, default=9001)
+    parser.add_argument("--port", type=int, default=9001, help="0 picks a free one")
     parser.add_argument("--guard", required=True, help="the issuer, such as the sandbox's /mcp")
     parser.add_argument("--database", required=True, help="the sandbox's SQLite file")
     options = parser.parse_args(arguments)
@@ -58,7 +61,8 @@ def main(arguments: list[str]) -> None:
     import django
 
     django.setup()
-    url = f"http://127.0.0.1:{options.port}/mcp"
+    listening = socket.create_server((HOST, options.port))
+    url = f"http://{HOST}:{listening.getsockname()[1]}/mcp"
     settings = AuthSettings(
         issuer_url=options.guard,
         resource_server_url=AnyHttpUrl(url),
@@ -67,15 +71,10 @@ def main(arguments: list[str]) -> None:
     )
     server = MCPServer("Sandbox badges", auth=settings, token_verifier=Verifier())
     server.add_tool(badges)
+    app = server.streamable_http_app(json_response=True, stateless_http=True)
     sys.stdout.write(f"mcp ready on {url}\n")
     sys.stdout.flush()
-    server.run(
-        transport="streamable-http",
-        host="127.0.0.1",
-        port=options.port,
-        json_response=True,
-        stateless_http=True,
-    )
+    uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])
 
 
 if __name__ == "__main__":

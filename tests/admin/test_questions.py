@@ -153,6 +153,27 @@ def test_the_page_shows_each_staff_member_what_they_may_see(
     assert staff(django_user_model, "view_event").get(person_page).status_code == 403
 
 
+@pytest.mark.parametrize("term", ["bob", "bob@site.example"])
+def test_a_search_leads_to_a_person_who_has_no_account(
+    client_of_admin: Client, bob: Any, django_user_model: Any, term: str
+) -> None:
+    page = f"{ACCOUNTS}person/user:{bob.pk}/"
+    text = client_of_admin.get(ACCOUNTS, {"q": term}).content.decode()
+    assert f'href="{page}"' in text
+    assert f'href="{page}"' not in client_of_admin.get(ACCOUNTS).content.decode()
+    unseeing = staff(django_user_model, "view_connectedaccount")
+    assert f'href="{page}"' not in unseeing.get(ACCOUNTS, {"q": term}).content.decode()
+
+
+def test_a_persons_page_says_that_the_user_is_deactivated(
+    client_of_admin: Client, bob: Any
+) -> None:
+    page = f"{ACCOUNTS}person/user:{bob.pk}/"
+    assert "The user is deactivated." not in client_of_admin.get(page).content.decode()
+    type(bob).objects.filter(pk=bob.pk).update(is_active=False)
+    assert "The user is deactivated." in client_of_admin.get(page).content.decode()
+
+
 def test_each_owner_in_the_lists_leads_to_the_persons_page(
     account: ConnectedAccount, client_of_admin: Client, person_page: str
 ) -> None:

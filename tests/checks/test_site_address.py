@@ -31,11 +31,12 @@ def registering(settings: Any) -> Any:
         yield fake
 
 
+@pytest.mark.parametrize("allowed", ["*", ""])
 @pytest.mark.parametrize("host", ["evil.example", "www.site.example", "testserver"])
 def test_the_host_of_a_request_is_never_registered(
-    settings: Any, registering: FakeProvider, client_of_ada: Client, host: str
+    settings: Any, registering: FakeProvider, client_of_ada: Client, host: str, allowed: str
 ) -> None:
-    settings.ALLOWED_HOSTS = ["*"]
+    settings.ALLOWED_HOSTS = [allowed or host]
     page = client_of_ada.post(
         "/connections/badges/connect/", {"host": HOST}, headers={"host": host}
     )
@@ -53,11 +54,33 @@ def test_the_address_of_settings_is_registered_whatever_the_request_says(
     page = client_of_ada.post(
         "/connections/badges/connect/", {"host": HOST}, headers={"host": "evil.example"}
     )
-    told = f"{SITE}/connections/badges/callback/"
-    assert query_of(page["Location"])["redirect_uri"] == told
+    told = query_of(page["Location"])["redirect_uri"]
+    assert told.startswith(f"{SITE}/connections/badges/callback/")
     [sent] = registering.sent_to("registration")
     assert sent.json["redirect_uris"] == [told]
     assert "evil.example" not in str(sent.json)
+
+
+@pytest.mark.parametrize("client_id", ["", "entered"])
+def test_a_site_without_an_address_is_no_client_of_servers_that_people_name(
+    settings: Any, client_of_ada: Client, client_id: str
+) -> None:
+    entry: dict[str, Any] = {"BACKEND": "connected_accounts.providers.mcp.MCP"}
+    if client_id:
+        entry |= {"CLIENT_ID": client_id, "OPTIONS": {"client_issuer": "https://other.example"}}
+    settings.CONNECTED_ACCOUNTS = {"PROVIDERS": {"mcp": entry}}
+    settings.ALLOWED_HOSTS = ["www.site.example"]
+    with FakeProvider("mcp", inputs={"server": "https://mcp.example/mcp"}) as fake:
+        page = client_of_ada.post(
+            "/connections/mcp/connect/",
+            {"server": "https://mcp.example/mcp", "issuer": "https://mcp.example"},
+            headers={"host": "www.site.example"},
+        )
+        assert page.status_code != 303
+        assert not fake.sent_to("registration")
+    told = client_of_ada.get("/connections/mcp/client.json", headers={"host": "www.site.example"})
+    assert told.status_code == 404
+    assert not AuthorizationRequest.objects.exists()
 
 
 def test_a_developers_own_machine_may_register(

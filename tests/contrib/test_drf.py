@@ -13,7 +13,7 @@ from connected_accounts.contrib.drf import HasConnection
 from connected_accounts.models import ConnectedAccount
 
 pytestmark = pytest.mark.django_db
-CONNECT = "http://testserver/connections/badgr/connect/"
+CONNECT = "/connections/badgr/connect/"
 
 
 class Badges(APIView):  # type: ignore[misc]

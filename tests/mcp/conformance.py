@@ -72,6 +72,22 @@ def configure(server: str) -> None:
     conf.is_loopback_literal = lambda host: host == "localhost" or is_literal(host)
 
 
+def connect_the_site(server: str, context: dict[str, str]) -> Any:
+    """Connect an account of the site's own, with the client that the suite has registered."""
+    from connected_accounts.connect.direct import connect_directly
+    from connected_accounts.providers.registry import get_provider
+
+    entry = settings.CONNECTED_ACCOUNTS["PROVIDERS"]["mcp"]
+    entry["OPTIONS"]["grant_type"] = "client_credentials"
+    # As whoever writes settings reads it from the server.
+    issuer = get_provider("mcp").bound(inputs={"server": server}).endpoints().issuer
+    entry["OPTIONS"]["client_issuer"] = issuer
+    names = {"client_id": "CLIENT_ID", "client_secret": "CLIENT_SECRET"}
+    names["private_key_pem"] = "CLIENT_KEY"
+    entry |= {names[name]: text for name, text in context.items() if name in names}
+    return connect_directly(user=None, provider="mcp", values={"server": server})[0]
+
+
 def use(person: Person, account: Any, server: str) -> None:
     """Say hello, list the tools and call one; give more where a call wants more."""
     from connected_accounts.exceptions import InsufficientScope
@@ -96,13 +112,18 @@ def main() -> int:
     """Connect the server that the suite names, and use it; 1 where the app refuses."""
     server = sys.argv[-1]
     context = json.loads(os.environ.get("MCP_CONFORMANCE_CONTEXT") or "{}")
+    without_a_person = "client-credentials" in os.environ.get("MCP_CONFORMANCE_SCENARIO", "")
     configure(server)
     from django.contrib.auth.models import User
 
     person = Person(User.objects.create_user("ada"), "mcp", site=SITE)
     entered = {n: context[n] for n in ("client_id", "client_secret") if n in context}
     try:
-        use(person, person.connect(server, **entered), server)
+        if without_a_person:
+            account = connect_the_site(server, context)
+        else:
+            account = person.connect(server, **entered)
+        use(person, account, server)
     except Exception as error:  # whatever it is, the suite is to see it
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1

@@ -43,7 +43,7 @@ def configure(settings: Any, guarded: Guarded) -> Callable[..., None]:
     def change(*others: str, base: str | None = None, **options: Any) -> None:
         entry = options.pop("entry", {})
         options = {"servers": [guarded.url, *others], **options}
-        site = {"REDIRECT_BASE_URL": base} if base else {}
+        site = {"REDIRECT_BASE_URL": base or "http://testserver"}
         settings.CONNECTED_ACCOUNTS = site | {
             "PROVIDERS": {"mcp": {"BACKEND": BACKEND, "OPTIONS": options, **entry}}
         }

@@ -65,6 +65,12 @@ def test_the_sites_own_description_is_read_from_outside(answered: Any, guarded: 
         ((200, []), "warning", "no client metadata"),
         ((200, {"client_id": "https://other.example/x"}), "warning", "names another client_id"),
         ((200, {"client_id": OWN, "redirect_uris": ["x"]}), "warning", CALLBACK),
+        ((200, {"client_id": OWN, "redirect_uris": 5}), "warning", CALLBACK),
+        (
+            (200, {"client_id": OWN, "redirect_uris": [CALLBACK], "client_name": "\x1b[2J"}),
+            "ok",
+            "of no name",
+        ),
         (ProviderUnavailable("unreachable"), "warning", "nobody answers there"),
         (ProviderUnavailable("private_address", sent=False), "unchecked", "private address"),
     ],

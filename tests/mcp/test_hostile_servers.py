@@ -189,7 +189,8 @@ def test_nothing_is_sent_to_a_private_address_in_any_form(
         socket, "getaddrinfo", lambda name, *rest, **more: look_up("127.0.0.1", *rest, **more)
     )
     entry = {"BACKEND": "connected_accounts.providers.mcp.MCP"}
-    settings.CONNECTED_ACCOUNTS = {"PROVIDERS": {"mcp": entry}}
+    site = {"REDIRECT_BASE_URL": "http://testserver"}
+    settings.CONNECTED_ACCOUNTS = site | {"PROVIDERS": {"mcp": entry}}
     port, received = listening
     with pytest.raises(Refused) as caught:
         person.connect(f"https://{host}:{port}/mcp")
@@ -236,7 +237,8 @@ def test_every_call_for_a_server_that_settings_do_not_name_is_to_public_addresse
     person: Person, guarded: Guarded, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.CONNECTED_ACCOUNTS = {
-        "PROVIDERS": {"mcp": {"BACKEND": "connected_accounts.providers.mcp.MCP"}}
+        "REDIRECT_BASE_URL": "http://testserver",
+        "PROVIDERS": {"mcp": {"BACKEND": "connected_accounts.providers.mcp.MCP"}},
     }
     seen: list[bool] = []
     public = guarded.url.replace("http://", "https://")
@@ -299,6 +301,7 @@ def test_an_address_has_one_canonical_form() -> None:
         ({"CLIENT_ID": "x"}, "E027"),
         ({"EXCLUSIVE": True}, "E027"),
         ({"OPTIONS": {"scopes": "all"}}, "E027"),
+        ({"OPTIONS": {"grant_type": "personal_token"}}, "E027"),
         ({"OPTIONS": {"logo_uri": "http://mcp.example/logo"}}, "E027"),
         ({}, "W022"),
     ],

@@ -5,12 +5,15 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.template import Context
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from connected_accounts.admin.accounts import ConnectedAccountAdmin
 from connected_accounts.models import ConnectedAccount
+from connected_accounts.templatetags.connected_accounts import needs_you_banner
 from connected_accounts.testing import FakeProvider
+from connected_accounts.web.cards import PER_PAGE
 from tests.journeys import connect
 from tests.security.census import ADMIN_PAGES, PAGES
 
@@ -76,3 +79,31 @@ def test_the_admins_list_is_read_by_its_key_and_no_further_than_its_page(
     (sql,) = [sql.replace("`", '"') for sql in listed]
     assert sql.endswith(f'ORDER BY "{table}"."id" DESC LIMIT 1')
     assert "JOIN" in sql  # the users come along
+
+
+def test_a_persons_list_is_read_no_further_than_its_page(
+    ada: Any, client_of_ada: Client, make_account: Any
+) -> None:
+    for number in range(PER_PAGE + 3):
+        make_account(user=ada, subject=f"s{number}", label=f"Account {number:03}")
+    last = ConnectedAccount.objects.get(label="Account 052")
+    ConnectedAccount.objects.filter(pk=last.pk).transition(status="reconnect_required")
+    table = ConnectedAccount._meta.db_table
+    for path in ("/connections/", "/connections/?page=2"):
+        read = [sql for sql in asked(client_of_ada, path) if f'FROM "{table}"' in sql]
+        assert read
+        assert not [sql for sql in read if "LIMIT" not in sql and "COUNT" not in sql]
+    pages = [
+        client_of_ada.get(f"/connections/?page={number}").context["cards"] for number in (1, 2)
+    ]
+    assert (len(pages[0]), len(pages[1])) == (PER_PAGE, 3)
+    assert pages[0][0].pk == last.pk
+    assert len({card.pk for page in pages for card in page}) == PER_PAGE + 3
+
+
+def test_the_banner_reads_no_more_than_a_page(
+    ada: Any, client_of_ada: Client, make_account: Any
+) -> None:
+    for number in range(PER_PAGE + 3):
+        make_account(user=ada, subject=f"s{number}", status="reconnect_required")
+    assert len(needs_you_banner(Context({"user": ada}))["needing"]) == PER_PAGE

@@ -203,10 +203,30 @@ def test_a_strict_session_cookie_is_fetched_by_one_bounce(
     session = client_of_ada.cookies.pop(settings.SESSION_COOKIE_NAME)
     response = finish(client_of_ada, params)
     assert response.status_code == 200
-    assert 'http-equiv="refresh"' in response.content.decode()
+    page = response.content.decode()
+    assert 'content="0;url=/connections/badgr/callback/"' in page
+    carried = client_of_ada.cookies["connected_accounts_callback_token"]
+    for secret in (params["code"], params["state"]):
+        assert secret not in page
+        assert secret not in carried.value
+    assert carried["httponly"]
     assert not ConnectedAccount.objects.exists()
     # Nobody is sent round in circles who really is signed out.
-    assert finish(client_of_ada, {**params, "bounced": "1"}).status_code == 303
+    assert finish(client_of_ada, {})["Location"].startswith("/accounts/login/")
+    client_of_ada.cookies[settings.SESSION_COOKIE_NAME] = session.value
+    assert finish(client_of_ada, {}).status_code == 303
+    assert ConnectedAccount.objects.exists()
+    assert not client_of_ada.cookies["connected_accounts_callback_token"].value
+
+
+def test_a_callback_that_no_cookie_holds_comes_back_by_its_address(
+    client_of_ada: Client, badgr: FakeProvider, settings: Any
+) -> None:
+    settings.SESSION_COOKIE_SAMESITE = "Strict"
+    params = badgr.authorize(start(client_of_ada), subject="ada") | {"session_state": "x" * 4000}
+    session = client_of_ada.cookies.pop(settings.SESSION_COOKIE_NAME)
+    page = finish(client_of_ada, params).content.decode()
+    assert "bounced=1" in page
     client_of_ada.cookies[settings.SESSION_COOKIE_NAME] = session.value
     assert finish(client_of_ada, {**params, "bounced": "1"}).status_code == 303
     assert ConnectedAccount.objects.exists()

@@ -41,7 +41,7 @@ pytestmark = pytest.mark.django_db
 
 
 def test_every_page_has_a_row() -> None:
-    assert sorted(str(pattern.name) for pattern in urls.urlpatterns) == sorted(PAGES)
+    assert sorted({str(pattern.name) for pattern in urls.urlpatterns}) == sorted(PAGES)
     for name, page in PAGES.items():
         match = get_resolver().resolve(f"/connections/{page.path.format(pk=1)}")
         assert match.view_name == f"connected_accounts:{name}"

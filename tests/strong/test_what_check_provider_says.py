@@ -83,6 +83,18 @@ def test_what_is_demanded_and_not_there_is_an_error_that_says_what_to_write(
     assert any(words in text for text in errors), errors
 
 
+def test_dpop_is_told_of_as_far_as_a_server_tells(use: Use) -> None:
+    public = {"token_endpoint_auth_method": "none"}
+    with StrongServer(dpop_signing_alg_values_supported=["ES256"]) as server:
+        use(server, public)
+        assert '"dpop": True' in said()["metadata"][0][1]
+        use(server, public | {"dpop": True})
+        assert said()["metadata"][0][0] == "ok"
+        server.told["dpop_signing_alg_values_supported"] = ["PS256"]
+        level, text = said()["metadata"][0]
+        assert (level, "by PS256" in text) == ("error", True)
+
+
 def test_a_refused_push_says_what_the_server_said(use: Use) -> None:
     with StrongServer("pushed") as server:
         use(server, {"token_endpoint_auth_method": "none"})

@@ -17,6 +17,13 @@ class Revisions(RevisionMiddleware):  # type: ignore[misc]
         return not request.path.startswith(ours) and super().request_creates_revision(request)
 
 
+def show_toolbar(request: Any) -> bool:
+    from debug_toolbar.middleware import show_toolbar as shown_to_developers
+
+    ours = ("/connections/", "/admin/connected_accounts/", "/api/connections/")
+    return not request.path.startswith(ours) and shown_to_developers(request)
+
+
 def cut_span(span: Any, request: Any) -> None:
     if span is not None and span.is_recording():
         path = getattr(request, "path", None) or request.url.partition("?")[0]

@@ -195,7 +195,9 @@ elif TOOL == "debug-toolbar":
     MIDDLEWARE.insert(0, "debug_toolbar.middleware.DebugToolbarMiddleware")
     DEBUG_TOOLBAR_CONFIG = {
         "TOOLBAR_STORE_CLASS": "debug_toolbar.store.DatabaseStore",
-        "SHOW_TOOLBAR_CALLBACK": lambda request: True,
+        "SHOW_TOOLBAR_CALLBACK": (
+            "tests.tools.recipes.show_toolbar" if RECIPE else lambda request: True
+        ),
     }
 
 elif TOOL == "histories":

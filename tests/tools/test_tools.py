@@ -26,7 +26,7 @@ ROWS = {
     "none": "django-axes, gunicorn, uvicorn, mails to admins",
 }
 KINDS = ("code", "state", "token", "cookie", "sealed")
-WITHOUT_RECIPE = ("axes", "none", "debug-toolbar")
+WITHOUT_RECIPE = ("axes", "none")
 BY_UVICORN = ("none", "sentry", "otel", "structlog")
 
 
@@ -101,5 +101,5 @@ def test_the_recipes_stand_on_the_page_as_they_are_run() -> None:
     blocks = re.findall(r"```python[^\n]*\n(.*?)```", PAGE.read_text(), re.DOTALL)
     on_the_page = set().union(*map(definitions, blocks))
     run = definitions(Path(__file__).with_name("recipes.py").read_text())
-    assert len(run) == 4
+    assert len(run) == 5
     assert run - on_the_page == set()

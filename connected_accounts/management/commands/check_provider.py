@@ -3,7 +3,7 @@
 import json
 import sys
 from argparse import ArgumentParser
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -12,6 +12,7 @@ from django.core.management.base import CommandError
 from django.urls import NoReverseMatch
 
 from connected_accounts import conf
+from connected_accounts.connect.authorization import callback_key
 from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.management.arguments import pair
 from connected_accounts.management.output import PlainCommand
@@ -51,11 +52,12 @@ class Command(PlainCommand):
         if alias not in conf.provider_aliases():
             known = ", ".join(conf.provider_aliases()) or "none"
             raise CommandError(f"Settings have no provider {alias!r}. They have: {known}.")
-        found = [*system_findings(alias), site_finding(), redirect_finding(alias)]
+        inputs = dict(options["input"])
+        found = [*system_findings(alias), site_finding(), redirect_finding(alias, inputs)]
         try:
             found += diagnose(
                 alias,
-                inputs=dict(options["input"]),
+                inputs=inputs,
                 redirect_uri=redirect_uri(alias) or "",
                 request_token=options["request_token"],
             )
@@ -107,20 +109,23 @@ def site_finding() -> Finding:
     return error("site", f"Nothing is refreshed: {names}.", hint)
 
 
-def redirect_uri(alias: str) -> str | None:
-    """The callback's public address as far as settings tell it; None: the URLs are not included."""
+def redirect_uri(alias: str, *host: str) -> str | None:
+    """The callback's public address, or that of one host, as far as settings tell it; None: the
+    URLs are not included."""
     try:
-        return public_address(path_of("callback", alias))
+        return public_address(path_of("callback", alias, *host))
     except NoReverseMatch:
         return None
 
 
-def redirect_finding(alias: str) -> Finding:
-    check = "redirect_uri"
+def redirect_finding(alias: str, inputs: Mapping[str, str]) -> Finding:
+    check, host = "redirect_uri", ""
     with suppress(ConfigurationError):  # of which the system checks speak
-        if get_provider(alias).grant_type != "authorization_code":
+        provider = get_provider(alias).bound(inputs=inputs)
+        if provider.grant_type != "authorization_code":
             return ok(check, "Needs none: nobody is sent to the provider.")
-    address = redirect_uri(alias)
+        host = callback_key(provider.host) if provider.callback_per_host else ""
+    address = redirect_uri(alias, *filter(None, [host]))
     if address is None:
         return error(
             check,

@@ -105,9 +105,9 @@ def _by_code(
     """A made-up code is refused, but the client is looked at before (RFC 6749 3.2.1). Whether it
     was is told by a second try, with a secret that is surely wrong."""
     said = _spend_code(provider, endpoints, calls, redirect_uri)
-    if said.word in DPOP:
-        hint = "Nobody can connect, unless it lets this client do without."
-        return error(CREDENTIALS, "The provider demands DPoP, which this app does not send.", hint)
+    if said.word in DPOP and not provider.dpop:
+        hint = 'Set "dpop": True in OPTIONS; it needs the extra strong.'
+        return error(CREDENTIALS, "The provider demands DPoP (RFC 9449).", hint)
     if said.kind is Kind.ACCEPTED:
         return error(CREDENTIALS, "The provider gave a token for a code that it never issued.")
     if said.kind is Kind.CLIENT_REFUSED:

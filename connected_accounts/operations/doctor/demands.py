@@ -11,6 +11,7 @@ from connected_accounts.providers.client.keys import signing_keys
 from connected_accounts.providers.options import AUTH_METHODS
 
 METADATA: Final = "metadata"
+PROOF_ALGORITHM: Final = "ES256"  # of oauth2.dpop, which is loaded where it is used only
 PAR: Final = "require_pushed_authorization_requests"
 # The ways of client authentication that need no key and no certificate are tried without a word.
 NEEDS: Final[Mapping[str, str]] = {
@@ -92,12 +93,20 @@ def _algorithm(provider: Provider, metadata: Mapping[str, Any]) -> Iterator[Find
 
 
 def _bound_tokens(provider: Provider, metadata: Mapping[str, Any]) -> Iterator[Finding]:
-    """A server says that it can bind tokens to a certificate, and not whether it demands it."""
+    """A server says what it can bind tokens to, and not whether it demands it."""
+    proofs = texts_of(metadata.get("dpop_signing_alg_values_supported"))
     by_certificate = metadata.get("tls_client_certificate_bound_access_tokens") is True
-    if by_certificate and provider.config.client_certificate is None:
+    if provider.dpop and proofs and PROOF_ALGORITHM not in proofs:
+        said = f"The server takes DPoP proofs by {', '.join(proofs)}, and not {PROOF_ALGORITHM}."
+        yield error(METADATA, said, "Remove dpop from OPTIONS, if the server lets you do without.")
+    if provider.dpop or provider.config.client_certificate is not None:
+        return
+    ways = ["a key (DPoP)"] * (PROOF_ALGORITHM in proofs)
+    ways += ["a certificate (RFC 8705)"] * by_certificate
+    if ways:
         yield unchecked(
             METADATA,
-            "The server can bind tokens to a certificate (RFC 8705); whether it demands it is not "
-            "said.",
-            "If it refuses the client or its tokens, write CLIENT_CERTIFICATE.",
+            f"The server can bind tokens to {' or '.join(ways)}; it does not say if it demands it.",
+            'If it refuses the client or its tokens, set "dpop": True in OPTIONS, or write '
+            "CLIENT_CERTIFICATE.",
         )

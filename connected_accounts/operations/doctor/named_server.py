@@ -10,6 +10,8 @@ from connected_accounts.clients.credentials import client_in_use
 from connected_accounts.connect.authorization import known_client
 from connected_accounts.exceptions import ProviderError, Undecryptable
 from connected_accounts.oauth2 import transport
+from connected_accounts.oauth2.discovery import texts_of
+from connected_accounts.oauth2.protected_resource import plain_name
 from connected_accounts.oauth2.token import parse_json_object
 from connected_accounts.operations.doctor.findings import Finding, error, ok, unchecked, warning
 from connected_accounts.operations.doctor.reachability import WORDS
@@ -52,7 +54,7 @@ def client_metadata_findings(provider: Provider, redirect_uri: str) -> Iterator[
         level = unchecked if hidden else warning
         yield level(CLIENT_METADATA, f"{address}: {WORDS.get(problem.code, problem.code)}.", hint)
         return
-    found = parse_json_object(answer.body) if answer.status == 200 else {}
+    found = parse_json_object(answer.body) or {}
     said = ""
     if answer.status != 200:
         said = f"{address} answers with {answer.status}."
@@ -60,12 +62,12 @@ def client_metadata_findings(provider: Provider, redirect_uri: str) -> Iterator[
         said = f"{address} answers with no client metadata."
     elif found.get("client_id") != address:
         said = f"{address} names another client_id than its own address."
-    elif redirect_uri not in (found.get("redirect_uris") or ()):
+    elif redirect_uri not in texts_of(found.get("redirect_uris")):
         said = f"{address} does not list {redirect_uri}."
     if said:
         yield warning(CLIENT_METADATA, said, hint)
     else:
-        name = (found or {}).get("client_name")
+        name = plain_name(found.get("client_name")) or "a site of no name"
         yield ok(CLIENT_METADATA, f"{address} describes {name}, with {redirect_uri}.")
 
 
