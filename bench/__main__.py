@@ -23,6 +23,7 @@ from bench import harness, postgres, report
 
 MODULES = (
     "refresh",
+    "strong",
     "reading",
     "connecting",
     "page",

@@ -1,5 +1,6 @@
 """The rows that everybody works on: the same number, the same tokens, checked afterwards."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -20,6 +21,11 @@ from connected_accounts.providers.registry import get_provider
 from connected_accounts.sealing import seal_document
 
 BATCH = 2000
+
+
+def delete_accounts() -> None:
+    """Ours alone."""
+    ConnectedAccount.objects.all()._raw_delete("default")
 
 
 def delete_rows() -> None:
@@ -50,7 +56,7 @@ def document(number: int) -> dict[str, Any]:
     }
 
 
-def our_row(number: int, user: Any) -> ConnectedAccount:
+def our_row(number: int, user: Any, more: Callable[[], dict[str, Any]] = dict) -> ConnectedAccount:
     provider = get_provider("gitea")
     now = timezone.now()
     row = ConnectedAccount(
@@ -69,12 +75,15 @@ def our_row(number: int, user: Any) -> ConnectedAccount:
         client_id=provider.config.client_id,
         endpoint_fingerprint=provider.endpoints().token_fingerprint(),
     )
-    row.token = seal_document(document(number), row)  # type: ignore[assignment]
+    row.token = seal_document(document(number) | more(), row)  # type: ignore[assignment]
     return row
 
 
-def make_ours(users: list[Any], first: int = 0) -> None:
-    rows = [our_row(number, user) for number, user in enumerate(users, first)]
+def make_ours(
+    users: list[Any], first: int = 0, *, more: Callable[[], dict[str, Any]] = dict
+) -> None:
+    """Each with ``more()`` in its sealed document besides."""
+    rows = [our_row(number, user, more) for number, user in enumerate(users, first)]
     ConnectedAccount.objects.bulk_create(rows, batch_size=BATCH)
 
 

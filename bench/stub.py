@@ -53,7 +53,8 @@ def answer_to(target: str, head: str, body: str) -> dict[str, object]:
     form = dict(pair.partition("=")[::2] for pair in body.split("&"))
     if form.get("grant_type") == "refresh_token":
         _, account, round_, _ = unquote_plus(form["refresh_token"]).split(".", 3)
-        return grant(account, int(round_) + 1)
+        kind = "DPoP" if "\r\ndpop:" in head.lower() else "Bearer"
+        return grant(account, int(round_) + 1) | {"token_type": kind}
     return grant(unquote_plus(form["code"]).split(".")[1], 0)
 
 

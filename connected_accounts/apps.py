@@ -1,13 +1,27 @@
-"""Registration of the app with Django."""
+"""Registration of the app with Django.
+
+What refreshing, withdrawing and checking need is loaded when it is used: every process that starts
+would pay for it.
+"""
 
 import logging
-from typing import Any
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Final
 
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
 
 from connected_accounts import conf
 from connected_accounts.signals import reconnect_required
+
+# Functions of connected_accounts.checks.
+CHECKS: Final = (
+    *("check_settings", "check_beat", "check_interval", "check_sqlite", "check_issuers"),
+    *("check_callback", "check_registration", "check_histories", "check_middleware"),
+)
+DEPLOY_CHECKS: Final = ("check_loopback", "check_secrets_of_the_site", "check_address")
+DATABASE_CHECKS: Final = ("check_keys", "check_site", "check_storage")
 
 
 class ConnectedAccountsConfig(AppConfig):
@@ -20,31 +34,63 @@ class ConnectedAccountsConfig(AppConfig):
         from django.contrib.auth import get_user_model
         from django.db.models.signals import post_delete, pre_delete
 
-        from connected_accounts import checks
         from connected_accounts.models import ConnectedAccount
-        from connected_accounts.operations.ownership import retire_deleted_user
-        from connected_accounts.refresh import storage
-        from connected_accounts.revoke.disconnect import revoke_before_delete
+        from connected_accounts.refresh import broker
         from connected_accounts.security import OneLineFilter
 
-        checks.register()
+        _register_checks()
         # At DEBUG it logs codes, client secrets and tokens, whoever uses it. A filter holds where a
         # site's logging sets levels.
         logging.getLogger("requests_oauthlib.oauth2_session").addFilter(_no_debug)
         logging.getLogger("connected_accounts").addFilter(OneLineFilter())
-        storage.send_to_broker = _carry_grant
+        broker.send = _carry_grant
         reconnect_required.connect(_mail_owner, dispatch_uid="connected_accounts")
         # Whatever deletes an account, be it a user's deletion or the admin's, its grant must be
         # withdrawn at the provider too.
         pre_delete.connect(
-            revoke_before_delete, sender=ConnectedAccount, dispatch_uid="connected_accounts"
+            _revoke_before_delete, sender=ConnectedAccount, dispatch_uid="connected_accounts"
         )
         user_model = get_user_model()
         for model in apps.get_models():
             if model._meta.concrete_model is user_model:  # its proxies too
                 post_delete.connect(
-                    retire_deleted_user, sender=model, dispatch_uid="connected_accounts"
+                    _retire_deleted_user, sender=model, dispatch_uid="connected_accounts"
                 )
+
+
+def _register_checks() -> None:
+    from django.core import checks
+
+    for name in CHECKS:
+        checks.register(_check(name), "connected_accounts")
+    for name in DEPLOY_CHECKS:
+        checks.register(_check(name), "connected_accounts", deploy=True)
+    for name in DATABASE_CHECKS:
+        # Without our tag: Django 6.1 gives a check that is asked for by a tag every database.
+        checks.register(_check(name), checks.Tags.database)
+
+
+@cache  # one function for each: registered once, however often the app becomes ready
+def _check(name: str) -> Callable[..., list[Any]]:
+    def run(app_configs: Any, **kwargs: Any) -> list[Any]:
+        from connected_accounts import checks
+
+        found: list[Any] = getattr(checks, name)(app_configs, **kwargs)
+        return found
+
+    return run
+
+
+def _revoke_before_delete(**kwargs: Any) -> None:
+    from connected_accounts.revoke.disconnect import revoke_before_delete
+
+    revoke_before_delete(**kwargs)
+
+
+def _retire_deleted_user(**kwargs: Any) -> None:
+    from connected_accounts.operations.ownership import retire_deleted_user
+
+    retire_deleted_user(**kwargs)
 
 
 def _no_debug(record: logging.LogRecord) -> bool:

@@ -19,8 +19,8 @@ from django.db import connections, router
 from connected_accounts import conf, owners
 from connected_accounts.conf import is_loopback_literal
 from connected_accounts.database import connections as own_connections
-from connected_accounts.database.site_middleware import check_middleware
-from connected_accounts.database.storage import check_storage
+from connected_accounts.database.site_middleware import check_middleware as check_middleware
+from connected_accounts.database.storage import check_storage as check_storage
 from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.models import Deployment
 from connected_accounts.models.deployment import sites
@@ -33,26 +33,6 @@ from connected_accounts.sealing import SealedTextField, encryption_keys, key_id
 CELERY: Final = ("CELERY_BROKER_URL", "CELERY_BEAT_SCHEDULE")  # in the usual namespace
 REFRESH: Final = "connected_accounts.refresh_due_accounts"
 USUAL_LIFE: Final = 3600.0  # seconds that access tokens live, as far as settings can know
-
-
-def register() -> None:
-    """Called when the app is ready."""
-    checks.register(check_settings, "connected_accounts")
-    checks.register(check_beat, "connected_accounts")
-    checks.register(check_interval, "connected_accounts")
-    checks.register(check_sqlite, "connected_accounts")
-    checks.register(check_issuers, "connected_accounts")
-    checks.register(check_callback, "connected_accounts")
-    checks.register(check_loopback, "connected_accounts", deploy=True)
-    checks.register(check_registration, "connected_accounts")
-    checks.register(check_secrets_of_the_site, "connected_accounts", deploy=True)
-    checks.register(check_address, "connected_accounts", deploy=True)
-    checks.register(check_histories, "connected_accounts")
-    checks.register(check_middleware, "connected_accounts")
-    # Without our tag: Django 6.1 gives a check that is asked for by a tag every database.
-    checks.register(check_keys, checks.Tags.database)
-    checks.register(check_site, checks.Tags.database)
-    checks.register(check_storage, checks.Tags.database)
 
 
 def check_settings(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[checks.CheckMessage]:

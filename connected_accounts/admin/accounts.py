@@ -34,7 +34,6 @@ from connected_accounts.models import ConnectedAccount
 from connected_accounts.models.deployment import sites
 from connected_accounts.owners import CONNECT_THE_SITE, SITE_OWNER
 from connected_accounts.providers.inputs import CREDENTIALS
-from connected_accounts.revoke.disconnect import disconnect
 from connected_accounts.web import request_secrets
 from connected_accounts.web.last_errors import explain_error
 
@@ -303,6 +302,7 @@ class ConnectedAccountAdmin(SearchedByPerson, FailingAdmin):
         if page := actions.ask_first(request, context, queryset, "disconnect_and_revoke"):
             return page
         from connected_accounts import tasks  # loads Celery
+        from connected_accounts.revoke.disconnect import disconnect
 
         accounts = list(queryset)
         for account in accounts:

@@ -12,14 +12,11 @@ from django.views.decorators.debug import sensitive_post_parameters
 
 from connected_accounts import security
 from connected_accounts.admin.records import ForgetfulAdmin
-from connected_accounts.clients.credentials import dependents, dependents_of
 from connected_accounts.models import ProviderClient
 from connected_accounts.owners import SITE_OWNER
-from connected_accounts.providers.base import Provider
 from connected_accounts.providers.inputs import KNOWN
-from connected_accounts.providers.registry import get_providers
 from connected_accounts.secret import revealed
-from connected_accounts.web.forms import SecretField
+from connected_accounts.web.secret_field import SecretField
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[ProviderClient]
@@ -27,6 +24,18 @@ if TYPE_CHECKING:
 else:
     ModelAdmin = admin.ModelAdmin
     ModelForm = forms.ModelForm
+
+
+def _providers() -> Any:
+    from connected_accounts.providers.registry import get_providers  # not at start-up
+
+    return get_providers()
+
+
+def _dependents_of(row: ProviderClient) -> int:
+    from connected_accounts.clients.credentials import dependents_of  # not at start-up
+
+    return dependents_of(row)
 
 
 class ProviderClientForm(ModelForm):
@@ -59,7 +68,7 @@ class ProviderClientForm(ModelForm):
         super().__init__(*args, **kwargs)
         choices = [
             (p.alias, f"{p.name} ({p.alias})")
-            for p in get_providers()
+            for p in _providers()
             if p.grant_type != "personal_token"
         ]
         if "provider" in self.fields:  # not where there is nothing to change
@@ -79,9 +88,9 @@ class ProviderClientForm(ModelForm):
             raise forms.ValidationError(fault)
         return entered
 
-    def _provider(self) -> Provider | None:
+    def _provider(self) -> Any:
         alias = self.cleaned_data.get("provider")
-        return next((p for p in get_providers() if p.alias == alias), None)
+        return next((p for p in _providers() if p.alias == alias), None)
 
     def clean_client_id(self) -> str:
         client_id = self._checked("client_id")
@@ -164,7 +173,7 @@ class ProviderClientAdmin(ForgetfulAdmin):
 
     @admin.display(description=_("accounts that need it"))
     def accounts(self, obj: ProviderClient) -> int:
-        return dependents_of(obj)
+        return _dependents_of(obj)
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -176,11 +185,13 @@ class ProviderClientAdmin(ForgetfulAdmin):
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         obj = self.get_object(request, object_id)
-        found = dependents_of(obj) if obj is not None else 0
+        found = _dependents_of(obj) if obj is not None else 0
         return super().delete_view(request, object_id, {"dependents": found})
 
     def _in_settings(self) -> list[dict[str, Any]]:
         """The pairs of settings that something entered here goes before."""
+        from connected_accounts.clients.credentials import dependents  # not at start-up
+
         entered = set(
             ProviderClient.objects.entered()
             .filter(retired_at__isnull=True)
@@ -192,6 +203,6 @@ class ProviderClientAdmin(ForgetfulAdmin):
                 "client_id": p.config.client_id,
                 "accounts": dependents(p.alias, p.config.client_id),
             }
-            for p in get_providers()
+            for p in _providers()
             if p.config.client_id and p.alias in entered
         ]

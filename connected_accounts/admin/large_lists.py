@@ -17,7 +17,6 @@ from django.utils.translation import gettext_lazy as _
 
 from connected_accounts import conf
 from connected_accounts.models import ProviderState, Status
-from connected_accounts.operations.health import MAX_OVERDUE
 from connected_accounts.owners import SITE_OWNER, owner_key
 
 if TYPE_CHECKING:
@@ -115,6 +114,8 @@ class RefreshFilter(admin.SimpleListFilter):
             case "due":
                 return queryset.filter(refresh_at__lte=now)
             case "overdue":
+                from connected_accounts.operations.health import MAX_OVERDUE  # not at start-up
+
                 return queryset.filter(refresh_at__lt=now - timedelta(seconds=MAX_OVERDUE))
         return queryset
 

@@ -24,7 +24,6 @@ from connected_accounts.admin.large_lists import (
     names_of,
 )
 from connected_accounts.models import Deployment, Event, Outcome, ProviderState, Revocation
-from connected_accounts.provider_state import pauses
 from connected_accounts.web import request_secrets
 from connected_accounts.web.last_errors import explain_error
 
@@ -197,6 +196,8 @@ class ProviderStateAdmin(ReadOnlyAdmin):
 
     def pause(self, request: HttpRequest, alias: str) -> HttpResponse:
         """Ask first; then send no refresh to a provider until it is resumed."""
+        from connected_accounts.provider_state import pauses  # not at start-up
+
         explanation = _(
             "Nothing is refreshed at this provider until you resume it. Tokens that have not "
             "expired can be used; disconnecting goes on."
@@ -206,6 +207,8 @@ class ProviderStateAdmin(ReadOnlyAdmin):
 
     def resume(self, request: HttpRequest, alias: str) -> HttpResponse:
         """Ask first; then refresh at a provider again, whatever paused it."""
+        from connected_accounts.provider_state import pauses  # not at start-up
+
         explanation = _("What is due at this provider is refreshed again.")
         title = _("Resume %(provider)s") % {"provider": alias}
         return self._ask_or_do(request, alias, title, explanation, pauses.resume_by_hand)

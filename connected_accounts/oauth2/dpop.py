@@ -60,12 +60,20 @@ def authorization(token: Secret, method: str, url: str) -> dict[str, str]:
     """The headers by which a call shows its access token: as a bearer, or with a proof."""
     if not isinstance(token, BoundToken):
         return {"Authorization": f"Bearer {token.reveal()}"}
-    proof = proof_header(token.key, method, url, token)
-    return {"Authorization": f"{TOKEN_TYPE} {token.reveal()}", **proof}
+    # Into no variable: a frame shows those.
+    return {
+        "Authorization": f"{TOKEN_TYPE} {token.reveal()}",
+        **proof_header(token.key, method, url, token),
+    }
 
 
-def proof_header(key: Secret, method: str, url: str, token: Secret | None = None) -> dict[str, str]:
-    """The header with a proof for one request, and with the last nonce of its server."""
+def proof_header(
+    key: Secret | None, method: str, url: str, token: Secret | None = None
+) -> dict[str, str]:
+    """The header with a proof for one request, and with the last nonce of its server; none without
+    a key."""
+    if key is None:
+        return {}
     from connected_accounts.oauth2.jose import signing_key  # loads joserfc
 
     parts = urlsplit(url)

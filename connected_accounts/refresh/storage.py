@@ -19,6 +19,7 @@ from connected_accounts.models import ConnectedAccount
 from connected_accounts.models.bound_tokens import BOUND, BOUND_TO_ACCOUNT
 from connected_accounts.models.ledger import LedgerEntry
 from connected_accounts.providers.base import Endpoints, Provider
+from connected_accounts.refresh import broker
 from connected_accounts.refresh.carried_grant import UNDONE, carried_document
 from connected_accounts.revoke.disconnect import revoke_orphan
 from connected_accounts.sealing import seal_carried, seal_document
@@ -29,10 +30,6 @@ logger = logging.getLogger("connected_accounts")
 PATIENCE: Final = 20.0  # seconds until the broker is asked to carry the grant
 RESERVE: Final = 10.0  # seconds of the lease that are left to the broker, however many wait
 LAST_PATIENCE: Final = 300.0  # seconds behind the lease, while there is no broker either
-
-# Gives a sealed grant to the broker: (account id, generation, sealed text). Set when the app is
-# ready, so that the services need not know Celery.
-send_to_broker: Callable[[int, int, str], None] | None = None
 
 
 def store_grant(
@@ -90,11 +87,11 @@ def _write_until(write: Callable[[], bool], ends: float) -> bool | None:
 
 def _hand_over(account: ConnectedAccount, document: SecretFields) -> bool:
     """Give the grant to the broker, sealed. False: it did not take it."""
-    if send_to_broker is None:
+    if broker.send is None:
         return False
     sealed = seal_carried(document, account.seal_id)
     try:
-        send_to_broker(account.pk, account.generation, sealed.reveal())
+        broker.send(account.pk, account.generation, sealed.reveal())
     except Exception as error:
         logger.error("broker away: account=%s: %s", account.pk, type(error).__name__)
         return False

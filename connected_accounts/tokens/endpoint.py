@@ -191,12 +191,11 @@ def post(
     proof_key: Secret | None = None,
 ) -> Answer:
     """Call an endpoint at which the client authenticates, with a proof of ``proof_key``. Raises
-    ProviderUnavailable, UnexpectedResponse or ConfigurationError (``client_key``)."""
+    ProviderUnavailable, UnexpectedResponse or ClientRejected (``client_key``)."""
     address = with_client_id(url, provider.client.client_id)
 
     def send(seconds: float | None = None) -> Answer:
         # What proves the client and the key is made anew for each try: it is good once.
-        proof = {} if proof_key is None else dpop.proof_header(proof_key, method, address)
         signs = auth_method == "private_key_jwt"
         request = build_request(
             address,
@@ -206,7 +205,7 @@ def post(
             basic_auth_encoding=provider.basic_auth_encoding,
             client_id=provider.client.client_id,
             client_secret=provider.client.client_secret,
-            headers={**provider.request_headers(), **proof},
+            headers={**provider.request_headers(), **dpop.proof_header(proof_key, method, address)},
             client_id_parameter=provider.client_id_parameter,
             method=method,
             bearer=bearer,

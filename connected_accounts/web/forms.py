@@ -13,19 +13,9 @@ from connected_accounts.providers.inputs import (
     field_named,
 )
 from connected_accounts.secret import Secret, revealed
+from connected_accounts.web.secret_field import SecretField
 
 NOT_ACCEPTED = _("The service does not accept this. Please check it and try again.")
-
-
-class SecretField(forms.CharField):
-    """A secret that a person enters. It is a Secret in the request, where that was looked after,
-    and in ``cleaned_data`` always; what was entered is never put into a page again."""
-
-    widget = forms.PasswordInput
-
-    def clean(self, value: Any) -> Any:
-        text: str = super().clean(None if value is None else revealed(value))
-        return Secret(text) if text else ""
 
 
 def _stripped(value: str) -> str:

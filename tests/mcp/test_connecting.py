@@ -53,6 +53,20 @@ def test_a_server_is_connected_and_its_card_names_it(person: Person, guarded: Gu
     assert f"{guarded.server.removeprefix('http://')} (Notes of the house)" in shown
 
 
+def test_a_server_that_takes_bound_tokens_only_is_asked_for_them(
+    person: Person, guarded: Guarded
+) -> None:
+    guarded.resource["dpop_bound_access_tokens_required"] = True
+    urls: list[str] = []
+    person.decide = lambda url: urls.append(url) or guarded.allow(url)
+    with pytest.raises(Refused) as caught:
+        person.connect(guarded.server)
+    assert "too weak a permission" in caught.value.text, "it gave a plain bearer"
+    assert "dpop_jkt" in asked_with(urls[0])
+    assert guarded.asked("/register")[0].body["dpop_bound_access_tokens"] is True
+    assert "DPoP" in guarded.asked("/token")[0].headers
+
+
 def test_resource_is_sent_with_every_request_for_a_token(person: Person, guarded: Guarded) -> None:
     urls = []
     person.decide = lambda url: urls.append(url) or guarded.allow(url)

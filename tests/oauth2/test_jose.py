@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.oauth2 import jose
+from connected_accounts.providers import options
 from connected_accounts.secret import Secret
 
 CLAIMS = {"iss": "client", "exp": 4_000_000_000}
@@ -125,6 +126,10 @@ def test_an_algorithm_is_chosen_that_the_server_takes() -> None:
     assert jose.algorithm_for(key, "RS384", supported=("ES256",)) == "RS384"
     with pytest.raises(ConfigurationError, match="The server takes ES256"):
         jose.algorithm_for(key, supported=("ES256",))
+
+
+def test_settings_take_the_algorithms_that_keys_have() -> None:
+    assert sorted(options.SIGNING_ALGORITHMS) == sorted(jose.ALGORITHMS)
 
 
 def test_a_key_shows_itself_nowhere() -> None:

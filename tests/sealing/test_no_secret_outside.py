@@ -1,5 +1,6 @@
 """One walk through every flow and failure with marked secrets, then a look into every sink."""
 
+import json
 import pickle
 from collections.abc import Iterator
 from functools import partial
@@ -19,10 +20,12 @@ from rest_framework.serializers import ModelSerializer
 from connected_accounts import tasks
 from connected_accounts.exceptions import ConnectedAccountsError
 from connected_accounts.models import ConnectedAccount
+from connected_accounts.oauth2 import dpop
 from connected_accounts.operations.keys_in_use import SEALED
 from connected_accounts.provider_state.pauses import resume
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.refresh.storage import _hand_over
+from connected_accounts.secret import Secret
 from connected_accounts.services import disconnect, get_access_token, get_session, refresh
 from connected_accounts.testing import (
     CANARY,
@@ -167,12 +170,43 @@ def note_tasks(sinks: Sinks, account: ConnectedAccount) -> None:
     _hand_over(account, account.open_token())  # the one task that carries a token
 
 
-@pytest.mark.parametrize("alias", ["badgr", "bitbadges"])
+@pytest.fixture
+def proof_keys(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The private half of each key that a connection gets (RFC 9449)."""
+    made: set[str] = set()
+    new = dpop.new_proof_key
+
+    def noted() -> Secret:
+        key = new()
+        made.add(json.loads(key.reveal())["d"])
+        return key
+
+    monkeypatch.setattr(dpop, "new_proof_key", noted)
+    return made
+
+
+def signatures(fake: FakeProvider) -> set[str]:
+    """The end of each proof that was sent: the rest of one says nothing that is secret."""
+    proofs = [request.headers["DPoP"] for request in fake.requests if "DPoP" in request.headers]
+    return {proof.rpartition(".")[2] for proof in proofs}
+
+
+@pytest.mark.parametrize(
+    ("alias", "options"), [("badgr", {}), ("bitbadges", {}), ("badgr", {"dpop": True})]
+)
 def test_no_secret_is_seen_outside(
-    sinks: Sinks, client_of_ada: Client, django_user_model: Any, alias: str, settings: Any
+    sinks: Sinks,
+    client_of_ada: Client,
+    django_user_model: Any,
+    alias: str,
+    options: dict[str, Any],
+    settings: Any,
+    provider_settings: Any,
+    proof_keys: set[str],
 ) -> None:
     flows = 0
-    with FakeProvider(alias) as fake:
+    provider_settings(alias, OPTIONS=options)
+    with FakeProvider(alias, proof_nonce="of-the-server" if options else "") as fake:
 
         def fails(work: Any) -> None:
             nonlocal flows
@@ -250,6 +284,8 @@ def test_no_secret_is_seen_outside(
         sinks.add("cache", vars(caches["default"]))
         verifiers = {r.fields.get("code_verifier", CANARY) for r in fake.sent_to("token")}
         secrets = {*fake.secrets, *verifiers, *settings.FIELD_ENCRYPTION_KEY}
+        secrets |= proof_keys | signatures(fake)
+    assert bool(proof_keys) is bool(signatures(fake)) is bool(options)
     assert len(secrets) > 100
     assert {"admin", "cache", "logs", "mail", "pages", "Sentry"} <= set(sinks.texts)
     print(f"\n{alias}: {len(secrets)} secrets", sinks.report(flows, secrets), sep="")

@@ -12,14 +12,16 @@ from datetime import UTC, datetime
 from tests.servers.installation import install_all
 from tests.servers.listed import INSTALLED, ROOT, Listed, listed
 from tests.servers.page import PAGE, ask_all, page, without_date
+from tests.servers.strict import installation as strict
 
-FILES = ("test_life.py", "test_credentials.py", "test_throttles.py")
+FILES = ("test_life.py", "test_credentials.py", "test_throttles.py", "strict")
 TESTS = (*(f"tests/servers/{name}" for name in FILES), "-q", "-n", "2", "--dist", "loadgroup")
 
 
 def main(arguments: list[str]) -> int:
     entries = list(listed().values())
     install_all(entries)
+    strict.install()
     if status := _take_the_app_through():
         return status
     return _compare(entries) if "--check" in arguments else _write(entries)

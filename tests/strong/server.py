@@ -55,6 +55,7 @@ class StrongServer:
         # Answers in place of the next ones; None: the connection breaks.
         self.script: list[tuple[int, dict[str, Any]] | None] = []
         self.always: dict[str, tuple[int, dict[str, Any]]] = {}  # by path
+        self.registered: dict[str, Any] = {}
         self._seen: set[str] = set()
         self._pushed: dict[str, dict[str, str]] = {}
         self._codes: dict[str, dict[str, str]] = {}
@@ -153,6 +154,8 @@ class StrongServer:
             return 200, self.metadata()
         if path == "/authorize":
             return 400, {}
+        if path == "/register":
+            return self._register(form)
         if path not in ("/par", "/token", "/revoke", "/me"):
             return 404, {}
         self.calls.append((path, form, certificate))
@@ -166,6 +169,13 @@ class StrongServer:
         self._client(form, certificate)
         with self._lock:
             return self._act(path, form, certificate)
+
+    def _register(self, metadata: dict[str, Any]) -> tuple[int, Any]:
+        """RFC 7591: the keys come with it, or from the address that it names."""
+        self.registered = metadata
+        if "jwks" in metadata:
+            self.keys = lambda: metadata["jwks"]
+        return 201, metadata | {"client_id": self.client_id}
 
     def _act(self, path: str, form: dict[str, str], certificate: str) -> tuple[int, Any]:
         if path == "/par":
@@ -196,7 +206,10 @@ class StrongServer:
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                form = {name: one[0] for name, one in parse_qs(body.decode()).items()}
+                if "json" in self.headers.get("Content-Type", ""):
+                    form = json.loads(body)
+                else:
+                    form = {name: one[0] for name, one in parse_qs(body.decode()).items()}
                 bearer = self.headers.get("Authorization", "").removeprefix("Bearer ")
                 path = urlsplit(self.path).path
                 try:

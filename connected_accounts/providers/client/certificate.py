@@ -6,7 +6,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from cryptography import x509
 from django.utils import timezone
 
 from connected_accounts.conf import Problem
@@ -16,6 +15,8 @@ ENDS_SOON: Final = timedelta(days=14)
 
 def certificate_problems(where: str, files: tuple[str, str]) -> Iterator[Problem]:
     """E037: the files cannot be used; W029: the certificate has ended, or ends soon."""
+    from cryptography import x509  # takes a third of the time to start the app
+
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         # Without the empty password it would ask for one on the terminal.

@@ -31,7 +31,7 @@ def want(account_id: int, together: Any, found: Any) -> None:
 def main(account_id: int, count: int) -> None:
     from django.conf import settings
 
-    settings.CONNECTED_ACCOUNTS = {"PROVIDERS": json.loads(os.environ["MCP_PROVIDERS"])}
+    settings.CONNECTED_ACCOUNTS = json.loads(os.environ["SITE_SETTINGS"])
     fork = multiprocessing.get_context("fork")
     together, found = fork.Barrier(count), fork.Queue()
     crowd = [fork.Process(target=want, args=(account_id, together, found)) for _ in range(count)]

@@ -242,7 +242,7 @@ def test_fifty_processes_that_want_one_expired_token_make_one_request(
             **os.environ,
             "DATABASE_URL": url.geturl(),
             "DJANGO_SETTINGS_MODULE": "tests.settings",
-            "MCP_PROVIDERS": json.dumps(settings.CONNECTED_ACCOUNTS["PROVIDERS"]),
+            "SITE_SETTINGS": json.dumps({"PROVIDERS": settings.CONNECTED_ACCOUNTS["PROVIDERS"]}),
         },
         capture_output=True,
         text=True,

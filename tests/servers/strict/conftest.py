@@ -27,7 +27,7 @@ class Strict:
     url: str
     log: Path
     entry: dict[str, Any]  # of PROVIDERS
-    authority: Authority
+    authority: Authority | None = None
 
     def grants(self, kind: str, outcome: str = "given") -> int:
         return self.log.read_text().count(f"token {kind} {outcome}\n")
