@@ -20,6 +20,7 @@ from connected_accounts.services import (
     disconnect_all,
     export,
     get_access_token,
+    get_access_token_of,
     move_to_owner,
     refresh,
     retire_owner,
@@ -59,6 +60,10 @@ def connect_at_once(user: Any, id_token: str) -> ConnectedAccount:
 def token_of(account: ConnectedAccount) -> str:
     refresh(account)
     return get_access_token(account)
+
+
+def token_of_newest(user: Any) -> str:
+    return get_access_token_of(user, "medals")
 
 
 async def token_later(account: ConnectedAccount) -> str:
