@@ -146,7 +146,7 @@ _REFUSED_REQUEST: Final = Failure(
 )
 _REFUSED_BEFORE: Final = Failure(
     502,
-    _("The service does not take this request"),
+    _("The service refuses what this site asks for"),
     _(
         "It was told beforehand what this site asks for, and refused. The people who run this site "
         "find out why with the command check_provider."

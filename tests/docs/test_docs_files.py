@@ -63,7 +63,6 @@ def test_no_other_block_is_left_out_than_these() -> None:
         ("side-by-side.md", "it needs django-allauth"),
         ("side-by-side.md", "it needs social-auth-app-django"),
         ("side-by-side.md", "it needs Authlib"),
-        ("mcp-servers.md", "it needs a sign-in that issues identity tokens"),
         ("strong-clients.md", "it needs a certificate"),
         ("strong-clients.md", "it names files of your secrets"),
         ("strong-clients.md", "it reads a key from your secrets"),
