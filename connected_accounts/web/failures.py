@@ -146,10 +146,10 @@ _REFUSED_REQUEST: Final = Failure(
 )
 _REFUSED_BEFORE: Final = Failure(
     502,
-    _("The service refuses this request"),
+    _("The service refuses what this site asks for"),
     _(
-        "It was told beforehand what this site asks for, and refused. The people who run this site "
-        "find out why with the command check_provider."
+        "It was told so beforehand, and refused at once. The people who run this site find out why "
+        "with the command check_provider."
     ),
     try_again=False,
 )
