@@ -312,6 +312,8 @@ def failure_for(error: ConnectedAccountsError) -> Failure:
         return _UNAVAILABLE
     if isinstance(error, ClientRejected):
         return _NOT_ACCEPTED if error.code == "credentials" else _REJECTED
+    if error.code == "identity_provider":
+        return _CONFIGURATION
     if error.code == "invalid_request" and getattr(error, "status", None) is None:
         return _REFUSED_REQUEST  # in the callback, which has no status
     if error.code == "request_refused":
