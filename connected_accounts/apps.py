@@ -21,7 +21,7 @@ CHECKS: Final = (
     *("check_callback", "check_registration", "check_histories", "check_middleware"),
 )
 DEPLOY_CHECKS: Final = ("check_loopback", "check_secrets_of_the_site", "check_address")
-DATABASE_CHECKS: Final = ("check_keys", "check_site")
+DATABASE_CHECKS: Final = ("check_keys", "check_site", "check_storage")
 
 
 class ConnectedAccountsConfig(AppConfig):

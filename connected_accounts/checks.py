@@ -1,7 +1,7 @@
 """System checks. Ids are stable: a retired one is never used again.
 
-Touches no network. Only ``check_keys`` and ``check_site`` touch a database, where
-``check --database`` or ``migrate`` names it.
+Touches no network. Only ``check_keys``, ``check_site`` and ``check_storage`` touch a database,
+where ``check --database`` or ``migrate`` names it.
 """
 
 import base64
@@ -20,6 +20,7 @@ from connected_accounts import conf, owners
 from connected_accounts.conf import is_loopback_literal
 from connected_accounts.database import connections as own_connections
 from connected_accounts.database.site_middleware import check_middleware as check_middleware
+from connected_accounts.database.storage import check_storage as check_storage
 from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.models import Deployment
 from connected_accounts.models.deployment import sites

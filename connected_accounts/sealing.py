@@ -3,6 +3,9 @@
 A sealed text is ``v1.<key id>.<Fernet token>``. The key id is readable without opening. Inside, the
 text is bound to a purpose and to one row, so that a ciphertext copied elsewhere does not open. A
 token's is told by whose it is and where it may be sent, and not by what could be copied along.
+
+A column holds the same as bytes: a 1, the four bytes of the key id, and the token without its
+base64. Dumps and the broker hold the text.
 """
 
 import base64
@@ -24,8 +27,13 @@ from connected_accounts.exceptions import Undecryptable
 from connected_accounts.secret import Sealed, Secret, SecretFields
 
 MAX_SEALED_BYTES: Final = 512 * 1024
+HEAD: Final = 5  # bytes of a column that tell its key
 TOKEN_PURPOSE: Final = "connected_accounts.token"  # noqa: S105  # a name
 CARRIED_PURPOSE: Final = "connected_accounts.carried"
+_COLUMN: Final = b"\x01"
+# The first byte inside. What was sealed before it was there is JSON, and begins with "[".
+_BOUND: Final = b"\x02"
+_DIGEST: Final = slice(1, 33)
 _SEALED = re.compile(r"v1\.([0-9a-f]{8})\.([A-Za-z0-9_=-]{40,})", re.ASCII)
 _HOW = (
     "Make a key with\n"
@@ -71,6 +79,19 @@ def key_id(key: str) -> str:
     return hashlib.sha256(b"connected_accounts.key_id." + key.encode()).hexdigest()[:8]
 
 
+def head_of(name: str) -> bytes:
+    """The bytes that a column sealed with this key begins with."""
+    return _COLUMN + bytes.fromhex(name)
+
+
+def key_id_of(column: Any) -> str | None:
+    """The id of the key that a column needs, by what it begins with; None where it is not
+    sealed."""
+    # SQLite keeps a text, if SQL has written one, in a column of bytes.
+    head = b"" if isinstance(column, str) else bytes(column[:HEAD])
+    return head[1:].hex() if len(head) == HEAD and head.startswith(_COLUMN) else None
+
+
 @lru_cache(maxsize=8)
 def _ferns(keys: tuple[str, ...]) -> dict[str, Any]:
     # Built from the setting on use: the library's own CRYPTER is made once, at import.
@@ -84,33 +105,39 @@ def seal(plaintext: str, *, purpose: str, bound_to: object) -> Sealed:
 
     Raises ValueError when the text is larger than 512 KiB.
     """
-    document = json.dumps([purpose, str(bound_to), plaintext]).encode()
+    text = plaintext.encode("utf-8", "surrogatepass")
+    document = _BOUND + _bound(purpose, bound_to) + text
     if len(document) > MAX_SEALED_BYTES:
         raise ValueError("The text is too large to seal.")
     return _encrypt(document)
 
 
+def _bound(purpose: str, bound_to: object) -> bytes:
+    return hashlib.sha256(json.dumps([purpose, str(bound_to)]).encode()).digest()
+
+
 def unseal(sealed: Secret | None, *, purpose: str, bound_to: object) -> str:
     """Decrypt a sealed value. Raises Undecryptable; the reason is in its ``code``:
     ``empty``, ``not_sealed``, ``key_missing``, ``tampered`` or ``foreign``."""
-    row, plaintext = _unseal(sealed, purpose)
-    if row != str(bound_to):
-        raise Undecryptable("foreign")
-    return plaintext
-
-
-def _unseal(sealed: Secret | None, purpose: str) -> tuple[str, str]:
-    """The row that a text is sealed for, and the text."""
     if sealed is None:
         raise Undecryptable("empty")
     document = _decrypt(sealed)
+    if document[:1] != _BOUND:
+        return _unseal_json(document, purpose, str(bound_to))
+    if document[_DIGEST] != _bound(purpose, bound_to):
+        raise Undecryptable("foreign")
+    return document[_DIGEST.stop :].decode("utf-8", "surrogatepass")
+
+
+def _unseal_json(document: bytes, purpose: str, row: str) -> str:
+    """Text that was sealed as JSON, with its purpose and row."""
     try:
-        sealed_for, row, plaintext = json.loads(document)
+        sealed_for, sealed_row, plaintext = json.loads(document)
     except (ValueError, TypeError):
         raise Undecryptable("tampered") from None
-    if sealed_for != purpose:
+    if (sealed_for, sealed_row) != (purpose, row):
         raise Undecryptable("foreign")
-    return str(row), str(plaintext)
+    return str(plaintext)
 
 
 def reseal(sealed: Secret) -> Sealed:
@@ -193,8 +220,16 @@ def open_document(token: Secret | None, holder: Holder) -> SecretFields:
 
 
 def seal_document(document: Mapping[str, Any] | SecretFields, holder: Holder) -> Sealed:
-    """Seal a token document for the row that has the facts of ``holder``."""
-    return seal(json.dumps(dict(document)), purpose=TOKEN_PURPOSE, bound_to=_binding(holder))
+    """Seal a token document for the row that has the facts of ``holder``; what is None in it is
+    left out."""
+    return seal(_compact(document), purpose=TOKEN_PURPOSE, bound_to=_binding(holder))
+
+
+def _compact(document: Mapping[str, Any] | SecretFields) -> str:
+    """JSON in which the two tokens, which every document has, need no names."""
+    rest = {name: value for name, value in dict(document).items() if value is not None}
+    tokens = [rest.pop("access_token", None), rest.pop("refresh_token", None)]
+    return json.dumps([*tokens, rest] if rest else tokens, separators=(",", ":"))
 
 
 def rebind(token: Sealed, before: Holder, after: Holder) -> Sealed:
@@ -204,25 +239,32 @@ def rebind(token: Sealed, before: Holder, after: Holder) -> Sealed:
 
 def seal_carried(document: Mapping[str, Any] | SecretFields, seal_id: uuid.UUID) -> Sealed:
     """Seal a token document that the broker is to carry, with all that is to be known of it."""
-    return seal(json.dumps(dict(document)), purpose=CARRIED_PURPOSE, bound_to=seal_id)
+    carried = {**document, "seal_id": str(seal_id)}
+    return seal(_compact(carried), purpose=CARRIED_PURPOSE, bound_to="")
 
 
 def open_carried(token: Secret | None) -> tuple[str, SecretFields]:
     """Open a token document that the broker carried: the ``seal_id`` it is for, and it. The caller
     must know what to think of that. Raises Undecryptable."""
-    seal_id, plaintext = _unseal(token, CARRIED_PURPOSE)
-    return seal_id, _token_document(plaintext)
+    carried = _token_document(unseal(token, purpose=CARRIED_PURPOSE, bound_to=""))
+    document = dict(carried)
+    return str(document.pop("seal_id", "")), SecretFields(document)
 
 
 def _token_document(plaintext: str) -> SecretFields:
     document = json.loads(plaintext)
+    if isinstance(document, list):
+        access_token, refresh_token, *rest = document
+        document = {"access_token": access_token, **(rest[0] if rest else {})}
+        document |= {} if refresh_token is None else {"refresh_token": refresh_token}
     if not isinstance(document, dict) or not isinstance(document.get("access_token"), str):
         raise Undecryptable("not_a_token")
     return SecretFields(document)
 
 
 class SealedTextField(EncryptedTextField):  # type: ignore[misc]  # the library has no types
-    """A column of sealed text. Loads as ``Sealed`` without opening it, and never raises.
+    """A column of sealed text, kept as bytes. Loads as ``Sealed`` without opening it, and never
+    raises.
 
     Takes a ``Sealed`` or sealed text and nothing else: a plaintext, an expression or a damaged
     value is a TypeError before it reaches the database. No lookup but ``isnull``.
@@ -239,24 +281,31 @@ class SealedTextField(EncryptedTextField):  # type: ignore[misc]  # the library 
             return Sealed(value)
         raise TypeError(f"{self.name} takes sealed text only.")
 
+    def get_internal_type(self) -> str:
+        return "BinaryField"
+
+    def get_placeholder(self, value: Any, compiler: Any, connection: Any) -> Any:
+        return connection.ops.binary_placeholder_sql(value)
+
     def from_db_value(self, value: Any, *args: Any) -> Any:
-        return None if value is None else Sealed(value)
+        return None if value is None else Sealed(_text(value))
 
     def get_prep_value(self, value: Any) -> Any:
-        return self._stored(value)
+        return self._checked(value)
 
     def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:
-        return self._stored(value)
+        text = self._checked(value)
+        return None if text is None else connection.Database.Binary(column_bytes(text))
 
     def get_db_prep_save(self, value: Any, connection: Any) -> Any:
         if hasattr(value, "as_sql"):
-            self._refuse_unless_sealed(value)
+            self.refuse_unless_sealed(value)
             return value
-        return self._stored(value)
+        return self.get_db_prep_value(value, connection)
 
     def value_to_string(self, obj: Any) -> Any:
-        """For ``dumpdata``: the ciphertext, which ``loaddata`` takes back."""
-        return self._stored(self.value_from_object(obj))
+        """For ``dumpdata``: the sealed text, which ``loaddata`` takes back."""
+        return self._checked(self.value_from_object(obj))
 
     def get_lookup(self, lookup_name: str) -> Any:
         if lookup_name != "isnull":
@@ -266,7 +315,26 @@ class SealedTextField(EncryptedTextField):  # type: ignore[misc]  # the library 
     def get_transform(self, lookup_name: str) -> Any:
         raise FieldError(f"{self.name} is sealed: it can be tested with isnull only.")
 
-    def _stored(self, value: Any) -> str | None:
+    def refuse_unless_sealed(self, value: Any) -> None:
+        """Raise TypeError for what is not sealed. Of SQL, let through what ``bulk_update`` builds
+        from sealed values, and nothing else."""
+        if not hasattr(value, "as_sql"):
+            self._checked(value)
+        elif isinstance(value, Cast):
+            self.refuse_unless_sealed(value.get_source_expressions()[0])
+        elif isinstance(value, Case):
+            results: list[Expression] = [case.result for case in value.cases]
+            for result in (*results, value.default):
+                self.refuse_unless_sealed(result)
+        elif isinstance(value, Value) and (
+            value.value is None
+            or isinstance(getattr(value, "_output_field_or_none", None), SealedTextField)
+        ):
+            self._checked(value.value)
+        else:
+            raise TypeError(f"{self.name} is sealed: it cannot be computed by the database.")
+
+    def _checked(self, value: Any) -> str | None:
         if value is None:
             return None
         text = value.reveal() if isinstance(value, Sealed) else value
@@ -274,18 +342,17 @@ class SealedTextField(EncryptedTextField):  # type: ignore[misc]  # the library 
             raise TypeError(f"{self.name} takes sealed text only; use seal() first.")
         return text
 
-    def _refuse_unless_sealed(self, expression: Any) -> None:
-        """Let through what ``bulk_update`` builds from sealed values; refuse every other SQL."""
-        if isinstance(expression, Cast):
-            return self._refuse_unless_sealed(expression.get_source_expressions()[0])
-        if isinstance(expression, Case):
-            results: list[Expression] = [case.result for case in expression.cases]
-            for result in (*results, expression.default):
-                self._refuse_unless_sealed(result)
-            return None
-        if isinstance(expression, Value):
-            field = getattr(expression, "_output_field_or_none", None)
-            if expression.value is None or isinstance(field, SealedTextField):
-                self._stored(expression.value)
-                return None
-        raise TypeError(f"{self.name} is sealed: it cannot be computed by the database.")
+
+def column_bytes(text: str) -> bytes:
+    """The bytes that a column holds for a sealed text. Raises TypeError where that is none."""
+    _, name, token = text.split(".")
+    try:
+        return head_of(name) + base64.urlsafe_b64decode(token)
+    except ValueError:
+        raise TypeError("The text is not sealed; use seal() first.") from None
+
+
+def _text(column: Any) -> str:
+    """The sealed text of a column's bytes; of any others, a text that is not sealed."""
+    name = key_id_of(column)
+    return f"v1.{name}.{base64.urlsafe_b64encode(column[HEAD:]).decode()}" if name else ""

@@ -157,7 +157,8 @@ def _exchange_and_store(
     provider, token = _exchange_with_any_client(
         provider, clients, endpoints, request, Secret(response["code"]), sent_at
     )
-    document = token_document(token, redirect_uri=request.redirect_uri)
+    sent_again = "redirect_uri" in provider.refresh_request_fields
+    document = token_document(token, redirect_uri=request.redirect_uri if sent_again else "")
     identity = Identity("")
     try:
         token = with_claims(provider, endpoints, token, nonce=request.oidc_nonce, now=sent_at)

@@ -5,13 +5,16 @@ Every value passes its field's own preparation, so sealed columns take sealed te
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from django.db import connections, models, router, transaction
+from django.db.models.sql import UpdateQuery
 
 Row = tuple[Mapping[str, Any], Mapping[str, Any]]
-# Another model, the field by which its row is found, and its fields that equal those of ours.
-Counterpart = tuple[type[models.Model], str, Mapping[str, str]]
+# Another model, the field by which its row is found, and pairs of its fields and those of ours that
+# they equal.
+Counterpart = tuple[type[models.Model], str, tuple[tuple[str, str], ...]]
 
 
 class _Table:
@@ -35,11 +38,14 @@ class _Table:
         (found,), pk = other.columns([name]), other.quote(str(other.model._meta.pk.column))
         return f"(SELECT {found} FROM {other.name} WHERE {pk} = {self.name}.{column})"  # noqa: S608
 
+    def true_unless(self, path: str) -> str:
+        return f"COALESCE({self.related(path)}, TRUE)"
+
     def agrees(self, counterpart: Counterpart) -> str:
         """Whether no row of the counterpart says otherwise."""
         model, by, equal = counterpart
         other = _Table(model, self.using)
-        pairs = [(by, by), *equal.items()]
+        pairs = [(by, by), *equal]
         found, *same = [
             f"{other.name}.{other.columns([theirs])[0]} = {self.name}.{self.columns([ours])[0]}"
             for theirs, ours in pairs
@@ -53,6 +59,78 @@ class _Table:
     def stored(self, values: Mapping[str, Any]) -> list[Any]:
         return [self.field(n).get_db_prep_save(v, self.connection) for n, v in values.items()]
 
+    def converted(self, names: Sequence[str], rows: Sequence[Any]) -> list[list[Any]]:
+        """The values of these fields from rows that begin with their columns. What is behind those
+        are truth values."""
+        read = [self.field(name).get_col(self.model._meta.db_table) for name in names]
+        converters = [
+            (place, convert, column)
+            for place, column in enumerate(read)
+            for convert in (
+                *self.connection.ops.get_db_converters(column),
+                *column.get_db_converters(self.connection),
+            )
+        ]
+        found = []
+        for row in rows:
+            values = [*row[: len(read)], *map(bool, row[len(read) :])]
+            for place, convert, column in converters:
+                values[place] = convert(values[place], column, self.connection)
+            found.append(values)
+        return found
+
+    def loaded(self, names: Sequence[str], attributes: Sequence[str], rows: Sequence[Any]) -> Any:
+        """Instances with these fields, which are in the model's own order, and these attributes
+        behind them."""
+        attnames = [self.field(name).attname for name in names]
+        found = []
+        for values in self.converted(names, rows):
+            one = self.model.from_db(self.using, attnames, values[: len(names)])
+            for attribute, value in zip(attributes, values[len(names) :], strict=True):
+                setattr(one, attribute, value)
+            found.append(one)
+        return found
+
+
+def _select(
+    table: _Table,
+    conditions: Mapping[str, Any],
+    names: Sequence[str],
+    true_unless: Mapping[str, str],
+    agreeing: Mapping[str, Counterpart],
+    *,
+    limit: int | None,
+) -> list[Any]:
+    statement = _selection(
+        table.model,
+        table.using,
+        (*conditions,),
+        (*names,),
+        (*true_unless.values(),),
+        (*agreeing.values(),),
+    ) + (f" LIMIT {limit}" if limit else "")
+    with table.connection.cursor() as cursor:
+        cursor.execute(statement, table.stored(conditions))
+        return list(cursor.fetchall())
+
+
+@lru_cache(maxsize=64)
+def _selection(
+    model: type[models.Model],
+    using: str,
+    conditions: tuple[str, ...],
+    names: tuple[str, ...],
+    true_unless: tuple[str, ...],
+    agreeing: tuple[Counterpart, ...],
+) -> str:
+    table = _Table(model, using)
+    read = table.columns(names)
+    read += map(table.true_unless, true_unless)
+    read += map(table.agrees, agreeing)
+    where = " AND ".join(table.equals(conditions))
+    columns, key = ", ".join(read), table.quote("id")
+    return f"SELECT {columns} FROM {table.name} WHERE {where} ORDER BY {key} DESC"  # noqa: S608
+
 
 def update_all(model: type[models.Model], rows: Sequence[Row]) -> bool:
     """Update each row that meets its conditions, all in one transaction and one round trip; return
@@ -63,16 +141,81 @@ def update_all(model: type[models.Model], rows: Sequence[Row]) -> bool:
     same names in every row.
     """
     table = _Table(model)
-    sets, where = (table.equals(names) for names in rows[0])
-    statement = f"UPDATE {table.name} SET {', '.join(sets)} WHERE {' AND '.join(where)}"  # noqa: S608
-    parameters = [[*table.stored(values), *table.stored(held)] for values, held in rows]
     whole = transaction.atomic(using=table.using, savepoint=False)
     with whole, table.connection.cursor() as cursor:
-        cursor.executemany(statement, parameters)
+        if table.connection.vendor == "postgresql" and len(rows) > 1:
+            cursor.execute(*_update_from_values(table, rows))
+        else:
+            sets, where = (table.equals(names) for names in rows[0])
+            statement = f"UPDATE {table.name} SET {', '.join(sets)} WHERE {' AND '.join(where)}"  # noqa: S608
+            stored = [[*table.stored(values), *table.stored(held)] for values, held in rows]
+            cursor.executemany(statement, stored)
         if cursor.rowcount == len(rows):
             return True
         transaction.set_rollback(True, using=table.using)
     return False
+
+
+def _update_from_values(table: _Table, rows: Sequence[Row]) -> tuple[str, list[Any]]:
+    """One UPDATE of many rows from arrays, one for each column in which they differ. PostgreSQL
+    plans it once, where ``executemany`` has it plan each row."""
+    named: list[str] = []
+    arrays: list[str] = []
+    lists: list[Any] = []
+
+    def equals(part: int) -> tuple[list[str], list[Any]]:
+        texts: list[str] = []
+        scalars: list[Any] = []
+        for name, first in rows[0][part].items():
+            (column,), field = table.columns([name]), table.field(name)
+            given = [row[part][name] for row in rows]
+            if all(one is first for one in given):
+                texts.append(f"{column} = %s")
+                scalars += table.stored({name: first})
+                continue
+            new = f"v{len(named)}"
+            texts.append(f"{column} = held.{new}")
+            named.append(new)
+            # Without its length: a cast to that would cut, where storing refuses.
+            arrays.append(f"%s::{field.db_type(table.connection).partition('(')[0]}[]")
+            lists.append([field.get_db_prep_save(one, table.connection) for one in given])
+        return texts, scalars
+
+    sets, new = equals(0)
+    where, same = equals(1)
+    # Their own columns are named with the table in WHERE only: SET takes none.
+    where = [f"{table.name}.{text}" for text in where]
+    statement = (
+        f"UPDATE {table.name} SET {', '.join(sets)} "  # noqa: S608  # names of our own
+        f"FROM unnest({', '.join(arrays)}) AS held ({', '.join(named)}) "
+        f"WHERE {' AND '.join(where)}"
+    )
+    return statement, [*new, *lists, *same]
+
+
+def can_return(using: str) -> bool:
+    """Whether UPDATE can return the rows that it changed: on PostgreSQL and on SQLite from 3.35."""
+    connection = connections[using]
+    return connection.vendor in ("postgresql", "sqlite") and bool(
+        connection.features.can_return_rows_from_bulk_insert
+    )
+
+
+def update_returning(
+    rows: "models.QuerySet[Any]", values: Mapping[str, Any], true_unless: Mapping[str, str]
+) -> list[Any]:
+    """Update the rows, and return them as they are by then, whole; see ``read_one`` for
+    ``true_unless``. Only where ``can_return`` says so."""
+    table = _Table(rows.model, rows.db)
+    query: Any = rows.query.chain(UpdateQuery)
+    query.add_update_values(dict(values))
+    statement, parameters = query.get_compiler(table.using).as_sql()
+    names = [field.name for field in rows.model._meta.concrete_fields]
+    read = [*table.columns(names), *map(table.true_unless, true_unless.values())]
+    with table.connection.cursor() as cursor:
+        cursor.execute(f"{statement} RETURNING {', '.join(read)}", parameters)
+        found = cursor.fetchall()
+    return list(table.loaded(names, [*true_unless], found))
 
 
 def update_one(
@@ -111,6 +254,21 @@ def read_one(
     return found[0] if found else None
 
 
+def read_newest(
+    model: type[models.Model],
+    conditions: Mapping[str, Any],
+    names: Sequence[str],
+    true_unless: Mapping[str, str],
+    agreeing: Mapping[str, Counterpart],
+) -> list[Any] | None:
+    """The values of these fields in the newest row that meets the conditions, and those of the
+    attributes behind them; see ``read_one``. No instance is made of it, where a token is read at
+    each request."""
+    table = _Table(model)
+    rows = _select(table, conditions, names, true_unless, agreeing, limit=1)
+    return table.converted(names, rows)[0] if rows else None
+
+
 def read_all(
     model: type[models.Model],
     conditions: Mapping[str, Any],
@@ -122,20 +280,11 @@ def read_all(
 ) -> list[Any]:
     """The rows that meet the conditions, newest first and at most ``limit``, from the database that
     is written to; all their fields, or the key and those named."""
-    table = _Table(model)
+    table, true_unless, agreeing = _Table(model), true_unless or {}, agreeing or {}
     every = [field.name for field in model._meta.concrete_fields]
-    read = table.columns(["id", *names] if names else every)
-    for attribute, path in (true_unless or {}).items():
-        read.append(f"COALESCE({table.related(path)}, TRUE) AS {table.quote(attribute)}")
-    for attribute, counterpart in (agreeing or {}).items():
-        read.append(f"{table.agrees(counterpart)} AS {table.quote(attribute)}")
-    columns = ", ".join(read)
-    where = " AND ".join(table.equals(conditions))
-    key = table.quote("id")
-    statement = f"SELECT {columns} FROM {table.name} WHERE {where} ORDER BY {key} DESC"  # noqa: S608
-    statement += f" LIMIT {limit}" if limit else ""
-    rows = model._default_manager.raw(statement, table.stored(conditions), using=table.using)
-    return list(rows)
+    read = [name for name in every if name in {"id", *names}] if names else every
+    rows = _select(table, conditions, read, true_unless, agreeing, limit=limit)
+    return list(table.loaded(read, [*true_unless, *agreeing], rows))
 
 
 def insert_one(

@@ -8,6 +8,7 @@ from django.db import migrations, models
 
 import connected_accounts.database.fields
 import connected_accounts.sealing
+from connected_accounts.database.storage import set_parameters
 
 
 class Migration(migrations.Migration):
@@ -488,4 +489,6 @@ class Migration(migrations.Migration):
                 name="connected_accounts_one_row_per_account",
             ),
         ),
+        # Written by hand.
+        migrations.RunPython(set_parameters, migrations.RunPython.noop),
     ]

@@ -24,7 +24,7 @@ from connected_accounts import security
 from connected_accounts.database.fields import ExactCharField
 from connected_accounts.database.functions import DatabaseNow, digest
 from connected_accounts.database.inserts import insert_in_step
-from connected_accounts.database.statements import update_all, update_one
+from connected_accounts.database.statements import can_return, update_all, update_one
 from connected_accounts.exceptions import Undecryptable
 from connected_accounts.models.bound_tokens import bound_facts, change_facts
 from connected_accounts.models.choices import Reason, Status
@@ -139,30 +139,44 @@ class ConnectedAccountQuerySet(GuardedQuerySet["ConnectedAccount"]):
         known = {n: Coalesce(path, models.Value(True)) for n, path in owner_state().items()}
         return self.annotate(**known)
 
-    def claim(self, pks: Sequence[int], *, holder: uuid.UUID, seconds: float, now: datetime) -> int:
-        """Take the lease of those that are renewable and free; return how many were taken.
+    def claim(
+        self, pks: Sequence[int], *, holder: uuid.UUID, seconds: float, now: datetime
+    ) -> "list[ConnectedAccount]":
+        """Take the lease of those that are renewable and free; return what was taken, with tokens
+        and the state of owners, oldest due first.
 
         ``attempt_started_at`` keeps the start of an earlier attempt whose answer is unknown: a
         value older than ``now`` after the claim means that the token may have been spent already.
         Lease times are the database's clock, so that workers' clocks may differ.
         """
         free = self.renewable().filter(~contradicts(), LEASE_IS_FREE, pk__in=pks)
-        with transaction.atomic(using=router.db_for_write(self.model), savepoint=False):
-            taken = free.transition(
-                lease_holder=holder,
-                lease_until=DatabaseNow() + timedelta(seconds=seconds),
-                generation=F("generation") + 1,
-                revision=F("revision") + 1,
-                attempt_started_at=Coalesce(
-                    "attempt_started_at", models.Value(now, models.DateTimeField())
-                ),
-            )
+        values = {
+            "lease_holder": holder,
+            "lease_until": DatabaseNow() + timedelta(seconds=seconds),
+            "generation": F("generation") + 1,
+            "revision": F("revision") + 1,
+            "attempt_started_at": Coalesce(
+                "attempt_started_at", models.Value(now, models.DateTimeField())
+            ),
+        }
+        # By their keys: there is no index on the holder, and the table may be large.
+        mine: Any = self.model._default_manager.current().filter(pk__in=pks, lease_holder=holder)
+        with transaction.atomic(using=mine.db, savepoint=False):
+            taken = mine._taken(free, values)
             if not taken:
-                return 0
-            mine = self.current().filter(pk__in=pks, lease_holder=holder)
-            if LedgerEntry.objects.follow(mine, pks) == taken:
-                return taken
-            return taken - mine._adopt()
+                return []
+            if LedgerEntry.objects.follow(mine, pks) != len(taken) and mine._adopt():
+                held = set(mine.values_list("pk", flat=True))
+                taken = [row for row in taken if row.pk in held]
+        return sorted(taken, key=lambda row: row.refresh_at or now)
+
+    def _taken(self, free: Self, values: dict[str, Any]) -> "list[ConnectedAccount]":
+        """The rows that are ours by what this writes into those that are free."""
+        if can_return(self.db):
+            return free.using(self.db).transition_returning(owner_state(), **values)
+        if not free.transition(**values):
+            return []
+        return list(self.with_token().with_owner_state())
 
     def give_back(self, pks: Sequence[int], *, holder: uuid.UUID, now: datetime) -> None:
         """Undo a claim, as far as it came; see ``claim``."""
@@ -414,8 +428,8 @@ class ConnectedAccount(GuardedModel):
         given since, as far as they are loaded."""
         return {"pk": self.pk} | {n: self.__dict__[n] for n in _WHICH if n in self.__dict__}
 
-    def is_same_as(self, row: "ConnectedAccount | None") -> bool:
-        """Whether ``row``, which was read by this one's key, is the same account."""
+    def is_same_as(self, row: Any) -> bool:
+        """Whether ``row``, which was read by this one's key, is the same account; None is not."""
         return row is not None and all(getattr(row, n) == v for n, v in self.which().items())
 
     # Transitions.

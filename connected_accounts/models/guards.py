@@ -14,6 +14,7 @@ from django.core.exceptions import FieldError
 from django.db import DatabaseError, models, router, transaction
 
 from connected_accounts.database.functions import digest
+from connected_accounts.database.statements import update_returning
 from connected_accounts.models.bound_tokens import change_facts
 from connected_accounts.models.ledger import LedgerEntry
 from connected_accounts.owners import owner_key, owner_key_of
@@ -49,7 +50,7 @@ _SEALED: Final = SealedTextField(name="token")
 
 def refuse_unsealed(token: Any) -> None:
     """Raise TypeError for what is not sealed; that it may not be written is the lesser fault."""
-    _SEALED.get_db_prep_save(token, None)
+    _SEALED.refuse_unless_sealed(token)
 
 
 def refuse(way: str, names: Iterable[str]) -> None:
@@ -107,6 +108,13 @@ class GuardedQuerySet(models.QuerySet[Row]):
         return super().update(**values)
 
     transition.alters_data = True  # type: ignore[attr-defined]
+
+    def transition_returning(self, read_too: Mapping[str, str], **values: Any) -> list[Row]:
+        """``transition``, and the rows as they are by then; for ``read_too`` see
+        ``statements.read_one``. Only where ``statements.can_return`` says so."""
+        return update_returning(self, values, read_too)
+
+    transition_returning.alters_data = True  # type: ignore[attr-defined]
 
     def bulk_update(self, objs: Any, fields: Any, batch_size: Any = None) -> int:
         """As Django's. Raises FieldError for what only transitions write."""

@@ -113,7 +113,7 @@ class LedgerEntry(models.Model):
 
 
 # The same for a statement that is written out.
-PRESENT: Final = (LedgerEntry, "seal_id", {"account_pk": "id", "revision": "revision"})
+PRESENT: Final = (LedgerEntry, "seal_id", (("account_pk", "id"), ("revision", "revision")))
 
 
 def contradicts() -> models.Exists:

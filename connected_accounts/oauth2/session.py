@@ -113,9 +113,8 @@ class ProviderSession(OAuth2Session):
         self._requires_challenge = requires_challenge
         self._public_only = public_only
         self._named_by_people = named_by_people
-        self.cert = self.certificate = (
-            certificate  # RFC 8705 3: a token that is bound to it needs it at each call
-        )
+        # RFC 8705 3: a token that is bound to it needs it at each call.
+        self.cert = self.certificate = certificate
         self.headers.update({"User-Agent": transport.USER_AGENT, **(headers or {})})
         # Neither .netrc, which would replace the bearer, nor cookies, which would mix up threads.
         self.trust_env = False

@@ -17,9 +17,10 @@ from connected_accounts.database.batches import in_batches
 from connected_accounts.database.locks import retried
 from connected_accounts.exceptions import Undecryptable
 from connected_accounts.operations.keys_in_use import SEALED, count_by_key, sealed_rows
-from connected_accounts.sealing import encryption_keys, key_id, reseal
+from connected_accounts.sealing import column_bytes, encryption_keys, head_of, key_id, reseal
 
 BATCH: Final = 500
+_Swap = tuple[bytes, int, bytes]  # new, primary key, old
 
 
 @dataclass
@@ -43,11 +44,12 @@ class Rekeyed:
 def rekey(*, dry_run: bool = False) -> Iterator[Rekeyed]:
     """Seal everything with the first key; yields the figures so far after each batch."""
     newest = key_id(encryption_keys()[0])
+    head = head_of(newest)
     figures = Rekeyed(by_key=count_by_key())
     figures.to_do = sum(figures.by_key.values()) - figures.by_key[newest]
     yield figures
     for model, column in SEALED:
-        old = sealed_rows(model, column).exclude(sealed_by=newest).values_list("pk", column)
+        old = sealed_rows(model, column).exclude(sealed_by=head).values_list("pk", column)
         for rows in in_batches(old, BATCH, pk_of=itemgetter(0)):
             _rekey_batch(model, column, rows, figures, dry_run)
             yield figures
@@ -56,10 +58,11 @@ def rekey(*, dry_run: bool = False) -> Iterator[Rekeyed]:
 def _rekey_batch(
     model: type[models.Model], column: str, rows: list[Any], figures: Rekeyed, dry_run: bool
 ) -> None:
-    fresh = []
+    fresh: list[_Swap] = []
     for pk, sealed in rows:
         try:
-            fresh.append((reseal(sealed).reveal(), pk, sealed.reveal()))
+            new = reseal(sealed)
+            fresh.append((column_bytes(new.reveal()), pk, column_bytes(sealed.reveal())))
         except Undecryptable:
             figures.unreadable += 1
     figures.seen += len(rows)
@@ -69,7 +72,7 @@ def _rekey_batch(
         figures.busy += len(fresh) - written
 
 
-def _swap(model: type[models.Model], column: str, fresh: list[tuple[str, int, str]]) -> int:
+def _swap(model: type[models.Model], column: str, fresh: list[_Swap]) -> int:
     """Write (new, pk, old), each where the column still is the old; return how many were."""
     alias = router.db_for_write(model)
     connection, meta = connections[alias], cast(Any, model._meta)
@@ -86,13 +89,11 @@ def _swap(model: type[models.Model], column: str, fresh: list[tuple[str, int, st
         if not fresh:
             return 0
         if connection.vendor == "postgresql":
-            # One statement; sealed text has no comma, and so needs none of an array's quoting.
             cursor.execute(
                 f"UPDATE {table} SET {name} = fresh.new "  # noqa: S608  # names of our own
-                "FROM unnest(string_to_array(%s, ','), string_to_array(%s, ',')::bigint[], "
-                "string_to_array(%s, ',')) AS fresh (new, pk, old) "
+                "FROM unnest(%s::bytea[], %s::bigint[], %s::bytea[]) AS fresh (new, pk, old) "
                 f"WHERE {table}.{pk} = fresh.pk AND {table}.{name} = fresh.old",
-                [",".join(map(str, values)) for values in zip(*fresh, strict=True)],
+                list(map(list, zip(*fresh, strict=True))),
             )
         else:
             statement = f"UPDATE {table} SET {name} = %s WHERE {pk} = %s AND {name} = %s"  # noqa: S608

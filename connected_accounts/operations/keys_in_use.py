@@ -1,6 +1,5 @@
 """Which keys the stored values need: counted by the ids that they carry, none of them opened."""
 
-import re
 from collections import Counter
 from typing import Any, Final
 
@@ -13,7 +12,7 @@ from connected_accounts.models import (
     ProviderClient,
     Revocation,
 )
-from connected_accounts.sealing import encryption_keys, key_id
+from connected_accounts.sealing import HEAD, encryption_keys, key_id, key_id_of
 
 SEALED: Final[tuple[tuple[type[models.Model], str], ...]] = (
     (ConnectedAccount, "token"),
@@ -23,13 +22,13 @@ SEALED: Final[tuple[tuple[type[models.Model], str], ...]] = (
     (ProviderClient, "client_secret"),
 )
 DAMAGED: Final = "damaged"
-_KEY_ID: Final = re.compile("[0-9a-f]{8}")
 
 
 def sealed_rows(model: type[models.Model], column: str, using: str | None = None) -> Any:
-    """The rows with a sealed value; ``sealed_by`` is the id of its key, which stands behind v1."""
+    """The rows with a sealed value; ``sealed_by`` are the bytes that tell its key."""
     rows = model._default_manager.using(using or router.db_for_write(model))
-    return rows.filter(**{f"{column}__isnull": False}).annotate(sealed_by=Substr(column, 4, 8))
+    head = Substr(column, 1, HEAD, output_field=models.BinaryField())
+    return rows.filter(**{f"{column}__isnull": False}).annotate(sealed_by=head)
 
 
 def count_by_key(using: str | None = None) -> Counter[str]:
@@ -38,8 +37,8 @@ def count_by_key(using: str | None = None) -> Counter[str]:
     counts: Counter[str] = Counter()
     for model, column in SEALED:
         rows = sealed_rows(model, column, using)
-        for name, count in rows.values_list("sealed_by").annotate(models.Count("pk")):
-            counts[name if _KEY_ID.fullmatch(name) else DAMAGED] += count
+        for head, count in rows.values_list("sealed_by").annotate(models.Count("pk")):
+            counts[key_id_of(head) or DAMAGED] += count
     return counts
 
 

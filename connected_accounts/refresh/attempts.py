@@ -124,12 +124,10 @@ def claim(
     holder = holder or uuid.uuid4()
     lease = float(conf.get("HTTP_DEADLINE")) + LEASE_MARGIN
     began = time.monotonic()
-    pks = list(pks)
-    if not ConnectedAccount.objects.all().claim(pks, holder=holder, seconds=lease, now=now):
+    accounts = ConnectedAccount.objects.all()
+    rows = accounts.claim(list(pks), holder=holder, seconds=lease, now=now)
+    if not rows:
         return []
-    # By their keys: there is no index on the holder, and the table may be large.
-    claimed = ConnectedAccount.objects.current().filter(pk__in=pks, lease_holder=holder)
-    rows = list(claimed.with_token().with_owner_state().order_by("refresh_at"))
     known = known_clients(provider, {row.client_id for row in rows})
     return [
         Attempt(

@@ -157,6 +157,8 @@ class _Drain:
         self.last_claim = Claim([], now)
         self.arrived: SimpleQueue[Future[RefreshResult]] = SimpleQueue()
         self.locked: list[Future[RefreshResult]] = []  # settled last: the others need not wait
+        # What was due before it was taken, and lies dead in the index until the next VACUUM.
+        self.looked_to: datetime | None = None
         self.claiming = True
         self.found: dict[str, tuple[Provider, Endpoints]] = {}
 
@@ -321,17 +323,33 @@ class _Drain:
         """
         due = self.hosts.open(due, self.held.values())
         due = due if host is None else due.filter(host=host)
-        columns = ("pk", "host")
-        oldest = list(due.values_list("failure_count", *columns)[:wanted])
+        rest = due if self.looked_to is None else due.filter(refresh_at__gte=self.looked_to)
+        columns = ("pk", "host", "failure_count", "refresh_at")
+        oldest = list(rest.values_list(*columns)[:wanted])
+        if len(oldest) < wanted and rest is not due:
+            rest = due  # for what was left, or has come free since
+            oldest = list(rest.values_list(*columns)[:wanted])
         self.claiming = self.claiming or bool(oldest)
         held = sum(attempt.account.failure_count > 0 for attempt in self.held.values())
         room = max(self.width // 2 - held, 0) if self.width > 1 else 1
-        failing = [one for failures, *one in oldest if failures][:room]
-        healthy = [one for failures, *one in oldest if not failures]
+        failing = [one for one in oldest if one[2]][:room]
+        healthy = [one for one in oldest if not one[2]]
         if len(oldest) == wanted > len(failing) + len(healthy):
-            rest = due.filter(failure_count=0).values_list(*columns)
-            healthy = list(rest[: wanted - len(failing)])
-        return self.hosts.shared_out([*failing, *healthy], self.held.values())
+            healthy = list(
+                rest.filter(failure_count=0).values_list(*columns)[: wanted - len(failing)]
+            )
+        chosen = self.hosts.shared_out(
+            [one[:2] for one in (*failing, *healthy)], self.held.values()
+        )
+        self.look_on_from(oldest, chosen)
+        return chosen
+
+    def look_on_from(self, oldest: list[Any], chosen: list[int]) -> None:
+        """Begin the next look at the first that is left here, or behind the last. Of many hosts
+        there are always some whose accounts are left."""
+        if oldest and not self.hosts.many:
+            left = [at for pk, _, _, at in oldest if pk not in set(chosen)]
+            self.looked_to = left[0] if left else oldest[-1][3]
 
     def settle_what_arrived(self) -> bool:
         """Settle the answers that are there; whether any was new."""

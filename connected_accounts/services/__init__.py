@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from connected_accounts.revoke.disconnect import disconnect_all as disconnect_all
     from connected_accounts.use.tokens import aget_access_token as aget_access_token
     from connected_accounts.use.tokens import get_access_token as get_access_token
+    from connected_accounts.use.tokens import get_access_token_of as get_access_token_of
     from connected_accounts.use.tokens import get_session as get_session
 
 _HOMES = {
@@ -35,6 +36,7 @@ _HOMES = {
     "disconnect_all": "revoke.disconnect",
     "export": "operations.export",
     "get_access_token": "use.tokens",
+    "get_access_token_of": "use.tokens",
     "get_session": "use.tokens",
     "move_to_owner": "operations.ownership",
     "refresh": "refresh.on_demand",

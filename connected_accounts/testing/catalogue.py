@@ -112,7 +112,7 @@ class CatalogueDialect(Dialect):
         fields: dict[str, Any] = filled(self.answers["token"], values)
         if behaviour.refresh_token_expires_in is not OMITTED:
             fields[provider.refresh_token_expires_in_field] = behaviour.refresh_token_expires_in
-        return fields
+        return fields | ({"token_type": "DPoP"} if grant.thumbprint else {})
 
     def identity_fields(self, grant: Grant) -> dict[str, Any]:
         fields: dict[str, Any] = filled(self.answers["identity"], self._of(grant))

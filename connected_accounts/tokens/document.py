@@ -26,10 +26,9 @@ def token_document(
         "access_token": token.access_token.reveal(),
         "refresh_token": text(token.refresh_token, "refresh_token"),
         "id_token": text(token.id_token, "id_token"),
-        "token_type": token.token_type,
         "expires_in": token.expires_in,
         "refresh_token_expires_in": token.refresh_token_expires_in,
-        "redirect_uri": redirect_uri or before.get("redirect_uri", ""),
+        "redirect_uri": redirect_uri or before.get("redirect_uri"),
     }
     api_base = token.api_base or before.get("api_base")
     document |= {"api_base": api_base} if api_base else {}

@@ -191,7 +191,7 @@ def post(
     proof_key: Secret | None = None,
 ) -> Answer:
     """Call an endpoint at which the client authenticates, with a proof of ``proof_key``. Raises
-    ProviderUnavailable, UnexpectedResponse or ConfigurationError (``client_key``)."""
+    ProviderUnavailable, UnexpectedResponse or ClientRejected (``client_key``)."""
     address = with_client_id(url, provider.client.client_id)
 
     def send(seconds: float | None = None) -> Answer:

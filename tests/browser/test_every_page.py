@@ -138,7 +138,8 @@ def test_every_page_that_people_see(site: tuple[str, Any], look: str) -> None:
     for path in PAGES:
         page.goto(site[0] + path)
         seen.look(page, path)
-    page.goto(f"{site[0]}/connections/mcp/client.json")  # for programs
+    for path in ("mcp/client.json", "jwks/"):  # for programs
+        page.goto(f"{site[0]}/connections/{path}")
     page.goto(f"{site[0]}/connections/")
     page.locator("form[action$='/1/test/'] button").click()
     page.locator(".ca-result").wait_for()

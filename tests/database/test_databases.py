@@ -31,6 +31,7 @@ from connected_accounts.clients.credentials import (
 from connected_accounts.database.connections import short_lock_waits
 from connected_accounts.database.functions import digest
 from connected_accounts.database.locks import is_lock_timeout
+from connected_accounts.database.storage import check_storage
 from connected_accounts.models import (
     ConnectedAccount,
     Event,
@@ -140,8 +141,8 @@ def at_once(accounts: Any, work: Callable[[int], Any]) -> list[Any]:
 
 
 def claim(accounts: Any, pks: list[int], seconds: float = 60.0) -> int:
-    taken: int = accounts.all().claim(pks, holder=uuid.uuid4(), seconds=seconds, now=timezone.now())
-    return taken
+    rows = accounts.all().claim(pks, holder=uuid.uuid4(), seconds=seconds, now=timezone.now())
+    return len(rows)
 
 
 # --- Rows ---------------------------------------------------------------------------------------
@@ -152,6 +153,21 @@ def test_the_migrations_match_the_models(database: str) -> None:
     tables = connection.introspection.table_names()
     assert ConnectedAccount._meta.db_table in tables
     assert Revocation._meta.db_table in tables
+
+
+def test_tables_that_refreshes_write_have_room_on_postgresql(database: str) -> None:
+    """A claim writes no index where the page has room for the row's next version."""
+    assert check_storage(None, databases=["default"]) == []
+    if connection.vendor == "postgresql":
+        table = ConnectedAccount._meta.db_table
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE {table} RESET (fillfactor)")
+        [warning] = check_storage(None, databases=["default"])
+        assert warning.id == "connected_accounts.W032"
+        assert table in warning.msg
+        with connection.cursor() as cursor:
+            cursor.execute(warning.hint)
+        assert check_storage(None, databases=["default"]) == []
 
 
 def test_a_token_comes_back_from_the_column(accounts: Any) -> None:

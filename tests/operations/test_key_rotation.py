@@ -23,7 +23,7 @@ from connected_accounts.operations import key_rotation
 from connected_accounts.operations.key_rotation import rekey
 from connected_accounts.operations.keys_in_use import SEALED, count_by_key, sealed_rows
 from connected_accounts.revoke.outbox import revoke_pending
-from connected_accounts.sealing import key_id, seal
+from connected_accounts.sealing import key_id, key_id_of, seal
 from connected_accounts.services import disconnect, refresh
 from connected_accounts.testing import FakeProvider
 from tests.journeys import connect, start
@@ -46,7 +46,8 @@ def run(command: str = "rotate_token_keys", *arguments: str, **options: Any) -> 
 
 
 def sealed_with() -> set[str]:
-    return set(sealed_rows(ConnectedAccount, "token").values_list("sealed_by", flat=True))
+    heads = sealed_rows(ConnectedAccount, "token").values_list("sealed_by", flat=True)
+    return {str(key_id_of(head)) for head in heads}
 
 
 def stored_tokens() -> list[dict[str, Any]]:

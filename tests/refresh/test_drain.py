@@ -1,5 +1,6 @@
 """Refreshing what is due: the tasks, the drains, and when an account is due at all."""
 
+import re
 import time
 from datetime import timedelta
 from types import SimpleNamespace
@@ -7,11 +8,12 @@ from typing import Any
 
 import pytest
 from celery import current_app
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from connected_accounts import tasks
+from connected_accounts import signals, tasks
 from connected_accounts.models import ConnectedAccount, Event, ProviderState
 from connected_accounts.models.deployment import confirm_site
 from connected_accounts.provider_state.pauses import pause
@@ -65,6 +67,40 @@ def test_the_addresses_that_all_accounts_share_are_put_together_once(
     monkeypatch.setattr(Badgr, "resolve_endpoints", counted)
     assert drain("badgr").refreshed == 5
     assert len(asked) == 2, "whether they can be found, and for the accounts"
+
+
+def test_a_look_for_what_is_due_goes_on_where_the_last_one_ended(
+    accounts: list[ConnectedAccount], settings: Any
+) -> None:
+    """What was due before lies dead in the index, and would be walked over by each look."""
+    settings.CONNECTED_ACCOUNTS = {**settings.CONNECTED_ACCOUNTS, "REFRESH_CONCURRENCY": 1}
+    for number, account in enumerate(accounts):
+        at = timezone.now() - timedelta(minutes=10 - number)
+        ConnectedAccount.objects.filter(pk=account.pk).update(refresh_at=at)
+    with CaptureQueriesContext(connection) as queries:
+        assert drain("badgr").refreshed == 5
+    looks = [q["sql"] for q in queries if re.search("refresh_at.? <= .*ORDER BY", q["sql"])]
+    whole = [sql for sql in looks if not re.search("refresh_at.? >= ", sql)]
+    # Whether anything is due, the first, and, where fewer are found than wanted, what is left.
+    assert len(whole) <= 4 < len(looks)
+
+
+def test_what_comes_due_behind_the_last_look_is_refreshed_by_the_same_drain(
+    accounts: list[ConnectedAccount], settings: Any
+) -> None:
+    settings.CONNECTED_ACCOUNTS = {**settings.CONNECTED_ACCOUNTS, "REFRESH_CONCURRENCY": 1}
+    late = accounts[4]
+    ConnectedAccount.objects.filter(pk=late.pk).update(refresh_at=None)
+    long_ago = timezone.now() - timedelta(days=1)
+
+    def make_late_one_due(**kwargs: Any) -> None:
+        ConnectedAccount.objects.filter(pk=late.pk, refresh_at=None).update(refresh_at=long_ago)
+
+    signals.account_refreshed.connect(make_late_one_due)
+    try:
+        assert drain("badgr").refreshed == 5
+    finally:
+        signals.account_refreshed.disconnect(make_late_one_due)
 
 
 def test_no_thread_gives_way_to_others_before_it_sends(

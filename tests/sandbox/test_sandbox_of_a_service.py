@@ -183,3 +183,21 @@ def test_check_provider_looks_at_a_service_as_at_any_other(
     assert "error" not in levels.values()
     assert levels["credentials"] == levels["token_endpoint"] == "ok"
     assert not any("{" in finding["message"] for finding in told["findings"])
+
+
+def test_its_api_confirms_the_key_of_a_bound_token_and_refuses_a_thief(
+    user: Any, sandbox_of: Any, settings: Any
+) -> None:
+    sandbox = sandbox_of("gitlab")
+    entry = sandbox.entry()
+    bound = {**entry, "OPTIONS": {**entry["OPTIONS"], "dpop": True}}
+    settings.CONNECTED_ACCOUNTS = {"PROVIDERS": {"gitlab": bound}}
+    account = agree(user, sandbox.base, "gitlab")
+    api = f"{sandbox.base}/gitlab.com/api/v4/projects"
+    assert get_session(account).get(api).json() == {"sandbox": "grace"}
+    refresh(account)
+    assert get_session(account).get(api).status_code == 200
+    token = get_access_token(account)
+    for scheme in ("Bearer", "DPoP"):
+        stolen = {"Authorization": f"{scheme} {token}"}
+        assert requests.get(api, headers=stolen, timeout=5).status_code == 401

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import pytest
 from django.test import Client
 
-from connected_accounts.exceptions import ClientRejected
+from connected_accounts.exceptions import ClientRejected, ProviderError
 from connected_accounts.models import ConnectedAccount, Outcome, Revocation
-from connected_accounts.oauth2 import jose
+from connected_accounts.oauth2 import discovery, jose
 from connected_accounts.revoke.outbox import revoke_pending
 from connected_accounts.services import disconnect, refresh
 from tests.strong.conftest import Use, connect, site_keys
@@ -126,3 +126,19 @@ def test_the_public_page_shows_no_private_half(use: Use, server: StrongServer) -
     assert not any({"d", "p", "q", "dp", "dq", "qi", "k"} & set(key) for key in shown)
     assert all(key["use"] == "sig" and key["kid"] for key in shown)
     assert "max-age=300" in answer["Cache-Control"]
+
+
+def test_a_server_that_takes_other_algorithms_now_ends_no_account(
+    server: StrongServer, use: Use, client_of_ada: Client
+) -> None:
+    use(server, CLIENT_KEY=jose.new_key().private_pem().reveal())
+    account = connect(client_of_ada, server)
+    server.told["token_endpoint_auth_signing_alg_values_supported"] = ["PS256"]
+    discovery.clear_cache()
+    sent = len(server.sent("/token"))
+    with pytest.raises(ProviderError) as caught:
+        refresh(account)
+    account.refresh_from_db()
+    assert (account.status, account.last_error) == ("active", "client_key")
+    assert isinstance(caught.value, ClientRejected)
+    assert len(server.sent("/token")) == sent

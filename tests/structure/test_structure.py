@@ -79,6 +79,7 @@ def test_the_services_are_those_of_the_contract() -> None:
         "complete_authorization",
         "disconnect_all",
         "export",
+        "get_access_token_of",
         "get_session",
         "move_to_owner",
         "retire_owner",

@@ -14,6 +14,7 @@ from connected_accounts.services import (
     aget_access_token,
     arefresh,
     get_access_token,
+    get_access_token_of,
     get_session,
     refresh,
 )
@@ -31,6 +32,58 @@ def test_a_fresh_token_costs_one_query_and_no_request(
         token = get_access_token(account)
     assert token == stored(account)["access_token"]
     assert len(badgr.requests) == requests
+
+
+def test_a_fresh_token_of_a_user_and_an_alias_costs_one_query(
+    account: ConnectedAccount, ada: Any, django_assert_num_queries: Any
+) -> None:
+    with django_assert_num_queries(1):
+        token = get_access_token_of(ada, "badgr")
+    assert token == stored(account)["access_token"]
+
+
+def test_the_newest_account_that_is_active_gives_the_token_of_a_user(
+    make_account: Any, user: Any
+) -> None:
+    for number in range(3):
+        newest = make_account(user, access_token=f"token-{number}")
+    make_account(access_token="another's")
+    make_account(None, access_token="the site's")
+    set_row(newest, status="reconnect_required", reason="revoked")
+    assert get_access_token_of(user, "badgr") == "token-1"
+    assert get_access_token_of(None, "badgr") == "the site's"
+
+
+def test_without_an_active_account_a_user_has_no_token(make_account: Any, user: Any) -> None:
+    with pytest.raises(ReauthorizationRequired, match="disconnected"):
+        get_access_token_of(user, "badgr")
+    ended = make_account(user)
+    set_row(ended, status="reconnect_required", reason="revoked")
+    with pytest.raises(ReauthorizationRequired, match="revoked"):
+        get_access_token_of(user, "badgr")
+
+
+def test_a_users_token_that_expires_is_refreshed_first(account: ConnectedAccount, ada: Any) -> None:
+    old = stored(account)["access_token"]
+    expire(account, seconds=59)
+    assert get_access_token_of(ada, "badgr") == stored(account)["access_token"] != old
+
+
+@pytest.mark.parametrize("way", ["given by SQL", "copied", "inactive"])
+def test_no_token_comes_of_a_row_that_may_not_be_used(
+    way: str, make_account: Any, user: Any, django_user_model: Any
+) -> None:
+    account = make_account(user)
+    if way == "given by SQL":
+        other = django_user_model.objects.create(username="other")
+        set_row(account, user_id=other.pk)
+    elif way == "copied":
+        set_row(account, revision=7)
+    else:
+        user.is_active = False
+        user.save()
+    with pytest.raises((ReauthorizationRequired, ProviderUnavailable)):
+        get_access_token_of(user, "badgr")
 
 
 def test_within_a_minute_of_expiry_the_token_is_refreshed_first(

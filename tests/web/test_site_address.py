@@ -122,7 +122,7 @@ def test_the_path_of_the_base_stands_for_the_mount(
     ended = make_account(user=user, status="reconnect_required", reason="revoked")
     assert mail_owner(ended.pk, ended.generation)
     assert f"https://example.org/app/connections/{ended.pk}/reconnect/" in mailoutbox[0].body
-    assert f"this at the provider: {sent}" in redirect_finding("badgr").message
+    assert f"this at the provider: {sent}" in redirect_finding("badgr", {}).message
 
 
 def test_a_mount_in_settings_alone_is_part_of_every_address(

@@ -19,6 +19,7 @@ from connected_accounts.services import (
     disconnect_all,
     export,
     get_access_token,
+    get_access_token_of,
     move_to_owner,
     refresh,
     retire_owner,
@@ -50,6 +51,10 @@ def finish(user: Any, secret: str, params: Mapping[str, str]) -> ConnectedAccoun
 def token_of(account: ConnectedAccount) -> str:
     refresh(account)
     return get_access_token(account)
+
+
+def token_of_newest(user: Any) -> str:
+    return get_access_token_of(user, "medals")
 
 
 async def token_later(account: ConnectedAccount) -> str:
