@@ -146,7 +146,7 @@ _REFUSED_REQUEST: Final = Failure(
 )
 _REFUSED_BEFORE: Final = Failure(
     502,
-    _("The service does not take this request"),
+    _("The service refuses what this site asks for"),
     _(
         "It was told beforehand what this site asks for, and refused. The people who run this site "
         "find out why with the command check_provider."
@@ -311,6 +311,8 @@ def failure_for(error: ConnectedAccountsError) -> Failure:
         return _UNAVAILABLE
     if isinstance(error, ClientRejected):
         return _NOT_ACCEPTED if error.code == "credentials" else _REJECTED
+    if error.code == "identity_provider":
+        return _CONFIGURATION
     if error.code == "invalid_request" and getattr(error, "status", None) is None:
         return _REFUSED_REQUEST  # in the callback, which has no status
     if error.code == "request_refused":
