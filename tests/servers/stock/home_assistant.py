@@ -8,14 +8,16 @@ from pathlib import Path
 
 told = json.loads(sys.argv[1])
 hass = Path(sys.executable).with_name("hass")
-folder = ["--config", told["folder"]]
+configuration = Path(told["folder"]) / "configuration"  # it writes a log of its own there
+configuration.mkdir()
+folder = ["--config", str(configuration)]
 CONFIGURATION = f"""
 http:
   server_host: 127.0.0.1
   server_port: {told["port"]}
 frontend:
 """
-(Path(told["folder"]) / "configuration.yaml").write_text(CONFIGURATION)
+(configuration / "configuration.yaml").write_text(CONFIGURATION)
 person = [told["person"]["name"], told["person"]["password"]]
 subprocess.run([hass, "--script", "auth", *folder, "add", *person], check=True)
 # A client is an address, and has no secret.
