@@ -29,8 +29,6 @@ CAUSES: dict[str, ConnectedAccountsError] = {
     "unexpected": UnexpectedResponse("not_json"),
     "refused_request": UnexpectedResponse("invalid_request"),
     "unusable": UnexpectedResponse("no_metadata"),
-    "request_refused": UnexpectedResponse("request_refused"),
-    "not_bound": UnexpectedResponse("not_bound"),
     "not_verified": UnexpectedResponse("verification_failed"),
     "draft_scopes_only": UnexpectedResponse("draft_scopes_only"),
     "clr_scopes_only": UnexpectedResponse("clr_scopes_only"),
