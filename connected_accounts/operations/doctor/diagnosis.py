@@ -99,14 +99,13 @@ def _diagnose(
         yield from _not_looked_at(LATER, "Settings must be in order first.")
         return
     provider = provider.bound(inputs=_known_inputs(provider, inputs))
-    redirect_uri, of_host = redirect_uris[0], address_of_host(provider, *redirect_uris)
-    yield from client_metadata_findings(provider, redirect_uri)
+    yield from client_metadata_findings(provider, redirect_uris[0])
     later: tuple[str, ...] = LATER[1:]
     if is_named(provider):  # it depends on the server
         later = ("client", *later)
         found = _endpoints(provider, calls)
     else:
-        client, finding = _client(provider, of_host, redirect_uri)
+        client, finding = _client(provider, redirect_uris)
         provider = provider.bound(client=client or Client("", Secret("")))
         found = _endpoints(provider, calls)
         yield _with_proof(provider, finding)  # which the server's metadata may have chosen
@@ -117,7 +116,7 @@ def _diagnose(
     endpoints = found
     if is_named(provider):
         yield from server_findings(provider, endpoints)
-        client, finding = client_there(provider, endpoints, redirect_uri, of_host)
+        client, finding = client_there(provider, endpoints, redirect_uris)
         provider = provider.bound(client=client or Client("", Secret("")))
         yield _with_proof(provider, finding)
     metadata, finding = _discovery(provider, endpoints, calls)
@@ -125,7 +124,7 @@ def _diagnose(
     yield from metadata_findings(provider, endpoints, metadata)
     yield _pkce(provider, metadata)
     apart = provider.callback_per_host or (client is not None and client.registered)
-    address = of_host if apart else redirect_uri
+    address = address_of_host(provider, *redirect_uris) if apart else redirect_uris[0]
     yield from _at_endpoints(provider, endpoints, address, request_token, calls)
 
 
@@ -216,12 +215,12 @@ def _known_inputs(provider: Provider, given: Mapping[str, str]) -> dict[str, str
     return only | dict(given)
 
 
-def _client(provider: Provider, *redirect_uris: str) -> tuple[Client | None, Finding]:
+def _client(provider: Provider, redirect_uris: tuple[str, str]) -> tuple[Client | None, Finding]:
     check = "client"
     if provider.grant_type == "personal_token":
         return None, ok(check, "Needs none: people bring tokens of their own.")
     try:
-        client = in_use_at(provider, *redirect_uris)
+        client = in_use_at(provider, redirect_uris)
     except Undecryptable:
         return None, UNDECRYPTABLE
     if client is not None:

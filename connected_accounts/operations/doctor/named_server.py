@@ -7,7 +7,7 @@ from typing import Final
 import requests
 
 from connected_accounts.clients.credentials import client_in_use
-from connected_accounts.connect.authorization import known_client
+from connected_accounts.connect.authorization import address_of_host, known_client
 from connected_accounts.exceptions import ProviderError, Undecryptable
 from connected_accounts.oauth2 import transport
 from connected_accounts.oauth2.discovery import texts_of
@@ -82,24 +82,24 @@ def server_findings(provider: Provider, endpoints: Endpoints) -> Iterator[Findin
     )
 
 
-def in_use_at(provider: Provider, *redirect_uris: str) -> Client | None:
+def in_use_at(provider: Provider, redirect_uris: tuple[str, str]) -> Client | None:
     """The site's client; a registered one where it has one of these addresses: that of its host,
     from the app's pages, or the alias's, from a site that calls the services. Raises
     Undecryptable."""
-    found = (client_in_use(provider, redirect_uri=address) for address in redirect_uris)
+    addresses = address_of_host(provider, *redirect_uris), redirect_uris[0]
+    found = (client_in_use(provider, redirect_uri=address) for address in addresses)
     return next(filter(None, found), None)
 
 
 def client_there(
-    provider: Provider, endpoints: Endpoints, redirect_uri: str, of_host: str
+    provider: Provider, endpoints: Endpoints, redirect_uris: tuple[str, str]
 ) -> tuple[Client | None, Finding]:
-    """The client that the site is at this server's authorization server, and what to say of it;
-    ``of_host`` is the callback that it registers there."""
+    """The client that the site is at this server's authorization server, and what to say of it."""
     try:
         client = (
             provider.settings_client()
-            or known_client(provider, redirect_uri, SITE_OWNER)
-            or in_use_at(provider, of_host, redirect_uri)
+            or known_client(provider, redirect_uris[0], SITE_OWNER)
+            or in_use_at(provider, redirect_uris)
         )
     except Undecryptable:
         return None, UNDECRYPTABLE
