@@ -331,16 +331,7 @@ def check_keys(
         if not all(model._meta.db_table in tables for model, _ in SEALED):
             continue
         if outdated := outdated_columns(alias):
-            found.append(
-                checks.Warning(
-                    f"The tables in the database {alias!r} were made by an earlier state of "
-                    f"connected_accounts: {', '.join(outdated)}. Nothing can be connected.",
-                    hint="With the code that made them, run manage.py dumpdata "
-                    "connected_accounts --output connections.json. Then, with this code: manage.py "
-                    "migrate connected_accounts zero, migrate, and loaddata connections.json.",
-                    id="connected_accounts.W033",
-                )
-            )
+            found.append(_made_before(alias, outdated))
             continue
         counts = count_by_key(alias)
         missing = missing_keys(counts)
@@ -365,6 +356,17 @@ def check_keys(
                 )
             )
     return found
+
+
+def _made_before(alias: str, columns: Sequence[str]) -> checks.Warning:
+    return checks.Warning(
+        f"The tables in the database {alias!r} were made by an earlier state of "
+        f"connected_accounts: {', '.join(columns)}. Nothing can be connected.",
+        hint="With the code that made them, run manage.py dumpdata connected_accounts --output "
+        "connections.json. Then, with this code: manage.py migrate connected_accounts zero, "
+        "migrate, and loaddata connections.json.",
+        id="connected_accounts.W033",
+    )
 
 
 def check_histories(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[checks.CheckMessage]:

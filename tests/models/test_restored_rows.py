@@ -252,7 +252,8 @@ def clone_with_key(request: pytest.FixtureRequest, account: ConnectedAccount) ->
             QuerySet.update(Rows.filter(pk=original.pk), id=higher)
             original = Rows.with_token().get()
         LedgerEntry.objects.all().delete()
-        twin = clone(copy.copy(original), user)
+        clone(copy.copy(original), user)
+        twin = Rows.exclude(pk=original.pk).get()
         if lower:
             LedgerEntry.objects.filter(account_pk=twin.pk).update(account_pk=1)
             QuerySet.update(Rows.filter(pk=twin.pk), id=1)
