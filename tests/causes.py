@@ -31,8 +31,6 @@ CAUSES: dict[str, ConnectedAccountsError] = {
     "request_refused": UnexpectedResponse("request_refused"),
     "not_bound": UnexpectedResponse("not_bound"),
     "unusable": UnexpectedResponse("no_metadata"),
-    "request_refused": UnexpectedResponse("request_refused"),
-    "not_bound": UnexpectedResponse("not_bound"),
     "not_verified": UnexpectedResponse("verification_failed"),
     "draft_scopes_only": UnexpectedResponse("draft_scopes_only"),
     "clr_scopes_only": UnexpectedResponse("clr_scopes_only"),
