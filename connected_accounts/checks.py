@@ -34,12 +34,14 @@ from connected_accounts.operations.keys_in_use import (
 from connected_accounts.providers import registry
 from connected_accounts.providers.base import Provider
 from connected_accounts.sealing import SealedTextField, encryption_keys, key_id
+from connected_accounts.secret import clears_traceback_locals
 
 CELERY: Final = ("CELERY_BROKER_URL", "CELERY_BEAT_SCHEDULE")  # in the usual namespace
 REFRESH: Final = "connected_accounts.refresh_due_accounts"
 USUAL_LIFE: Final = 3600.0  # seconds that access tokens live, as far as settings can know
 
 
+@clears_traceback_locals  # those that read PROVIDERS have its secrets as they are written there
 def check_settings(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[checks.CheckMessage]:
     """E001 to E019, E021 to E023, E027, E030, E033, E035 to E038, W004, W012, W022, W023, W026,
     W029: what would fail."""

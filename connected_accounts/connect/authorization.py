@@ -198,12 +198,17 @@ def _with_address(
     provider: Provider, endpoints: Endpoints, intent: Intent, redirect_uris: tuple[str, str]
 ) -> tuple[Provider, str]:
     """The provider with its first client, and the redirect URI that this client has there."""
-    redirect_uri, of_host = redirect_uris
-    key = callback_key(provider.host)
-    of_host = of_host.replace(HOST_PLACE, key) if key and of_host else redirect_uri
+    redirect_uri, of_host = redirect_uris[0], address_of_host(provider, *redirect_uris)
     provider = _with_first_client(provider, endpoints, intent, redirect_uri, of_host)
     apart = provider.client.registered or provider.callback_per_host
     return provider, of_host if apart else redirect_uri
+
+
+def address_of_host(provider: Provider, redirect_uri: str, host_redirect_uri: str) -> str:
+    """The callback of the provider's host; the alias's where there are no others."""
+    key = callback_key(provider.host)
+    there = key and host_redirect_uri
+    return host_redirect_uri.replace(HOST_PLACE, key) if there else redirect_uri
 
 
 def _with_first_client(

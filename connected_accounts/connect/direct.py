@@ -1,4 +1,4 @@
-"""Connecting without a redirect: with client credentials, or with a personal token.
+"""Connecting without a redirect: with client credentials, a personal token or an identity token.
 
 Nothing is stored before the provider has accepted it and said whose it is.
 """
@@ -116,7 +116,7 @@ def _connect(intent: Intent, sent_at: datetime) -> tuple[ConnectedAccount, bool]
 def _with_credentials(provider: Provider, intent: Intent) -> Provider:
     if provider.grant_type == "personal_token":
         return provider.bound(client=Client("", Secret("")))
-    if intent.user is None:
+    if "client_id" not in intent.entered:  # the site's own
         return with_client_in_use(provider)
     secret = Secret(intent.entered.get("client_secret", ""))
     return provider.bound(client=Client(intent.entered["client_id"], secret, owned=True))
@@ -126,11 +126,16 @@ def _token(provider: Provider, endpoints: Endpoints, intent: Intent) -> TokenRes
     if provider.grant_type == "personal_token":
         return read_token_response({"access_token": intent.entered["personal_token"]})
     from connected_accounts.tokens.endpoint import exchange_client_credentials  # loads requests
+    from connected_accounts.tokens.identity_assertion import exchange_id_token
+
+    def ask() -> TokenResponse:
+        if provider.grant_type == "identity_assertion":
+            id_token = Secret(intent.entered["id_token"])
+            return exchange_id_token(provider, endpoints, id_token, intent.scopes)
+        return exchange_client_credentials(provider, endpoints, intent.scopes)
 
     ends = time.monotonic() + float(conf.get("HTTP_DEADLINE"))
-    return until_answered(
-        lambda: exchange_client_credentials(provider, endpoints, intent.scopes), ends=ends
-    )
+    return until_answered(ask, ends=ends)
 
 
 def _as_credentials_error(error: ConnectedAccountsError) -> ConnectedAccountsError:

@@ -27,7 +27,7 @@ def read_id_token(
 
     Raises UnexpectedResponse; its code is ``id_token``, or ``id_token_`` and the claim at fault.
     """
-    claims = _claims(id_token.reveal())
+    claims = claims_in(id_token)
     audience = claims.get("aud")
     audiences = audience if isinstance(audience, list) else [audience]
     expires = claims.get("exp")
@@ -49,7 +49,9 @@ def read_id_token(
     return claims
 
 
-def _claims(text: str) -> dict[str, Any]:
+def claims_in(id_token: Secret) -> dict[str, Any]:
+    """The claims as they stand there, unchecked. Raises UnexpectedResponse (``id_token``)."""
+    text = id_token.reveal()
     parts = text.split(".")
     if len(parts) != 3 or len(text) > MAX_ID_TOKEN:
         raise UnexpectedResponse("id_token")

@@ -17,7 +17,7 @@ from joserfc.jwk import ECKey, OKPKey, RSAKey, import_key
 from joserfc.jws import JWSRegistry
 
 from connected_accounts.exceptions import ConfigurationError
-from connected_accounts.secret import Secret
+from connected_accounts.secret import Secret, clears_traceback_locals
 
 MIN_RSA_BITS: Final = 2048
 # What a kind of key may sign with, the best first (RFC 7518 3.1, RFC 8037 3.1, RFC 9864).
@@ -108,6 +108,7 @@ def new_key(algorithm: str = "ES256") -> SigningKey:
 
 
 @lru_cache(maxsize=64)  # reading an RSA key takes longer than signing with it
+@clears_traceback_locals
 @sensitive_variables()
 def signing_key(text: Secret) -> SigningKey:
     """The private key in a text, PEM (PKCS #1, PKCS #8, SEC 1) or a JWK in JSON. Raises

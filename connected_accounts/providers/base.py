@@ -44,6 +44,9 @@ MAX_HOST: Final = 255  # characters of the column
 SECRET_METHODS: Final = ("client_secret_post", "client_secret_basic")
 CERTIFICATE_METHODS: Final = ("tls_client_auth", "self_signed_tls_client_auth")
 
+# By grant type, the field that holds the grant itself.
+GRANT_FIELDS: Final = {"personal_token": "personal_token", "identity_assertion": "id_token"}
+
 
 @dataclass(frozen=True)
 class Client:
@@ -309,8 +312,8 @@ class Provider:
             by_secret = self.token_endpoint_auth_method in SECRET_METHODS
             own = OWN_CLIENT if by_secret else OWN_CLIENT[:1]
             names = names if for_site else [*own, *names]
-        if self.grant_type == "personal_token":
-            names = [*names, "personal_token"]
+        if self.grant_type in GRANT_FIELDS:
+            names = [*names, GRANT_FIELDS[self.grant_type]]
         return [self._in_this_way(self.connect_field(name)) for name in dict.fromkeys(names)]
 
     @property

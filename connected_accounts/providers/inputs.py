@@ -96,8 +96,14 @@ KNOWN: Final[Mapping[str, ConnectField]] = {
         "secret",
         _("You make it in your settings at the service. It is kept encrypted."),
     ),
+    "id_token": ConnectField(
+        "id_token",
+        _("Identity token"),
+        "secret",
+        _("Your organisation’s sign-in issues it. It is kept encrypted."),
+    ),
 }
-# Never stored with the account: the first two make a client, the third is the grant itself.
+# Never stored with the account: the first two make a client, the others are the grant itself.
 CREDENTIALS: Final = tuple(KNOWN)
 OWN_CLIENT: Final = ("client_id", "client_secret")
 

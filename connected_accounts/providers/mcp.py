@@ -39,6 +39,7 @@ POST: Final = "client_secret_post"
 NEEDED: Final = {
     "authorization_code": ("authorization_endpoint", "token_endpoint"),
     "client_credentials": ("token_endpoint",),
+    "identity_assertion": ("token_endpoint",),
 }
 EXAMPLE: Final = "https://server.example"
 MAX_ISSUERS: Final = 3  # of those that guard one server, that are asked
@@ -79,6 +80,9 @@ class MCP(Provider):
         "logo_uri": "",
         # The address of the site's metadata as a client, where it is not the app's own page.
         "client_metadata_url": "",
+        # With grant_type identity_assertion: the alias of the organisation's sign-in, with the
+        # client that the site is there.
+        "identity_provider": "",
     }
 
     _metadata: Mapping[str, Any] | None = None  # of the authorization server, once it was asked
@@ -106,12 +110,7 @@ class MCP(Provider):
                 f"{where}['CLIENT_ID'] would be for every authorization server.",
                 "Write OPTIONS['client_issuer'], the one that it is for.",
             )
-        if options.get("grant_type", cls.grant_type) not in NEEDED:
-            yield Problem(
-                "E027",
-                f"{where}['OPTIONS']['grant_type'] is not one that an MCP server has.",
-                'Write "authorization_code", or "client_credentials" for an account of the site.',
-            )
+        yield from cls._grant_problems(where, config.alias, options)
         if config.exclusive:
             yield Problem(
                 "E027",
@@ -128,6 +127,27 @@ class MCP(Provider):
         yield from cls._client_problems(where, options, bases)
 
     @classmethod
+    def _grant_problems(
+        cls, where: str, alias: str, options: Mapping[str, Any]
+    ) -> Iterator[Problem]:
+        if options.get("grant_type", cls.grant_type) not in NEEDED:
+            yield Problem(
+                "E027",
+                f"{where}['OPTIONS']['grant_type'] is not one that an MCP server has.",
+                'Write "authorization_code", "client_credentials" for an account of the site, or '
+                '"identity_assertion".',
+            )
+        by_assertion = options.get("grant_type") == "identity_assertion"
+        named = options["identity_provider"]
+        if by_assertion and (named == alias or named not in conf.provider_aliases()):
+            yield Problem(
+                "E027",
+                f"{where}['OPTIONS']['identity_provider'] names no other provider.",
+                "Write the alias of the organisation's sign-in, an entry of PROVIDERS with the "
+                "client that identity tokens are issued to.",
+            )
+
+    @classmethod
     def _client_problems(
         cls, where: str, options: Mapping[str, Any], bases: list[str]
     ) -> Iterator[Problem]:
@@ -140,7 +160,9 @@ class MCP(Provider):
                 )
         site = conf.get("REDIRECT_BASE_URL") or ""
         at_home = bool(bases) and all(base.startswith("http:") for base in bases)
-        if not at_home and not options["client_metadata_url"] and not site.startswith("https:"):
+        given = options.get("grant_type", cls.grant_type) != "authorization_code"
+        known = at_home or given or options["client_metadata_url"]
+        if not known and not site.startswith("https:"):
             yield Problem(
                 "W022",
                 f"{where}: the site has no https address to be known by.",

@@ -41,7 +41,9 @@ SIGNING_ALGORITHMS: Final = (*("ES256", "ES384", "PS256", "RS256", "RS384", "EdD
 CERTIFICATE: Final = "CLIENT_CERTIFICATE"
 LIFE_UNITS: Final = ("seconds", "milliseconds", "timestamp", "timestamp_ms", "date")
 CHOICES: Final[dict[str, tuple[str, ...]]] = {
-    "grant_type": ("authorization_code", "client_credentials", "personal_token"),
+    "grant_type": (
+        *("authorization_code", "client_credentials", "personal_token", "identity_assertion"),
+    ),
     "token_endpoint_auth_method": AUTH_METHODS,
     "token_endpoint_auth_signing_alg": ("", *SIGNING_ALGORITHMS),
     "client_assertion_audience": ("issuer", "token_endpoint"),
@@ -114,7 +116,10 @@ def typed_options(backend: type[Provider]) -> dict[str, Any]:
 
 
 def _wrong_choices(provider: Provider) -> Iterator[Problem]:
-    for name, allowed in CHOICES.items():
+    for name, choices in CHOICES.items():
+        allowed = choices
+        if name == "grant_type" and "identity_provider" not in provider.own_options:
+            allowed = tuple(choice for choice in choices if choice != "identity_assertion")
         if getattr(provider, name) not in allowed:
             yield Problem(
                 "E011",

@@ -27,9 +27,11 @@ from connected_accounts.models import ConnectedAccount, Reason
 from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.providers.base import Client, Endpoints, Provider
 from connected_accounts.providers.hooks import call_hook
-from connected_accounts.secret import SecretFields
+from connected_accounts.secret import Secret, SecretFields
 from connected_accounts.tokens.document import proof_key_of
 from connected_accounts.tokens.endpoint import exchange_client_credentials, exchange_refresh_token
+from connected_accounts.tokens.identity_assertion import exchange_id_token
+from connected_accounts.tokens.lifetimes import ASKED_ANEW
 from connected_accounts.tokens.throttle import NOT_IN_TIME, Lane
 
 LEASE_MARGIN: Final = 30.0  # seconds to store in, after the deadline of the call
@@ -199,7 +201,7 @@ def _nothing_to_ask_with(attempt: Attempt) -> ReauthorizationRequired | None:
         return ReauthorizationRequired("no_refresh_token")
     if not attempt.clients:
         return ReauthorizationRequired(Reason.CREDENTIALS_REJECTED)
-    if grant_type != "client_credentials" and not attempt.document.get("refresh_token"):
+    if grant_type not in ASKED_ANEW and not attempt.document.get("refresh_token"):
         return ReauthorizationRequired("no_refresh_token")
     return None
 
@@ -261,7 +263,10 @@ def _ask_once(attempt: Attempt) -> RefreshResult:
 
 def _exchange(attempt: Attempt) -> TokenResponse:
     provider, endpoints, account = attempt.provider, attempt.endpoints, attempt.account
+    scopes, key = account.scopes_requested, proof_key_of(attempt.document)
     if provider.grant_type == "client_credentials":
-        key = proof_key_of(attempt.document)
-        return exchange_client_credentials(provider, endpoints, account.scopes_requested, key)
+        return exchange_client_credentials(provider, endpoints, scopes, key)
+    if provider.grant_type == "identity_assertion":
+        id_token = Secret(attempt.document["id_token"])
+        return exchange_id_token(provider, endpoints, id_token, scopes, key)
     return exchange_refresh_token(provider, endpoints, attempt.document, account.scopes_granted)

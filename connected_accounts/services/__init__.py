@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from connected_accounts.connect.completion import (
         complete_authorization as complete_authorization,
     )
+    from connected_accounts.connect.direct import connect_directly as connect_directly
     from connected_accounts.operations.export import export as export
     from connected_accounts.operations.ownership import move_to_owner as move_to_owner
     from connected_accounts.operations.ownership import retire_owner as retire_owner
@@ -32,6 +33,7 @@ _HOMES = {
     "aget_access_token": "use.tokens",
     "arefresh": "refresh.on_demand",
     "complete_authorization": "connect.completion",
+    "connect_directly": "connect.direct",
     "disconnect": "revoke.disconnect",
     "disconnect_all": "revoke.disconnect",
     "export": "operations.export",

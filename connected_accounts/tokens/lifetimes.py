@@ -14,6 +14,8 @@ from connected_accounts.secret import SecretFields
 SOONEST: Final = 20.0  # seconds from one refresh to the next, however short a token is said to live
 FIRST_BACKOFF: Final = 60.0
 MAX_BACKOFF: Final = 3600.0
+# Grants that another token is asked for by what the first was; a refresh token has no part in it.
+ASKED_ANEW: Final = ("client_credentials", "identity_assertion")
 
 
 def refresh_time(
@@ -78,8 +80,7 @@ def grant_values(
     """The columns that a token answer sets, on connect and on refresh alike. ``known_end`` is that
     of the refresh token that is kept where the answer has none. ``holder`` is the row they are for,
     with the facts that it will have."""
-    # Client credentials are asked for another token; there is nothing to refresh with (4.4.3).
-    renewable = bool(document.get("refresh_token")) or provider.grant_type == "client_credentials"
+    renewable = bool(document.get("refresh_token")) or provider.grant_type in ASKED_ANEW
     ends_at = token.refresh_token_expires_at(sent_at)
     if ends_at is None and token.refresh_token is None and known_end and known_end > sent_at:
         ends_at = known_end  # else it was not its end: it has just worked

@@ -163,8 +163,8 @@ def unseen_way(
     """The way to a server that the person named, which is asked where it leads; None where their
     connection leads nowhere new: they have ``seen`` its issuer, and have a client for it. Raises
     TooOften, and what ``start_authorization`` raises."""
-    if "server" not in provider.connect_fields:
-        return None
+    if "server" not in provider.connect_fields or provider.grant_type != "authorization_code":
+        return None  # nobody is sent anywhere
     if wait := throttle.wait_for(request, throttle.STARTS):
         raise TooOften(wait)
     from connected_accounts.web.way import find_way  # only for servers that people name

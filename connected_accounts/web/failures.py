@@ -137,19 +137,19 @@ _UNEXPECTED: Final = Failure(
 )
 _REFUSED_REQUEST: Final = Failure(
     502,
-    _("The service does not take this request"),
+    _("The service refuses this request"),
     _(
-        "That is for the people who run this site. Some services take no PKCE, and some demand "
-        "it: the option code_challenge_method of the service says which."
+        "The people who run this site need to look into this. Some services do not accept PKCE, "
+        "and some require it: the option code_challenge_method of the service says which."
     ),
     try_again=False,
 )
 _REFUSED_BEFORE: Final = Failure(
     502,
-    _("The service does not take this request"),
+    _("The service refuses what this site asks for"),
     _(
-        "It was told beforehand what this site asks for, and refused. The people who run this site "
-        "find out why with the command check_provider."
+        "It was told so beforehand, and refused at once. The people who run this site find out why "
+        "with the command check_provider."
     ),
     try_again=False,
 )
@@ -163,10 +163,11 @@ _NOT_VERIFIED: Final = Failure(
 )
 _NOT_BOUND: Final = Failure(
     502,
-    _("The service gave too weak a permission"),
+    _("The service’s permission is not safe enough"),
     _(
         "This site asked for one that nobody else can use (DPoP), and got one that works for "
-        "whoever finds it, so it was not taken. That is for the people who run this site."
+        "whoever finds it, so it was not accepted. The people who run this site need to look into "
+        "this."
     ),
     try_again=False,
 )
@@ -311,6 +312,8 @@ def failure_for(error: ConnectedAccountsError) -> Failure:
         return _UNAVAILABLE
     if isinstance(error, ClientRejected):
         return _NOT_ACCEPTED if error.code == "credentials" else _REJECTED
+    if error.code == "identity_provider":
+        return _CONFIGURATION
     if error.code == "invalid_request" and getattr(error, "status", None) is None:
         return _REFUSED_REQUEST  # in the callback, which has no status
     if error.code == "request_refused":

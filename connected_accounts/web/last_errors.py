@@ -53,7 +53,7 @@ _WORDS: Final[dict[str, str | Promise]] = {
     "token_type": _STRANGE,
     "not_bound": gettext_lazy(
         "The service gave a token that works without the key of this connection, so it was not "
-        "taken."
+        "accepted."
     ),
     "token_characters": _STRANGE,
     "invalid_request": gettext_lazy("The service does not accept the request."),

@@ -21,7 +21,8 @@ from connected_accounts.web.browser import (
     set_browser_secret,
 )
 
-INPUTS: Final = ("client_secret", "personal_token", "new_secret")  # the last is the admin's
+# The last is the admin's.
+INPUTS: Final = ("client_secret", "personal_token", "id_token", "new_secret")
 PURPOSE: Final = "connected_accounts.callback"
 MAX_QUERY: Final = 16384  # characters
 CARRIED: Final = "connected_accounts_callback_token"  # a cookie, with a name that tools mask

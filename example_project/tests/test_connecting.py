@@ -74,6 +74,7 @@ def test_every_service_with_known_endpoints_can_be_connected(
         "bime": {"account": "acme"},
         "bime-token": {"account": "acme"},
         "badges": {"host": settings.BADGE_CONNECT_HOSTS[0]},
+        "mcp": {"server": settings.MCP_SERVERS[0]},
     }
     for alias, entry in settings.CONNECTED_ACCOUNTS["PROVIDERS"].items():
         if entry["OPTIONS"].get("issuer"):

@@ -128,6 +128,19 @@ def test_a_persons_page_has_accounts_attempts_revocations_and_events(
     assert f"{ACCOUNTS}{account.pk}/change/" in links(text)["ada@example.org"]
 
 
+def test_the_full_stop_of_a_sentence_stays_at_its_end_in_an_admin_from_right_to_left(
+    account: ConnectedAccount, client_of_admin: Client, person_page: str
+) -> None:
+    ConnectedAccount.objects.filter(pk=account.pk).transition(
+        failure_count=2, last_error="status_503"
+    )
+    revocation(account, last_error="timeout", attempts=3)
+    for page in (person_page, f"{ACCOUNTS}{account.pk}/change/"):
+        text = client_of_admin.get(page).content.decode()
+        assert "<bdi>Connected.</bdi>" in text
+        assert re.findall(r"<td(?! class=.ca-when)[^>]*>[^<]+ [^<]+[.]</td>", text) == []
+
+
 def test_nobody_elses_rows_are_on_a_persons_page(
     account: ConnectedAccount,
     client_of_admin: Client,

@@ -97,7 +97,7 @@ def test_what_is_one_of_a_list_is_one_of_the_codes_list() -> None:
     assert enum("Revocation", "outcome") == sorted(Outcome.values)
     assert enum("TestResult", "state") == sorted({result.state for result in RESULTS.values()})
     assert enum("Account", "state") == [*enum("TestResult", "state"), "not_offered"]
-    kinds = ["authorization_code", "client_credentials", "personal_token"]
+    kinds = ["authorization_code", "client_credentials", "identity_assertion", "personal_token"]
     assert enum("Provider", "grant_type") == kinds
     assert Provider.grant_type in kinds
     assert "enum" not in SCHEMAS["Event"]["properties"]["kind"]  # more may come

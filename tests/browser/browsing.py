@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from example_project.processes import ROOT, Family
-from example_project.stack import READY_WITHIN, Plan, bound, start_sandbox
+from example_project.stack import READY_WITHIN, Plan, bound, start_mcp_server, start_sandbox
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
@@ -60,7 +60,8 @@ def running_site(folder: Path, settings: str = "") -> Iterator[tuple[str, Family
         with bound(0) as listening:
             port = listening.getsockname()[1]
             plan = Plan(folder, access_token_seconds=600)
-            family.environment["SANDBOX_URL"] = start_sandbox(family, plan, port)
+            sandbox = family.environment["SANDBOX_URL"] = start_sandbox(family, plan, port)
+            family.environment["MCP_SERVERS"] = start_mcp_server(family, plan, sandbox)
             if settings:
                 family.environment["DJANGO_SETTINGS_MODULE"] = "site_settings"
             number = listening.fileno()

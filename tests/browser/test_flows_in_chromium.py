@@ -66,6 +66,16 @@ def by_token(site: Site, page: Any) -> None:
     page.get_by_text("Bime by token is connected.").wait_for()
 
 
+def by_named_server(site: Site, page: Any) -> None:
+    press(page, "Connect to MCP")
+    page.locator("input[name=server]").fill(site.family.environment["MCP_SERVERS"])
+    press(page, "Go on to MCP")
+    page.get_by_role("button", name="Go on to ").click()  # which names who guards it
+    sign_in_there(page)
+    press(page, "Allow")
+    page.get_by_text("is connected.").wait_for()
+
+
 WAYS = {
     "badgr": by_redirect("Badgr"),
     "bitbadges": by_redirect("BitBadges"),
@@ -74,6 +84,7 @@ WAYS = {
     "bime-token": by_token,
     "badges": by_redirect("Badge Connect"),
     "oidc": by_redirect("OpenID"),
+    "mcp": by_named_server,
 }
 REFUSED_AT = {
     "Badgr": {},

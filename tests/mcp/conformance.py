@@ -72,10 +72,11 @@ def configure(server: str) -> None:
     conf.is_loopback_literal = lambda host: host == "localhost" or is_literal(host)
 
 
-def connect_the_site(server: str, context: dict[str, str]) -> Any:
-    """Connect an account of the site's own, with the client that the suite has registered."""
-    from connected_accounts.connect.direct import connect_directly
+def connect_at_once(user: Any, server: str, context: dict[str, str]) -> Any:
+    """Connect an account of the site's own, with the client that the suite has registered, or one
+    of ``user`` by their identity token."""
     from connected_accounts.providers.registry import get_provider
+    from connected_accounts.services import connect_directly
 
     entry = settings.CONNECTED_ACCOUNTS["PROVIDERS"]["mcp"]
     entry["OPTIONS"]["grant_type"] = "client_credentials"
@@ -85,7 +86,17 @@ def connect_the_site(server: str, context: dict[str, str]) -> Any:
     names = {"client_id": "CLIENT_ID", "client_secret": "CLIENT_SECRET"}
     names["private_key_pem"] = "CLIENT_KEY"
     entry |= {names[name]: text for name, text in context.items() if name in names}
-    return connect_directly(user=None, provider="mcp", values={"server": server})[0]
+    values = {"server": server}
+    if "idp_id_token" not in context:
+        return connect_directly(user=None, provider="mcp", values=values)[0]
+    settings.CONNECTED_ACCOUNTS["PROVIDERS"]["sign-in"] = {
+        "BACKEND": "connected_accounts.providers.generic.OAuth2",
+        "CLIENT_ID": context["idp_client_id"],
+        "OPTIONS": {"issuer": context["idp_issuer"], "token_endpoint_auth_method": "none"},
+    }
+    entry["OPTIONS"] |= {"grant_type": "identity_assertion", "identity_provider": "sign-in"}
+    values["id_token"] = context["idp_id_token"]
+    return connect_directly(user=user, provider="mcp", values=values)[0]
 
 
 def use(person: Person, account: Any, server: str) -> None:
@@ -112,15 +123,16 @@ def main() -> int:
     """Connect the server that the suite names, and use it; 1 where the app refuses."""
     server = sys.argv[-1]
     context = json.loads(os.environ.get("MCP_CONFORMANCE_CONTEXT") or "{}")
-    without_a_person = "client-credentials" in os.environ.get("MCP_CONFORMANCE_SCENARIO", "")
+    scenario = os.environ.get("MCP_CONFORMANCE_SCENARIO", "")
+    at_once = "client-credentials" in scenario or "cross-app-access" in scenario
     configure(server)
     from django.contrib.auth.models import User
 
     person = Person(User.objects.create_user("ada"), "mcp", site=SITE)
     entered = {n: context[n] for n in ("client_id", "client_secret") if n in context}
     try:
-        if without_a_person:
-            account = connect_the_site(server, context)
+        if at_once:
+            account = connect_at_once(person.user, server, context)
         else:
             account = person.connect(server, **entered)
         use(person, account, server)

@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
+SPENT = ("code", "refresh_token", "assertion")
 Body = dict[str, Any] | list[Any] | bytes | str | int | None
 
 
@@ -39,6 +40,7 @@ class Guarded:
     requests: list[Asked] = field(default_factory=list)
     grants: dict[str, list[str]] = field(default_factory=dict)  # of tokens and codes
     clients: list[str] = field(default_factory=list)
+    people: list[str] = field(default_factory=list)  # identity tokens that are good at /sign-in
 
     @property
     def server(self) -> str:
@@ -69,6 +71,7 @@ class Guarded:
             "/.well-known/oauth-authorization-server": lambda: (200, self.metadata, {}),
             "/register": lambda: self._register(one),
             "/token": lambda: self._token(one),
+            "/sign-in/token": lambda: self._assert(one),
             "/revoke": lambda: (200, {}, {}),
             "/mcp": lambda: self._speak(one),
         }
@@ -87,7 +90,7 @@ class Guarded:
         return 201, one.body | given | {"client_secret_expires_at": self.secret_ends}, {}
 
     def _token(self, one: Asked) -> tuple[int, Body, dict[str, str]]:
-        spent = one.body.get("code") or one.body.get("refresh_token")
+        spent = next((one.body[n] for n in SPENT if n in one.body), "")
         if spent not in self.grants:
             return 400, {"error": "invalid_grant"}, {}
         scopes = self.grants.pop(str(spent))
@@ -95,6 +98,15 @@ class Guarded:
         self.grants |= {access: scopes, refresh: scopes}
         told = {"access_token": access, "refresh_token": refresh, "token_type": "Bearer"}
         return 200, told | {"expires_in": 3600, "scope": " ".join(scopes)}, {}
+
+    def _assert(self, one: Asked) -> tuple[int, Body, dict[str, str]]:
+        """An organisation's sign-in: an assertion for an identity token (RFC 8693)."""
+        if one.body.get("subject_token") not in self.people:
+            return 400, {"error": "invalid_grant"}, {}
+        assertion = secrets.token_hex(8)
+        self.grants[assertion] = str(one.body.get("scope", "")).split()
+        told = {"issued_token_type": one.body["requested_token_type"], "token_type": "N_A"}
+        return 200, {"access_token": assertion, **told}, {}
 
     def _speak(self, one: Asked) -> tuple[int, Body, dict[str, str]]:
         token = one.headers.get("Authorization", "").removeprefix("Bearer ")

@@ -61,7 +61,7 @@ def test_a_server_that_takes_bound_tokens_only_is_asked_for_them(
     person.decide = lambda url: urls.append(url) or guarded.allow(url)
     with pytest.raises(Refused) as caught:
         person.connect(guarded.server)
-    assert "too weak a permission" in caught.value.text, "it gave a plain bearer"
+    assert "permission is not safe enough" in caught.value.text, "it gave a plain bearer"
     assert "dpop_jkt" in asked_with(urls[0])
     assert guarded.asked("/register")[0].body["dpop_bound_access_tokens"] is True
     assert "DPoP" in guarded.asked("/token")[0].headers

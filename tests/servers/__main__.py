@@ -10,17 +10,23 @@ import sys
 from datetime import UTC, datetime
 
 from tests.servers.installation import install_all
-from tests.servers.listed import INSTALLED, ROOT, Listed, listed
+from tests.servers.listed import INSTALLED, ROOT, Listed, applications, listed
 from tests.servers.page import PAGE, ask_all, page, without_date
 from tests.servers.strict import installation as strict
 
-FILES = ("test_life.py", "test_credentials.py", "test_throttles.py", "strict")
+FILES = (
+    "test_life.py",
+    "test_credentials.py",
+    "test_throttles.py",
+    "test_applications.py",
+    "strict",
+)
 TESTS = (*(f"tests/servers/{name}" for name in FILES), "-q", "-n", "2", "--dist", "loadgroup")
 
 
 def main(arguments: list[str]) -> int:
     entries = list(listed().values())
-    install_all(entries)
+    install_all([*entries, *applications().values()])
     strict.install()
     if status := _take_the_app_through():
         return status

@@ -11,7 +11,7 @@ import pytest
 
 from connected_accounts.oauth2 import discovery
 from tests.servers.bare_client import BareClient
-from tests.servers.listed import INSTALLED, SITE, Running, listed, running
+from tests.servers.listed import INSTALLED, SITE, Running, applications, listed, running
 
 GENERIC = "connected_accounts.providers.generic.OAuth2"
 
@@ -20,6 +20,7 @@ GENERIC = "connected_accounts.providers.generic.OAuth2"
 def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Running]]:
     """``start_server(name)``: started when it is first asked for. Skips where it is not installed,
     unless ``make servers`` says that it is."""
+    known = listed() | applications()
     found: dict[str, Running] = {}
     with ExitStack() as servers:
 
@@ -29,7 +30,7 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
             key = f"{name} {extra}"
             if key not in found:
                 folder = tmp_path_factory.mktemp(name)
-                found[key] = servers.enter_context(running(listed()[name], folder, **extra))
+                found[key] = servers.enter_context(running(known[name], folder, **extra))
             return found[key]
 
         yield start

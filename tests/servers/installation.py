@@ -8,7 +8,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.servers.listed import HERE, INSTALLED, NODE, Listed, listed
+from tests.servers.listed import HERE, INSTALLED, NODE, Listed, applications, listed
 
 AT_ONCE = 3
 
@@ -59,4 +59,10 @@ def _run(*command: str) -> None:
 
 if __name__ == "__main__":
     wanted = sys.argv[1:]
-    install_all([entry for name, entry in listed().items() if not wanted or name in wanted])
+    install_all(
+        [
+            entry
+            for name, entry in (listed() | applications()).items()
+            if not wanted or name in wanted
+        ]
+    )

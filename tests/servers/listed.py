@@ -1,4 +1,6 @@
-"""The real servers of ``servers.toml``: where each is installed, how it starts, what it has."""
+"""The real servers of ``servers.toml``: where each is installed, how it starts, what it has.
+
+``applications.toml`` has those that stand inside an application."""
 
 import json
 import os
@@ -91,10 +93,14 @@ class Listed:
         return [str(node), str(self.folder / self.file)]
 
 
-def listed() -> dict[str, Listed]:
-    entries = tomllib.loads((HERE / "servers.toml").read_text())
+def listed(file: str = "servers.toml") -> dict[str, Listed]:
+    entries = tomllib.loads((HERE / file).read_text())
     whole = {name: {**entries.get(one.get("of", ""), {}), **one} for name, one in entries.items()}
     return {name: Listed(name=name, **_tuples(entry)) for name, entry in whole.items()}
+
+
+def applications() -> dict[str, Listed]:
+    return listed("applications.toml")
 
 
 def _tuples(entry: dict[str, Any]) -> dict[str, Any]:

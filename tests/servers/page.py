@@ -38,6 +38,7 @@ TABLES: tuple[tuple[str, str, dict[str, Question]], ...] = (
             "After 1 s": renewal.spent_after_1_s,
             "After 31 s": renewal.spent_after_31_s,
             "After the new one was used": renewal.spent_after_use,
+            "Other grants of the person, after it": renewal.spent_and_others,
         },
     ),
     (

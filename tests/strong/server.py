@@ -1,4 +1,5 @@
-"""An authorization server that verifies who asks: by assertion, certificate and what was pushed.
+"""An authorization server that verifies who asks: by assertion, certificate, proof and what was
+pushed.
 
 Over real HTTP, and TLS where it is given certificates. It verifies with PyJWT, which the app does
 not use.
@@ -11,7 +12,7 @@ import secrets
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -23,6 +24,10 @@ import jwt
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
+def _digest(text: str) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+
+
 class Refused(Exception):
     """An answer of RFC 6749 5.2, with its status, and why for whoever reads the test."""
 
@@ -32,8 +37,10 @@ class Refused(Exception):
 
 
 class StrongServer:
-    """``demands``: ``assertion``, ``certificate`` (at every endpoint), ``pushed``. ``keys`` gives
-    the client's key set, as at its ``jwks_uri``."""
+    """``demands``: ``assertion``, ``certificate`` (at every endpoint), ``pushed``, and ``proof`` of
+    the key that tokens are bound to, with ``nonce`` if there is one.
+
+    ``keys`` gives the client's key set, as at its ``jwks_uri``."""
 
     client_id = "strong"
 
@@ -52,14 +59,18 @@ class StrongServer:
         self.calls: list[tuple[str, dict[str, str], str]] = []  # path, form, certificate
         self.refusals: list[str] = []
         self.assertions: list[dict[str, Any]] = []
+        self.proofs: list[dict[str, Any]] = []
+        self.signed: set[str] = set()  # every assertion and proof, as it came
+        self.nonce = ""
         # Answers in place of the next ones; None: the connection breaks.
         self.script: list[tuple[int, dict[str, Any]] | None] = []
-        self.always: dict[str, tuple[int, dict[str, Any]]] = {}  # by path
+        self.always: dict[str, tuple[int, dict[str, Any]] | None] = {}  # by path
         self.registered: dict[str, Any] = {}
         self._seen: set[str] = set()
         self._pushed: dict[str, dict[str, str]] = {}
         self._codes: dict[str, dict[str, str]] = {}
-        self._tokens: dict[str, str] = {}  # to the certificate that they are bound to
+        self._tokens: dict[str, str] = {}  # to the certificate and key that they are bound to
+        self.secrets: set[str] = set()  # every token and code that it gave
         self._lock = threading.Lock()
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._http.daemon_threads = True
@@ -81,6 +92,9 @@ class StrongServer:
         self._http.shutdown()
         self._http.server_close()
 
+    def end_access_tokens(self) -> None:
+        self._tokens = {t: held for t, held in self._tokens.items() if not t.startswith("access")}
+
     def sent(self, path: str) -> list[dict[str, str]]:
         return [form for called, form, _ in self.calls if called == path]
 
@@ -99,7 +113,7 @@ class StrongServer:
             assert asked.keys() == {"client_id", "request_uri"}, asked
         if "request_uri" in asked:
             asked = self._pushed.pop(asked["request_uri"])
-        code = secrets.token_urlsafe(8)
+        code = self._new_secret("code")
         self._codes[code] = asked
         return {"code": code, "state": asked["state"], "iss": self.issuer}
 
@@ -121,6 +135,7 @@ class StrongServer:
     def _assertion(self, form: dict[str, str]) -> None:
         assert form["client_assertion_type"] == ASSERTION_TYPE
         signed = form["client_assertion"]
+        self.signed.add(signed)
         kid = jwt.get_unverified_header(signed)["kid"]
         key = next((k for k in self.keys()["keys"] if k["kid"] == kid), None)
         assert key is not None, f"unknown kid {kid}"
@@ -140,15 +155,44 @@ class StrongServer:
         )
         assert claims["iss"] == claims["sub"] == self.client_id
         assert claims["exp"] - time.time() <= 61
-        with self._lock:
-            assert claims["jti"] not in self._seen, "an assertion was sent twice"
-            self._seen.add(claims["jti"])
+        self._refuse_replay(claims["jti"])
         self.assertions.append({**jwt.get_unverified_header(signed), **claims})
+
+    def _refuse_replay(self, jti: str) -> None:
+        with self._lock:
+            assert jti not in self._seen, "it was sent twice"
+            self._seen.add(jti)
+
+    def _thumbprint(self, method: str, path: str, headers: Mapping[str, str], token: str) -> str:
+        """Of the key that the proof of a request shows (RFC 9449 4.3)."""
+        proof, status = headers.get("DPoP", ""), 401 if token else 400
+        try:
+            head = jwt.get_unverified_header(proof)
+            assert head["typ"] == "dpop+jwt"
+            self.signed.add(proof)
+            required = ["jti", "iat", "htm", "htu", *(["ath"] if token else [])]
+            claims = jwt.decode(
+                proof,
+                jwt.PyJWK(head["jwk"], algorithm="ES256"),
+                algorithms=["ES256"],
+                options={"require": required},
+            )
+            assert (claims["htm"], claims["htu"]) == (method, f"{self.issuer}{path}")
+            assert abs(time.time() - claims["iat"]) < 60
+            assert not token or claims["ath"] == _digest(token)
+            self._refuse_replay(claims["jti"])
+        except (jwt.InvalidTokenError, KeyError, AssertionError) as error:
+            raise Refused("invalid_dpop_proof", repr(error), status) from None
+        self.proofs.append(claims)
+        if claims.get("nonce", "") != self.nonce:
+            raise Refused("use_dpop_nonce", "another nonce", status)
+        public = {name: head["jwk"][name] for name in ("crv", "kty", "x", "y")}
+        return _digest(json.dumps(public, separators=(",", ":")))
 
     # What is answered.
 
     def answer(
-        self, method: str, path: str, form: dict[str, str], certificate: str, bearer: str
+        self, method: str, path: str, form: dict[str, str], certificate: str, headers: Any
     ) -> tuple[int, Any] | None:
         if path == "/.well-known/oauth-authorization-server":
             return 200, self.metadata()
@@ -163,12 +207,15 @@ class StrongServer:
             return self.script.pop(0)
         if path in self.always:
             return self.always[path]
+        scheme, _, token = headers.get("Authorization", "").partition(" ")
+        proved = "proof" in self.demands and path in ("/token", "/me")
+        holder = certificate + (self._thumbprint(method, path, headers, token) if proved else "")
         if path == "/me":
-            bound = self._tokens.get(bearer)
-            return (200, {"sub": "ada"}) if bound == certificate else (401, {})
+            bound = self._tokens.get(token) if scheme == self._token_type else None
+            return (200, {"sub": "ada"}) if bound == holder else (401, {"error": "invalid_token"})
         self._client(form, certificate)
         with self._lock:
-            return self._act(path, form, certificate)
+            return self._act(path, form, holder)
 
     def _register(self, metadata: dict[str, Any]) -> tuple[int, Any]:
         """RFC 7591: the keys come with it, or from the address that it names."""
@@ -177,7 +224,16 @@ class StrongServer:
             self.keys = lambda: metadata["jwks"]
         return 201, metadata | {"client_id": self.client_id}
 
-    def _act(self, path: str, form: dict[str, str], certificate: str) -> tuple[int, Any]:
+    @property
+    def _token_type(self) -> str:
+        return "DPoP" if "proof" in self.demands else "Bearer"
+
+    def _new_secret(self, kind: str) -> str:
+        made = f"{kind}-{secrets.token_urlsafe(16)}"
+        self.secrets.add(made)
+        return made
+
+    def _act(self, path: str, form: dict[str, str], holder: str) -> tuple[int, Any]:
         if path == "/par":
             uri = f"urn:ietf:params:oauth:request_uri:{secrets.token_urlsafe(8)}"
             self._pushed[uri] = form
@@ -189,15 +245,13 @@ class StrongServer:
             if form["code"] not in self._codes:
                 raise Refused("invalid_grant", "unknown code")
             asked = self._codes.pop(form["code"])
-            digest = hashlib.sha256(form["code_verifier"].encode()).digest()
-            challenge = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
-            assert challenge == asked["code_challenge"]
+            assert _digest(form["code_verifier"]) == asked["code_challenge"]
         spent = form.get("refresh_token", "")
-        if spent and self._tokens.pop(spent, None) != certificate:
-            raise Refused("invalid_grant", "unknown, or bound to another certificate")
-        access, refresh = secrets.token_urlsafe(16), secrets.token_urlsafe(16)
-        self._tokens |= {access: certificate, refresh: certificate}
-        token = {"access_token": access, "token_type": "Bearer", "expires_in": 3600}
+        if spent and self._tokens.pop(spent, None) != holder:
+            raise Refused("invalid_grant", "unknown, or bound to another certificate or key")
+        access, refresh = self._new_secret("access"), self._new_secret("refresh")
+        self._tokens |= {access: holder, refresh: holder}
+        token = {"access_token": access, "token_type": self._token_type, "expires_in": 3600}
         return 200, token | {"refresh_token": refresh}
 
     def _handler(server) -> type[BaseHTTPRequestHandler]:
@@ -210,10 +264,9 @@ class StrongServer:
                     form = json.loads(body)
                 else:
                     form = {name: one[0] for name, one in parse_qs(body.decode()).items()}
-                bearer = self.headers.get("Authorization", "").removeprefix("Bearer ")
                 path = urlsplit(self.path).path
                 try:
-                    said = server.answer(self.command, path, form, self.certificate(), bearer)
+                    said = server.answer(self.command, path, form, self.certificate(), self.headers)
                 except Refused as error:
                     server.refusals.append(str(error))
                     said = error.status, {"error": error.error}
@@ -224,6 +277,11 @@ class StrongServer:
                 self.send_response(said[0])
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(content)))
+                if server.nonce:
+                    self.send_header("DPoP-Nonce", server.nonce)
+                if said[0] == 401:
+                    challenge = f'{server._token_type} error="{said[1].get("error", "")}"'
+                    self.send_header("WWW-Authenticate", challenge)
                 self.end_headers()
                 self.wfile.write(content)
 

@@ -77,6 +77,7 @@ def test_the_services_are_those_of_the_contract() -> None:
     others = [
         "Completed",
         "complete_authorization",
+        "connect_directly",
         "disconnect_all",
         "export",
         "get_access_token_of",

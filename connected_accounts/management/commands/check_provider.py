@@ -12,7 +12,7 @@ from django.core.management.base import CommandError
 from django.urls import NoReverseMatch
 
 from connected_accounts import conf
-from connected_accounts.connect.authorization import callback_key
+from connected_accounts.connect.authorization import HOST_PLACE, callback_key
 from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.management.arguments import pair
 from connected_accounts.management.output import PlainCommand
@@ -59,6 +59,7 @@ class Command(PlainCommand):
                 alias,
                 inputs=inputs,
                 redirect_uri=redirect_uri(alias) or "",
+                host_redirect_uri=redirect_uri(alias, HOST_PLACE) or "",
                 request_token=options["request_token"],
             )
         except ConfigurationError as problem:

@@ -3,10 +3,12 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
+
+from connected_accounts.management.output import PlainCommand
 
 
-class Command(BaseCommand):
+class Command(PlainCommand):
     help = (
         "Makes a private key for CLIENT_KEY and prints it, as PEM; what is public of it goes to "
         "the standard error output. Nothing is stored."

@@ -87,6 +87,8 @@ def credentials_findings(
         yield unchecked(CREDENTIALS, "People bring tokens of their own; the site has none.")
     elif not provider.client.client_id:
         yield unchecked(CREDENTIALS, "There is no client to try.")
+    elif provider.grant_type == "identity_assertion":
+        yield unchecked(CREDENTIALS, "They can only be tried with a person's identity token.")
     elif provider.grant_type == "client_credentials":
         yield _by_token(provider, endpoints, request_token=request_token)
     elif is_public(provider):

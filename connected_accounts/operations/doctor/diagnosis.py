@@ -6,7 +6,7 @@ Changes nothing, here or there. A check that could not be made is a finding too.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from connected_accounts.clients.credentials import client_in_use
+from connected_accounts.connect.authorization import address_of_host
 from connected_accounts.exceptions import ConfigurationError, ProviderError, Undecryptable
 from connected_accounts.oauth2.discovery import server_metadata
 from connected_accounts.operations.doctor.credentials import (
@@ -19,6 +19,7 @@ from connected_accounts.operations.doctor.named_server import (
     UNDECRYPTABLE,
     client_metadata_findings,
     client_there,
+    in_use_at,
     is_named,
     server_findings,
 )
@@ -68,22 +69,26 @@ def diagnose(
     *,
     inputs: Mapping[str, str] | None = None,
     redirect_uri: str = "",
+    host_redirect_uri: str = "",
     request_token: bool = False,
 ) -> Iterator[Finding]:
     """Look at everything, in the order in which one thing needs another.
 
     ``inputs`` stand for what ``connect_fields`` ask of a person; ``request_token`` lets a provider
-    of client credentials issue a token. Raises ConfigurationError (``inputs``).
+    of client credentials issue a token. The addresses are those of ``start_authorization``. Raises
+    ConfigurationError (``inputs``).
     """
     with watched() as calls:
-        found = list(_diagnose(alias, inputs or {}, redirect_uri, request_token, calls))
+        found = list(
+            _diagnose(alias, inputs or {}, (redirect_uri, host_redirect_uri), request_token, calls)
+        )
     yield from found
 
 
 def _diagnose(
     alias: str,
     inputs: Mapping[str, str],
-    redirect_uri: str,
+    redirect_uris: tuple[str, str],
     request_token: bool,
     calls: list[Call],
 ) -> Iterator[Finding]:
@@ -94,13 +99,14 @@ def _diagnose(
         yield from _not_looked_at(LATER, "Settings must be in order first.")
         return
     provider = provider.bound(inputs=_known_inputs(provider, inputs))
+    redirect_uri, of_host = redirect_uris[0], address_of_host(provider, *redirect_uris)
     yield from client_metadata_findings(provider, redirect_uri)
     later: tuple[str, ...] = LATER[1:]
     if is_named(provider):  # it depends on the server
         later = ("client", *later)
         found = _endpoints(provider, calls)
     else:
-        client, finding = _client(provider, redirect_uri)
+        client, finding = _client(provider, of_host, redirect_uri)
         provider = provider.bound(client=client or Client("", Secret("")))
         found = _endpoints(provider, calls)
         yield _with_proof(provider, finding)  # which the server's metadata may have chosen
@@ -111,14 +117,16 @@ def _diagnose(
     endpoints = found
     if is_named(provider):
         yield from server_findings(provider, endpoints)
-        client, finding = client_there(provider, endpoints, redirect_uri)
+        client, finding = client_there(provider, endpoints, redirect_uri, of_host)
         provider = provider.bound(client=client or Client("", Secret("")))
         yield _with_proof(provider, finding)
     metadata, finding = _discovery(provider, endpoints, calls)
     yield finding
     yield from metadata_findings(provider, endpoints, metadata)
     yield _pkce(provider, metadata)
-    yield from _at_endpoints(provider, endpoints, redirect_uri, request_token, calls)
+    apart = provider.callback_per_host or (client is not None and client.registered)
+    address = of_host if apart else redirect_uri
+    yield from _at_endpoints(provider, endpoints, address, request_token, calls)
 
 
 def _endpoints(provider: Provider, calls: Sequence[Call]) -> Endpoints | Finding:
@@ -208,12 +216,12 @@ def _known_inputs(provider: Provider, given: Mapping[str, str]) -> dict[str, str
     return only | dict(given)
 
 
-def _client(provider: Provider, redirect_uri: str) -> tuple[Client | None, Finding]:
+def _client(provider: Provider, *redirect_uris: str) -> tuple[Client | None, Finding]:
     check = "client"
     if provider.grant_type == "personal_token":
         return None, ok(check, "Needs none: people bring tokens of their own.")
     try:
-        client = client_in_use(provider, redirect_uri=redirect_uri)
+        client = in_use_at(provider, *redirect_uris)
     except Undecryptable:
         return None, UNDECRYPTABLE
     if client is not None:

@@ -82,15 +82,24 @@ def server_findings(provider: Provider, endpoints: Endpoints) -> Iterator[Findin
     )
 
 
+def in_use_at(provider: Provider, *redirect_uris: str) -> Client | None:
+    """The site's client; a registered one where it has one of these addresses: that of its host,
+    from the app's pages, or the alias's, from a site that calls the services. Raises
+    Undecryptable."""
+    found = (client_in_use(provider, redirect_uri=address) for address in redirect_uris)
+    return next(filter(None, found), None)
+
+
 def client_there(
-    provider: Provider, endpoints: Endpoints, redirect_uri: str
+    provider: Provider, endpoints: Endpoints, redirect_uri: str, of_host: str
 ) -> tuple[Client | None, Finding]:
-    """The client that the site is at this server's authorization server, and what to say of it."""
+    """The client that the site is at this server's authorization server, and what to say of it;
+    ``of_host`` is the callback that it registers there."""
     try:
         client = (
             provider.settings_client()
             or known_client(provider, redirect_uri, SITE_OWNER)
-            or client_in_use(provider, redirect_uri=redirect_uri)
+            or in_use_at(provider, of_host, redirect_uri)
         )
     except Undecryptable:
         return None, UNDECRYPTABLE

@@ -32,6 +32,7 @@ METHODS: Final[Mapping[str, str]] = {
 }
 USELESS: Final[Mapping[str, tuple[str, ...]]] = {
     "client_credentials": ("authorization_endpoint",),
+    "identity_assertion": ("authorization_endpoint",),
     "personal_token": ("authorization_endpoint", "token_endpoint", "refresh_endpoint"),
 }
 # Whose root may well answer 404, or which does not know the method.

@@ -3,6 +3,7 @@
 import time
 
 from tests.servers.bare_client import Answer, BareClient, Tokens
+from tests.servers.person import Person
 
 NO_REFRESH_TOKEN = "no refresh token"
 
@@ -46,6 +47,23 @@ def spent_after_use(client: BareClient) -> str:
     if answer.ok and answer.body.get("refresh_token") == new.refresh != old.refresh:
         return "200, the pair that was used since"
     return _told(client, answer, old, newest)
+
+
+def spent_and_others(client: BareClient) -> str:
+    """Other grants of the person once a spent token was presented: of that browser, and another."""
+    person = Person(client.entry)
+    here, elsewhere = client.connect(person=person), client.connect()
+    mine = client.connect(person=person)
+    person.close()
+    others = [one for one in (here, elsewhere) if client.lives(one.access)]
+    if not others:
+        return "ended by the newer grant before"
+    new = Tokens.of(client.refresh(mine.refresh), mine)
+    if new.refresh == mine.refresh:
+        return "is not spent"
+    client.refresh(mine.refresh)
+    left = [client.lives(one.access) and client.renews(one.refresh) for one in others]
+    return "live" if all(left) else "**some are dead**" if any(left) else "**all are dead**"
 
 
 def _spent(client: BareClient, seconds: float) -> str:

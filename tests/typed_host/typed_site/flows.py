@@ -15,6 +15,7 @@ from connected_accounts.services import (
     aget_access_token,
     arefresh,
     complete_authorization,
+    connect_directly,
     disconnect,
     disconnect_all,
     export,
@@ -46,6 +47,14 @@ def finish(user: Any, secret: str, params: Mapping[str, str]) -> ConnectedAccoun
     created: bool = done.created
     assert created or done.next == ""
     return done.account
+
+
+def connect_at_once(user: Any, id_token: str) -> ConnectedAccount:
+    account, created = connect_directly(
+        user=user, provider="mcp", values={"server": "https://mcp.example", "id_token": id_token}
+    )
+    assert created or account.scopes_granted
+    return account
 
 
 def token_of(account: ConnectedAccount) -> str:
