@@ -25,7 +25,12 @@ from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.models import Deployment
 from connected_accounts.models.deployment import sites
 from connected_accounts.operations import site_address
-from connected_accounts.operations.keys_in_use import SEALED, count_by_key, missing_keys
+from connected_accounts.operations.keys_in_use import (
+    SEALED,
+    count_by_key,
+    missing_keys,
+    outdated_columns,
+)
 from connected_accounts.providers import registry
 from connected_accounts.providers.base import Provider
 from connected_accounts.sealing import SealedTextField, encryption_keys, key_id
@@ -318,6 +323,7 @@ def check_keys(
     app_configs: Sequence[Any] | None, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> list[checks.CheckMessage]:
     """W010 and W011 (``--database``): stored values that need an old key, or one that is not there.
+    W033: tables of before the first release, which cannot hold what is stored now.
 
     Warnings, because ``migrate`` runs this check and must not be stopped by it.
     """
@@ -325,6 +331,9 @@ def check_keys(
     for alias in databases or ():
         tables = connections[alias].introspection.table_names()
         if not all(model._meta.db_table in tables for model, _ in SEALED):
+            continue
+        if outdated := outdated_columns(alias):
+            found.append(_made_before(alias, outdated))
             continue
         counts = count_by_key(alias)
         missing = missing_keys(counts)
@@ -349,6 +358,17 @@ def check_keys(
                 )
             )
     return found
+
+
+def _made_before(alias: str, columns: Sequence[str]) -> checks.Warning:
+    return checks.Warning(
+        f"The tables in the database {alias!r} were made by an earlier state of "
+        f"connected_accounts: {', '.join(columns)}. Nothing can be connected.",
+        hint="With the code that made them, run manage.py dumpdata connected_accounts --output "
+        "connections.json. Then, with this code: manage.py migrate connected_accounts zero, "
+        "migrate, and loaddata connections.json.",
+        id="connected_accounts.W033",
+    )
 
 
 def check_histories(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[checks.CheckMessage]:

@@ -219,6 +219,15 @@ def open_document(token: Secret | None, holder: Holder) -> SecretFields:
     return _token_document(unseal(token, purpose=TOKEN_PURPOSE, bound_to=_binding(holder)))
 
 
+def opens(token: Secret | None, holder: Holder) -> bool:
+    """Whether a token opens in the row that it is in."""
+    try:
+        open_document(token, holder)
+    except Undecryptable:
+        return False
+    return True
+
+
 def seal_document(document: Mapping[str, Any] | SecretFields, holder: Holder) -> Sealed:
     """Seal a token document for the row that has the facts of ``holder``; what is None in it is
     left out."""

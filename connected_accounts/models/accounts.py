@@ -165,7 +165,7 @@ class ConnectedAccountQuerySet(GuardedQuerySet["ConnectedAccount"]):
             taken = mine._taken(free, values)
             if not taken:
                 return []
-            if LedgerEntry.objects.follow(mine, pks) != len(taken) and mine._adopt():
+            if LedgerEntry.objects.follow(mine, pks) != len(taken) and mine._adopt(taken):
                 held = set(mine.values_list("pk", flat=True))
                 taken = [row for row in taken if row.pk in held]
         return sorted(taken, key=lambda row: row.refresh_at or now)
@@ -184,11 +184,11 @@ class ConnectedAccountQuerySet(GuardedQuerySet["ConnectedAccount"]):
         mine.filter(attempt_started_at=now).transition(**LEASE_RELEASED, attempt_started_at=None)
         mine.transition(**LEASE_RELEASED)
 
-    def _adopt(self) -> int:
+    def _adopt(self, taken: "Sequence[ConnectedAccount]") -> int:
         """Enter in the ledger what was stored without our knowledge, by SQL or a fixture, and was
-        just claimed. Of several with one seal the first is the original; the lease of the others is
-        given back, and their number returned."""
-        LedgerEntry.objects.register_all(self, router.db_for_write(self.model))
+        just claimed. The lease of those that are copies by that is given back, and their number
+        returned."""
+        LedgerEntry.objects.register_all(taken, router.db_for_write(self.model))
         return self.copies().transition(**LEASE_RELEASED)
 
     def copies(self) -> Self:

@@ -253,7 +253,7 @@ class GuardedModel(models.Model):
         save_table = super()._save_table  # type: ignore[misc]  # the stubs do not know it
         updated = save_table(raw, cls, force_insert, force_update, using, update_fields)
         new = not updated and any(f.name == "seal_id" for f in cls._meta.local_fields)
-        if new and not LedgerEntry.objects.register(self, using):
+        if new and not LedgerEntry.objects.register(cast(Any, self), using):
             self._mark_copy(using)
         self._remember()
         return updated

@@ -3,6 +3,9 @@
 A row may be put back or copied by ways that call no code of ours: a revert, a fixture, SQL. It then
 holds a refresh token that was spent since, or one that another row spends. Its ``seal_id`` and
 ``revision`` go with it; the ledger's own do not.
+
+What the ledger has not heard of is entered only where its token opens. Of several rows with one
+seal that is the original alone: of the others the owner, the provider or the subject is another.
 """
 
 import uuid
@@ -14,14 +17,18 @@ from django.db.models import F, OuterRef
 
 from connected_accounts.database.statements import insert_one
 from connected_accounts.models.managers import PrimaryManager
+from connected_accounts.sealing import Holder, opens
+from connected_accounts.secret import Sealed
 
 
-class Account(Protocol):
+class Account(Holder, Protocol):
     """A row, as far as the ledger knows it."""
 
     pk: Any
-    seal_id: uuid.UUID
     revision: int
+
+    @property
+    def token(self) -> Sealed | None: ...
 
 
 class LedgerQuerySet(models.QuerySet["LedgerEntry"]):
@@ -38,16 +45,19 @@ class LedgerQuerySet(models.QuerySet["LedgerEntry"]):
         """Note whose a new row's seal is. False: it is another row's, or that of one that ended."""
         mine = {"account_pk": row.pk, "revision": row.revision}
         values, same = {"seal_id": row.seal_id, **mine}, {"seal_id": row.seal_id}
-        if insert_one(self.model, values, using=using, unless=(self.model, same)):
-            return True
-        return bool(self.using(using).filter(**values).exists())
+        if opens(row.token, row):
+            unless = (self.model, same)
+            if insert_one(self.model, values, using=using, unless=unless):
+                return True
+        return not self.using(using).filter(**same).exclude(**mine).exists()
 
     def register_all(self, rows: Iterable[Account], using: str) -> None:
         """The same for many new rows; a copy among them is found when it is first used."""
         entries = [
             LedgerEntry(seal_id=row.seal_id, account_pk=row.pk, revision=row.revision)
             for row in rows
-            if row.pk is not None  # a database that does not tell the keys: when first claimed
+            # A database that does not tell the keys: when first claimed.
+            if row.pk is not None and opens(row.token, row)
         ]
         self.using(using).bulk_create(entries, ignore_conflicts=True)
 
@@ -71,16 +81,20 @@ class LedgerQuerySet(models.QuerySet["LedgerEntry"]):
     def replace(self, row: Account) -> None:
         """Note the seal of a row's new grant; what it had before has ended."""
         self.filter(account_pk=row.pk).update(account_pk=None)
-        self.register_all([row], router.db_for_write(self.model))
+        entry = LedgerEntry(seal_id=row.seal_id, account_pk=row.pk, revision=row.revision)
+        self.current().bulk_create([entry], ignore_conflicts=True)
         same = self.filter(seal_id=row.seal_id)
         same.update(account_pk=row.pk, revision=row.revision)
 
-    def close(self, seals: dict[int, uuid.UUID], using: str | None = None) -> set[int]:
-        """Note that the grants of accounts, by primary key, have ended. Returns the keys of those
-        that are copies of a row which lives on: their grant is not theirs to end."""
+    def close(self, rows: Sequence[Account], using: str | None = None) -> set[int]:
+        """Note that the grants of accounts have ended. Returns the keys of those that are copies of
+        a row which lives on: their grant is not theirs to end."""
         entries = self.using(using or router.db_for_write(self.model))
+        seals = {row.pk: row.seal_id for row in rows}
         entries.filter(account_pk__in=list(seals)).update(account_pk=None)
-        ended = [LedgerEntry(seal_id=seal, revision=0) for seal in seals.values()]
+        ended = [
+            LedgerEntry(seal_id=row.seal_id, revision=0) for row in rows if opens(row.token, row)
+        ]
         entries.bulk_create(ended, ignore_conflicts=True)
         living = entries.filter(seal_id__in=list(seals.values()), account_pk__isnull=False)
         others = set(living.values_list("seal_id", flat=True))

@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Any, Final
 
-from django.db import models, router
+from django.db import connections, models, router
 from django.db.models.functions import Substr
 
 from connected_accounts.models import (
@@ -22,6 +22,26 @@ SEALED: Final[tuple[tuple[type[models.Model], str], ...]] = (
     (ProviderClient, "client_secret"),
 )
 DAMAGED: Final = "damaged"
+
+
+def outdated_columns(using: str) -> list[str]:
+    """The sealed columns that a database lacks, or has as text: the first migration was another
+    then."""
+    connection, found = connections[using], []
+    for model, column in SEALED:
+        table = model._meta.db_table
+        with connection.cursor() as cursor:
+            described = connection.introspection.get_table_description(cursor, table)
+        types = {
+            one.name: connection.introspection.get_field_type(one.type_code, one)
+            for one in described
+            if one.name == column
+        }
+        # MariaDB's driver has one type for both.
+        if (connection.vendor == "mysql" and types) or types == {column: "BinaryField"}:
+            continue
+        found.append(f"{table}.{column}")
+    return found
 
 
 def sealed_rows(model: type[models.Model], column: str, using: str | None = None) -> Any:

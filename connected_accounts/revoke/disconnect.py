@@ -77,7 +77,7 @@ def revoke_before_delete(
     if not rows.transition(generation=F("generation") + 1, **LEASE_RELEASED):
         return
     row = rows.with_token().get()  # as it is by now: another's, or with another grant
-    copies = LedgerEntry.objects.close({row.pk: row.seal_id}, using)
+    copies = LedgerEntry.objects.close([row], using)
     _release_held([instance.pk], at=now, using=using)
     if row.token is not None and row.pk not in copies:
         copied = {name: getattr(row, name) for name in _COPIED}
@@ -177,7 +177,7 @@ def _disconnect_batch(pks: list[int]) -> int:
     with transaction.atomic(using=router.db_for_write(ConnectedAccount)):
         rows.transition(generation=F("generation") + 1, **LEASE_RELEASED)
         found = list(rows.current().with_token().select_related("user"))
-        copies = LedgerEntry.objects.close({row.pk: row.seal_id for row in found})
+        copies = LedgerEntry.objects.close(found)
         _release_held(pks, at=now, using=router.db_for_write(ConnectedAccount))
         owed = [
             _owed(row.token, at=now, **{name: getattr(row, name) for name in _COPIED})
@@ -209,7 +209,7 @@ def take_replaced(owner: str, provider: str, subject: str) -> ConnectedAccount |
     if not same.transition(generation=F("generation") + 1, **LEASE_RELEASED):
         return None
     old: ConnectedAccount = same.current().with_token().get()
-    old.is_original = old.pk not in LedgerEntry.objects.close({old.pk: old.seal_id})
+    old.is_original = old.pk not in LedgerEntry.objects.close([old])
     return old
 
 

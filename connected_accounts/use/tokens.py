@@ -240,7 +240,7 @@ def _token_if_fresh(row: _Row, fingerprint: str | None) -> Secret | None:
     if not (good and same and lasts):
         return None
     try:
-        return Secret(open_document(row.token, row)["access_token"])
+        return access_token_of(open_document(row.token, row))
     except Undecryptable:
         return None  # which the closer look notes
 

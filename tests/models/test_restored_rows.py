@@ -11,10 +11,15 @@ import pytest
 from django.core import serializers
 from django.core.management import call_command
 from django.db import connection
+from django.db.models import QuerySet
 from django.test import Client
 from django.utils import timezone
 
-from connected_accounts.exceptions import ProviderUnavailable, ReauthorizationRequired
+from connected_accounts.exceptions import (
+    ProviderUnavailable,
+    ReauthorizationRequired,
+    Undecryptable,
+)
 from connected_accounts.models import ConnectedAccount, Event, Revocation
 from connected_accounts.models.ledger import LedgerEntry
 from connected_accounts.refresh.drain import drain
@@ -236,14 +241,61 @@ def test_disconnecting_a_clone_does_not_withdraw_the_grant_of_its_original(
     assert disconnect(account) is not None
 
 
-def test_a_row_that_sql_brought_is_taken_for_what_it_is_and_only_one_of_two(
-    account: ConnectedAccount, bob: Any, badgr: FakeProvider
+# An original and its clone, as if nobody had told us of the first; which of the two has the lower
+# key, and so is mostly at hand first.
+@pytest.fixture(params=["original first", "clone first"])
+def clone_with_key(request: pytest.FixtureRequest, account: ConnectedAccount) -> Any:
+    def clone(clone: Any, user: Any) -> tuple[ConnectedAccount, ConnectedAccount]:
+        original, lower = Rows.with_token().get(), request.param == "clone first"
+        if lower:
+            higher = original.pk + 1000
+            QuerySet.update(Rows.filter(pk=original.pk), id=higher)
+            original = Rows.with_token().get()
+        LedgerEntry.objects.all().delete()
+        clone(copy.copy(original), user)
+        twin = Rows.exclude(pk=original.pk).get()
+        if lower:
+            LedgerEntry.objects.filter(account_pk=twin.pk).update(account_pk=1)
+            QuerySet.update(Rows.filter(pk=twin.pk), id=1)
+        return original, Rows.exclude(pk=original.pk).get()
+
+    return clone
+
+
+@pytest.mark.parametrize("clone", CLONES)
+def test_of_two_rows_that_the_ledger_does_not_know_the_original_lives(
+    clone_with_key: Any, clone: Any, bob: Any, badgr: FakeProvider
 ) -> None:
-    LedgerEntry.objects.all().delete()  # as if nobody had told us of either
-    cloned_by_sql(Rows.with_token().get(), bob)
+    original, twin = clone_with_key(clone, bob)
     Rows.update(refresh_at=timezone.now())
     assert drain("badgr").refreshed == 1
-    assert sorted(Rows.values_list("reason", flat=True)) == ["", "restored_copy"]
+    assert dict(Rows.values_list("pk", "reason")) == {original.pk: "", twin.pk: "restored_copy"}
+    assert stored(original)["refresh_token"] == badgr.grants[0].refresh_token
+
+
+@pytest.mark.parametrize("clone", CLONES)
+def test_a_clone_that_is_refreshed_first_does_not_take_the_place_of_its_original(
+    clone_with_key: Any, clone: Any, bob: Any, badgr: FakeProvider
+) -> None:
+    original, twin = clone_with_key(clone, bob)
+    before = sent(badgr)
+    with pytest.raises(Undecryptable):
+        refresh(twin)
+    assert sent(badgr) == before
+    refresh(original)
+    refuses(twin, refresh_it)
+    assert badgr.grants[0].is_alive
+
+
+@pytest.mark.parametrize("clone", CLONES)
+@pytest.mark.parametrize("many", [False, True])
+def test_a_clone_that_is_disconnected_first_does_not_end_its_original(
+    clone_with_key: Any, clone: Any, bob: Any, badgr: FakeProvider, many: bool
+) -> None:
+    original, twin = clone_with_key(clone, bob)
+    _ = list(disconnect_all(Rows.filter(pk=twin.pk))) if many else disconnect(twin)
+    revoke_pending()
+    refresh(original)
     assert badgr.grants[0].is_alive
 
 

@@ -240,3 +240,17 @@ def test_the_check_says_nothing_before_the_tables_are_there() -> None:
         patch.setattr(connection.introspection, "table_names", lambda *a: ["auth_user"])
         assert check_keys(None, databases=["default"]) == []
     assert tables()
+
+
+@pytest.mark.skipif(connection.vendor == "mysql", reason="a change of a table ends the transaction")
+@pytest.mark.parametrize("column", [None, "text"])
+def test_tables_of_before_the_first_release_are_named_with_the_way_out(column: str | None) -> None:
+    table = AuthorizationRequest._meta.db_table
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {table} RENAME COLUMN dpop_key TO was_bytes")
+        if column:
+            cursor.execute(f"ALTER TABLE {table} ADD COLUMN dpop_key {column}")
+    found = check_keys(None, databases=["default"])
+    assert [one.id for one in found] == ["connected_accounts.W033"]
+    assert f"{table}.dpop_key." in found[0].msg
+    assert "dumpdata" in str(found[0].hint)

@@ -60,7 +60,6 @@ def test_each_connection_has_a_key_of_its_own_and_a_reconnect_makes_a_new_one(
 
     keys.append(stored(bound)["dpop_key"])
     assert len(set(keys)) == 3
-    assert stored(bound)["token_type"] == "DPoP"
     get_session(bound).get("me").raise_for_status()
 
 
@@ -104,7 +103,7 @@ def test_a_grant_from_before_is_bound_by_its_next_refresh(
     use(settings)
     get_session(account).get("me").raise_for_status()
     refresh(account)
-    assert stored(account)["token_type"] == "DPoP"
+    assert "dpop_key" in stored(account)
     get_session(account).get("me").raise_for_status()
 
 
@@ -125,7 +124,7 @@ def test_the_refresh_token_of_before_is_kept_unless_it_is_bound_to_the_key_of_be
     assert finish(client, bank.authorize(url, subject="ada"), ALIAS).status_code == 303
     after = stored(bound)
     assert after["dpop_key"] != before["dpop_key"]
-    assert (after["refresh_token"] == before["refresh_token"]) is kept
+    assert (after.get("refresh_token") == before["refresh_token"]) is kept
 
 
 # --- The proof ----------------------------------------------------------------------------------
