@@ -219,6 +219,14 @@ def open_document(token: Secret | None, holder: Holder) -> SecretFields:
     return _token_document(unseal(token, purpose=TOKEN_PURPOSE, bound_to=_binding(holder)))
 
 
+def with_what_was_left_out(document: SecretFields) -> SecretFields:
+    """A token document with all that an answer may have."""
+    names = ("refresh_token", "id_token", "expires_in", "refresh_token_expires_in")
+    kind = "DPoP" if document.get("dpop_key") else "Bearer"
+    absent = {**dict.fromkeys(names), "redirect_uri": "", "token_type": kind}
+    return SecretFields({**absent, **document})
+
+
 def opens(token: Secret | None, holder: Holder) -> bool:
     """Whether a token opens in the row that it is in."""
     try:

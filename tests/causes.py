@@ -28,6 +28,8 @@ CAUSES: dict[str, ConnectedAccountsError] = {
     "unavailable": ProviderUnavailable("status_503"),
     "unexpected": UnexpectedResponse("not_json"),
     "refused_request": UnexpectedResponse("invalid_request"),
+    "request_refused": UnexpectedResponse("request_refused"),
+    "not_bound": UnexpectedResponse("not_bound"),
     "unusable": UnexpectedResponse("no_metadata"),
     "not_verified": UnexpectedResponse("verification_failed"),
     "draft_scopes_only": UnexpectedResponse("draft_scopes_only"),

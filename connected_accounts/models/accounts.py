@@ -34,7 +34,11 @@ from connected_accounts.models.lease import AFTER_SUCCESS, LEASE_IS_FREE, LEASE_
 from connected_accounts.models.ledger import LedgerEntry, contradicts
 from connected_accounts.models.managers import PrimaryManager
 from connected_accounts.owners import owner_key, owners_of
-from connected_accounts.sealing import SealedTextField, open_document
+from connected_accounts.sealing import (
+    SealedTextField,
+    open_document,
+    with_what_was_left_out,
+)
 from connected_accounts.secret import SecretFields
 
 _WHICH: Final = ("owner_key", *WHOSE_AT)
@@ -140,16 +144,24 @@ class ConnectedAccountQuerySet(GuardedQuerySet["ConnectedAccount"]):
         return self.annotate(**known)
 
     def claim(
-        self, pks: Sequence[int], *, holder: uuid.UUID, seconds: float, now: datetime
+        self,
+        pks: Sequence[int],
+        *,
+        holder: uuid.UUID,
+        seconds: float,
+        now: datetime,
+        due_at: datetime | None = None,
     ) -> "list[ConnectedAccount]":
-        """Take the lease of those that are renewable and free; return what was taken, with tokens
-        and the state of owners, oldest due first.
+        """Take the lease of those that are renewable and free, and still due at ``due_at``; return
+        what was taken, with tokens and the state of owners, oldest due first.
 
         ``attempt_started_at`` keeps the start of an earlier attempt whose answer is unknown: a
         value older than ``now`` after the claim means that the token may have been spent already.
         Lease times are the database's clock, so that workers' clocks may differ.
         """
         free = self.renewable().filter(~contradicts(), LEASE_IS_FREE, pk__in=pks)
+        if due_at is not None:
+            free = free.filter(refresh_at__lte=due_at)
         values = {
             "lease_holder": holder,
             "lease_until": DatabaseNow() + timedelta(seconds=seconds),
@@ -406,9 +418,9 @@ class ConnectedAccount(GuardedModel):
 
     def open_token(self) -> SecretFields:
         """Decrypt the token document: ``access_token``, ``refresh_token`` and what came with them,
-        by ``[]`` and ``get``. The only way to it. Raises Undecryptable."""
+        by ``[]`` and ``get``; None for what did not. The only way to it. Raises Undecryptable."""
         try:
-            return open_document(self.token, self)
+            return with_what_was_left_out(open_document(self.token, self))
         except Undecryptable as error:
             security.log(
                 security.SecurityEvent.UNDECRYPTABLE,

@@ -120,14 +120,20 @@ class Claim:
 
 
 def claim(
-    pks: Collection[int], provider: Provider, *, now: datetime, holder: uuid.UUID | None = None
+    pks: Collection[int],
+    provider: Provider,
+    *,
+    now: datetime,
+    holder: uuid.UUID | None = None,
+    due_at: datetime | None = None,
 ) -> list[Attempt]:
-    """Take the lease of those accounts that are active and free, with their tokens, unopened."""
+    """Take the lease of those accounts that are active and free, and still due at ``due_at``, with
+    their tokens, unopened."""
     holder = holder or uuid.uuid4()
     lease = float(conf.get("HTTP_DEADLINE")) + LEASE_MARGIN
     began = time.monotonic()
     accounts = ConnectedAccount.objects.all()
-    rows = accounts.claim(list(pks), holder=holder, seconds=lease, now=now)
+    rows = accounts.claim(list(pks), holder=holder, seconds=lease, now=now, due_at=due_at)
     if not rows:
         return []
     known = known_clients(provider, {row.client_id for row in rows})

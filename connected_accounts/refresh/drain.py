@@ -312,7 +312,8 @@ class _Drain:
             self.last_claim = mine = Claim(choose(rows), self.moment)
             if not mine.pks:
                 return []
-            return claim(mine.pks, self.provider, now=mine.now, holder=mine.holder)
+            # Where no row was locked, another drain may have refreshed one since it was chosen.
+            return claim(mine.pks, self.provider, now=mine.now, holder=mine.holder, due_at=self.now)
 
     def choose(self, due: Any, wanted: int, host: str | None) -> list[int]:
         """The oldest due, at one host unless that is None; of those that failed before, no more

@@ -22,7 +22,7 @@ from connected_accounts.secret import Secret
 
 PACKAGE = Path(connected_accounts.__file__).parent
 ERRORS = [f"E{number:03}" for number in (*range(1, 26), 27, 30, 33, 35, 36, 37, 38)]
-WARNINGS = [f"W{number:03}" for number in (*range(1, 17), 19, *range(22, 27), 28, 29, 32)]
+WARNINGS = [f"W{number:03}" for number in (*range(1, 17), 19, *range(22, 27), 28, 29, 32, 33)]
 BADGR = "connected_accounts.providers.badgr.Badgr"
 GENERIC = {"BACKEND": "connected_accounts.providers.generic.OAuth2", "CLIENT_ID": "client"}
 GOOD = {"BACKEND": BADGR, "CLIENT_ID": "client", "CLIENT_SECRET": "client-secret"}

@@ -215,6 +215,15 @@ def test_an_account_in_somebodys_hands_is_left_alone(
     )
 
 
+def test_an_account_that_was_refreshed_since_it_was_chosen_is_not_claimed(
+    accounts: list[ConnectedAccount], badgr: FakeProvider
+) -> None:
+    pks, now = [account.pk for account in accounts], timezone.now()
+    ConnectedAccount.objects.filter(pk=pks[0]).update(refresh_at=now + timedelta(minutes=9))
+    taken = attempts.claim(pks, get_provider("badgr"), now=now, due_at=now)
+    assert {attempt.account.pk for attempt in taken} == {*pks[1:]}
+
+
 def test_a_lease_that_ran_out_is_taken_over_as_a_replay(
     accounts: list[ConnectedAccount], badgr: FakeProvider
 ) -> None:

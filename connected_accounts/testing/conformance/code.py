@@ -55,6 +55,7 @@ class CodeCases(Harness):
         document = account.open_token()
         assert document["access_token"] == "canary-access-1"
         assert document["refresh_token"] == "canary-refresh-1"
+        assert document["token_type"] == "Bearer"
         assert Event.objects.get().kind == Kind.CONNECTED
         assert_hidden(document["expires_in"], account)
 
