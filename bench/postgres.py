@@ -5,6 +5,7 @@ The measurements get a new database, which is dropped behind them.
 
 import glob
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -62,8 +63,9 @@ def program(name: str) -> str:
 
 
 @contextmanager
-def private_server() -> Iterator[str]:
-    """A server with PostgreSQL's own defaults, in a scratch folder, on a free port."""
+def private_server(*settings: str) -> Iterator[str]:
+    """A server with PostgreSQL's own defaults but for ``settings``, each ``name=value``, in a
+    scratch folder, on a free port."""
     folder = Path(tempfile.mkdtemp(prefix="bench-postgres-"))
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -73,6 +75,7 @@ def private_server() -> Iterator[str]:
         shutil.chown(folder, "postgres")
     data, log = folder / "data", folder / "log"
     options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder}"
+    options += "".join(f" -c {shlex.quote(setting)}" for setting in settings)
     control = [*other, program("pg_ctl"), "-D", str(data), "-w"]
     run([*other, program("initdb"), "-D", str(data), "-U", "postgres", "-A", "trust"])
     try:

@@ -37,7 +37,7 @@ class _Registry(JWSRegistry):
         return self.algorithms[name]
 
 
-_registry: Final = _Registry(algorithms=ALGORITHMS)
+REGISTRY: Final = _Registry(algorithms=ALGORITHMS)
 
 
 class SigningKey:
@@ -94,7 +94,7 @@ class SigningKey:
         if algorithm not in self.algorithms:
             raise _bad(f"{self.kid} signs with {', '.join(self.algorithms)}, not {algorithm}.")
         protected = {"alg": algorithm, **header}
-        return jwt.encode(protected, dict(claims), self._key, registry=_registry)
+        return jwt.encode(protected, dict(claims), self._key, registry=REGISTRY)
 
 
 def new_key(algorithm: str = "ES256") -> SigningKey:

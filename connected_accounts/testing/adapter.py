@@ -3,11 +3,12 @@
 import base64
 import binascii
 import json as json_module
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qsl, unquote_plus
 
 import requests
@@ -15,7 +16,12 @@ from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 from urllib3 import HTTPResponse
 
+from connected_accounts.conf import ProviderConfig
+from connected_accounts.providers.client.keys import signing_keys
 from connected_accounts.testing.faults import Answer
+
+ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+MAX_ASSERTION_LIFE: Final = 300.0  # seconds
 
 
 class UnexpectedRequest(AssertionError):
@@ -64,6 +70,32 @@ class RecordedRequest:
         if header.get("typ") != "dpop+jwt" or key.is_private:
             raise ValueError("not a proof")
         return dict(claims), key.thumbprint()
+
+    def asserted_client(self, config: ProviderConfig, audiences: Collection[str]) -> str:
+        """The client id that a client assertion proves (RFC 7523 3), signed with one of the keys in
+        settings for one of ``audiences``; empty where it proves none."""
+        # Loads joserfc.
+        from joserfc import jws, jwt
+        from joserfc.errors import JoseError
+        from joserfc.jwk import import_key
+
+        from connected_accounts.oauth2.jose import REGISTRY
+
+        signed = str(self.fields.get("client_assertion", ""))
+        try:
+            kid = jws.extract_compact(signed.encode()).headers().get("kid")
+            key = next(key for key in signing_keys(config) if key.kid == kid)
+            public: Any = import_key(dict(key.public_jwk()))
+            claims = jwt.decode(signed, public, list(key.algorithms), registry=REGISTRY).claims
+            left = claims["exp"] - time.time()
+            client: str = claims["sub"]
+            named = (claims["iss"], self.fields.get("client_id", client))
+            is_good = claims["jti"] and claims["aud"] in audiences
+        except (JoseError, StopIteration, KeyError, TypeError, ValueError):
+            return ""
+        is_good = is_good and self.fields.get("client_assertion_type") == ASSERTION_TYPE
+        is_good = is_good and 0 < left <= MAX_ASSERTION_LIFE
+        return client if is_good and named == (client, client) else ""
 
     def basic(self, *, form_encoded: bool) -> tuple[str, str] | None:
         """Client id and secret of a Basic header, decoded as RFC 6749 2.3.1 says or left raw."""

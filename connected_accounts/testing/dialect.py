@@ -13,6 +13,7 @@ from connected_accounts.testing.adapter import RecordedRequest
 from connected_accounts.testing.faults import Answer
 from connected_accounts.testing.server import (
     OMITTED,
+    PUSHED_LIFE,
     AuthorizationServer,
     Grant,
     Refused,
@@ -22,7 +23,7 @@ from connected_accounts.testing.server import (
 # What an answer can be scripted for.
 ENDPOINTS: Final = (
     *("token", "revocation", "identity", "api", "discovery", "registration"),
-    "authorization",
+    *("authorization", "pushed_request"),
 )
 MAX_PROOF_AGE: Final = 300.0  # seconds that the clock of a proof may be away from this one
 
@@ -42,7 +43,7 @@ class Dialect:
         self.endpoints = endpoints
         self.server = server
         self.played_below = ""  # an address that the hosts of others are played below
-        self._proofs: set[str] = set()  # each is good once
+        self._proofs: set[str] = set()  # each is good once, and so is each assertion
         config = provider.config
         if config.client_id:
             secret = config.client_secret.reveal()
@@ -87,11 +88,13 @@ class Dialect:
     def addresses(self) -> dict[str, tuple[str, ...]]:
         renewal, revocation = self.endpoints.refresh_endpoint, self.endpoints.revocation_endpoint
         userinfo = self.endpoints.userinfo_endpoint.partition("?")[0]
+        pushed = self.endpoints.pushed_authorization_request_endpoint
         ids = ["", *(client.client_id for client in self.server.clients)]
         return {
             "token": tuple(filter(None, (self.endpoints.token_endpoint, renewal))),
             "revocation": tuple(with_client_id(revocation, one) for one in ids),
             "identity": tuple(with_client_id(userinfo, one) for one in ids),
+            "pushed_request": tuple(filter(None, (pushed,))),
         }
 
     # The redirect back to the site.
@@ -115,6 +118,20 @@ class Dialect:
         if (wants_pkce or challenge or method) and (len(challenge or "") != 43 or method != "S256"):
             return "invalid_request"
         return ""
+
+    def pushed_request(self, request: RecordedRequest) -> Answer:
+        """RFC 9126: what comes back by its name as the authorization request."""
+        asked = request.form or {}
+        if request.method != "POST" or not asked or "request_uri" in asked:
+            return Answer(400, {"error": "invalid_request"})
+        refusal = self.client_refusal(request)
+        fault = self.authorization_fault(asked)
+        if refusal is None and fault:
+            refusal = Answer(400, {"error": fault})
+        if refusal is not None:
+            return refusal
+        told = {"request_uri": self.server.push(asked), "expires_in": PUSHED_LIFE}
+        return Answer(201, told, headers=self.no_store())
 
     # The token endpoint.
 
@@ -157,18 +174,26 @@ class Dialect:
         """The answer to a client that did not authenticate in exactly one way, or None. ``method``
         is the endpoint's, where it is not that of the token endpoint."""
         by_header = request.basic(form_encoded=False) is not None
-        if by_header and "client_secret" in request.fields:
+        assertion = request.fields.get("client_assertion")
+        if by_header + ("client_secret" in request.fields) + (assertion is not None) > 1:
             return Answer(400, {"error": "invalid_request"})
-        return None if self.client_of(request, method) else self.invalid_client(by_header)
+        client = None if assertion in self._proofs else self.client_of(request, method)
+        if client is not None and assertion:
+            self._proofs.add(assertion)
+        return None if client else self.invalid_client(by_header)
 
     def client_of(self, request: RecordedRequest, method: str = "") -> RegisteredClient | None:
         """The client that the request is of, if it proves so."""
+        method = method or self.provider.token_endpoint_auth_method
+        if method == "private_key_jwt":
+            audiences = tuple(filter(None, (self.endpoints.issuer, self.endpoints.token_endpoint)))
+            proved = request.asserted_client(self.provider.config, audiences)
+            return self.server.client(proved, None)
         by_header = request.basic(form_encoded=self.provider.basic_auth_encoding == "form")
         named = self.provider.client_id_parameter
         in_body = (request.fields.get(named, ""), request.fields.get("client_secret", ""))
         client, secret = by_header or in_body
-        public = (method or self.provider.token_endpoint_auth_method) == "none"
-        return self.server.client(client, None if public else secret)
+        return self.server.client(client, None if method == "none" else secret)
 
     def own_grant(self, request: RecordedRequest) -> Grant:
         """The grant for the client's own credentials (RFC 6749 4.4)."""

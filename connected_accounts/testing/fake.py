@@ -181,6 +181,13 @@ class FakeProvider:
             raise AuthorizationPageError(f"Given more than once: {', '.join(twice)}.")
         asked = {name: values[0] for name, values in query.items()}
         named = self._dialect.provider.client_id_parameter
+        if "request_uri" in asked:
+            known = self._server.pushed(asked["request_uri"])
+            if not known or known.get(named) != asked.get(named):
+                raise AuthorizationPageError("request_uri is not this client's, or is over.")
+            asked = known
+        elif self._dialect.provider.require_pushed_authorization_requests:
+            raise AuthorizationPageError("The request has to be pushed.")
         client_id, uri = asked.get(named, ""), asked.get("redirect_uri", "")
         client = self._server.client(client_id, None)
         if client is None:
@@ -231,7 +238,7 @@ class FakeProvider:
 
     def script(self, endpoint: str, *answers: Scripted) -> None:
         """Queue what the next calls of ``token``, ``revocation``, ``identity``, ``api``,
-        ``discovery``, ``registration`` or ``authorization`` get."""
+        ``discovery``, ``registration``, ``authorization`` or ``pushed_request`` get."""
         self._scripts[endpoint].extend(answers)
 
     def unavailable(self, answer: Scripted = DOWN) -> None:

@@ -17,6 +17,7 @@ from django.utils.html import format_html, format_html_join
 from connected_accounts.conf import ProviderConfig
 from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.providers.base import Provider
+from connected_accounts.providers.catalogue.services import service
 from connected_accounts.providers.endpoints import ENDPOINT_NAMES
 from connected_accounts.providers.hosts import PLACE
 from connected_accounts.providers.registry import provider_of
@@ -57,22 +58,30 @@ class SandboxDialect(CatalogueDialect):
         return grant if isinstance(grant, Answer) else Answer(200, {"sandbox": grant.subject})
 
 
-def played_provider(service: str) -> Provider:
+def played_provider(name: str) -> Provider:
     """A service out of the catalogue, whatever settings have."""
     config = ProviderConfig(
-        alias=service,
+        alias=name,
         backend="",
         client_id=CLIENT_ID,
         client_secret=Secret(CLIENT_SECRET),
         scopes=None,
         optional_scopes=(),
-        options={"hosts": [HOST]},
+        options={"hosts": [HOST], **_by_secret(name)},
         exclusive=False,
         refresh_policy=None,
         max_requests_per_second=None,
-        service=service,
+        service=name,
     )
     return provider_of(config)
+
+
+def _by_secret(name: str) -> dict[str, str]:
+    """The option by which a site needs no key here, where the service asks for one."""
+    found = service(name)
+    method = found.options.get("token_endpoint_auth_method") if found else None
+    by_key = method == "private_key_jwt"
+    return {"token_endpoint_auth_method": "client_secret_post"} if by_key else {}
 
 
 class Played(FakeProvider):
@@ -112,7 +121,7 @@ class Sandbox:
         provider = played_provider(self.service)
         declared = {name: getattr(provider, name) for name in ENDPOINT_NAMES}
         at_hosts = {name for name, address in declared.items() if PLACE in address}
-        options: dict[str, Any] = {
+        options: dict[str, Any] = _by_secret(self.service) | {
             name: f"{self.base}/{address.removeprefix('https://')}"
             for name, address in declared.items()
             if address and name not in at_hosts

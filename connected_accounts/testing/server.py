@@ -11,6 +11,7 @@ from connected_accounts.oauth2.pkce import code_challenge
 
 # What every value begins with that must not be seen anywhere: what a leak scan looks for.
 CANARY: Final = "canary-"
+PUSHED_LIFE: Final = 60  # seconds that a pushed request waits for its person
 
 
 def same_secret(given: str, wanted: str) -> bool:
@@ -106,6 +107,7 @@ class AuthorizationServer:
         self.clients: list[RegisteredClient] = []
         self.grants: list[Grant] = []
         self.codes: dict[str, Code] = {}
+        self._pushed: dict[str, tuple[dict[str, str], float]] = {}  # and until when
         self.secrets: set[str] = set()
         self.presentations: Counter[str] = Counter()
         self._owners: dict[str, Grant] = {}  # of every token that was ever handed out
@@ -144,6 +146,17 @@ class AuthorizationServer:
             ):
                 return client
         return None
+
+    def push(self, asked: dict[str, str]) -> str:
+        """Keep a request, and name it."""
+        uri = f"urn:ietf:params:oauth:request_uri:{secrets.token_urlsafe(16)}"
+        self._pushed[uri] = (asked, self.now() + PUSHED_LIFE)
+        return uri
+
+    def pushed(self, uri: str) -> dict[str, str]:
+        """The request of that name, once; empty: there is none, or no longer."""
+        asked, ends = self._pushed.pop(uri, ({}, 0.0))
+        return asked if self.now() < ends else {}
 
     def authorize(self, grant: Grant, challenge: str) -> str:
         """Hand out a code for a grant; the grant counts from when the code is spent."""

@@ -31,6 +31,7 @@ from connected_accounts.clients.credentials import (
 from connected_accounts.database.connections import short_lock_waits
 from connected_accounts.database.functions import digest
 from connected_accounts.database.locks import is_lock_timeout
+from connected_accounts.database.statements import _selection
 from connected_accounts.database.storage import check_storage
 from connected_accounts.models import (
     ConnectedAccount,
@@ -70,12 +71,14 @@ def as_default(settings: dict[str, Any]) -> Iterator[Any]:
         "default"
     ]
     del connections["default"]
+    _selection.cache_clear()  # a process has statements of one kind of database only
     try:
         yield connection
     finally:
         connection.close()
         connections.settings["default"] = settings_before
         connections["default"] = before
+        _selection.cache_clear()
 
 
 @pytest.fixture(

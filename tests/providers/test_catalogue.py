@@ -12,6 +12,7 @@ import pytest
 from django.core import checks
 
 from connected_accounts.exceptions import ConfigurationError
+from connected_accounts.oauth2.jose import new_key
 from connected_accounts.providers.base import DECLARED
 from connected_accounts.providers.catalogue.phrases import PHRASES
 from connected_accounts.providers.catalogue.services import (
@@ -29,6 +30,7 @@ from tests.docs.doc_pages import column, table
 from tests.providers.catalogue_page import PAGE, with_table
 
 NAMES = service_names()
+KEY = new_key("ES384").private_pem().reveal()
 KEYS = {"name", "backend", "groups", "sources", "checked", "quirks", "options", "scopes"}
 LIVES = {"access_token_life", "refresh_token_life", "refresh"}
 ANSWERS = {"token", "identity", "dead_grant", "dead_code", "wrong_client"}
@@ -43,11 +45,12 @@ def named(name: str) -> Service:
 
 
 def entry_of(name: str) -> dict[str, Any]:
+    by_key = named(name).options.get("token_endpoint_auth_method") == "private_key_jwt"
     hosts = ["one.example.org"] if "host" in named(name).options.get("connect_fields", ()) else []
     return {
         "SERVICE": name,
         "CLIENT_ID": "the-client",
-        "CLIENT_SECRET": "the-secret",
+        **({"CLIENT_KEY": KEY} if by_key else {"CLIENT_SECRET": "the-secret"}),
         **({"OPTIONS": {"hosts": hosts}} if hosts or name == "badge-connect" else {}),
     }
 

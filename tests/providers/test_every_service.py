@@ -18,6 +18,7 @@ from connected_accounts.exceptions import (
     UnexpectedResponse,
 )
 from connected_accounts.models import ConnectedAccount, Outcome, ProviderClient, Reason, Status
+from connected_accounts.oauth2.jose import new_key
 from connected_accounts.providers.catalogue.services import Service, service, service_names
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.revoke.outbox import revoke_pending
@@ -37,6 +38,7 @@ PLAYED = [name for name in service_names() if recorded_answers(name)]
 # The backends of the package, which have a contract of their own.
 OWN = {"badge-connect", "badgr", "bime", "bitbadges", "bits"}
 HOST = "one.example.org"
+KEY = new_key("ES384").private_pem().reveal()
 
 
 def test_every_service_is_put_through_a_contract() -> None:
@@ -67,6 +69,9 @@ class TestEveryService(Harness):
         }
         if not registers:
             self.entry |= {"CLIENT_ID": CLIENT_ID, "CLIENT_SECRET": CLIENT_SECRET}
+        if found.options.get("token_endpoint_auth_method") == "private_key_jwt":
+            del self.entry["CLIENT_SECRET"]
+            self.entry["CLIENT_KEY"] = KEY
         if "host" in asked and not registers:
             self.entry["OPTIONS"] = {"hosts": [HOST]}
         settings.CONNECTED_ACCOUNTS = {"PROVIDERS": {self.alias: self.entry}}

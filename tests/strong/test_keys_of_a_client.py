@@ -72,6 +72,19 @@ def test_the_command_makes_a_key_that_can_be_used(algorithm: str, form: list[str
     assert made.kid in told.getvalue()
 
 
+class _Broken(StringIO):
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+
+def test_a_key_is_in_no_frame_of_an_output_that_breaks() -> None:
+    with pytest.raises(BrokenPipeError) as raised:
+        call_command("make_client_key", stdout=_Broken(), stderr=StringIO())
+    frames = [entry.frame for entry in raised.traceback]
+    assert frames[-1].code.name == "write"
+    assert not [frame for frame in frames if "PRIVATE KEY" in repr(frame.f_locals)]
+
+
 def test_an_algorithm_that_nobody_knows_is_refused_with_those_that_are() -> None:
     with pytest.raises(CommandError, match="ES256, ES384, PS256"):
         call_command("make_client_key", "--algorithm", "HS256")

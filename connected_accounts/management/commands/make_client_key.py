@@ -6,6 +6,7 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from connected_accounts.management.output import PlainCommand
+from connected_accounts.secret import clears_traceback_locals
 
 
 class Command(PlainCommand):
@@ -23,6 +24,7 @@ class Command(PlainCommand):
         )
         parser.add_argument("--jwk", action="store_true", help="Print a JWK in place of PEM.")
 
+    @clears_traceback_locals  # an output that breaks has the key in its frames
     def handle(self, *args: Any, algorithm: str, jwk: bool, **options: Any) -> None:
         try:
             from connected_accounts.oauth2 import jose  # loads joserfc
