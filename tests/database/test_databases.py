@@ -176,12 +176,12 @@ def test_tables_that_refreshes_write_have_room_on_postgresql(database: str) -> N
 def test_a_token_comes_back_from_the_column(accounts: Any) -> None:
     store(accounts)
     account = accounts.get()
-    assert dict(account.open_token()) == {"access_token": "nul \x00 and 漢"}
+    assert account.open_token()["access_token"] == "nul \x00 and 漢"
     fresh = [seal_document({"access_token": f"token-{n}"}, account) for n in range(2)]
     accounts.transition(token=fresh[0])
-    assert dict(accounts.with_token().get().open_token()) == {"access_token": "token-0"}
+    assert accounts.with_token().get().open_token()["access_token"] == "token-0"
     accounts.transition(token=fresh[1].reveal())
-    assert dict(accounts.with_token().get().open_token()) == {"access_token": "token-1"}
+    assert accounts.with_token().get().open_token()["access_token"] == "token-1"
 
 
 def test_users_whose_keys_a_collation_takes_for_the_same_share_nothing(accounts: Any) -> None:
