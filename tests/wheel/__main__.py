@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.wheel.build import PIP, build, fresh_environment, run
 
 DRIVERS = ("psycopg[binary]", "pymysql")
-EXTRAS = ("django-connected-accounts[prometheus,health-check,httpx,httpx2,drf]", "pytest")
+EXTRAS = ("django-connected-accounts[prometheus,health-check,httpx,httpx2,drf,strong]", "pytest")
 
 
 def main(databases: list[str]) -> int:

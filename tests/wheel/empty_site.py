@@ -23,13 +23,18 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 # Packages of the extras, and pytest. A module that needs one that is absent says so when imported.
-OPTIONAL = {"prometheus_client", "health_check", "httpx", "httpx2", "rest_framework", "pytest"}
+OPTIONAL = {
+    "prometheus_client",
+    "health_check",
+    "httpx",
+    "httpx2",
+    "rest_framework",
+    "pytest",
+    "joserfc",
+}
 SETTINGS = """
-from connected_accounts.schedule import BEAT_SCHEDULE
-
 INSTALLED_APPS += ["connected_accounts"]
 FIELD_ENCRYPTION_KEY = ["b25seS1mb3ItdGhlLXRlc3RzLTAxMjM0NTY3ODktYWI="]
-CELERY_BEAT_SCHEDULE = {**BEAT_SCHEDULE}
 CONNECTED_ACCOUNTS = {
     "PROVIDERS": {
         "badgr": {
