@@ -349,7 +349,8 @@ class _Drain:
         """Begin the next look at the first that is left here, or behind the last. Of many hosts
         there are always some whose accounts are left."""
         if oldest and not self.hosts.many:
-            left = [at for pk, _, _, at in oldest if pk not in set(chosen)]
+            taken = set(chosen)
+            left = [at for pk, _, _, at in oldest if pk not in taken]
             self.looked_to = left[0] if left else oldest[-1][3]
 
     def settle_what_arrived(self) -> bool:
