@@ -23,7 +23,7 @@ INSTALLED = Path(os.environ.get("CONNECTED_ACCOUNTS_SERVERS", ROOT / ".servers")
 SITE = "http://127.0.0.1:8000"
 CALLBACK = f"{SITE}/connections/stock/callback/"
 READY = re.compile(r"^ready(?: on \S+| (\{.*\}))?$", re.MULTILINE)
-WITHIN = 90.0  # seconds until a server answers; a slow machine is no failure
+WITHIN = 180.0  # seconds until a server answers; a slow machine is no failure
 NODE = "node@24.21.0"  # several of the npm servers need it
 
 PERSON = {"name": "ada", "mail": "ada@example.org", "password": "ada-s-Long-password-1"}
