@@ -11,7 +11,7 @@ from django.db import connections, models
 from django.db.models.expressions import Expression
 from django.db.models.sql import UpdateQuery
 
-_PLAIN = (int, float, datetime, UUID)  # what is written without quotes in an array
+_PLAIN = (int, float, datetime, UUID)  # whose text PostgreSQL reads as it is
 
 
 class Parameter(Expression):
