@@ -76,7 +76,7 @@ class LedgerQuerySet(models.QuerySet["LedgerEntry"]):
     def follow(self, pks: Sequence[int], holder: uuid.UUID) -> int:
         """Note the next revision of accounts that were just claimed; return how many were known."""
         using = self.db
-        if can_compile(using):
+        if len(pks) > 1 and can_compile(using):
             return run(using, _following(using), {"pks": array_text(pks), "holder": holder})
         return self.filter(account_pk__in=pks)._held_by(holder).update(**_NEXT)
 
