@@ -213,10 +213,18 @@ class ConnectedAccountQuerySet(GuardedQuerySet["ConnectedAccount"]):
         return self.count()
 
     def mark_connected(
-        self, *, user: Any, owner: str, provider: str, subject: str, values: dict[str, Any]
+        self,
+        *,
+        user: Any,
+        owner: str,
+        provider: str,
+        subject: str,
+        values: dict[str, Any],
+        is_known: bool = True,
     ) -> "tuple[ConnectedAccount, bool]":
         """Create the account of an owner, or put a new grant into it; return it and whether it is
-        new. The new generation makes a refresh in flight come too late."""
+        new. The new generation makes a refresh in flight come too late. ``is_known``: whether a row
+        of it may be there, as a look a moment ago said."""
         values = {
             **AFTER_SUCCESS,
             **values,
@@ -226,7 +234,7 @@ class ConnectedAccountQuerySet(GuardedQuerySet["ConnectedAccount"]):
         }
         one = {"owner_key": owner, "provider": provider, "subject_digest": digest(subject)}
         same = self.filter(**one)
-        if update_one(self.model, values, one, increment="generation"):
+        if is_known and update_one(self.model, values, one, increment="generation"):
             return self._replaced(same), False
         create = partial(self.create, user=user, owner_key=owner, provider=provider, **values)
         try:
@@ -403,6 +411,11 @@ class ConnectedAccount(GuardedModel):
 
     def __str__(self) -> str:
         return f"{self.provider}: {self.display_name}"
+
+    def note_stored(self, pk: int, *, using: str) -> None:
+        """Note that this new account was stored, under this key, by a statement of ours."""
+        self.pk, self._state.adding, self._state.db = pk, False, using
+        self._remember()
 
     def _mark_copy(self, using: str) -> None:
         """End a row that was just inserted: its grant is another row's, or has ended."""
