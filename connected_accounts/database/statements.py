@@ -6,8 +6,10 @@ Every value passes its field's own preparation, so sealed columns take sealed te
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
+from weakref import WeakKeyDictionary
 
+from django.conf import settings
 from django.db import connections, models, router, transaction
 from django.db.models.sql import UpdateQuery
 
@@ -15,6 +17,9 @@ Row = tuple[Mapping[str, Any], Mapping[str, Any]]
 # Another model, the field by which its row is found, and pairs of its fields and those of ours that
 # they equal.
 Counterpart = tuple[type[models.Model], str, tuple[tuple[str, str], ...]]
+# By connection, for its converters may be methods of its own.
+_CONVERTERS: Final[WeakKeyDictionary[Any, dict[Any, list[tuple[int, Any, Any]]]]]
+_CONVERTERS = WeakKeyDictionary()
 
 
 class _Table:
@@ -84,22 +89,30 @@ class _Table:
     def converted(self, names: Sequence[str], rows: Sequence[Any]) -> list[list[Any]]:
         """The values of these fields from rows that begin with their columns. What is behind those
         are truth values."""
-        read = [self.field(name).get_col(self.model._meta.db_table) for name in names]
-        converters = [
-            (place, convert, column)
-            for place, column in enumerate(read)
-            for convert in (
-                *self.connection.ops.get_db_converters(column),
-                *column.get_db_converters(self.connection),
-            )
-        ]
+        converters = self._converters((*names,))
         found = []
         for row in rows:
-            values = [*row[: len(read)], *map(bool, row[len(read) :])]
+            values = [*row[: len(names)], *map(bool, row[len(names) :])]
             for place, convert, column in converters:
                 values[place] = convert(values[place], column, self.connection)
             found.append(values)
         return found
+
+    def _converters(self, names: tuple[str, ...]) -> list[tuple[int, Any, Any]]:
+        """What turns columns into values, with their places; found once for a connection."""
+        known = _CONVERTERS.setdefault(self.connection, {})
+        key = (self.model, names, settings.USE_TZ)
+        if key not in known:
+            read = [self.field(name).get_col(self.model._meta.db_table) for name in names]
+            known[key] = [
+                (place, convert, column)
+                for place, column in enumerate(read)
+                for convert in (
+                    *self.connection.ops.get_db_converters(column),
+                    *column.get_db_converters(self.connection),
+                )
+            ]
+        return known[key]
 
     def loaded(self, names: Sequence[str], attributes: Sequence[str], rows: Sequence[Any]) -> Any:
         """Instances with these fields, which are in the model's own order, and these attributes

@@ -222,14 +222,16 @@ class _Row(NamedTuple):
 
 _ACTIVE: Final = {"status": Status.ACTIVE}
 _COLUMNS: Final = ("id", *_Row._fields[1:-2])
+_ORIGINAL: Final = {"is_original": PRESENT}
 
 
 def _newest(conditions: Mapping[str, Any]) -> _Row | None:
-    state, original = owner_state(), {"is_original": PRESENT}
-    values = read_newest(ConnectedAccount, conditions, _COLUMNS, state, original)
+    state = owner_state()
+    values = read_newest(ConnectedAccount, conditions, _COLUMNS, state, _ORIGINAL)
     if values is None:
         return None
-    return _Row(**dict(zip([*_Row._fields[:-2], *state, *original], values, strict=True)))
+    *row, is_original = values
+    return _Row(*row[: len(_COLUMNS)], is_original, *row[len(_COLUMNS) :])
 
 
 def _token_if_fresh(row: _Row, fingerprint: str | None) -> Secret | None:
