@@ -239,16 +239,14 @@ def _with_first_client(
 
 
 def known_client(provider: Provider, redirect_uri: str, owner: str) -> Client | None:
-    """The client that the site is at a server that somebody named, without asking it: an admin's
-    entry, the site's own address, or what the owner entered before; None: it has none yet, or the
-    provider is no such server. Raises Undecryptable."""
-    if "server" not in provider.connect_fields:
+    """The client that the site is, without asking, where a server was named by somebody or reads
+    the site's own description: an admin's entry, the address of that description, or what the
+    owner entered before; None: it has none yet, or the provider is no such server. Raises
+    Undecryptable."""
+    described = provider.client_for(redirect_uri)
+    if described is None and "server" not in provider.connect_fields:
         return None
-    return (
-        client_entered(provider)
-        or provider.client_for(redirect_uri)
-        or client_entered(provider, owner=owner)
-    )
+    return client_entered(provider) or described or client_entered(provider, owner=owner)
 
 
 def offered_scopes(provider: Provider, wanted: list[str]) -> list[str]:

@@ -161,13 +161,14 @@ def _exchange_and_store(
         provider, clients, endpoints, request, Secret(response["code"]), sent_at
     )
     sent_again = "redirect_uri" in provider.refresh_request_fields
-    document = token_document(token, redirect_uri=request.redirect_uri if sent_again else "")
+    redirect_uri = request.redirect_uri if sent_again else ""
+    document = token_document(token, redirect_uri=redirect_uri)
     identity = Identity("")
     try:
         token = with_claims(provider, endpoints, token, nonce=request.oidc_nonce, now=sent_at)
         identity = identify(provider, endpoints, token)
-        if identity.scopes is not None:
-            token = replace(token, scope=identity.scopes)
+        token = _with_identity(token, identity)
+        document = token_document(token, redirect_uri=redirect_uri)
         _refuse_unless_permitted(request, sent_at, again=True)  # the provider took its time
         authorized = Authorized(endpoints, token, document, identity, sent_at)
         return store_connection(provider, request, authorized)
@@ -186,6 +187,12 @@ def _exchange_and_store(
         if gone or isinstance(error, ObjectDoesNotExist):
             raise InvalidState("unknown") from None
         raise
+
+
+def _with_identity(token: TokenResponse, identity: Identity) -> TokenResponse:
+    """The token answer with what only the identity tells of the grant."""
+    scope = token.scope if identity.scopes is None else identity.scopes
+    return replace(token, scope=scope, api_base=identity.api_base or token.api_base)
 
 
 def _is_gone(user: Any) -> bool:

@@ -58,6 +58,21 @@ def protected_resource(
     return ProtectedResource(**found)
 
 
+def guard_of(url: str, *, public: bool) -> str:
+    """The authorization server that a resource names first in its document; the resource's own
+    origin where it has none, and may be that server itself. No request is refused for this one.
+
+    ``public``: not at a private address. Raises ProviderUnavailable, and UnexpectedResponse
+    (``other_resource``, ``no_authorization_server``, ``private_address``)."""
+    for address in _places(url):
+        answer = transport.fetch(requests.Request("GET", address), public=public)
+        answer.raise_if_unavailable(sent=False)
+        document = parse_json_object(answer.body) if answer.status == 200 else None
+        if document is not None:
+            return str(_read(document, url, ())["issuers"][0])
+    return origin_url(url)
+
+
 def _find(
     url: str, probe: Callable[[], requests.Request], public: bool
 ) -> tuple[Mapping[str, Any], float]:

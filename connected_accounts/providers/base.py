@@ -380,6 +380,11 @@ class Provider:
             named += [s for s in self.scope_includes.get(scope, ()) if s not in named]
         return tuple(dict.fromkeys(named))
 
+    @property
+    def has_api_of_grant(self) -> bool:
+        """Whether each grant has the address of its own API, which is sealed with its token."""
+        return bool(self.api_base_field)
+
     def endpoints_of_grant(self, endpoints: Endpoints, told: Any) -> Endpoints:
         """The addresses for a grant whose token answer told an API's address, or told none. Raises
         UnexpectedResponse for one that the token must not go to."""

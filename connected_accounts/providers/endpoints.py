@@ -22,6 +22,7 @@ class Identity:
     """The identity of the account at the provider. ``subject`` is stable and unique there;
     ``label`` is what a person recognises; ``other_subjects`` are other spellings of it. ``scopes``
     were granted, where only the answer to this question tells; None: the token answer's count.
+    ``api_base`` is the address of the account's own API, where the account is at one of many.
 
     Raises UnexpectedResponse (``no_identity``) for what no database takes, or is too long; a label
     is made one line."""
@@ -30,6 +31,7 @@ class Identity:
     label: str = ""
     other_subjects: frozenset[str] = frozenset()
     scopes: tuple[str, ...] | None = None
+    api_base: str = ""
 
     def __post_init__(self) -> None:
         if len(self.subject) > MAX_SUBJECT:

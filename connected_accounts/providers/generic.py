@@ -9,9 +9,11 @@ from connected_accounts.conf import Problem, ProviderConfig
 from connected_accounts.exceptions import ProviderError, ProviderUnavailable, UnexpectedResponse
 from connected_accounts.oauth2.token import value_at
 from connected_accounts.providers.base import Client, Endpoints, Identity, Provider
+from connected_accounts.providers.client import metadata_document
 from connected_accounts.providers.endpoints import ENDPOINT_NAMES, as_origin, with_client_id
 from connected_accounts.providers.hosts import at_host, host_problems, place_field
 from connected_accounts.providers.inputs import ConnectField
+from connected_accounts.secret import Secret
 
 if TYPE_CHECKING:
     from connected_accounts.oauth2.session import ProviderSession
@@ -49,6 +51,9 @@ class OAuth2(Provider):
         "offline_access": True,
         # What "https://{host}" in an address may stand for: a host, or a URL that it is below.
         "hosts": (),
+        # The site is known by the address of its metadata, without a client id or a registration.
+        "client_id_metadata_document": False,
+        **metadata_document.OPTIONS,
     }
 
     _metadata: Mapping[str, Any] = {}  # of the issuer, once it was asked
@@ -101,11 +106,43 @@ class OAuth2(Provider):
         kind = "native" if redirect_uri.startswith("http:") else "web"
         return super().registration(redirect_uri, scopes) | {"application_type": kind}
 
+    # The client that the site is by its own description.
+
+    @property
+    def describes_itself(self) -> bool:
+        """Whether the site is a client by the address of its metadata."""
+        by_code = self.grant_type == "authorization_code" and not self.config.client_id
+        return by_code and bool(self.options.get("client_id_metadata_document"))
+
+    @property
+    def registers(self) -> bool:
+        return self.describes_itself or super().registers
+
+    def client_metadata_url(self, redirect_uri: str) -> str:
+        """The address of the site's metadata; empty where it has none that others can reach."""
+        return metadata_document.document_url(self.alias, self.options, redirect_uri)
+
+    def client_for(self, redirect_uri: str) -> Client | None:
+        address = self.client_metadata_url(redirect_uri) if self.describes_itself else ""
+        return Client(address, Secret("")) if address else None
+
+    def public_client(self, client_id: str) -> Client | None:
+        is_address = self.describes_itself and client_id.startswith("https://")
+        return Client(client_id, Secret("")) if is_address else None
+
+    def client_metadata(self, redirect_uri: str) -> dict[str, Any] | None:
+        if not self.describes_itself:
+            return None
+        metadata = self.registration(redirect_uri, self.scopes_to_register([]))
+        metadata |= metadata_document.names(self.options, redirect_uri)
+        address = self.client_metadata_url(redirect_uri)
+        return metadata_document.document(self.config, address, redirect_uri, metadata)
+
     def bound(
         self, *, client: Client | None = None, inputs: Mapping[str, str] | None = None
     ) -> Self:
         one = super().bound(client=client, inputs=inputs)
-        if one._metadata:
+        if one._metadata or one.describes_itself:
             one._choose_auth_method()
         return one
 
@@ -113,7 +150,7 @@ class OAuth2(Provider):
     def problems(cls, config: ProviderConfig) -> Iterator[Problem]:
         where = f"CONNECTED_ACCOUNTS['PROVIDERS'][{config.alias!r}]['OPTIONS']"
         options = config.options
-        issuer = options.get("issuer")
+        issuer = options.get("issuer", cls.issuer)
         # Another check reports an unknown grant type.
         needed = NEEDED.get(str(options.get("grant_type", cls.grant_type)), ())
         if not issuer and not all(map(options.get, needed)):
@@ -150,6 +187,11 @@ class OAuth2(Provider):
                 "another one, and cannot be connected again but as a new one.",
             )
         yield from host_problems(where, options)
+        one = cls(config)
+        if one.describes_itself:
+            entry = where.removesuffix("['OPTIONS']")
+            yield from metadata_document.document_problems(entry, one.options)
+            yield from metadata_document.address_problems(entry, one.options)
 
     @classmethod
     def _asks_userinfo(cls, options: Mapping[str, Any]) -> bool:
@@ -180,10 +222,15 @@ class OAuth2(Provider):
             return None
         return bool(discovery.endpoint_named(told, "revocation_endpoint", self.issuer))
 
-    def resolve_endpoints(self, inputs: Mapping[str, str]) -> Endpoints:
+    def declared_endpoints(self, inputs: Mapping[str, str]) -> Endpoints:
+        """The addresses as far as they are known before an issuer is asked."""
         declared = super().resolve_endpoints(inputs)
         if "host" in self.places and not self.hosts:
-            declared = replace(declared, public_only=True)  # a person named it
+            return replace(declared, public_only=True)  # a person named it
+        return declared
+
+    def resolve_endpoints(self, inputs: Mapping[str, str]) -> Endpoints:
+        declared = self.declared_endpoints(inputs)
         if not declared.issuer:
             return declared
         # Loads requests.
@@ -192,7 +239,7 @@ class OAuth2(Provider):
         needed = NEEDED[self.grant_type]
         enough = all(getattr(declared, name) for name in needed)
         try:
-            metadata = server_metadata(declared.issuer)
+            metadata = server_metadata(declared.issuer, public=declared.public_only)
         except ProviderError as error:
             if not enough:
                 raise
@@ -254,6 +301,9 @@ class OAuth2(Provider):
         """Authenticate in the best way that the server offers for this client, where settings do
         not say how. Without a client yet, that is the way to register for."""
         if "token_endpoint_auth_method" in self.config.options:
+            return
+        if self.public_client(self.client.client_id) is not None:
+            self.token_endpoint_auth_method = metadata_document.auth_method(self.config)
             return
         from connected_accounts.oauth2.request import best_auth_method  # loads requests
 

@@ -1,7 +1,8 @@
 """Servers that there are many of: the host, or the customer's part of it, that stands in addresses.
 
 A client's secret and people's tokens go to that host. So settings list the hosts, unless the site
-makes itself a client at each (RFC 7591); then a person may name any, as long as it is public.
+makes itself a client at each (RFC 7591), or has no secret there but the key that stays with it;
+then a person may name any, as long as it is public.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -65,7 +66,8 @@ def host_problems(where: str, options: Mapping[str, Any]) -> Iterator[Problem]:
             '"https://example.edu/moodle" where the server is below a path.',
         )
     asks = "host" in tuple(options.get("connect_fields", ()))
-    if asks and not hosts and not options.get("registration_endpoint"):
+    own_way = options.get("registration_endpoint") or options.get("client_id_metadata_document")
+    if asks and not hosts and not own_way:
         yield Problem(
             "E022",
             f"{where} names no hosts.",

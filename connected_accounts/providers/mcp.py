@@ -8,18 +8,23 @@ After the protocol's revision 2026-07-28, chapter Authorization (read 2026-11), 
 import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
-from urllib.parse import urlsplit
 
-from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext_lazy as _
 
 from connected_accounts import conf
-from connected_accounts.conf import Problem, ProviderConfig, is_host_name, is_safe_url
+from connected_accounts.conf import Problem, ProviderConfig, is_safe_url
 from connected_accounts.exceptions import ConfigurationError, ProviderError, UnexpectedResponse
 from connected_accounts.oauth2.challenge import sound_scopes
 from connected_accounts.oauth2.resource import canonical_url, is_at_or_below, origin_url
 from connected_accounts.providers.base import MAX_HOST, Client, Endpoints, Identity, Provider
-from connected_accounts.providers.client.keys import keys_to_register
+from connected_accounts.providers.client import metadata_document
+from connected_accounts.providers.client.metadata_document import (
+    address_problems,
+    document,
+    document_problems,
+    document_url,
+    names,
+)
 from connected_accounts.providers.endpoints import as_origin
 from connected_accounts.providers.inputs import ConnectField
 from connected_accounts.secret import Secret
@@ -75,11 +80,7 @@ class MCP(Provider):
         "offline_access": True,
         # The authorization server that CLIENT_ID and CLIENT_SECRET are for.
         "client_issuer": "",
-        "client_name": "",
-        "client_uri": "",
-        "logo_uri": "",
-        # The address of the site's metadata as a client, where it is not the app's own page.
-        "client_metadata_url": "",
+        **metadata_document.OPTIONS,
         # With grant_type identity_assertion: the alias of the organisation's sign-in, with the
         # client that the site is there.
         "identity_provider": "",
@@ -151,24 +152,11 @@ class MCP(Provider):
     def _client_problems(
         cls, where: str, options: Mapping[str, Any], bases: list[str]
     ) -> Iterator[Problem]:
-        for name in ("client_uri", "logo_uri", "client_metadata_url"):
-            if options[name] and not is_safe_url(options[name]):
-                yield Problem(
-                    "E027",
-                    f"{where}['OPTIONS'][{name!r}] is not an https URL.",
-                    "Write an address on the host of your site.",
-                )
-        site = conf.get("REDIRECT_BASE_URL") or ""
+        yield from document_problems(where, options)
         at_home = bool(bases) and all(base.startswith("http:") for base in bases)
         given = options.get("grant_type", cls.grant_type) != "authorization_code"
-        known = at_home or given or options["client_metadata_url"]
-        if not known and not site.startswith("https:"):
-            yield Problem(
-                "W022",
-                f"{where}: the site has no https address to be known by.",
-                "Set REDIRECT_BASE_URL to its public https address: then it needs no registration "
-                "at servers that read a client's metadata there.",
-            )
+        if not (at_home or given):
+            yield from address_problems(where, options)
 
     @property
     def server_metadata(self) -> Mapping[str, Any]:
@@ -328,34 +316,18 @@ class MCP(Provider):
     def client_metadata_url(self, redirect_uri: str) -> str:
         """The address that the site is known by as a client; empty where it has none that others
         can reach."""
-        if self.options["client_metadata_url"]:
-            return str(self.options["client_metadata_url"])
-        try:
-            path = reverse("connected_accounts:client_metadata", args=[self.alias])
-        except NoReverseMatch:
-            return ""
-        reachable = is_host_name(urlsplit(redirect_uri).hostname or "")
-        reachable = reachable and redirect_uri.startswith("https:")
-        return f"{origin_url(redirect_uri)}{path}" if reachable else ""
+        return document_url(self.alias, self.options, redirect_uri)
 
     def client_metadata(self, redirect_uri: str) -> dict[str, Any] | None:
-        described = self.registration(redirect_uri, [])
-        address = self.client_metadata_url(redirect_uri)
         # With keys, a server may take the site's assertion; it says so itself.
-        keys = keys_to_register(self.config, redirect_uri) if self.config.client_keys else {}
-        method = "private_key_jwt" if keys else "none"
-        return described | keys | {"client_id": address, "token_endpoint_auth_method": method}
+        metadata = self.registration(redirect_uri, [])
+        address = self.client_metadata_url(redirect_uri)
+        return document(self.config, address, redirect_uri, metadata)
 
     def registration(self, redirect_uri: str, scopes: list[str]) -> dict[str, Any]:
-        site = origin_url(redirect_uri)
-        described = {
-            "client_name": self.options["client_name"] or urlsplit(site).hostname or "",
-            "client_uri": self.options["client_uri"] or site,
-            # OpenID Connect Dynamic Client Registration 1.0, 2: http is for a loopback address.
-            "application_type": "native" if redirect_uri.startswith("http:") else "web",
-        }
-        if self.options["logo_uri"]:
-            described["logo_uri"] = self.options["logo_uri"]
+        # OpenID Connect Dynamic Client Registration 1.0, 2: http is for a loopback address.
+        kind = "native" if redirect_uri.startswith("http:") else "web"
+        described = {"application_type": kind, **names(self.options, redirect_uri)}
         return super().registration(redirect_uri, scopes) | described
 
     def bound(

@@ -214,7 +214,7 @@ def _address_problems(provider: Provider, *, is_explained: bool) -> Iterator[Pro
             )
         return
     yield from _unsafe_addresses(provider, known)
-    yield from _client_problems(provider, known)
+    yield from _client_problems(provider)
     yield from _missing_identity_scopes(provider)
 
 
@@ -248,7 +248,7 @@ def _missing_identity_scopes(provider: Provider) -> Iterator[Problem]:
         )
 
 
-def _client_problems(provider: Provider, known: Endpoints) -> Iterator[Problem]:
+def _client_problems(provider: Provider) -> Iterator[Problem]:
     where = f"{_where(provider.config)}['CLIENT_ID']"
     if ":" in provider.config.client_id and provider.splits_client_at_colon:
         yield Problem(
@@ -257,7 +257,7 @@ def _client_problems(provider: Provider, known: Endpoints) -> Iterator[Problem]:
             'Set OPTIONS["basic_auth_encoding"] to "form", if the provider decodes it.',
         )
     # E009 was an error for the same; it is retired, since an admin may enter the client.
-    needs_client = not provider.config.client_id and not known.registration_endpoint
+    needs_client = not provider.config.client_id and not provider.registers
     if needs_client and provider.grant_type == "authorization_code":
         yield Problem(
             "W004",

@@ -114,7 +114,7 @@ def get_session(account: ConnectedAccount) -> ProviderSession:
     endpoints = provider.endpoints()
     endpoints.refuse_if_unsure(account.endpoint_fingerprint)
     fingerprint = endpoints.token_fingerprint()
-    if provider.api_base_field:
+    if provider.has_api_of_grant:
         # The account's own, which is sealed with its token.
         endpoints = provider.endpoints_of_grant(endpoints, _open(_read(account)).get("api_base"))
     return session_for(

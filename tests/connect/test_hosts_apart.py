@@ -126,7 +126,7 @@ def told(settings: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         "token_endpoint": f"{own}/token",
         "userinfo_endpoint": f"{own}/me",
     }
-    monkeypatch.setattr(discovery, "server_metadata", lambda issuer: found)
+    monkeypatch.setattr(discovery, "server_metadata", lambda issuer, public: found)
     return found
 
 

@@ -36,7 +36,7 @@ from connected_accounts.testing.conformance.harness import (
 
 PLAYED = [name for name in service_names() if recorded_answers(name)]
 # The backends of the package, which have a contract of their own.
-OWN = {"badge-connect", "badgr", "bime", "bitbadges", "bits"}
+OWN = {"badge-connect", "badgr", "bime", "bitbadges", "bits", "bluesky"}
 HOST = "one.example.org"
 KEY = new_key("ES384").private_pem().reveal()
 

@@ -6,7 +6,7 @@ Changes nothing, here or there. A check that could not be made is a finding too.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from connected_accounts.connect.authorization import address_of_host
+from connected_accounts.connect.authorization import address_of_host, known_client
 from connected_accounts.exceptions import ConfigurationError, ProviderError, Undecryptable
 from connected_accounts.oauth2.discovery import server_metadata
 from connected_accounts.operations.doctor.credentials import (
@@ -37,6 +37,7 @@ from connected_accounts.operations.doctor.revocation import (
     revocation_finding,
 )
 from connected_accounts.operations.doctor.tries import Call, watched
+from connected_accounts.owners import SITE_OWNER
 from connected_accounts.providers.base import CERTIFICATE_METHODS, Client, Endpoints, Provider
 from connected_accounts.providers.client.keys import signing_keys
 from connected_accounts.providers.inputs import CREDENTIALS, ConnectField
@@ -220,10 +221,13 @@ def _client(provider: Provider, redirect_uris: tuple[str, str]) -> tuple[Client 
     if provider.grant_type == "personal_token":
         return None, ok(check, "Needs none: people bring tokens of their own.")
     try:
-        client = in_use_at(provider, redirect_uris)
+        described = known_client(provider, redirect_uris[0], SITE_OWNER)
+        client = described or in_use_at(provider, redirect_uris)
     except Undecryptable:
         return None, UNDECRYPTABLE
     if client is not None:
+        if provider.public_client(client.client_id) is not None:
+            return client, ok(check, f"{client.client_id}, the address of the site's metadata.")
         source = "registered" if client.registered else "entered in the admin"
         source = "from settings" if client.pk is None else source
         if client.client_secret.reveal():

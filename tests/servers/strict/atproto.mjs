@@ -1,7 +1,10 @@
-// @atproto/oauth-provider, Bluesky's, with its stores in memory. PAR, DPoP with nonces, a public
-// client without registration. /agree stands for its page, on which a person says yes.
+// @atproto/oauth-provider, Bluesky's, with its stores in memory. PAR, DPoP with nonces, a client
+// by its own description: what stands at the site's addresses is told beforehand, since nobody
+// answers there. /agree stands for its page, on which a person says yes. It holds its accounts
+// itself, and is the directory in which their DIDs are looked up.
 import { randomBytes } from 'node:crypto';
 import http from 'node:http';
+import { readFileSync } from 'node:fs';
 import { oauthMiddleware } from '@atproto/oauth-provider/middleware';
 import { JoseKey, Keyset, OAuthProvider } from '@atproto/oauth-provider/provider';
 
@@ -47,12 +50,18 @@ const stored = {
 // What no flow here needs is there all the same, since it looks whether it is.
 const store = new Proxy(stored, { get: (target, name) => target[name] ?? (async () => null) });
 
+async function fetchAsTold(input, init) {
+  const file = told.site?.[String(input.url ?? input)];
+  if (!file) return fetch(input, init);
+  return new Response(readFileSync(file), { headers: { 'Content-Type': 'application/json' } });
+}
+
 const provider = new OAuthProvider({
   issuer: told.url,
   keyset: new Keyset([await JoseKey.generate(['ES256'], 'key')]),
   dpopSecret: randomBytes(32),
   store,
-  safeFetch: globalThis.fetch,
+  safeFetch: fetchAsTold,
 });
 const serve = oauthMiddleware(provider, { onError: (request, response, error, message) => console.log(message, error?.stack ?? error) });
 
@@ -65,6 +74,24 @@ async function agree(query) {
   return { code, state: parameters.state, iss: provider.issuer };
 }
 
+const service = { id: '#atproto_pds', type: 'AtprotoPersonalDataServer', serviceEndpoint: told.holder ?? told.url };
+const documents = {
+  [`/${account.did}`]: { id: account.did, alsoKnownAs: ['at://ada.invalid'], service: [service] },
+  '/.well-known/oauth-protected-resource': { resource: told.url, authorization_servers: [told.url] },
+};
+
+// A call that a server of accounts answers: it checks the token, and the proof of its key.
+async function session(request, response) {
+  try {
+    response.setHeader('DPoP-Nonce', provider.nextDpopNonce());
+    const { sub } = await provider.authenticateRequest(request.method, new URL(request.url, told.url), request.headers);
+    response.end(JSON.stringify({ did: sub }));
+  } catch (error) {
+    response.setHeader('WWW-Authenticate', error.wwwAuthenticateHeader ?? 'DPoP error="invalid_token"');
+    response.writeHead(401).end(JSON.stringify({ error: error.error ?? String(error) }));
+  }
+}
+
 http.createServer(async (request, response) => {
   const { pathname, searchParams } = new URL(request.url, told.url);
   if (pathname === '/agree') {
@@ -73,6 +100,15 @@ http.createServer(async (request, response) => {
     } catch (error) {
       response.writeHead(500).end(error.stack);
     }
+    return;
+  }
+  if (documents[pathname]) {
+    response.setHeader('Content-Type', 'application/json');
+    response.end(JSON.stringify(documents[pathname]));
+    return;
+  }
+  if (pathname === '/xrpc/com.atproto.server.getSession') {
+    await session(request, response);
     return;
   }
   if (pathname === '/oauth/token') response.on('finish', () => console.log(`token ${response.statusCode}`));

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 import pytest
 import requests
@@ -13,13 +12,14 @@ from django.test import Client
 from connected_accounts.models import ConnectedAccount, Revocation
 from connected_accounts.oauth2 import dpop
 from connected_accounts.oauth2.dpop import BoundToken
+from connected_accounts.oauth2.jose import new_key
 from connected_accounts.secret import Secret
 from connected_accounts.services import get_access_token, get_session, refresh
 from connected_accounts.tasks import revoke_pending_tokens
 from tests.journeys import expire, finish, query_of, start, stored
-from tests.servers.listed import CALLBACK, SITE, free_port, listed
+from tests.servers.listed import free_port, listed
 from tests.servers.person import Person
-from tests.servers.strict.conftest import GENERIC, Strict, node
+from tests.servers.strict.conftest import Strict, node
 
 pytestmark = pytest.mark.django_db
 AUDIENCE = "https://api.example/"
@@ -64,28 +64,27 @@ def test_a_resource_server_confirms_the_key_and_refuses_a_stolen_token(
         assert get_session(account).get(f"{api}/things").status_code == 200
 
 
-@pytest.fixture
-def bluesky(started: Any, tmp_path: Path, settings: Any) -> Iterator[Strict]:
-    """Bluesky's server, which knows the site by an address that describes a client on a developer's
-    own machine."""
+PUBLIC = "https://app.example.org"
+API = "xrpc/com.atproto.server.getSession"
+
+
+@contextmanager
+def bluesky(folder: Path, settings: Any, *, holder: str = "", **entry: Any) -> Iterator[Strict]:
+    """Bluesky's server, and the catalogue's entry for it. It reads the site's own pages, as they
+    are now, at the addresses that the site has in public."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    described = urlencode({"redirect_uri": CALLBACK, "scope": "atproto"})
-    options = {
-        "issuer": url,
-        "dpop": True,
-        "token_endpoint_auth_method": "none",
-        "identity_source": "token_response",
-    }
-    entry = {
-        "BACKEND": GENERIC,
-        "CLIENT_ID": f"http://localhost?{described}",
-        "SCOPES": ["atproto"],
-        "OPTIONS": options,
-    }
-    settings.CONNECTED_ACCOUNTS = {"REDIRECT_BASE_URL": SITE, "PROVIDERS": {"stock": entry}}
-    with node("atproto.mjs", tmp_path, {"port": port, "url": url}) as log:
-        yield Strict(url, log, entry)
+    options = {"hosts": [url], "plc_directory": url}
+    one = {"SERVICE": "bluesky", "OPTIONS": options, **entry}
+    settings.CONNECTED_ACCOUNTS = {"REDIRECT_BASE_URL": PUBLIC, "PROVIDERS": {"stock": one}}
+    site = {}
+    for page in ("stock/client.json", "jwks/"):
+        file = folder / page.strip("/").replace("/", "-")
+        file.write_bytes(Client().get(f"/connections/{page}").content)
+        site[f"{PUBLIC}/connections/{page}"] = str(file)
+    told = {"port": port, "url": url, "site": site, **({"holder": holder} if holder else {})}
+    with node("atproto.mjs", folder, told) as log:
+        yield Strict(url, log, one)
 
 
 def agree(server: Strict, url: str) -> dict[str, str]:
@@ -96,27 +95,46 @@ def agree(server: Strict, url: str) -> dict[str, str]:
     return found
 
 
-def test_blueskys_server_connects_refreshes_and_disconnects(
-    bluesky: Strict, client: Client, user: Any
+@pytest.mark.parametrize("by_key", [True, False], ids=["by its key", "without"])
+def test_blueskys_server_serves_the_catalogues_entry_for_a_whole_life(
+    started: Any, tmp_path: Path, settings: Any, client: Client, user: Any, by_key: bool
+) -> None:
+    entry = {"CLIENT_KEY": new_key().private_pem().reveal()} if by_key else {}
+    client.force_login(user)
+    with bluesky(tmp_path, settings, **entry) as server:
+        url = start(client, "stock")
+        assert set(query_of(url)) == {"client_id", "request_uri"}
+        response = finish(client, agree(server, url), "stock")
+        said = response.content.decode()[-1500:] + server.log.read_text()
+        assert response.status_code == 303, said
+        account = ConnectedAccount.objects.get()
+        assert account.subject.startswith("did:plc:")
+        assert account.client_id == f"{PUBLIC}/connections/stock/client.json"
+        assert get_session(account).get(API).json() == {"did": account.subject}
+        headers = {"Authorization": f"Bearer {get_access_token(account)}"}
+        assert requests.get(f"{server.url}/{API}", headers=headers, timeout=20).status_code == 401
+
+        before = stored(account)
+        expire(account)
+        get_access_token(account)
+        assert stored(account)["refresh_token"] != before["refresh_token"]
+        assert stored(account)["dpop_key"] == before["dpop_key"]
+        assert get_session(account).get(API).ok
+
+        again = client.post(f"/connections/{account.pk}/reconnect/")["Location"]
+        assert finish(client, agree(server, again), "stock").status_code == 303
+        assert stored(account)["dpop_key"] != before["dpop_key"]
+        assert client.post(f"/connections/{account.pk}/disconnect/").status_code == 303
+        revoke_pending_tokens.apply().get()
+        assert {one.outcome for one in Revocation.objects.all()} == {"revoked"}
+
+
+def test_blueskys_server_connects_nobody_whose_account_is_held_elsewhere(
+    started: Any, tmp_path: Path, settings: Any, client: Client, user: Any
 ) -> None:
     client.force_login(user)
-    url = start(client, "stock")
-    assert set(query_of(url)) == {"client_id", "request_uri"}
-    response = finish(client, agree(bluesky, url), "stock")
-    assert response.status_code == 303, response.content.decode()[-1500:] + bluesky.log.read_text()
-    account = ConnectedAccount.objects.get()
-    assert account.subject.startswith("did:plc:")
-
-    before = stored(account)
-    expire(account)
-    get_access_token(account)
-    assert stored(account)["refresh_token"] != before["refresh_token"]
-    assert stored(account)["dpop_key"] == before["dpop_key"]
-
-    again = client.post(f"/connections/{account.pk}/reconnect/")["Location"]
-    assert finish(client, agree(bluesky, again), "stock").status_code == 303
-    document = stored(account)
-    assert document["dpop_key"] != before["dpop_key"]
-    assert client.post(f"/connections/{account.pk}/disconnect/").status_code == 303
-    revoke_pending_tokens.apply().get()
-    assert {one.outcome for one in Revocation.objects.all()} == {"revoked"}
+    elsewhere = f"http://127.0.0.1:{free_port()}"
+    with bluesky(tmp_path, settings, holder=elsewhere) as server:
+        response = finish(client, agree(server, start(client, "stock")), "stock")
+        assert response.status_code == 502
+        assert not ConnectedAccount.objects.exists()
