@@ -18,8 +18,7 @@ Row = tuple[Mapping[str, Any], Mapping[str, Any]]
 # they equal.
 Counterpart = tuple[type[models.Model], str, tuple[tuple[str, str], ...]]
 # By connection, for its converters may be methods of its own.
-_CONVERTERS: Final[WeakKeyDictionary[Any, dict[Any, list[tuple[int, Any, Any]]]]]
-_CONVERTERS = WeakKeyDictionary()
+_CONVERTERS: Final = WeakKeyDictionary[Any, dict[Any, list[tuple[int, Any, Any]]]]()
 
 
 class _Table:

@@ -217,7 +217,7 @@ class _Row(NamedTuple):
     client_id: str
     endpoint_fingerprint: str
     is_original: bool
-    owner_is_active: bool = True
+    owner_is_active: bool
 
 
 _ACTIVE: Final = {"status": Status.ACTIVE}
@@ -231,7 +231,8 @@ def _newest(conditions: Mapping[str, Any]) -> _Row | None:
     if values is None:
         return None
     *row, is_original = values
-    return _Row(*row[: len(_COLUMNS)], is_original, *row[len(_COLUMNS) :])
+    owner_is_active = row[len(_COLUMNS) :] or [True]
+    return _Row._make([*row[: len(_COLUMNS)], is_original, *owner_is_active])
 
 
 def _token_if_fresh(row: _Row, fingerprint: str | None) -> Secret | None:
