@@ -228,7 +228,11 @@ class ConnectedAccountQuerySet(GuardedQuerySet["ConnectedAccount"]):
     ) -> "tuple[ConnectedAccount, bool]":
         """Create the account of an owner, or put a new grant into it; return it and whether it is
         new. The new generation makes a refresh in flight come too late. ``is_known``: whether a row
-        of it may be there, as a look a moment ago said."""
+        of it may be there, as a look a moment ago said.
+
+        Raises IntegrityError where another tab of the same person was faster: the transaction is to
+        be repeated, so that its grant is seen, and withdrawn with the account.
+        """
         values = {
             **AFTER_SUCCESS,
             **values,
@@ -241,13 +245,7 @@ class ConnectedAccountQuerySet(GuardedQuerySet["ConnectedAccount"]):
         if is_known and update_one(self.model, values, one, increment="generation"):
             return self._replaced(same), False
         create = partial(self.create, user=user, owner_key=owner, provider=provider, **values)
-        try:
-            return insert_in_step(self.model, create), True
-        except IntegrityError:
-            # Another tab of the same person was faster; at REPEATABLE READ its row is not seen.
-            if not update_one(self.model, values, one, increment="generation"):
-                raise
-        return self._replaced(same), False
+        return insert_in_step(self.model, create), True
 
     def _replaced(self, same: Self) -> "ConnectedAccount":
         row = same.current().get()
