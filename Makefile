@@ -43,8 +43,9 @@ demo: $(VENV)/demo.stamp
 check: $(VENV)/demo.stamp
 	$(python) manage.py demo --check
 
+# tests/conftest.py puts the files in order.
 test: $(VENV)/test.stamp
-	$(python) -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
+	$(python) -m pytest -n auto --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 fresh:
 	.ci/fresh
@@ -108,7 +109,8 @@ findings:
 		echo "== $$script"; PYTHON="$(PYTHON)" "$$script" || failed="$$failed $$script"; \
 	done; test -z "$$failed" || { echo "Not as recorded, or not run:$$failed"; exit 1; }
 
-# Into .servers, which is kept for the next time. SERVERS_ARGS=--check compares and writes nothing.
+# Into .servers, which is kept for the next time. SERVERS_ARGS=--check compares and writes nothing,
+# SERVERS_ARGS=--install does no more than that.
 servers: $(VENV)/test.stamp
 	$(python) -m tests.servers $(SERVERS_ARGS)
 

@@ -9,6 +9,7 @@ import itertools
 import os
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -53,6 +54,19 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Any:
     report = yield
     _fail_instead(report)
     return report
+
+
+# --- The order of files, where several processes share them --------------------------------------
+
+WAITING = ("example", "tasks")  # folders whose tests start processes, and wait for them
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Files that wait come first, then those with the most tests: a long file that came last would
+    let the other processes idle. Inside a file the order stays."""
+    if hasattr(config, "workerinput"):
+        tests = Counter(item.path for item in items)
+        items.sort(key=lambda item: (item.path.parent.name not in WAITING, -tests[item.path]))
 
 
 # --- The network --------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from urllib.parse import quote, quote_plus, urlencode
 import requests
 
 from tests.sandbox.sandbox_client import S256, VERIFIER
-from tests.servers.listed import CALLBACK, Running
+from tests.servers.listed import CALLBACK, GUARD, Running
 from tests.servers.person import Person
 
 
@@ -142,7 +142,7 @@ class BareClient:
     def lives(self, access: str) -> bool:
         """Whether the access token is taken by what the server ships to guard an API."""
         if self.entry.introspect:
-            answer = self.post(self.entry.introspect, {"token": access})
+            answer = self.post_body(self.entry.introspect, {"token": access}, GUARD)
             return bool(answer.body.get("active"))
         headers = {"Authorization": f"Bearer {access}"}
         answer = requests.get(self.server.url + self.entry.api, headers=headers, timeout=20)

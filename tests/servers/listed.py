@@ -23,7 +23,7 @@ INSTALLED = Path(os.environ.get("CONNECTED_ACCOUNTS_SERVERS", ROOT / ".servers")
 SITE = "http://127.0.0.1:8000"
 CALLBACK = f"{SITE}/connections/stock/callback/"
 READY = re.compile(r"^ready(?: on \S+| (\{.*\}))?$", re.MULTILINE)
-WITHIN = 90.0  # seconds until a server answers; a slow machine is no failure
+WITHIN = 180.0  # seconds until a server answers; a slow machine is no failure
 NODE = "node@24.21.0"  # several of the npm servers need it
 
 PERSON = {"name": "ada", "mail": "ada@example.org", "password": "ada-s-Long-password-1"}
@@ -35,6 +35,7 @@ ODD = {
     "`:` in the id": {"id": "odd:id", "secret": "another-plain-secret-of-40-letters", **BASIC},
     "`- . _ ~`": {"id": "5a40-9f1c.2b7e_c1", "secret": "Zk-3_x.Q~9aBcDeFgHiJkLmNoPq", **BASIC},
 }
+GUARD = {"id": "guard", "secret": "an-api-asks-with-this-secret-of-40-letters"}
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Listed:
     token: str = "/token"
     revoke: str = ""
     api: str = "/me"  # GET, with a bearer
-    introspect: str = ""  # POST, where the server ships no way to guard an API
+    introspect: str = ""  # POST as GUARD, where the server ships no way to guard an API
     scope: str = "openid read write"
     fewer: str = "openid read"  # scopes of these that a refresh may name alone
     method: str = "client_secret_post"
@@ -64,6 +65,7 @@ class Listed:
     lost_answer: str = ""  # the reason that a lost answer ends with; empty: it is healed
     asks_nobody: bool = False  # there is no page on which to say no
     silent_refusal: bool = False  # a person who says no stays at the server
+    revocation_ends_nothing: bool = False  # it is answered with 200, and the tokens live on
     ends_by_time_alone: bool = False  # no revocation, and what is spent is taken for a while
     code_before_client: bool = False  # looks at the code, then at who asks
     odd_secret_refused: bool = False  # in every way that the app has
@@ -80,6 +82,10 @@ class Listed:
         """Name and version."""
         name, _, version = (self.pip or self.npm)[0].replace("==", "@").rpartition("@")
         return re.sub(r"\[.*\]", "", name), version
+
+    @property
+    def ends_by_revocation(self) -> bool:
+        return bool(self.revoke) and not self.revocation_ends_nothing
 
     @property
     def folder(self) -> Path:
@@ -141,6 +147,7 @@ def running(entry: Listed, folder: Path, **extra: Any) -> Iterator[Running]:
         "redirect_uri": CALLBACK,
         "folder": str(folder),
         "clients": list(clients.values()),
+        "guard": GUARD,
         "scope": entry.scope,
         "person": PERSON,
         **entry.start,

@@ -16,6 +16,7 @@ from django.test import Client
 from connected_accounts.exceptions import ConnectedAccountsError, ReauthorizationRequired
 from connected_accounts.models import ConnectedAccount, Revocation
 from connected_accounts.oauth2 import transport
+from connected_accounts.operations.doctor.diagnosis import diagnose
 from connected_accounts.services import get_access_token, get_session, refresh
 from connected_accounts.tasks import revoke_pending_tokens
 from tests.journeys import expire, finish, start, stored
@@ -109,7 +110,7 @@ def test_a_grant_that_died_there_needs_the_person_and_a_reconnect_heals_it(
 
 def end_there(bare: BareClient, document: dict[str, Any]) -> None:
     """End the grant behind the site's back: revoked, or spent where nothing can be revoked."""
-    if bare.entry.revoke:
+    if bare.entry.ends_by_revocation:
         assert bare.revoke(document["refresh_token"], "refresh_token").ok
         bare.revoke(document["access_token"], "access_token")
     else:
@@ -130,11 +131,29 @@ def test_a_disconnect_ends_all_grants_there_also_those_before_a_reconnect(
         assert outcomes == {"unsupported"}
         note("disconnect", "a disconnect says that the service cannot withdraw it")
         return
+    if bare.entry.revocation_ends_nothing:
+        assert outcomes == {"unconfirmed"}
+        assert bare.lives(documents[1]["access_token"])
+        assert bare.renews(documents[1]["refresh_token"])
+        note("disconnect", "a disconnect says that the service does not confirm it")
+        return
     assert "revoked" in outcomes
     assert outcomes <= {"revoked", "already_gone"}
     assert not any(bare.lives(document["access_token"]) for document in documents[1:])
     assert not any(bare.renews(document["refresh_token"]) for document in documents)
     note("disconnect", "a disconnect ends it there")
+
+
+def test_check_provider_proposes_not_to_believe_a_revocation_that_ends_nothing(
+    server: Running, use_server: Callable[..., Any]
+) -> None:
+    """@jmondi/oauth2-server says yes to a client that may not revoke, and to a wrong secret."""
+    if not server.entry.revocation_ends_nothing:
+        pytest.skip("optional: a revocation does what it says at this server")
+    use_server(server, revocation_confirms=True)
+    finding = next(finding for finding in diagnose("stock") if finding.check == "revocation")
+    assert finding.level == "warning"
+    assert '"revocation_confirms": False' in finding.hint
 
 
 def test_a_lost_answer_heals_where_the_server_lets_it_and_else_is_called_so(
@@ -190,6 +209,7 @@ django.setup()
 from django.conf import settings
 settings.CONNECTED_ACCOUNTS = json.loads(os.environ["ACCOUNTS"])
 from connected_accounts.models import ConnectedAccount
+from connected_accounts.operations.doctor.diagnosis import diagnose
 from connected_accounts.services import get_access_token
 account = ConnectedAccount.objects.get()
 print("ready", flush=True)

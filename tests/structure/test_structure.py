@@ -6,6 +6,7 @@ import inspect
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -176,17 +177,22 @@ print([m for m in ("celery", "requests", "requests_oauthlib", "urllib3") if m in
 # --- Manners ------------------------------------------------------------------------------------
 
 
-FUNCTIONS = [
-    (where(path), node)
-    for path in SOURCES
-    for node in ast.walk(ast.parse(path.read_text()))
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-]
+@cache
+def functions() -> list[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    """Each function of the sources, with its file. Read when it is asked for: every worker imports
+    this module, and one runs it."""
+    return [
+        (where(path), node)
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
 
 
 def test_every_function_fits_a_screen() -> None:
     lengths = {
-        f"{file}:{node.name}": (node.end_lineno or 0) - node.lineno + 1 for file, node in FUNCTIONS
+        f"{file}:{node.name}": (node.end_lineno or 0) - node.lineno + 1
+        for file, node in functions()
     }
     assert {name: lines for name, lines in lengths.items() if lines > 45} == {}
 
@@ -199,7 +205,7 @@ def demanded(arguments: ast.arguments) -> int:
 
 
 def test_no_function_wants_more_than_eight_parameters() -> None:
-    counts = {f"{file}:{node.name}": demanded(node.args) for file, node in FUNCTIONS}
+    counts = {f"{file}:{node.name}": demanded(node.args) for file, node in functions()}
     assert {name: count for name, count in counts.items() if count > 8} == {}
 
 

@@ -4,6 +4,7 @@ import ast
 import gettext
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -62,14 +63,16 @@ def marked_in_templates() -> Iterator[str]:
                 yield trim_whitespace(text) if node.trimmed else text  # type: ignore[attr-defined]
 
 
-MARKED = {text for text in (*marked_in_code(), *marked_in_templates()) if isinstance(text, str)}
+@cache
+def marked() -> set[str]:
+    return {t for t in (*marked_in_code(), *marked_in_templates()) if isinstance(t, str)}
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_text_is_translated(language: str) -> None:
     known = catalogue(language)
     singular = {key[0] if isinstance(key, tuple) else key for key in known}
-    missing = {text for text in MARKED if text not in singular}
+    missing = {text for text in marked() if text not in singular}
     assert missing - plurals(language) == set()
     assert [key for key, text in known.items() if not text.strip()] == []
 
@@ -103,7 +106,7 @@ def test_the_compiled_file_is_that_of_its_source(language: str) -> None:
         else:
             expected[key_of(entry)] = entry["msgstr"]
     assert known == expected
-    assert {key_of(entry) for entry in listed} <= MARKED, "no longer used"
+    assert {key_of(entry) for entry in listed} <= marked(), "no longer used"
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

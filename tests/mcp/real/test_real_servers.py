@@ -45,6 +45,7 @@ IN_NODE: Final = ("sdk", "workers", "better_auth")
 # Where an access token that a refresh has replaced is good until it expires, whatever is revoked.
 OUTLIVED: Final = ("better_auth",)
 PROCESSES: Final = 50
+STARTS_WITHIN: Final = 180.0  # seconds; a slow machine is no failure
 ACCEPT: Final = {"Accept": "application/json, text/event-stream"}
 PING: Final = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
 
@@ -62,7 +63,7 @@ def running(name: str) -> Iterator[str]:
             shutil.copy(module, NPM)
         command = [str(NPM / "node_modules/.bin/node"), str(NPM / f"{name}.mjs"), port]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
-    ends = time.monotonic() + 60
+    ends = time.monotonic() + STARTS_WITHIN
     while time.monotonic() < ends and process.poll() is None:
         try:
             socket.create_connection(("127.0.0.1", int(port)), 1).close()

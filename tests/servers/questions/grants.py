@@ -35,7 +35,8 @@ def _revoked(client: BareClient, which: str) -> str:
         beside = "other grants live"
     else:
         beside = f"**other grants, same browser: {others[0]}; another browser: {others[1]}**"
-    return f"{_left(client, mine)}; {beside}"
+    left = _left(client, mine)
+    return f"{'**both live**' if left == 'both live' else left}; {beside}"
 
 
 def _left(client: BareClient, tokens: Tokens) -> str:

@@ -9,7 +9,7 @@ DEAD = {"grant_type": "refresh_token", "refresh_token": "nobody-s-token"}
 def dead_grant(client: BareClient) -> str:
     """A refresh token that was revoked, else one that was spent; and one that never was."""
     token = client.connect().refresh
-    if client.entry.revoke:
+    if client.entry.ends_by_revocation:
         client.revoke(token, "refresh_token")
     else:
         client.refresh(token)
