@@ -149,9 +149,7 @@ def _exchange_and_store(
     if provider.connect_fields:
         check_issuer(provider, response.get("iss"))
     endpoints = provider.endpoints()
-    clients = clients_of(
-        provider, request.client_id, request.owner_key, may_be_stored=request.names_stored_client
-    )
+    clients = _clients_of(provider, request)
     if request.endpoint_fingerprint != endpoints.authorization_fingerprint():
         raise InvalidState("settings_changed")
     if "error" in response:
@@ -193,6 +191,11 @@ def _with_identity(token: TokenResponse, identity: Identity) -> TokenResponse:
     """The token answer with what only the identity tells of the grant."""
     scope = token.scope if identity.scopes is None else identity.scopes
     return replace(token, scope=scope, api_base=identity.api_base or token.api_base)
+
+
+def _clients_of(provider: Provider, request: AuthorizationRequest) -> list[Client]:
+    stored = request.names_stored_client
+    return clients_of(provider, request.client_id, request.owner_key, may_be_stored=stored)
 
 
 def _is_gone(user: Any) -> bool:

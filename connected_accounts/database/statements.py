@@ -98,7 +98,7 @@ class _Table:
         return found
 
     def _converters(self, names: tuple[str, ...]) -> list[tuple[int, Any, Any]]:
-        """What turns columns into values, with their places; found once for a connection."""
+        """The conversions of columns to values, with their places; found once for a connection."""
         known = _CONVERTERS.setdefault(self.connection, {})
         key = (self.model, names, settings.USE_TZ)
         if key not in known:
