@@ -16,7 +16,7 @@ import re
 import uuid
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from django.conf import settings
 from django.core.exceptions import FieldError, ImproperlyConfigured
@@ -34,6 +34,7 @@ _COLUMN: Final = b"\x01"
 # The first byte inside. What was sealed before it was there is JSON, and begins with "[".
 _BOUND: Final = b"\x02"
 _DIGEST: Final = slice(1, 33)
+_JSON: Final = json.JSONEncoder(separators=(",", ":"))  # ``json.dumps`` would make one at each call
 _SEALED = re.compile(r"v1\.([0-9a-f]{8})\.([A-Za-z0-9_=-]{40,})", re.ASCII)
 _HOW = (
     "Make a key with\n"
@@ -105,26 +106,42 @@ def seal(plaintext: str, *, purpose: str, bound_to: object) -> Sealed:
 
     Raises ValueError when the text is larger than 512 KiB.
     """
-    text = plaintext.encode("utf-8", "surrogatepass")
-    document = _BOUND + _bound(purpose, bound_to) + text
+    return _seal(plaintext, _bind(purpose, str(bound_to)))
+
+
+class _Binding(NamedTuple):
+    """The purpose and row that a sealed text is bound to, and the digest of both."""
+
+    purpose: str
+    row: str
+    digest: bytes
+
+
+def _bind(purpose: str, row: str) -> _Binding:
+    digest = hashlib.sha256(json.dumps([purpose, row]).encode()).digest()
+    return _Binding(purpose, row, digest)
+
+
+def _seal(plaintext: str, binding: _Binding) -> Sealed:
+    document = _BOUND + binding.digest + plaintext.encode("utf-8", "surrogatepass")
     if len(document) > MAX_SEALED_BYTES:
         raise ValueError("The text is too large to seal.")
     return _encrypt(document)
 
 
-def _bound(purpose: str, bound_to: object) -> bytes:
-    return hashlib.sha256(json.dumps([purpose, str(bound_to)]).encode()).digest()
-
-
 def unseal(sealed: Secret | None, *, purpose: str, bound_to: object) -> str:
     """Decrypt a sealed value. Raises Undecryptable; the reason is in its ``code``:
     ``empty``, ``not_sealed``, ``key_missing``, ``tampered`` or ``foreign``."""
+    return _unseal(sealed, _bind(purpose, str(bound_to)))
+
+
+def _unseal(sealed: Secret | None, binding: _Binding) -> str:
     if sealed is None:
         raise Undecryptable("empty")
     document = _decrypt(sealed)
     if document[:1] != _BOUND:
-        return _unseal_json(document, purpose, str(bound_to))
-    if document[_DIGEST] != _bound(purpose, bound_to):
+        return _unseal_json(document, binding.purpose, binding.row)
+    if document[_DIGEST] != binding.digest:
         raise Undecryptable("foreign")
     return document[_DIGEST.stop :].decode("utf-8", "surrogatepass")
 
@@ -203,8 +220,14 @@ def facts_digest(*facts: object) -> str:
     return hashlib.sha256(json.dumps([str(fact) for fact in facts]).encode()).hexdigest()
 
 
-def _binding(holder: Holder) -> str:
-    return facts_digest(
+# A refresh seals for the facts that it opened with; as many as several drains have in flight.
+@lru_cache(maxsize=1024, typed=True)
+def _token_binding(*facts: object) -> _Binding:
+    return _bind(TOKEN_PURPOSE, facts_digest(*facts))
+
+
+def _binding(holder: Holder) -> _Binding:
+    return _token_binding(
         holder.seal_id,
         holder.owner_key,
         holder.provider,
@@ -216,7 +239,7 @@ def _binding(holder: Holder) -> str:
 
 def open_document(token: Secret | None, holder: Holder) -> SecretFields:
     """Open the sealed token document of a row. Raises Undecryptable."""
-    return _token_document(unseal(token, purpose=TOKEN_PURPOSE, bound_to=_binding(holder)))
+    return _token_document(_unseal(token, _binding(holder)))
 
 
 def with_what_was_left_out(document: SecretFields) -> SecretFields:
@@ -239,14 +262,14 @@ def opens(token: Secret | None, holder: Holder) -> bool:
 def seal_document(document: Mapping[str, Any] | SecretFields, holder: Holder) -> Sealed:
     """Seal a token document for the row that has the facts of ``holder``; what is None in it is
     left out."""
-    return seal(_compact(document), purpose=TOKEN_PURPOSE, bound_to=_binding(holder))
+    return _seal(_compact(document), _binding(holder))
 
 
 def _compact(document: Mapping[str, Any] | SecretFields) -> str:
     """JSON in which the two tokens, which every document has, need no names."""
     rest = {name: value for name, value in dict(document).items() if value is not None}
     tokens = [rest.pop("access_token", None), rest.pop("refresh_token", None)]
-    return json.dumps([*tokens, rest] if rest else tokens, separators=(",", ":"))
+    return _JSON.encode([*tokens, rest] if rest else tokens)
 
 
 def rebind(token: Sealed, before: Holder, after: Holder) -> Sealed:

@@ -11,7 +11,13 @@ from weakref import WeakKeyDictionary
 
 from django.conf import settings
 from django.db import connections, models, router, transaction
-from django.db.models.sql import UpdateQuery
+
+from connected_accounts.database.compiled import (
+    Compiled,
+    array_text,
+    compiled_update,
+    load_times_faster,
+)
 
 Row = tuple[Mapping[str, Any], Mapping[str, Any]]
 # Another model, the field by which its row is found, and pairs of its fields and those of ours that
@@ -195,7 +201,7 @@ def _update_from_values(table: _Table, rows: Sequence[Row]) -> tuple[str, list[A
     plans it once, where ``executemany`` has it plan each row."""
     named: list[str] = []
     arrays: list[str] = []
-    lists: list[Any] = []
+    lists: list[Any] = []  # of texts, for the most part
 
     def equals(part: int) -> tuple[list[str], list[Any]]:
         texts: list[str] = []
@@ -203,7 +209,7 @@ def _update_from_values(table: _Table, rows: Sequence[Row]) -> tuple[str, list[A
         for name, first in rows[0][part].items():
             (column,), field = table.columns([name]), table.field(name)
             given = [row[part][name] for row in rows]
-            if all(one is first for one in given):
+            if all(one is first or (type(one) is str and one == first) for one in given):
                 texts.append(f"{column} = %s")
                 scalars += table.stored({name: first})
                 continue
@@ -212,7 +218,7 @@ def _update_from_values(table: _Table, rows: Sequence[Row]) -> tuple[str, list[A
             named.append(new)
             # Without its length: a cast to that would cut, where storing refuses.
             arrays.append(f"%s::{field.db_type(table.connection).partition('(')[0]}[]")
-            lists.append([field.get_db_prep_save(one, table.connection) for one in given])
+            lists.append(array_text(field.get_db_prep_save(one, table.connection) for one in given))
         return texts, scalars
 
     sets, new = equals(0)
@@ -240,14 +246,23 @@ def update_returning(
 ) -> list[Any]:
     """Update the rows, and return them as they are by then, whole; see ``read_one`` for
     ``true_unless``. Only where ``can_return`` says so."""
-    table = _Table(rows.model, rows.db)
-    query: Any = rows.query.chain(UpdateQuery)
-    query.add_update_values(dict(values))
-    statement, parameters = query.get_compiler(table.using).as_sql()
-    names = [field.name for field in rows.model._meta.concrete_fields]
+    return run_returning(rows.model, rows.db, compiled_update(rows, values), {}, true_unless)
+
+
+def run_returning(
+    model: type[models.Model],
+    using: str,
+    update: Compiled,
+    values: Mapping[str, Any],
+    true_unless: Mapping[str, str],
+) -> list[Any]:
+    """Run an UPDATE with these values; see ``update_returning``."""
+    table = _Table(model, using)
+    names = [field.name for field in model._meta.concrete_fields]
     read = [*table.columns(names), *map(table.true_unless, true_unless.values())]
     with table.connection.cursor() as cursor:
-        cursor.execute(f"{statement} RETURNING {', '.join(read)}", parameters)
+        load_times_faster(table.connection, cursor)
+        cursor.execute(f"{update.statement} RETURNING {', '.join(read)}", update.bound(values))
         found = cursor.fetchall()
     return list(table.loaded(names, [*true_unless], found))
 

@@ -7,7 +7,7 @@ whether it won. Where it brings a new grant or ends one, the ledger follows in t
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from django.apps import apps
@@ -20,10 +20,24 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from connected_accounts import security
+from connected_accounts.database.compiled import (
+    Compiled,
+    IsOneOf,
+    Keys,
+    Parameter,
+    array_text,
+    can_compile,
+    compiled_update,
+)
 from connected_accounts.database.fields import ExactCharField
 from connected_accounts.database.functions import DatabaseNow, digest
 from connected_accounts.database.inserts import insert_in_step
-from connected_accounts.database.statements import can_return, update_all, update_one
+from connected_accounts.database.statements import (
+    can_return,
+    run_returning,
+    update_all,
+    update_one,
+)
 from connected_accounts.exceptions import Undecryptable
 from connected_accounts.models.bound_tokens import bound_facts, change_facts
 from connected_accounts.models.choices import Reason, Status
@@ -157,39 +171,38 @@ class ConnectedAccountQuerySet(GuardedQuerySet["ConnectedAccount"]):
         due_at: datetime | None = None,
     ) -> "list[ConnectedAccount]":
         """Take the lease of those that are renewable and free, and still due at ``due_at``; return
-        what was taken, with tokens and the state of owners, oldest due first.
+        what was taken, with tokens and the state of owners, oldest due first. It is the keys that
+        say which, and no filter of this query set.
 
         ``attempt_started_at`` keeps the start of an earlier attempt whose answer is unknown: a
         value older than ``now`` after the claim means that the token may have been spent already.
         Lease times are the database's clock, so that workers' clocks may differ.
         """
-        free = self.renewable().filter(~contradicts(), LEASE_IS_FREE, pk__in=pks)
-        if due_at is not None:
-            free = free.filter(refresh_at__lte=due_at)
-        values = {
-            "lease_holder": holder,
-            "lease_until": DatabaseNow() + timedelta(seconds=seconds),
-            "generation": F("generation") + 1,
-            "revision": F("revision") + 1,
-            "attempt_started_at": Coalesce(
-                "attempt_started_at", models.Value(now, models.DateTimeField())
-            ),
-        }
+        given = {"pks": pks, "holder": holder, "lease": timedelta(seconds=seconds), "now": now}
+        given |= {} if due_at is None else {"due_at": due_at}
         # By their keys: there is no index on the holder, and the table may be large.
         mine: Any = self.model._default_manager.current().filter(pk__in=pks, lease_holder=holder)
         with transaction.atomic(using=mine.db, savepoint=False):
-            taken = mine._taken(free, values)
+            taken = mine._taken(given)
             if not taken:
                 return []
-            if LedgerEntry.objects.follow(mine, pks) != len(taken) and mine._adopt(taken):
+            known = LedgerEntry.objects.follow(pks, holder)
+            if known != len(taken) and mine._adopt(taken):
                 held = set(mine.values_list("pk", flat=True))
                 taken = [row for row in taken if row.pk in held]
         return sorted(taken, key=lambda row: row.refresh_at or now)
 
-    def _taken(self, free: Self, values: dict[str, Any]) -> "list[ConnectedAccount]":
-        """The rows that are ours by what this writes into those that are free."""
+    def _taken(self, given: dict[str, Any]) -> "list[ConnectedAccount]":
+        """The rows that are ours by what this writes into those that are free; see ``claim``."""
+        if can_compile(self.db):
+            given = {**given, "pks": array_text(given["pks"])}
+            claiming = _claiming(self.db, "due_at" in given)
+            return run_returning(self.model, self.db, claiming, given, owner_state())
+        given = {**given, "now": models.Value(given["now"], models.DateTimeField())}
+        rows = ConnectedAccount.objects.using(self.db).filter(pk__in=given["pks"])
+        free, values = _free(rows, given)
         if can_return(self.db):
-            return free.using(self.db).transition_returning(owner_state(), **values)
+            return free.transition_returning(owner_state(), **values)
         if not free.transition(**values):
             return []
         return list(self.with_token().with_owner_state())
@@ -309,6 +322,39 @@ class ConnectedAccountQuerySet(GuardedQuerySet["ConnectedAccount"]):
         }
         ended = known.filter(reason=Reason.ENDPOINTS_CHANGED).transition(**renewed)
         return ended + known.active().transition(endpoint_fingerprint=after)
+
+
+def _free(
+    rows: ConnectedAccountQuerySet, given: dict[str, Any]
+) -> tuple[ConnectedAccountQuerySet, dict[str, Any]]:
+    """Those of the rows that may be claimed, and what is written into them: see ``claim``. The
+    values ``given`` may be parameters of a compiled statement."""
+    free = rows.renewable().filter(~contradicts(), LEASE_IS_FREE)
+    if "due_at" in given:
+        free = free.filter(refresh_at__lte=given["due_at"])
+    return free, {
+        "lease_holder": given["holder"],
+        "lease_until": DatabaseNow() + given["lease"],
+        "generation": F("generation") + 1,
+        "revision": F("revision") + 1,
+        "attempt_started_at": Coalesce("attempt_started_at", given["now"]),
+    }
+
+
+@lru_cache(maxsize=8)
+def _claiming(using: str, is_due: bool) -> Compiled:
+    """The claim of ``pks``, with ``holder``, ``lease``, ``now`` and, if they must be due,
+    ``due_at``."""
+    rows, moment = ConnectedAccount.objects.using(using), models.DateTimeField()
+    given: dict[str, Any] = {
+        "holder": Parameter("holder", models.UUIDField()),
+        "lease": Parameter("lease", models.DurationField()),
+        "now": Parameter("now", moment),
+    }
+    given |= {"due_at": Parameter("due_at", moment)} if is_due else {}
+    pks = IsOneOf("pk", Keys("pks", models.BigIntegerField()))
+    free, values = _free(rows.filter(pks), given)
+    return compiled_update(free, values)
 
 
 if TYPE_CHECKING:

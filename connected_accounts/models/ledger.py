@@ -10,11 +10,23 @@ seal that is the original alone: of the others the owner, the provider or the su
 
 import uuid
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any, Final, Protocol, Self
 
+from django.apps import apps
 from django.db import models, router
 from django.db.models import F, OuterRef
 
+from connected_accounts.database.compiled import (
+    Compiled,
+    IsOneOf,
+    Keys,
+    Parameter,
+    array_text,
+    can_compile,
+    compiled_update,
+    run,
+)
 from connected_accounts.database.statements import insert_one
 from connected_accounts.models.managers import PrimaryManager
 from connected_accounts.sealing import Holder, opens
@@ -61,22 +73,32 @@ class LedgerQuerySet(models.QuerySet["LedgerEntry"]):
         ]
         self.using(using).bulk_create(entries, ignore_conflicts=True)
 
-    def follow(self, claimed: models.QuerySet[Any], pks: Sequence[int]) -> int:
+    def follow(self, pks: Sequence[int], holder: uuid.UUID) -> int:
         """Note the next revision of accounts that were just claimed; return how many were known."""
-        here = claimed.filter(pk=OuterRef("account_pk"), seal_id=OuterRef("seal_id"))
-        mine = self.filter(models.Exists(here), account_pk__in=pks)
-        return mine.update(revision=F("revision") + 1)
+        using = self.db
+        if can_compile(using):
+            return run(using, _following(using), {"pks": array_text(pks), "holder": holder})
+        return self.filter(account_pk__in=pks)._held_by(holder).update(**_NEXT)
+
+    def _held_by(self, holder: Any) -> Self:
+        """The entries of the rows that are in these hands."""
+        accounts: Any = apps.get_model("connected_accounts", "ConnectedAccount")
+        same = {"pk": OuterRef("account_pk"), "seal_id": OuterRef("seal_id")}
+        rows = accounts.objects.using(self.db).filter(**same, lease_holder=holder)
+        return self.filter(models.Exists(rows))
 
     def advance(self, rows: Sequence[Account]) -> bool:
         """The same for rows that are at hand; whether all were known."""
-        seals = [row.seal_id for row in rows]
+        seals, using = [row.seal_id for row in rows], self.db
+        if can_compile(using):
+            return run(using, _advance(using), {"seals": array_text(seals)}) == len(rows)
         known = self.filter(seal_id__in=seals, account_pk__isnull=False)
-        return known.update(revision=F("revision") + 1) == len(rows)
+        return known.update(**_NEXT) == len(rows)
 
     def advance_one(self, row: Account) -> bool:
         """The same for one row, which is passed as it was before. False: it is not the present."""
         mine = self.filter(seal_id=row.seal_id, account_pk=row.pk, revision=row.revision)
-        return bool(mine.update(revision=F("revision") + 1))
+        return bool(mine.update(**_NEXT))
 
     def replace(self, row: Account) -> None:
         """Note the seal of a row's new grant; what it had before has ended."""
@@ -124,6 +146,26 @@ class LedgerEntry(models.Model):
 
     def _do_update(self, base_qs: Any, using: Any, pk_val: Any, *args: Any) -> Any:
         return base_qs.using(using).filter(pk=pk_val).exists()
+
+
+_NEXT: Final = {"revision": F("revision") + 1}
+
+
+@lru_cache(maxsize=8)
+def _following(using: str) -> Compiled:
+    """``LedgerQuerySet.follow``, of ``pks`` and a ``holder``."""
+    pks = IsOneOf("account_pk", Keys("pks", models.BigIntegerField()))
+    holder = Parameter("holder", models.UUIDField())
+    mine = LedgerEntry.objects.using(using).filter(pks)._held_by(holder)
+    return compiled_update(mine, _NEXT)
+
+
+@lru_cache(maxsize=8)
+def _advance(using: str) -> Compiled:
+    """``LedgerQuerySet.advance``, of ``seals``."""
+    seals = IsOneOf("seal_id", Keys("seals", models.UUIDField()))
+    known = LedgerEntry.objects.using(using).filter(seals, account_pk__isnull=False)
+    return compiled_update(known, _NEXT)
 
 
 # The same for a statement that is written out.

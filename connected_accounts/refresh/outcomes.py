@@ -213,7 +213,10 @@ def _announce_refresh(attempt: Attempt, grant: _Grant, known: set[str]) -> None:
     if attempt.had_ended:
         Event.record(Kind.RECONNECTED, account, at=attempt.sent_at, detail="taken_again")
     provider = attempt.provider
-    if missing_scopes(provider, scopes, known) or missing_scopes(provider, known, scopes):
+    changed = known != set(scopes) and (
+        missing_scopes(provider, scopes, known) or missing_scopes(provider, known, scopes)
+    )
+    if changed:
         Event.record(Kind.SCOPES_CHANGED, account, at=attempt.sent_at, detail=" ".join(scopes))
     after_commit(lambda: signals.account_refreshed.send_robust(ConnectedAccount, account=account))
 

@@ -14,6 +14,9 @@ def missing_scopes(
 ) -> list[str]:
     """Those of ``wanted`` that nothing in ``granted`` stands for, by what the provider declares.
     Without a provider, names are compared as they are."""
+    wanted = list(wanted)
+    if not wanted:
+        return []
     meant = _meant(provider, granted)
     return [scope for scope in wanted if _folded(provider, scope) not in meant]
 

@@ -31,7 +31,7 @@ from connected_accounts.clients.credentials import (
 from connected_accounts.database.connections import short_lock_waits
 from connected_accounts.database.functions import digest
 from connected_accounts.database.locks import is_lock_timeout, retried
-from connected_accounts.database.statements import _selection
+from connected_accounts.database.statements import _selection, update_all
 from connected_accounts.database.storage import check_storage
 from connected_accounts.models import (
     ConnectedAccount,
@@ -383,6 +383,47 @@ def test_a_connection_that_is_opened_anew_waits_no_longer_for_a_lock(
     with short_lock_waits(1):
         assert wait() in ("1s", 1)
     assert wait() == before
+
+
+HOSTILE = ["", " ", "NULL", "null", '"', "\\", '\\"', "{a,b}", "a,b", "'", "%s", "\\x41", "漢é\n\t"]
+
+
+def test_rows_stored_together_keep_every_character(accounts: Any, now: datetime) -> None:
+    rows = [store(accounts, str(n)) for n in range(len(HOSTILE))]
+    sealed = [
+        seal_document({"access_token": text + "x"}, row)
+        for text, row in zip(HOSTILE, rows, strict=True)
+    ]
+    times = [None if n % 2 else now + timedelta(microseconds=n) for n in range(len(rows))]
+    values = [
+        {"last_error": text, "token": token, "refresh_at": at, "is_renewable": bool(at)}
+        | {"scopes_granted": [text], "lease_holder": uuid.uuid5(uuid.NAMESPACE_DNS, text)}
+        for text, token, at in zip(HOSTILE, sealed, times, strict=True)
+    ]
+    held = [{"id": row.pk, "subject": row.subject, "generation": 0} for row in rows]
+    assert update_all(ConnectedAccount, list(zip(values, held, strict=True)))
+    for row, written in zip(rows, values, strict=True):
+        fresh = accounts.with_token().get(pk=row.pk)
+        assert {name: getattr(fresh, name) for name in written} == written
+
+
+def test_a_claimed_row_is_what_a_query_reads(accounts: Any, now: datetime) -> None:
+    """Every column, times with their microseconds among them."""
+    moments = ["expires_at", "refresh_at", "refreshed_at", "connected_at", "refused_since"]
+    columns = {name: now - timedelta(days=n, microseconds=n) for n, name in enumerate(moments)}
+    store(accounts, scopes_granted=["read", "é"], inputs={"server": "https://a.example"}, **columns)
+    pks = [accounts.get().pk]
+    for again in range(2):  # a statement that was compiled takes the values of each run
+        holder = uuid.uuid4()
+        [row] = accounts.all().claim(pks, holder=holder, seconds=-1, now=now, due_at=now)
+        fresh = accounts.with_token().get()
+        names = [field.attname for field in ConnectedAccount._meta.concrete_fields]
+        assert {n: getattr(row, n) for n in names} == {n: getattr(fresh, n) for n in names}
+        assert (row.lease_holder, row.generation) == (holder, again + 1)
+        assert row.attempt_started_at == now
+        assert row.expires_at.utcoffset() == timedelta(0)
+    early = columns["refresh_at"] - timedelta(microseconds=1)
+    assert not accounts.all().claim(pks, holder=holder, seconds=-1, now=now, due_at=early)
 
 
 # --- Finding what is due ------------------------------------------------------------------------

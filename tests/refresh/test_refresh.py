@@ -68,6 +68,18 @@ def test_refresh_updates_the_account_in_place(
     assert list(Event.objects.values_list("kind", flat=True)) == ["connected"]
 
 
+def test_a_refresh_names_no_scope_unless_told_to(
+    account: ConnectedAccount, badgr: FakeProvider, provider_settings: Any
+) -> None:
+    """Authlib narrows a grant for good to what a refresh names; node-oauth spends the token that it
+    refuses for its scope."""
+    refresh(account)
+    assert "scope" not in badgr.sent_to("token")[-1].fields
+    provider_settings("badgr", OPTIONS={"region": "us", "refresh_request_fields": ("scope",)})
+    refresh(account)
+    assert badgr.sent_to("token")[-1].fields["scope"] == "r:profile r:backpack"
+
+
 def test_an_answer_without_a_refresh_token_keeps_the_old_one(
     account: ConnectedAccount, badgr: FakeProvider
 ) -> None:

@@ -1,0 +1,106 @@
+"""Statements that the ORM writes once and that are run many times, on PostgreSQL: building that of
+a claim costs more than running it.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.db import connections, models
+from django.db.models.expressions import Expression
+from django.db.models.sql import UpdateQuery
+
+_PLAIN = (int, float, datetime, UUID)  # what is written without quotes in an array
+
+
+class Parameter(Expression):
+    """A value that is named when a statement is compiled, and given when it is run."""
+
+    def __init__(self, name: str, field: "models.Field[Any, Any]") -> None:
+        super().__init__(output_field=field)
+        self.name = name
+
+    def as_sql(self, compiler: Any, connection: Any) -> Any:
+        return "%s", [self]
+
+
+class Keys(Parameter):
+    """The same for several, in the text of ``array_text``."""
+
+    def as_sql(self, compiler: Any, connection: Any) -> Any:
+        return f"%s::{self.output_field.db_type(connection)}[]", [self]
+
+
+class IsOneOf(models.Func):
+    """Whether a column has one of several values."""
+
+    output_field = models.BooleanField()
+    template = "%(expressions)s)"
+    arg_joiner = " = ANY("
+
+    def __init__(self, column: str, keys: Keys) -> None:
+        super().__init__(models.F(column), keys)
+
+
+class Compiled(NamedTuple):
+    """A statement, and its parameters in order: values, or a ``Parameter`` that stands for one."""
+
+    statement: str
+    parameters: tuple[Any, ...]
+
+    def bound(self, values: Mapping[str, Any]) -> list[Any]:
+        return [values[p.name] if isinstance(p, Parameter) else p for p in self.parameters]
+
+
+def can_compile(using: str) -> bool:
+    return connections[using].vendor == "postgresql"
+
+
+def compiled_update(rows: "models.QuerySet[Any]", values: Mapping[str, Any]) -> Compiled:
+    """The UPDATE of these rows, in which a ``Parameter`` may stand for any value."""
+    query: Any = rows.query.chain(UpdateQuery)
+    query.add_update_values(dict(values))
+    statement, parameters = query.get_compiler(rows.db).as_sql()
+    return Compiled(statement, tuple(parameters))
+
+
+def run(using: str, compiled: Compiled, values: Mapping[str, Any]) -> int:
+    """Run a statement with these values; the number of rows that it changed."""
+    with connections[using].cursor() as cursor:
+        cursor.execute(compiled.statement, compiled.bound(values))
+        return int(cursor.rowcount)
+
+
+def array_text(values: Iterable[Any]) -> Any:
+    """Several values as PostgreSQL writes an array of them, in one text; as the list that they are
+    where one is of a type that is not known here. The driver takes the same list apart anew."""
+    values = list(values)
+    try:
+        return "{" + ",".join(map(_element, values)) + "}"
+    except TypeError:
+        return values
+
+
+def _element(value: Any) -> str:
+    """Raises TypeError for what is no number, time, UUID, truth value, text, bytes or None."""
+    if value is None:
+        return "NULL"
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if isinstance(value, _PLAIN):  # a bool is an int, and PostgreSQL knows "True"
+        return f'"{value}"'
+    held = getattr(value, "obj", value)  # the driver's wrapper around bytes
+    if isinstance(held, bytes):
+        return f'"\\\\x{held.hex()}"'
+    raise TypeError(type(value).__name__)
+
+
+def load_times_faster(connection: Any, cursor: Any) -> None:
+    """Have the cursor read times as psycopg does, in C. Django's own way gives the same moments,
+    and a row that is claimed has six."""
+    adapters = getattr(getattr(cursor, "cursor", None), "adapters", None)
+    if adapters is not None and connection.timezone is not None:  # psycopg 3; times have zones
+        from psycopg.types.datetime import TimestamptzLoader
+
+        adapters.register_loader("timestamptz", TimestamptzLoader)
