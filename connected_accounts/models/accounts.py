@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from django.apps import apps
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.core.exceptions import FieldDoesNotExist
 from django.db import IntegrityError, models, router, transaction
 from django.db.models import F, Q
@@ -62,13 +63,13 @@ _OF_THE_GRANT: Final = (
 
 def owner_state() -> dict[str, str]:
     """The column to read ``owner_is_active`` from; empty for a user model without it."""
-    return _state_of(settings.AUTH_USER_MODEL)
+    return _state_of(get_user_model())
 
 
 @cache
-def _state_of(user_model: str) -> dict[str, str]:
+def _state_of(user_model: Any) -> dict[str, str]:
     try:
-        apps.get_model(user_model)._meta.get_field("is_active")
+        user_model._meta.get_field("is_active")
     except FieldDoesNotExist:
         return {}
     return {"owner_is_active": "user__is_active"}
