@@ -325,7 +325,7 @@ class Provider:
 
     def _in_this_way(self, field: ConnectField) -> ConnectField:
         splits = field.name == "client_id" and self.splits_client_at_colon
-        return replace(field, kind="basic_client_id") if splits else field
+        return field._replace(kind="basic_client_id") if splits else field
 
     def connect_field(self, name: str) -> ConnectField:
         """One of ``connect_fields``, in words; a subclass says more of its own."""
