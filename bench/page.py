@@ -18,11 +18,9 @@ def age_ours() -> None:
 
     now = timezone.now()
     for n, row in enumerate(ConnectedAccount.objects.all()):
-        row.connected_at, row.refreshed_at = (
-            now - timedelta(days=9 * n + 1),
-            now - timedelta(hours=n),
+        ConnectedAccount.objects.filter(pk=row.pk).update(
+            connected_at=now - timedelta(days=9 * n + 1), refreshed_at=now - timedelta(hours=n)
         )
-        row.save(update_fields=["connected_at", "refreshed_at"])
 
 
 def measure(scale: float) -> list[Figures]:
@@ -70,7 +68,7 @@ def measure(scale: float) -> list[Figures]:
 
     runs = harness.interleaved({who: showing(who) for who in visitors})
     figures = Figures(f"Connections page, {ACCOUNTS} accounts", "ms of CPU", runs)
-    figures.goals = [Goal(OURS, ALLAUTH, "<=", 0.25, "connections page against allauth's")]
+    figures.goals = [Goal(OURS, ALLAUTH, "<=", 0.2, "connections page against allauth's")]
     figures.note = "queries: " + ", ".join(f"{who} {count}" for who, count in queries.items())
     return [figures]
 

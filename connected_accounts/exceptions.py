@@ -4,7 +4,7 @@ Each carries a short machine-readable ``code`` and a sentence of our own. None e
 token, a secret or a provider's text: those end in logs, mails and error trackers.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = [
     "AuthorizationDenied",
@@ -21,8 +21,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class WayOn:
+class WayOn(NamedTuple):
     """The purpose of a failed authorization, so that a page can offer to begin again.
 
     ``next`` is where the person was going, ``scopes`` what was asked for, ``reconnect`` the key of

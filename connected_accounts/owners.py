@@ -9,8 +9,7 @@ import logging
 import re
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
@@ -74,8 +73,7 @@ def is_deleted(key: str) -> bool:
     return not kind._base_manager.using(router.db_for_write(kind)).filter(pk=pk).exists()
 
 
-@dataclass(frozen=True)
-class Owner:
+class Owner(NamedTuple):
     """Somebody other than a user who has accounts, such as a team; and what one user may do there.
 
     ``key`` names it in rows: a word, a colon and an id that is never given out again, in lower
@@ -162,7 +160,7 @@ def _shared_with(user: Any) -> dict[str, Owner]:
             _refuse_malformed(owner, found)
             # Only the user alone has no name: a team without one must not be taken for them.
             named = owner.name and str(owner.name).strip()
-            found[owner.key] = owner if named else replace(owner, name=owner.key)
+            found[owner.key] = owner if named else owner._replace(name=owner.key)
     except Exception as error:  # the site's own; its message may hold anything
         logger.error("owners hook failed, nothing is shared: %s", type(error).__name__)
         return {}

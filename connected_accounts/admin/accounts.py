@@ -34,7 +34,6 @@ from connected_accounts.models import ConnectedAccount
 from connected_accounts.models.deployment import sites
 from connected_accounts.owners import CONNECT_THE_SITE, SITE_OWNER
 from connected_accounts.providers.inputs import CREDENTIALS
-from connected_accounts.web import request_secrets
 from connected_accounts.web.last_errors import explain_error
 
 __all__ = ["ConnectedAccountAdmin"]
@@ -112,6 +111,9 @@ class ConnectedAccountAdmin(SearchedByPerson, FailingAdmin):
         return admin.ModelAdmin.has_delete_permission(self, request, obj)
 
     def get_urls(self) -> list[Any]:
+        # Loads what only pages need.
+        from connected_accounts.web import request_secrets
+
         def page(view: Any) -> Any:
             # What a provider gave in exchange must not be rolled back with the request.
             view = transaction.non_atomic_requests(self.admin_site.admin_view(view))

@@ -24,7 +24,6 @@ from connected_accounts.admin.large_lists import (
     names_of,
 )
 from connected_accounts.models import Deployment, Event, Outcome, ProviderState, Revocation
-from connected_accounts.web import request_secrets
 from connected_accounts.web.last_errors import explain_error
 
 __all__ = ["EventAdmin", "ProviderStateAdmin", "RevocationAdmin"]
@@ -43,6 +42,9 @@ class ForgetfulAdmin(ModelAdmin):
     for people."""
 
     def get_urls(self) -> list[Any]:
+        # Loads what only pages need.
+        from connected_accounts.web import request_secrets
+
         patterns = super().get_urls()
         for pattern in patterns:
             pattern.callback = request_secrets.forgetful(pattern.callback)

@@ -130,11 +130,12 @@ def known_clients(provider: Provider, client_ids: Iterable[str]) -> KnownClients
     whatever its client id: the hosts choose those. The look-up raises Undecryptable where none can
     be opened."""
     rows: dict[str, list[ProviderClient]] = {}
-    wanted, found = set(client_ids), ProviderClient.objects.filter(provider=provider.alias)
+    wanted, same = set(client_ids), list[ProviderClient]()
     if len(wanted) == 1:
         same = read_all(ProviderClient, {"provider": provider.alias, "client_id": min(wanted)})
-    else:
-        same = list(found.filter(client_id__in=wanted).order_by("-pk"))
+    elif wanted:
+        found = ProviderClient.objects.filter(provider=provider.alias, client_id__in=wanted)
+        same = list(found.order_by("-pk"))
     for row in same:
         rows.setdefault(row.client_id, []).append(row)
     opened: dict[int, Client] = {}
@@ -157,10 +158,13 @@ def known_clients(provider: Provider, client_ids: Iterable[str]) -> KnownClients
     return look_up
 
 
-def clients_of(provider: Provider, client_id: str, owner: str) -> list[Client]:
-    """The pairs for one client id and owner at a bound provider, newest first. Raises
-    Undecryptable."""
-    return known_clients(provider, [client_id])(provider, client_id, owner)
+def clients_of(
+    provider: Provider, client_id: str, owner: str, *, may_be_stored: bool = True
+) -> list[Client]:
+    """The pairs for one client id and owner at a bound provider, newest first; no query where none
+    is stored. Raises Undecryptable."""
+    stored = [client_id] if may_be_stored else []
+    return known_clients(provider, stored)(provider, client_id, owner)
 
 
 def with_any_client(

@@ -23,7 +23,13 @@ from connected_accounts.models import Event, Kind, ProviderClient, ProviderState
 from connected_accounts.oauth2 import transport
 from connected_accounts.oauth2.token import parse_json_object, read_scope
 from connected_accounts.provider_state.pauses import get_or_create_state
-from connected_accounts.providers.base import SECRET_METHODS, Client, Endpoints, Provider
+from connected_accounts.providers.base import (
+    CERTIFICATE_METHODS,
+    SECRET_METHODS,
+    Client,
+    Endpoints,
+    Provider,
+)
 from connected_accounts.secret import Secret
 from connected_accounts.security import SecurityEvent
 
@@ -33,7 +39,7 @@ POLL: Final = 0.1
 MARGIN: Final = 30.0  # seconds that the turn outlives the call
 MAX_CLIENT_ID: Final = 255
 MAX_SECRET: Final = 4096
-KNOWN_METHODS: Final = (*SECRET_METHODS, "private_key_jwt", "none")
+KNOWN_METHODS: Final = (*SECRET_METHODS, "private_key_jwt", *CERTIFICATE_METHODS, "none")
 
 
 def registered_client(
@@ -86,7 +92,8 @@ def _register(
     now = timezone.now()
     metadata = provider.registration(redirect_uri, scopes)
     request = requests.Request("POST", endpoints.registration_endpoint, json=metadata)
-    answer = transport.fetch(request, public=endpoints.public_only)
+    certificate = provider.config.client_certificate
+    answer = transport.fetch(request, public=endpoints.public_only, certificate=certificate)
     answer.raise_if_unavailable()
     if 400 <= answer.status < 500:
         # Its reasons are prose at some hosts, so they are not repeated.

@@ -23,7 +23,7 @@ from connected_accounts.connect.outer_transactions import refuse_sites_transacti
 from connected_accounts.connect.refusals import logs_refusals, record_refusal
 from connected_accounts.database.functions import digest
 from connected_accounts.database.locks import statements_retried
-from connected_accounts.database.statements import read_all
+from connected_accounts.database.statements import read_all, update_and_read
 from connected_accounts.exceptions import (
     ClientRejected,
     ConnectedAccountsError,
@@ -33,6 +33,7 @@ from connected_accounts.exceptions import (
     WayOn,
 )
 from connected_accounts.models import AuthorizationRequest, ConnectedAccount
+from connected_accounts.models.authorizations import STORED_CLIENT
 from connected_accounts.models.history import record_undecryptable
 from connected_accounts.oauth2 import state
 from connected_accounts.oauth2.token import TokenResponse
@@ -148,7 +149,7 @@ def _exchange_and_store(
     if provider.connect_fields:
         check_issuer(provider, response.get("iss"))
     endpoints = provider.endpoints()
-    clients = clients_of(provider, request.client_id, request.owner_key)
+    clients = _clients_of(provider, request)
     if request.endpoint_fingerprint != endpoints.authorization_fingerprint():
         raise InvalidState("settings_changed")
     if "error" in response:
@@ -190,6 +191,11 @@ def _with_identity(token: TokenResponse, identity: Identity) -> TokenResponse:
     """The token answer with what only the identity tells of the grant."""
     scope = token.scope if identity.scopes is None else identity.scopes
     return replace(token, scope=scope, api_base=identity.api_base or token.api_base)
+
+
+def _clients_of(provider: Provider, request: AuthorizationRequest) -> list[Client]:
+    stored = request.names_stored_client
+    return clients_of(provider, request.client_id, request.owner_key, may_be_stored=stored)
 
 
 def _is_gone(user: Any) -> bool:
@@ -238,25 +244,16 @@ def _consume(
     nonce: Secret, *, user: Any, alias: str, browser_secret: str, now: datetime
 ) -> AuthorizationRequest:
     """Spend the request, once, for the right person in the right browser; or say why not."""
-    won = bool(browser_secret) and AuthorizationRequest.objects.filter(
-        nonce_digest=digest(nonce.reveal()),
-        user=user,
-        provider=alias,
-        browser_digest=digest(revealed(browser_secret)),
-        expires_at__gt=now,
-        consumed_at__isnull=True,
-    ).update(consumed_at=now)
+    spent = _spend(nonce, user=user, alias=alias, browser_secret=browser_secret, now=now)
+    if spent is not None:
+        spent.user = user  # the UPDATE matched on this user; saves a query
+        if spent.account_id is not None:
+            spent.account = ConnectedAccount.objects.current().filter(pk=spent.account_id).first()
+        return spent
     # From the database that was written to, not from a replica that is behind.
     found: list[AuthorizationRequest]
     found = read_all(AuthorizationRequest, {"nonce_digest": digest(nonce.reveal())})
     request = found[0] if found else None
-    if request is not None and won:
-        request.user = user  # the UPDATE matched on this user; saves a query
-        if request.account_id is not None:
-            request.account = (
-                ConnectedAccount.objects.current().filter(pk=request.account_id).first()
-            )
-        return request
     cause = "unknown"
     if request is not None:
         cause = _cause(request, user=user, alias=alias, browser_secret=browser_secret, now=now)
@@ -265,6 +262,32 @@ def _consume(
     if request is not None and cause == "expired":
         error.way_on = _way_on(request)
     raise error
+
+
+@sensitive_variables()
+def _spend(
+    nonce: Secret, *, user: Any, alias: str, browser_secret: str, now: datetime
+) -> AuthorizationRequest | None:
+    """The request, spent by this very call; None where something about it is not so."""
+    user_pk = None if user is None else user.pk
+    if not browser_secret or (user is not None and user_pk is None):
+        return None  # a request without a user is the site's, and nobody else's
+    conditions = {
+        "nonce_digest": digest(nonce.reveal()),
+        "user": user_pk,
+        "provider": alias,
+        "browser_digest": digest(revealed(browser_secret)),
+        "expires_at__gt": now,
+        "consumed_at": None,
+    }
+    request: AuthorizationRequest | None = update_and_read(
+        AuthorizationRequest,
+        {"consumed_at": now},
+        conditions,
+        key="nonce_digest",
+        existing={"names_stored_client": STORED_CLIENT},
+    )
+    return request
 
 
 def _way_on(request: AuthorizationRequest) -> WayOn:
@@ -305,7 +328,7 @@ def _cause(
 ) -> str:
     if request.provider != alias:
         return "other_provider"
-    if request.user_id != (None if user is None else user.pk):
+    if request.user_id != (None if user is None else user.pk) or (user and user.pk is None):
         return "other_user"
     if request.browser_digest != digest(revealed(browser_secret)):
         return "other_browser"

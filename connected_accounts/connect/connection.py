@@ -11,8 +11,10 @@ from connected_accounts import security, signals
 from connected_accounts.clients.credentials import store_own_client
 from connected_accounts.database.functions import digest
 from connected_accounts.database.locks import retried
+from connected_accounts.database.transactions import in_sites_transaction
 from connected_accounts.exceptions import AuthorizationDenied, Undecryptable
 from connected_accounts.models import AuthorizationRequest, ConnectedAccount, Event, Kind
+from connected_accounts.models.new_account import insert_new
 from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.owners import acted_for, owner_key
 from connected_accounts.provider_state.pauses import get_or_create_state, lock_state_row
@@ -44,7 +46,8 @@ def store_connection(
     *,
     own_client: Client | None = None,
 ) -> tuple[ConnectedAccount, bool]:
-    """Create the account, or swap its grant, in one transaction that begins with its write.
+    """Create the account, in one statement where that is possible, or swap its grant, in one
+    transaction that begins with its write.
 
     ``own_client`` are the person's own credentials, to be kept with it.
 
@@ -52,8 +55,15 @@ def store_connection(
     the identity may not be stored for this owner; nothing is changed then.
     """
     authorized = replace(authorized, identity=_as_known(request, authorized.identity))
+    exclusive = exclusive_aliases(provider)
     try:
-        account, created = retried(lambda: _write(provider, request, authorized, own_client))
+        account, created = None, True
+        if not (exclusive or request.account or own_client):
+            account = _insert_new(provider, request, authorized)
+        if account is None:
+            account, created = retried(
+                lambda: _write(provider, request, authorized, own_client, exclusive)
+            )
     except AuthorizationDenied as refused:
         Event.record(
             Kind.REFUSED,
@@ -119,14 +129,41 @@ def _grant_columns(
     }
 
 
+def _insert_new(
+    provider: Provider, request: AuthorizationRequest, authorized: Authorized
+) -> ConnectedAccount | None:
+    """The account of an identity that its owner has not connected, stored by one statement; None
+    where a transaction must look closer."""
+    if in_sites_transaction():
+        return None  # which could roll it back
+    subject = authorized.identity.subject
+    account = ConnectedAccount(
+        user=_user_of(request),
+        owner_key=request.owner_key,
+        provider=request.provider,
+        subject=subject,
+        subject_digest=digest(subject),
+        **_grant_columns(provider, request, authorized, None, SecretFields({})),
+    )
+    by = acted_for(request.user, request.owner_key)
+    event = Event.columns_about(Kind.CONNECTED, account, at=authorized.sent_at, detail=by)
+    fewer = provider.config.max_accounts
+    return account if insert_new(account, event, fewer_than=fewer) else None
+
+
+def _user_of(request: AuthorizationRequest) -> Any:
+    """The user in the row: None where the account is to be the site's or a team's."""
+    return request.user if request.owner_key == owner_key(request.user) else None
+
+
 def _write(
     provider: Provider,
     request: AuthorizationRequest,
     authorized: Authorized,
     own_client: Client | None,
+    exclusive: list[str],
 ) -> tuple[ConnectedAccount, bool]:
     subject, at = authorized.identity.subject, authorized.sent_at
-    exclusive = exclusive_aliases(provider)
     for alias in exclusive:
         get_or_create_state(alias)
     # durable: a host's transaction around this one could roll back a grant whose code is spent.
@@ -139,11 +176,12 @@ def _write(
             _refuse_too_many(provider, request.owner_key)
         kept = _still_good(provider, before, request, authorized) if before else SecretFields({})
         account, created = ConnectedAccount.objects.mark_connected(
-            user=request.user if request.owner_key == owner_key(request.user) else None,
+            user=_user_of(request),
             owner=request.owner_key,
             provider=request.provider,
             subject=subject,
             values=_grant_columns(provider, request, authorized, before, kept),
+            is_known=before is not None,
         )
         if own_client is not None:
             store_own_client(

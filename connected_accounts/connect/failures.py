@@ -21,7 +21,7 @@ from connected_accounts.exceptions import (
 )
 from connected_accounts.models import Event, Kind
 from connected_accounts.owners import SITE_OWNER, owner_key
-from connected_accounts.secret import Secret, hidden, revealed
+from connected_accounts.secret import Secret, clears_traceback_locals, hidden, revealed
 
 logger = logging.getLogger("connected_accounts")
 
@@ -42,6 +42,7 @@ def failures_traced(connect: Callable[P, T]) -> Callable[P, T]:
     """Around a function that connects ``user`` at ``provider``, or begins to."""
 
     @wraps(connect)
+    @clears_traceback_locals  # what a site passes may be plain text
     @sensitive_variables()
     def traced(*args: P.args, **kwargs: P.kwargs) -> T:
         kwargs = _hidden(kwargs)  # type: ignore[assignment]

@@ -2,9 +2,9 @@
 
 import random
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, Final, TypeVar
+from collections.abc import Callable
+from contextlib import ContextDecorator
+from typing import Any, Final, Self, TypeVar
 
 from django.db import DatabaseError, Error, IntegrityError, InterfaceError, connection
 
@@ -22,15 +22,22 @@ def retried(work: Callable[[], T]) -> T:
     return _repeated(work, lambda error: isinstance(error, IntegrityError) or is_out_of_line(error))
 
 
-@contextmanager
-def statements_retried() -> Iterator[None]:
+class statements_retried(ContextDecorator):  # in lower case, as a context manager is named
     """On this thread's connection, run a statement again that is a transaction by itself and that
     the database could not bring in line with another: it has changed nothing."""
-    if _retry in connection.execute_wrappers:
-        yield
-    else:
-        with connection.execute_wrapper(_retry):
-            yield
+
+    def _recreate_cm(self) -> Self:
+        return type(self)()  # one for each call of a decorated function
+
+    def __enter__(self) -> None:
+        wrappers = connection.execute_wrappers
+        self.entered = None if _retry in wrappers else wrappers
+        if self.entered is not None:
+            self.entered.append(_retry)
+
+    def __exit__(self, *raised: object) -> None:
+        if self.entered is not None:
+            self.entered.remove(_retry)
 
 
 def _retry(execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:

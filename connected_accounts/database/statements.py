@@ -6,8 +6,10 @@ Every value passes its field's own preparation, so sealed columns take sealed te
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
+from weakref import WeakKeyDictionary
 
+from django.conf import settings
 from django.db import connections, models, router, transaction
 
 from connected_accounts.database.compiled import (
@@ -21,6 +23,8 @@ Row = tuple[Mapping[str, Any], Mapping[str, Any]]
 # Another model, the field by which its row is found, and pairs of its fields and those of ours that
 # they equal.
 Counterpart = tuple[type[models.Model], str, tuple[tuple[str, str], ...]]
+# By connection, for its converters may be methods of its own.
+_CONVERTERS: Final = WeakKeyDictionary[Any, dict[Any, list[tuple[int, Any, Any]]]]()
 
 
 class _Table:
@@ -59,8 +63,30 @@ class _Table:
         differs = f"NOT COALESCE({' AND '.join(same)}, FALSE)"
         return f"NOT EXISTS (SELECT 1 FROM {other.name} WHERE {found} AND {differs})"  # noqa: S608
 
+    def exists(self, counterpart: Counterpart) -> str:
+        """Whether there is such a row of the counterpart."""
+        model, by, equal = counterpart
+        other = _Table(model, self.using)
+        same = [
+            f"{other.name}.{other.columns([theirs])[0]} = {self.name}.{self.columns([ours])[0]}"
+            for theirs, ours in ((by, by), *equal)
+        ]
+        return f"EXISTS (SELECT 1 FROM {other.name} WHERE {' AND '.join(same)})"  # noqa: S608
+
     def equals(self, names: Iterable[str]) -> list[str]:
         return [f"{column} = %s" for column in self.columns(names)]
+
+    def meets(self, conditions: Mapping[str, Any]) -> tuple[list[str], list[Any]]:
+        """Conditions (see ``update_and_read``) and their parameters."""
+        texts, parameters = [], []
+        for name, value in conditions.items():
+            field, _, greater = name.partition("__")
+            (column,) = self.columns([field])
+            texts.append(
+                f"{column} IS NULL" if value is None else f"{column} {'>' if greater else '='} %s"
+            )
+            parameters += [] if value is None else self.stored({field: value})
+        return texts, parameters
 
     def stored(self, values: Mapping[str, Any]) -> list[Any]:
         return [self.field(n).get_db_prep_save(v, self.connection) for n, v in values.items()]
@@ -68,22 +94,30 @@ class _Table:
     def converted(self, names: Sequence[str], rows: Sequence[Any]) -> list[list[Any]]:
         """The values of these fields from rows that begin with their columns. What is behind those
         are truth values."""
-        read = [self.field(name).get_col(self.model._meta.db_table) for name in names]
-        converters = [
-            (place, convert, column)
-            for place, column in enumerate(read)
-            for convert in (
-                *self.connection.ops.get_db_converters(column),
-                *column.get_db_converters(self.connection),
-            )
-        ]
+        converters = self._converters((*names,))
         found = []
         for row in rows:
-            values = [*row[: len(read)], *map(bool, row[len(read) :])]
+            values = [*row[: len(names)], *map(bool, row[len(names) :])]
             for place, convert, column in converters:
                 values[place] = convert(values[place], column, self.connection)
             found.append(values)
         return found
+
+    def _converters(self, names: tuple[str, ...]) -> list[tuple[int, Any, Any]]:
+        """The conversions of columns to values, with their places; found once for a connection."""
+        known = _CONVERTERS.setdefault(self.connection, {})
+        key = (self.model, names, settings.USE_TZ)
+        if key not in known:
+            read = [self.field(name).get_col(self.model._meta.db_table) for name in names]
+            known[key] = [
+                (place, convert, column)
+                for place, column in enumerate(read)
+                for convert in (
+                    *self.connection.ops.get_db_converters(column),
+                    *column.get_db_converters(self.connection),
+                )
+            ]
+        return known[key]
 
     def loaded(self, names: Sequence[str], attributes: Sequence[str], rows: Sequence[Any]) -> Any:
         """Instances with these fields, which are in the model's own order, and these attributes
@@ -233,6 +267,39 @@ def run_returning(
     return list(table.loaded(names, [*true_unless], found))
 
 
+def update_and_read(
+    model: type[models.Model],
+    values: Mapping[str, Any],
+    conditions: Mapping[str, Any],
+    *,
+    key: str,
+    existing: Mapping[str, Counterpart],
+) -> Any:
+    """Update the one row that meets the conditions, and return it, whole; None where there is none.
+
+    In the conditions None stands for NULL, and ``field__gt`` for a value that is less than the
+    field's. ``existing`` names attributes that say whether the row has a counterpart. Where UPDATE
+    cannot return the row, it is read by its unique ``key``, and without those.
+    """
+    table = _Table(model)
+    where, held = table.meets(conditions)
+    changed = f"UPDATE {table.name} SET {', '.join(table.equals(values))}"  # noqa: S608
+    statement = f"{changed} WHERE {' AND '.join(where)}"
+    parameters = [*table.stored(values), *held]
+    returning = can_return(table.using)
+    names = [field.name for field in model._meta.concrete_fields]
+    if returning:
+        read = [*table.columns(names), *map(table.exists, existing.values())]
+        statement += f" RETURNING {', '.join(read)}"
+    with table.connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        if returning:
+            return next(iter(table.loaded(names, [*existing], cursor.fetchall())), None)
+        if not cursor.rowcount:
+            return None
+    return next(iter(read_all(model, {key: conditions[key]})), None)
+
+
 def update_one(
     model: type[models.Model],
     values: Mapping[str, Any],
@@ -328,3 +395,51 @@ def insert_one(
     with table.connection.cursor() as cursor:
         cursor.execute(f"INSERT INTO {table.name} ({columns}) {source}", parameters)
         return bool(cursor.rowcount)
+
+
+# A row that is stored with another: its model, its values, and its fields for the other's key.
+Dependent = tuple[type[models.Model], Mapping[str, Any], tuple[str, ...]]
+
+
+def can_insert_together(models_of_rows: Iterable[type[models.Model]]) -> bool:
+    """Whether ``insert_together`` can store rows of these models: on PostgreSQL, and where they are
+    in one database."""
+    (using, *others) = {router.db_for_write(model) for model in models_of_rows}
+    return not others and connections[using].vendor == "postgresql"
+
+
+def insert_together(
+    model: type[models.Model],
+    values: Mapping[str, Any],
+    dependents: Sequence[Dependent],
+    *,
+    unique: Sequence[str],
+    fewer_than: tuple[int, Mapping[str, Any]],
+) -> Any:
+    """Store a row and its dependents, all in one statement; return the row's key.
+
+    None where nothing was stored: a row with the same ``unique`` fields is there, or not fewer than
+    so many that meet the conditions.
+    """
+    table, (limit, counted) = _Table(model), fewer_than
+    key = table.quote(str(model._meta.pk.column))
+    count = f"SELECT count(*) FROM {table.name} WHERE {' AND '.join(table.equals(counted))}"  # noqa: S608
+    steps = [
+        f"new AS (INSERT INTO {table.name} ({', '.join(table.columns(values))}) "
+        f"SELECT {', '.join(['%s'] * len(values))} WHERE ({count}) < %s "
+        f"ON CONFLICT ({', '.join(table.columns(unique))}) DO NOTHING RETURNING {key} AS pk)"
+    ]
+    parameters = [*table.stored(values), *table.stored(counted), limit]
+    for number, (kind, known, keys) in enumerate(dependents):
+        other = _Table(kind, table.using)
+        columns = other.columns([*keys, *known])
+        read = ["pk"] * len(keys) + ["%s"] * len(known)
+        steps.append(
+            f"with_{number} AS (INSERT INTO {other.name} ({', '.join(columns)}) "  # noqa: S608
+            f"SELECT {', '.join(read)} FROM new)"
+        )
+        parameters += other.stored(known)
+    with table.connection.cursor() as cursor:
+        cursor.execute(f"WITH {', '.join(steps)} SELECT pk FROM new", parameters)  # noqa: S608
+        found = cursor.fetchone()
+    return found[0] if found else None

@@ -7,7 +7,7 @@ whether it won. Where it brings a new grant or ends one, the ledger follows in t
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from django.apps import apps
@@ -63,8 +63,13 @@ _OF_THE_GRANT: Final = (
 
 def owner_state() -> dict[str, str]:
     """The column to read ``owner_is_active`` from; empty for a user model without it."""
+    return _state_of(get_user_model())
+
+
+@cache
+def _state_of(user_model: Any) -> dict[str, str]:
     try:
-        get_user_model()._meta.get_field("is_active")
+        user_model._meta.get_field("is_active")
     except FieldDoesNotExist:
         return {}
     return {"owner_is_active": "user__is_active"}
@@ -227,10 +232,22 @@ class ConnectedAccountQuerySet(GuardedQuerySet["ConnectedAccount"]):
         return self.count()
 
     def mark_connected(
-        self, *, user: Any, owner: str, provider: str, subject: str, values: dict[str, Any]
+        self,
+        *,
+        user: Any,
+        owner: str,
+        provider: str,
+        subject: str,
+        values: dict[str, Any],
+        is_known: bool = True,
     ) -> "tuple[ConnectedAccount, bool]":
         """Create the account of an owner, or put a new grant into it; return it and whether it is
-        new. The new generation makes a refresh in flight come too late."""
+        new. The new generation makes a refresh in flight come too late. ``is_known``: whether a row
+        of it may be there, as a look a moment ago said.
+
+        Raises IntegrityError where another tab of the same person was faster: the transaction is to
+        be repeated, so that its grant is seen, and withdrawn with the account.
+        """
         values = {
             **AFTER_SUCCESS,
             **values,
@@ -240,16 +257,10 @@ class ConnectedAccountQuerySet(GuardedQuerySet["ConnectedAccount"]):
         }
         one = {"owner_key": owner, "provider": provider, "subject_digest": digest(subject)}
         same = self.filter(**one)
-        if update_one(self.model, values, one, increment="generation"):
+        if is_known and update_one(self.model, values, one, increment="generation"):
             return self._replaced(same), False
         create = partial(self.create, user=user, owner_key=owner, provider=provider, **values)
-        try:
-            return insert_in_step(self.model, create), True
-        except IntegrityError:
-            # Another tab of the same person was faster; at REPEATABLE READ its row is not seen.
-            if not update_one(self.model, values, one, increment="generation"):
-                raise
-        return self._replaced(same), False
+        return insert_in_step(self.model, create), True
 
     def _replaced(self, same: Self) -> "ConnectedAccount":
         row = same.current().get()
@@ -450,6 +461,11 @@ class ConnectedAccount(GuardedModel):
 
     def __str__(self) -> str:
         return f"{self.provider}: {self.display_name}"
+
+    def note_stored(self, pk: int, *, using: str) -> None:
+        """Note that this new account was stored, under this key, by a statement of ours."""
+        self.pk, self._state.adding, self._state.db = pk, False, using
+        self._remember()
 
     def _mark_copy(self, using: str) -> None:
         """End a row that was just inserted: its grant is another row's, or has ended."""

@@ -48,6 +48,9 @@ class AuthorizationRequest(models.Model):
     expires_at = models.DateTimeField(db_index=True)
     consumed_at = models.DateTimeField(null=True)
 
+    # False: when it was consumed, no stored client had its client id.
+    names_stored_client: bool = True
+
     objects = PrimaryManager["AuthorizationRequest"]()
 
     class Meta:
@@ -169,3 +172,7 @@ class ProviderClient(models.Model):
     def registered(self) -> bool:
         """Whether the provider gave it to us by dynamic registration."""
         return bool(self.metadata)
+
+
+# For a statement that is written out: the stored clients that a request may name.
+STORED_CLIENT: Final = (ProviderClient, "client_id", (("provider", "provider"),))

@@ -169,15 +169,23 @@ class Event(models.Model):
     @classmethod
     def about(cls, kind: Kind, about: About, *, at: datetime, detail: str = "") -> "Event":
         """An event, not stored yet, with copies of what it is about."""
-        return cls(
-            kind=kind,
-            at=at,
-            detail=detail[:255],
-            provider=about.provider,
-            owner_key=about.owner_key,
-            subject=about.subject,
-            label=about.display_name[:255],
-        )
+        return cls(**cls.columns_about(kind, about, at=at, detail=detail))
+
+    @staticmethod
+    def columns_about(
+        kind: Kind, about: "About | None", *, at: datetime, detail: str = ""
+    ) -> dict[str, Any]:
+        """The columns of an event, with copies of what it is about."""
+        return {
+            "kind": kind,
+            "at": at,
+            "detail": detail[:255],
+            "provider": about.provider if about else "",
+            "owner_key": about.owner_key if about else "",
+            "subject": about.subject if about else "",
+            "label": about.display_name[:255] if about else "",
+            "reference": "",
+        }
 
     @classmethod
     def record(
@@ -194,16 +202,10 @@ class Event(models.Model):
     ) -> None:
         """Write one event, copying what it is about. It never fails what it tells of: an event that
         cannot be stored is told of in the log."""
-        values = {
-            "kind": kind,
-            "at": at,
-            "detail": detail[:255],
-            "provider": about.provider if about else provider,
-            "owner_key": about.owner_key if about else owner,
-            "subject": about.subject if about else "",
-            "label": about.display_name[:255] if about else "",
-            "reference": reference,
-        }
+        values = cls.columns_about(kind, about, at=at, detail=detail)
+        if about is None:
+            values |= {"provider": provider, "owner_key": owner}
+        values["reference"] = reference
         told = f"event kind={kind} provider={values['provider']}"
         insert_apart(cls, lambda: insert_one(cls, values, using=using), told, using=using)
 

@@ -104,6 +104,13 @@ def endpoint_named(metadata: Mapping[str, Any], name: str, issuer: str) -> str:
     return url if url.startswith("https:") or local else ""
 
 
+def with_certificate(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The metadata with the addresses that ask a client for its certificate in place of the others
+    (RFC 8705 5)."""
+    aliases = metadata.get("mtls_endpoint_aliases")
+    return {**metadata, **(aliases if isinstance(aliases, Mapping) else {})}
+
+
 def texts_of(value: Any) -> tuple[str, ...]:
     """The printable texts without a blank in a list, or among the names of an object."""
     items = list(value) if isinstance(value, list | Mapping) else []

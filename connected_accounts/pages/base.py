@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, ClassVar
 
 from django.contrib.auth.decorators import login_not_required
@@ -82,10 +81,10 @@ def failure_page(
     """Say what happened in a person's words, and offer the way on."""
     failure = failure_for(error)
     way = error.way_on or WayOn()
-    way = replace(way, next=browser.safe_next(request, way.next))
+    way = way._replace(next=browser.safe_next(request, way.next))
     begin_again = begin_again_address(request, provider, way)
     another = error.code == "other_account"
-    as_new = begin_again_address(request, provider, replace(way, reconnect=None))
+    as_new = begin_again_address(request, provider, way._replace(reconnect=None))
     context = {
         "provider": provider,
         "mark": mark_of(provider.alias, provider.name) if provider else None,
@@ -119,8 +118,7 @@ def _as_this_request_says(request: HttpRequest, way: WayOn) -> WayOn:
     if match is None or match.url_name == "callback":  # whose parameters are the provider's
         return way
     scopes, only_these = browser.asked_scopes(request)
-    return replace(
-        way,
+    return way._replace(
         next=way.next or browser.next_page(request),
         scopes=tuple(scopes),
         only_these_scopes=only_these,

@@ -1,7 +1,6 @@
 """The pages. Each works without JavaScript, and none shows or logs a secret."""
 
 import logging
-from dataclasses import replace
 from typing import Any
 
 from django.contrib import messages
@@ -193,7 +192,7 @@ class ConnectView(Page):
         error: ConnectedAccountsError,
     ) -> HttpResponse:
         if account is not None:
-            error.way_on = replace(error.way_on or WayOn(), reconnect=account.pk)
+            error.way_on = (error.way_on or WayOn())._replace(reconnect=account.pk)
         return failure_page(request, provider, error)
 
 

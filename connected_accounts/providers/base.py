@@ -21,6 +21,7 @@ from connected_accounts.exceptions import (
     UnexpectedResponse,
 )
 from connected_accounts.oauth2.token import is_unavailable, value_at
+from connected_accounts.providers.client.certificate import certificate_to_register
 from connected_accounts.providers.client.keys import keys_to_register
 from connected_accounts.providers.endpoints import (
     ENDPOINT_NAMES,
@@ -324,7 +325,7 @@ class Provider:
 
     def _in_this_way(self, field: ConnectField) -> ConnectField:
         splits = field.name == "client_id" and self.splits_client_at_colon
-        return replace(field, kind="basic_client_id") if splits else field
+        return field._replace(kind="basic_client_id") if splits else field
 
     def connect_field(self, name: str) -> ConnectField:
         """One of ``connect_fields``, in words; a subclass says more of its own."""
@@ -418,6 +419,8 @@ class Provider:
         metadata |= {"dpop_bound_access_tokens": True} if self.dpop else {}
         if method == "private_key_jwt":
             metadata |= keys_to_register(self.config, redirect_uri)
+        if method == "tls_client_auth" and self.config.client_certificate is not None:
+            metadata |= certificate_to_register(self.config.client_certificate)
         return metadata | ({"scope": " ".join(scopes)} if scopes else {})
 
     @classmethod

@@ -234,7 +234,11 @@ class OAuth2(Provider):
         if not declared.issuer:
             return declared
         # Loads requests.
-        from connected_accounts.oauth2.discovery import endpoint_named, server_metadata
+        from connected_accounts.oauth2.discovery import (
+            endpoint_named,
+            server_metadata,
+            with_certificate,
+        )
 
         needed = NEEDED[self.grant_type]
         enough = all(getattr(declared, name) for name in needed)
@@ -246,8 +250,7 @@ class OAuth2(Provider):
             return replace(declared, partial=isinstance(error, ProviderUnavailable))
         self._adopt_metadata(metadata)
         if self.config.client_certificate is not None:
-            aliases = metadata.get("mtls_endpoint_aliases")  # RFC 8705 5
-            metadata = {**metadata, **(aliases if isinstance(aliases, Mapping) else {})}
+            metadata = with_certificate(metadata)
         found: dict[str, Any] = {
             name: getattr(declared, name) or endpoint_named(metadata, name, declared.issuer)
             for name in ENDPOINT_NAMES
@@ -303,7 +306,7 @@ class OAuth2(Provider):
         if "token_endpoint_auth_method" in self.config.options:
             return
         if self.public_client(self.client.client_id) is not None:
-            self.token_endpoint_auth_method = metadata_document.auth_method(self.config)
+            self.token_endpoint_auth_method = metadata_document.document_auth_method(self.config)
             return
         from connected_accounts.oauth2.request import best_auth_method  # loads requests
 

@@ -1,8 +1,7 @@
 """The inputs of a person before a connection: Bime's account, Bits' credentials, a token."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from django.utils.translation import gettext_lazy as _
 
@@ -15,8 +14,7 @@ MAX_SERVER: Final = 200
 MAX_ISSUER: Final = 255  # as long as the column of hosts
 
 
-@dataclass(frozen=True)
-class ConnectField:
+class ConnectField(NamedTuple):
     """One input. ``kind`` is ``label`` (part of a host name), ``host`` (a whole one), ``text``,
     ``url``, ``issuer`` (a URL of at most 255 characters), ``secret`` (never stored but sealed,
     never shown again), ``basic_client_id`` (text without a colon), ``choice`` (one of ``choices``)

@@ -21,6 +21,7 @@ from connected_accounts.providers.client import metadata_document
 from connected_accounts.providers.client.metadata_document import (
     address_problems,
     document,
+    document_auth_method,
     document_problems,
     document_url,
     names,
@@ -219,9 +220,12 @@ class MCP(Provider):
     def _endpoints_of(
         self, issuer: str, server: str, inputs: Mapping[str, str], public: bool
     ) -> Endpoints:
-        from connected_accounts.oauth2.discovery import endpoint_named  # loads requests
+        # Loads requests.
+        from connected_accounts.oauth2.discovery import endpoint_named, with_certificate
 
         metadata = self._metadata_of(issuer, server, public)
+        if self.config.client_certificate is not None:
+            metadata = with_certificate(metadata)
         needed = NEEDED[self.grant_type]
         named: dict[str, Any] = {name: endpoint_named(metadata, name, issuer) for name in needed}
         issuer = str(metadata.get("issuer", issuer))
@@ -308,8 +312,9 @@ class MCP(Provider):
     def client_for(self, redirect_uri: str) -> Client | None:
         told = self.server_metadata.get("client_id_metadata_document_supported") is True
         methods = self.server_metadata.get("token_endpoint_auth_methods_supported")
-        if self.config.client_keys and isinstance(methods, list):
-            told = told and "private_key_jwt" in methods  # it is what the document says
+        method = document_auth_method(self.config)
+        if method != "none" and isinstance(methods, list):
+            told = told and method in methods  # it is what the document says
         address = self.client_metadata_url(redirect_uri) if told else ""
         return Client(address, Secret("")) if address else None
 

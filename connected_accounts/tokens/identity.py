@@ -32,7 +32,8 @@ def with_claims(
     ``nonce`` is the one that was sent; on a refresh it is empty and ``now`` None. Raises
     UnexpectedResponse.
     """
-    if token.id_token is None or not endpoints.issuer:
+    of_sign_in = provider.grant_type == "identity_assertion"  # by which the token was asked for
+    if token.id_token is None or not endpoints.issuer or of_sign_in:
         return token
     claims = read_id_token(
         token.id_token,

@@ -46,8 +46,13 @@ def exchange_id_token(
     except ProviderError as error:
         error.sent = False  # the provider itself has heard of nothing
         raise
-    data = {"grant_type": JWT_BEARER, "assertion": assertion.reveal(), **scope}
-    token = request_token(provider, endpoints, data, proof_key)
+    # Into no variable: a frame shows those.
+    token = request_token(
+        provider,
+        endpoints,
+        {"grant_type": JWT_BEARER, "assertion": assertion.reveal(), **scope},
+        proof_key,
+    )
     return replace(
         token,
         id_token=id_token,
@@ -69,14 +74,14 @@ def _assertion(
         "requested_token_type": ID_JAG,
         "audience": endpoints.issuer,
         "resource": provider.resource,
-        "subject_token": id_token.reveal(),
         "subject_token_type": ID_TOKEN,
+        **scope,
     }
     answer = post(
         identity_provider,
         its_endpoints,
         its_endpoints.token_endpoint,
-        data | scope,
+        data | {"subject_token": id_token.reveal()},
         body_format="form",
         auth_method=identity_provider.token_endpoint_auth_method,
     )

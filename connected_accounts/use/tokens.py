@@ -217,19 +217,22 @@ class _Row(NamedTuple):
     client_id: str
     endpoint_fingerprint: str
     is_original: bool
-    owner_is_active: bool = True
+    owner_is_active: bool
 
 
 _ACTIVE: Final = {"status": Status.ACTIVE}
 _COLUMNS: Final = ("id", *_Row._fields[1:-2])
+_ORIGINAL: Final = {"is_original": PRESENT}
 
 
 def _newest(conditions: Mapping[str, Any]) -> _Row | None:
-    state, original = owner_state(), {"is_original": PRESENT}
-    values = read_newest(ConnectedAccount, conditions, _COLUMNS, state, original)
+    state = owner_state()
+    values = read_newest(ConnectedAccount, conditions, _COLUMNS, state, _ORIGINAL)
     if values is None:
         return None
-    return _Row(**dict(zip([*_Row._fields[:-2], *state, *original], values, strict=True)))
+    *row, is_original = values
+    owner_is_active = row[len(_COLUMNS) :] or [True]
+    return _Row._make([*row[: len(_COLUMNS)], is_original, *owner_is_active])
 
 
 def _token_if_fresh(row: _Row, fingerprint: str | None) -> Secret | None:

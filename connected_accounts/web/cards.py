@@ -8,10 +8,11 @@ from typing import Any, Final
 from django.core.paginator import Page, Paginator
 from django.db.models import Case, Q, When
 from django.urls import reverse
-from django.utils.formats import date_format
-from django.utils.html import escape, format_html
+from django.utils import dateformat
+from django.utils.formats import date_format, get_format
+from django.utils.html import escape
 from django.utils.safestring import SafeString
-from django.utils.timezone import is_aware, localtime
+from django.utils.timezone import get_current_timezone, is_aware, localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext
 
@@ -96,15 +97,16 @@ class Words(_ByKey):
         self.disconnect = escape(_("Disconnect"))
         self.history = escape(pgettext("of a connection", "History"))
         self.test = escape(_("Test this connection"))
+        self._zone, self._format = get_current_timezone(), get_format("DATE_FORMAT")
         self._days: dict[date, SafeString] = {}
         self._around: dict[str, tuple[SafeString, SafeString]] = {}
 
     def day_of(self, moment: datetime) -> SafeString:
         """The day of a moment as a ``time`` element, in the reader's time zone and format."""
-        day = (localtime(moment) if is_aware(moment) else moment).date()
+        day = (moment.astimezone(self._zone) if is_aware(moment) else moment).date()
         if day not in self._days:
-            words = date_format(day, "DATE_FORMAT")
-            self._days[day] = format_html('<time datetime="{}">{}</time>', day.isoformat(), words)
+            words = escape(dateformat.format(day, self._format))
+            self._days[day] = SafeString(f'<time datetime="{day.isoformat()}">{words}</time>')
         return self._days[day]
 
     def address_of(self, page: str, pk: int) -> SafeString:
@@ -114,7 +116,7 @@ class Words(_ByKey):
             before, _number, after = address.rpartition(str(_ANY_PK))
             self._around[page] = escape(before), escape(after)
         before, after = self._around[page]
-        return before + escape(pk) + after
+        return SafeString(f"{before}{pk:d}{after}")
 
 
 @dataclass(frozen=True)

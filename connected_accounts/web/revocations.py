@@ -3,11 +3,13 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any, Final
 
 from django.db.models import Q
 from django.utils.translation import gettext as _
 
+from connected_accounts.database.statements import read_all
 from connected_accounts.models import Outcome, Revocation
 from connected_accounts.models.history import Cause
 from connected_accounts.owners import owner_key
@@ -15,6 +17,12 @@ from connected_accounts.providers.base import Provider
 from connected_accounts.web.cards import providers_by_alias
 
 RECENT: Final = timedelta(days=7)
+MANY: Final = 20  # lines; a page of more says nothing to a person
+_STANDING: Final = (Outcome.PENDING, Outcome.GIVEN_UP)
+_READ: Final = (
+    *("provider", "subject", "label", "inputs", "created_at", "attempts", "next_attempt_at"),
+    *("cause", "outcome", "finished_at"),
+)
 
 
 @dataclass(frozen=True)
@@ -32,22 +40,37 @@ class RevocationLine:
 
 def open_revocations(user: Any, now: datetime) -> list[RevocationLine]:
     """The user's disconnections that are not over or could not be carried out, and those that ended
-    less than a week ago. One query."""
-    return revocations_of([owner_key(user)], now)
+    less than a week ago. One query; two for who has disconnected many."""
+    key = owner_key(user)
+    rows = read_all(Revocation, {"owner_key": key}, _READ, limit=MANY + 1)
+    if len(rows) > MANY:
+        return revocations_of([key], now)
+    shown = sorted((row for row in rows if _is_shown(row, now)), key=attrgetter("created_at"))
+    return _lines(reversed(shown))
 
 
 def revocations_of(owners: Iterable[str], now: datetime) -> list[RevocationLine]:
-    """The same for owners that are named by their keys."""
-    stands = Q(outcome__in=(Outcome.PENDING, Outcome.GIVEN_UP))
+    """The same for owners that are named by their keys. One query."""
+    stands = Q(outcome__in=_STANDING)
     shown = Q(cause=Cause.DISCONNECTED) & (stands | Q(finished_at__gt=now - RECENT))
     # An older grant of the same account is told of where the words for the newest do not hold.
     shown |= Q(cause=Cause.REPLACED) & stands & Q(attempts__gt=0)
     rows = Revocation.objects.filter(shown, owner_key__in=list(owners))
+    return _lines(rows.defer("token").order_by("-created_at")[:MANY])
+
+
+def _is_shown(row: Revocation, now: datetime) -> bool:
+    """The same of a row that was read."""
+    stands = row.outcome in _STANDING
+    if row.cause == Cause.REPLACED:
+        return stands and row.attempts > 0
+    ended_lately = row.finished_at is not None and row.finished_at > now - RECENT
+    return row.cause == Cause.DISCONNECTED and (stands or ended_lately)
+
+
+def _lines(rows: Iterable[Revocation]) -> list[RevocationLine]:
     providers = providers_by_alias()
-    return [
-        _line(revocation, providers)
-        for revocation in rows.defer("token").order_by("-created_at")[:20]
-    ]
+    return [_line(row, providers) for row in rows]
 
 
 def revocation_line(revocation: Revocation) -> RevocationLine:

@@ -6,7 +6,8 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from connected_accounts.models import AuthorizationRequest, ConnectedAccount, Revocation
+from connected_accounts.models import AuthorizationRequest, ConnectedAccount, Event, Revocation
+from connected_accounts.models.ledger import LedgerEntry
 from connected_accounts.revoke.outbox import revoke_pending
 from connected_accounts.services import disconnect, get_access_token, refresh
 from connected_accounts.testing import FakeProvider
@@ -29,6 +30,26 @@ def test_identical_callbacks_make_one_exchange(
     assert len(badgr.sent_to("token")) == 1
     assert ConnectedAccount.objects.count() == 1
     assert AuthorizationRequest.objects.get().consumed_at is not None
+
+
+def test_one_account_connected_by_all_is_one_row_with_one_grant(
+    client_of_ada: Client, badgr: FakeProvider
+) -> None:
+    """Each in a flow of its own: the first is new, the others take its place one by one."""
+    ways = iter([badgr.authorize(start(client_of_ada), subject="ada") for _ in range(THREADS)])
+
+    def come_back() -> int:
+        client = Client()
+        client.cookies.load({k: v.value for k, v in client_of_ada.cookies.items()})
+        return finish(client, next(ways)).status_code
+
+    assert at_once(come_back) == [303] * THREADS
+    account = ConnectedAccount.objects.get()
+    held = LedgerEntry.objects.filter(account_pk__isnull=False)
+    assert [(entry.seal_id, entry.account_pk) for entry in held] == [(account.seal_id, account.pk)]
+    kinds = [event.kind for event in Event.objects.all()]
+    assert sorted(kinds) == ["connected"] + ["reconnected"] * (THREADS - 1)
+    assert Revocation.objects.filter(held_for=account.pk).count() == THREADS - 1
 
 
 def test_one_expired_token_asked_for_by_all_is_refreshed_once(

@@ -30,7 +30,7 @@ from connected_accounts.clients.credentials import (
 )
 from connected_accounts.database.connections import short_lock_waits
 from connected_accounts.database.functions import digest
-from connected_accounts.database.locks import is_lock_timeout
+from connected_accounts.database.locks import is_lock_timeout, retried
 from connected_accounts.database.statements import _selection, update_all
 from connected_accounts.database.storage import check_storage
 from connected_accounts.models import (
@@ -268,13 +268,14 @@ def test_an_account_connected_twice_at_once_is_one_row(accounts: Any) -> None:
             "endpoint_fingerprint": "f",
             "seal_id": uuid.uuid4(),
         }
-        with transaction.atomic(durable=True):  # as a callback stores it
+        with transaction.atomic(durable=True):
             _, created = accounts.all().mark_connected(
                 user=None, owner=owner_key(None), provider="badgr", subject="s", values=values
             )
         return created
 
-    created = at_once(accounts, connect)
+    # As a callback stores it.
+    created = at_once(accounts, lambda number: retried(lambda: connect(number)))
     assert accounts.count() == 1
     assert created.count(True) == 1
     assert accounts.get().generation == WORKERS - 1

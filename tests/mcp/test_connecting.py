@@ -3,6 +3,7 @@
 import json
 from base64 import b64decode
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -18,9 +19,11 @@ from connected_accounts.exceptions import (
 )
 from connected_accounts.models import ConnectedAccount, ProviderClient
 from connected_accounts.oauth2 import discovery
+from connected_accounts.providers.registry import get_provider
 from connected_accounts.services import get_session, refresh
 from tests.mcp.guarded import Asked, Guarded
 from tests.mcp.person import Person, Refused
+from tests.strong.certificates import Authority
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -198,6 +201,21 @@ def test_the_site_is_known_by_the_address_of_its_metadata(
         "response_types": ["code"],
         "token_endpoint_auth_method": "none",
     }
+
+
+def test_the_addresses_for_certificates_are_used_with_one_and_else_not(
+    guarded: Guarded, configure: Any, tmp_path: Path
+) -> None:
+    ours = {"CLIENT_CERTIFICATE": str(Authority(tmp_path).issue("site"))}
+    names = ("token_endpoint", "revocation_endpoint", "registration_endpoint")
+    apart = {name: f"{guarded.url}/apart/{name}" for name in names}
+    guarded.metadata["mtls_endpoint_aliases"] = apart
+    for entry in ({}, ours):
+        configure(entry=entry)
+        found = get_provider("mcp").endpoints({"server": guarded.server})
+        used = [getattr(found, name) == apart[name] for name in names]
+        assert used == [bool(entry)] * 3
+        assert found.authorization_endpoint == f"{guarded.url}/authorize"
 
 
 def test_a_provider_without_client_metadata_has_no_such_page(db: None) -> None:

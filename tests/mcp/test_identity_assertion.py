@@ -124,9 +124,12 @@ def test_the_identity_token_goes_to_the_sign_in_alone_and_is_kept_sealed(
     assert row.open_token().get("refresh_token") is None
 
 
-def test_a_refresh_asks_for_an_assertion_of_its_own(connect: Connect, guarded: Guarded) -> None:
+def test_a_refresh_asks_for_an_assertion_of_its_own(
+    connect: Connect, guarded: Guarded, caplog: pytest.LogCaptureFixture
+) -> None:
     account = connect()
     refresh(account)
+    assert "id_token" not in caplog.text, "that of the sign-in is not the server's to give"
     assertions = [one.body["assertion"] for one in guarded.asked("/token")]
     assert len(set(assertions)) == 2
     assert get_session(account).post(guarded.server, json=PING).status_code == 200

@@ -3,6 +3,7 @@
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -10,7 +11,7 @@ from django.core import checks
 from django.test import Client
 
 from connected_accounts.contrib.httpx import ConnectedAccountAuth
-from connected_accounts.models import Outcome, Revocation
+from connected_accounts.models import Outcome, ProviderClient, Revocation
 from connected_accounts.revoke.outbox import revoke_pending
 from connected_accounts.services import disconnect, get_session, refresh
 from tests.strong.certificates import Authority
@@ -19,6 +20,7 @@ from tests.strong.server import StrongServer
 
 pytestmark = pytest.mark.django_db
 
+SITE = "https://app.example.org"
 BY_CERTIFICATE = {"token_endpoint_auth_method": "tls_client_auth"}
 
 
@@ -109,6 +111,42 @@ def test_the_metadata_lead_to_the_certificate_where_there_is_no_secret(
     server.told["token_endpoint_auth_methods_supported"] = ["private_key_jwt", "tls_client_auth"]
     use(server, CLIENT_CERTIFICATE=str(authority.issue("site")))
     connect(client_of_ada, server)
+
+
+@pytest.mark.parametrize("method", ["", "tls_client_auth"])
+def test_a_site_that_registers_tells_whose_certificate_it_shows(
+    server: StrongServer,
+    authority: Authority,
+    use: Use,
+    client_of_ada: Client,
+    settings: Any,
+    method: str,
+) -> None:
+    settings.CONNECTED_ACCOUNTS = settings.CONNECTED_ACCOUNTS | {"REDIRECT_BASE_URL": SITE}
+    server.told["token_endpoint_auth_methods_supported"] = ["tls_client_auth"]
+    options = {"registration_endpoint": f"{server.issuer}/register"}
+    options |= {"token_endpoint_auth_method": method} if method else {}
+    use(server, options, CLIENT_ID="", CLIENT_CERTIFICATE=str(authority.issue("site")))
+    account = connect(client_of_ada, server)
+    assert server.registered["token_endpoint_auth_method"] == "tls_client_auth"
+    assert server.registered["tls_client_auth_subject_dn"] == "CN=site"
+    refresh(account)
+    use(server, options, CLIENT_ID="", CLIENT_CERTIFICATE="/nowhere/site.pem")
+    ProviderClient.objects.all().delete()
+    response = client_of_ada.post("/connections/bank/connect/")
+    assert response.status_code == 500
+    assert "/nowhere" not in response.content.decode()
+
+
+def test_the_sites_own_description_tells_whose_certificate_it_shows(
+    server: StrongServer, authority: Authority, use: Use, settings: Any
+) -> None:
+    settings.CONNECTED_ACCOUNTS = settings.CONNECTED_ACCOUNTS | {"REDIRECT_BASE_URL": SITE}
+    options = {"client_id_metadata_document": True}
+    use(server, options, CLIENT_ID="", CLIENT_CERTIFICATE=str(authority.issue("site")))
+    told = Client().get("/connections/bank/client.json").json()
+    assert told["token_endpoint_auth_method"] == "tls_client_auth"
+    assert told["tls_client_auth_subject_dn"] == "CN=site"
 
 
 def check_ids() -> list[str]:

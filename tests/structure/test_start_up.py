@@ -40,6 +40,8 @@ NOT_YET = (
     "connected_accounts.revoke",
     "connected_accounts.tokens",
     "connected_accounts.use",
+    "connected_accounts.web.browser",
+    "django.contrib.auth.views",
 )
 
 

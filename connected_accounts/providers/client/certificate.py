@@ -1,4 +1,5 @@
-"""The site's certificate as a client, for mutual TLS (RFC 8705): whether its files can be used."""
+"""The site's certificate as a client, for mutual TLS (RFC 8705): whether its files can be used, and
+how servers are told of it."""
 
 import ssl
 from collections.abc import Iterator
@@ -9,8 +10,24 @@ from typing import Final
 from django.utils import timezone
 
 from connected_accounts.conf import Problem
+from connected_accounts.exceptions import ConfigurationError
 
 ENDS_SOON: Final = timedelta(days=14)
+
+
+def certificate_to_register(files: tuple[str, str]) -> dict[str, str]:
+    """The client metadata by which a server knows the certificate: its subject, as RFC 4514 writes
+    it (RFC 8705 2.1.2). Raises ConfigurationError (``client_certificate``) where it cannot be
+    read."""
+    from cryptography import x509
+
+    try:
+        certificate = x509.load_pem_x509_certificate(Path(files[0]).read_bytes())
+    except (OSError, ValueError):
+        certificate = None
+    if certificate is None:
+        raise ConfigurationError("client_certificate", "CLIENT_CERTIFICATE cannot be read.")
+    return {"tls_client_auth_subject_dn": certificate.subject.rfc4514_string()}
 
 
 def certificate_problems(where: str, files: tuple[str, str]) -> Iterator[Problem]:

@@ -10,6 +10,7 @@ from django.urls import NoReverseMatch, reverse
 from connected_accounts import conf
 from connected_accounts.conf import Problem, ProviderConfig, is_host_name, is_safe_url
 from connected_accounts.oauth2.resource import origin_url
+from connected_accounts.providers.client.certificate import certificate_to_register
 from connected_accounts.providers.client.keys import keys_to_register, signing_keys
 
 OPTIONS: Final[Mapping[str, Any]] = {
@@ -43,21 +44,30 @@ def names(options: Mapping[str, Any], redirect_uri: str) -> dict[str, str]:
     return {"client_name": named, "client_uri": options["client_uri"] or site, **logo}
 
 
-def auth_method(config: ProviderConfig) -> str:
-    """The client authentication that the document says the site has: its key, or nothing."""
-    return "private_key_jwt" if config.client_keys else "none"
+def document_auth_method(config: ProviderConfig) -> str:
+    """The client authentication that the document says the site has: its key, its certificate, or
+    nothing."""
+    if config.client_keys:
+        return "private_key_jwt"
+    return "none" if config.client_certificate is None else "tls_client_auth"
 
 
 def document(
     config: ProviderConfig, address: str, redirect_uri: str, metadata: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The document at ``address``: ``metadata``, as for a registration, with the site's keys."""
-    keys = keys_to_register(config, redirect_uri) if config.client_keys else {}
+    """The document at ``address``: ``metadata``, as for a registration, with what the site proves
+    itself by."""
+    method = document_auth_method(config)
+    keys: dict[str, Any] = {}
+    if method == "private_key_jwt":
+        keys = keys_to_register(config, redirect_uri)
+    elif config.client_certificate is not None:
+        keys = dict(certificate_to_register(config.client_certificate))
     for key in signing_keys(config)[:1]:
         wanted = config.options.get("token_endpoint_auth_signing_alg")
         if wanted or len(key.algorithms) == 1:
             keys["token_endpoint_auth_signing_alg"] = wanted or key.algorithms[0]
-    told = {"client_id": address, "token_endpoint_auth_method": auth_method(config)}
+    told = {"client_id": address, "token_endpoint_auth_method": method}
     return {**metadata, **keys, **told}
 
 

@@ -41,7 +41,11 @@ def node(file: str, folder: Path, told: dict[str, Any]) -> Iterator[Path]:
     with log.open("wb") as output:
         process = subprocess.Popen(
             [*program, json.dumps(told)],
-            env={**os.environ, "NODE_NO_WARNINGS": "1"},
+            env={
+                **os.environ,
+                "NODE_NO_WARNINGS": "1",
+                "NODE_EXTRA_CA_CERTS": os.environ["REQUESTS_CA_BUNDLE"],
+            },
             cwd=ROOT,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -81,6 +85,9 @@ def started(
             told = {"port": port, "url": url, "demands": demands, "client": client, **told}
             options: dict[str, Any] = {"issuer": url, "dpop": "dpop" in demands}
             entry = {"BACKEND": GENERIC, "CLIENT_ID": "site", "OPTIONS": options}
+            if told.get("registers"):
+                options["registration_endpoint"] = f"{url}/reg"
+                del entry["CLIENT_ID"]
             if "private_key_jwt" in demands:
                 entry["CLIENT_KEY"] = key.private_pem().reveal()
             elif "mtls" in demands:

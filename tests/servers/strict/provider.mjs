@@ -1,4 +1,5 @@
-// oidc-provider, demanding what it is told to: par, dpop (with nonces), private_key_jwt, mtls.
+// oidc-provider, demanding what it is told to: par, dpop (with nonces), private_key_jwt, mtls. With an
+// alias it asks for certificates there alone, and with registers the site makes itself a client.
 // Each grant that it gives or refuses is a line of its log.
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -30,12 +31,22 @@ if (demands('private_key_jwt')) {
   });
 }
 
+const at = (url) => ({
+  token_endpoint: `${url}/token`,
+  registration_endpoint: `${url}/reg`,
+  revocation_endpoint: `${url}/token/revocation`,
+  userinfo_endpoint: `${url}/me`,
+  pushed_authorization_request_endpoint: `${url}/request`,
+});
+
 const provider = new Provider(told.url, {
-  clients: [client],
+  clients: told.registers ? [] : [client],
   scopes: ['openid', 'offline_access', 'read'],
   claims: { openid: ['sub'], email: ['email'] },
   clientAuthMethods: [client.token_endpoint_auth_method],
+  ...(told.alias && { discovery: { mtls_endpoint_aliases: at(told.alias.url) } }),
   features: {
+    registration: { enabled: Boolean(told.registers) },
     revocation: { enabled: true },
     clientCredentials: { enabled: true },
     pushedAuthorizationRequests: { enabled: true, requirePushedAuthorizationRequests: demands('par') },
@@ -74,8 +85,9 @@ provider.on('server_error', (ctx, error) => console.log(error.stack));
 const ready = () => console.log('ready');
 if (told.tls) {
   const files = Object.fromEntries(Object.entries(told.tls).map(([name, path]) => [name, readFileSync(path)]));
-  const options = { ...files, requestCert: true, rejectUnauthorized: false };
-  https.createServer(options, provider.callback()).listen(told.port, '127.0.0.1', ready);
+  const asking = { ...files, requestCert: true, rejectUnauthorized: false };
+  if (told.alias) https.createServer(asking, provider.callback()).listen(told.alias.port, '127.0.0.1');
+  https.createServer(told.alias ? files : asking, provider.callback()).listen(told.port, '127.0.0.1', ready);
 } else {
   http.createServer(provider.callback()).listen(told.port, '127.0.0.1', ready);
 }

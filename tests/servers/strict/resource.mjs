@@ -1,4 +1,5 @@
-// A resource server that lets oauth4webapi check the access token and, if it is bound, its proof.
+// A resource server that lets oauth4webapi check the access token and, if it is bound, its proof. It
+// says who guards it, and answers whoever speaks MCP.
 import http from 'node:http';
 import { allowInsecureRequests, validateJwtAccessToken } from 'oauth4webapi';
 
@@ -10,11 +11,16 @@ http.createServer(async (incoming, outgoing) => {
     outgoing.writeHead(status, { 'Content-Type': 'application/json', ...headers });
     outgoing.end(JSON.stringify(body));
   };
+  if (incoming.url === '/.well-known/oauth-protected-resource') {
+    answer(200, { resource: told.audience, authorization_servers: [told.issuer], scopes_supported: ['read'] });
+    return;
+  }
   const request = new Request(new URL(incoming.url, told.url), { method: incoming.method, headers: incoming.headers });
   try {
     const options = { requireDPoP: told.require_dpop, [allowInsecureRequests]: true };
     const claims = await validateJwtAccessToken(server, request, told.audience, options);
-    answer(200, { sub: claims.sub, cnf: claims.cnf });
+    const result = { serverInfo: { name: 'Notes', version: '1' } };
+    answer(200, incoming.method === 'POST' ? { jsonrpc: '2.0', id: 1, result } : { sub: claims.sub, cnf: claims.cnf });
   } catch (error) {
     answer(401, { why: error.message }, { 'WWW-Authenticate': 'DPoP error="invalid_token", algs="ES256"' });
   }
