@@ -14,12 +14,15 @@ import requests
 from requests.adapters import HTTPAdapter
 from requests.utils import check_header_validity, requote_uri
 from urllib3 import BaseHTTPResponse
+from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.util import parse_url
 
 from connected_accounts.oauth2.wire import HTTPPool, HTTPSPool
 
 POOL_SIZE: Final = 128
+_WITHOUT_BODY: Final = ("GET", "HEAD", "DELETE", "OPTIONS", "TRACE", "CONNECT")
+_DEFAULT_PORT: Final = {"http": ":80", "https": ":443"}
 
 
 class Prepared(NamedTuple):
@@ -69,6 +72,20 @@ def _body(request: requests.Request) -> bytes | None:
     return body
 
 
+def encode(request: Prepared) -> bytes:
+    """A request as it goes over the line (RFC 9112 3). Raises ValueError for what cannot."""
+    scheme, _, host = request.origin.partition("://")
+    target = request.target
+    if "?" in target:
+        target = parse_url(target).request_uri
+    body = request.body or b""
+    headers = {"Host": host.removesuffix(_DEFAULT_PORT[scheme]), **request.headers}
+    if body or request.method not in _WITHOUT_BODY:
+        headers["Content-Length"] = str(len(body))
+    head = [f"{request.method} {target} HTTP/1.1", *map(": ".join, headers.items()), "", ""]
+    return "\r\n".join(head).encode("latin-1") + body
+
+
 @lru_cache(maxsize=256)
 def _split(address: str) -> tuple[str, str]:
     """Origin and path of an address, the same whenever it is called. It has no query, which may
@@ -105,6 +122,17 @@ class PooledAdapter(HTTPAdapter):
             retries=False,
             timeout=timeout,
         )
+
+    def connect(self, origin: str, *, timeout: float, verify: str | bool) -> HTTPConnection:
+        """A new connection to a host, open, that no pool knows. Raises urllib3's errors."""
+        connection: Any = self._pool(origin, verify, {})._new_conn()
+        connection.timeout = timeout
+        try:
+            connection.connect()
+        except BaseException:
+            connection.close()
+            raise
+        return connection  # type: ignore[no-any-return]
 
     def _pool(
         self, origin: str, verify: str | bool, proxies: Mapping[str, str]

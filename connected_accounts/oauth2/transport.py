@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from typing import Final
+from ssl import SSLError
+from typing import Final, TypeVar
 
 import requests
 import urllib3
 from requests.adapters import BaseAdapter
 from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies
+from urllib3.connection import HTTPConnection
 
 from connected_accounts import conf
 from connected_accounts.exceptions import (
@@ -42,6 +44,9 @@ USER_AGENT: Final = "django-connected-accounts"
 PROXY_VARIABLES: Final = tuple(
     name for part in ("https", "all", "no") for name in (f"{part}_proxy", f"{part}_PROXY".upper())
 )
+# What is raised where a request cannot be encoded.
+UNSENDABLE: Final = (requests.RequestException, ValueError)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -180,6 +185,13 @@ def _fetch(
     certificate: tuple[str, str] | None,
     seconds: float | None,
 ) -> Answer:
+    complete(request)
+    return _watched(lambda call: _exchange(request, call, certificate), public, seconds)
+
+
+def complete(request: requests.Request) -> None:
+    """Add the headers of every request. Raises ProviderUnavailable (``bad_request``) for a URL that
+    no token may travel to."""
     if not conf.is_safe_url(request.url):
         raise ProviderUnavailable("bad_request", sent=False)
     request.headers = {
@@ -189,24 +201,52 @@ def _fetch(
         "Accept-Encoding": "identity",
         **request.headers,
     }
+
+
+def connect(origin: str, *, public: bool, seconds: float) -> HTTPConnection:
+    """Open a connection of one's own to a host, within ``seconds``, past any proxy. Raises
+    ProviderUnavailable or UnexpectedResponse."""
+    via, timeout = adapter(), float(conf.get("HTTP_TIMEOUT"))
+    if not isinstance(via, PooledAdapter):
+        raise ProviderUnavailable("unreachable", sent=False)
+    return _watched(
+        lambda call: via.connect(origin, timeout=timeout, verify=ca_bundle()), public, seconds
+    )
+
+
+def is_direct(url: str, certificate: tuple[str, str] | None) -> bool:
+    """Whether ``connect`` leads to ``url`` as ``fetch`` would: no proxy, no certificate of the
+    client's, and no adapter but our own."""
+    return type(adapter()) is PooledAdapter and certificate is None and not proxies_for(url)
+
+
+def _watched(work: Callable[[Call], T], public: bool, seconds: float | None) -> T:
+    """Let ``work`` use the network until its time is up. Raises ProviderError."""
     call = Call(float(conf.get("HTTP_DEADLINE")) if seconds is None else seconds)
     current.call = call
     _watchdog.add(call)
-    failure: ProviderError | None = None
     try:
         with public_only(public):
-            return _exchange(request, call, certificate)
-    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-        call.sent = call.sent and not _never_connected(error)
+            return work(call)
+    except (*UNSENDABLE, urllib3.exceptions.HTTPError, OSError) as error:
         # Built here, raised below: these errors hold the request, its body and its URL.
-        failure = ProviderUnavailable(_failure_code(error, call), sent=call.sent)
-        if _is_private(error):
-            failure = UnexpectedResponse("private_address", sent=False)
+        caught = failure(error, expired=call.expired, sent=call.sent)
     finally:
         current.call = None
         _watchdog.remove(call)
         call.close()
-    raise failure
+    raise caught
+
+
+def failure(error: Exception, *, expired: bool, sent: bool) -> ProviderError:
+    """The meaning of an ``error`` that came in place of an answer; ``expired``: when its time was
+    up."""
+    if isinstance(error, ProviderError):
+        return error
+    if _is_private(error):
+        return UnexpectedResponse("private_address", sent=False)
+    sent = sent and not _never_connected(error)
+    return ProviderUnavailable(_failure_code(error, expired=expired, sent=sent), sent=sent)
 
 
 def _exchange(request: requests.Request, call: Call, certificate: tuple[str, str] | None) -> Answer:
@@ -255,14 +295,15 @@ def _is_private(error: BaseException | None) -> bool:
     return error is not None
 
 
-def _failure_code(error: BaseException, call: Call) -> str:
-    if call.expired:
+def _failure_code(error: Exception, *, expired: bool, sent: bool) -> str:
+    if expired:
         return "deadline"
-    if isinstance(error, requests.exceptions.SSLError | urllib3.exceptions.SSLError):
+    if isinstance(error, requests.exceptions.SSLError | urllib3.exceptions.SSLError | SSLError):
         return "tls"
     refused = isinstance(error, urllib3.exceptions.NewConnectionError)  # a time-out to urllib3
-    if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError) and not refused:
+    late = isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError | TimeoutError)
+    if late and not refused:
         return "timeout"
     if isinstance(error, requests.exceptions.InvalidHeader | requests.exceptions.InvalidURL):
         return "bad_request"
-    return "connection_lost" if call.sent else "unreachable"
+    return "connection_lost" if sent else "unreachable"

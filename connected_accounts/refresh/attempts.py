@@ -6,8 +6,9 @@ The one path to the token endpoint's refresh grant. ``claim`` and ``settle`` tal
 
 import time
 import uuid
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -24,12 +25,19 @@ from connected_accounts.exceptions import (
     UnexpectedResponse,
 )
 from connected_accounts.models import ConnectedAccount, Reason
+from connected_accounts.oauth2.event_loop.loop import Exchange
 from connected_accounts.oauth2.token import TokenResponse
+from connected_accounts.oauth2.transport import is_direct
 from connected_accounts.providers.base import Client, Endpoints, Provider
 from connected_accounts.providers.hooks import call_hook
 from connected_accounts.secret import Secret, SecretFields
 from connected_accounts.tokens.document import proof_key_of
-from connected_accounts.tokens.endpoint import exchange_client_credentials, exchange_refresh_token
+from connected_accounts.tokens.endpoint import (
+    exchange_client_credentials,
+    exchange_refresh_token,
+    read_token_answer,
+    refresh_request,
+)
 from connected_accounts.tokens.identity_assertion import exchange_id_token
 from connected_accounts.tokens.lifetimes import ASKED_ANEW
 from connected_accounts.tokens.throttle import NOT_IN_TIME, Lane
@@ -63,6 +71,7 @@ class Attempt:
     counted_from: float  # time.monotonic(), when it was ``sent_at`` by the caller's ``now``
     sent_at: datetime
     asked: bool = False  # the provider was
+    answered: "RefreshResult | None" = field(default=None, repr=False)  # what its exchange meant
     after_refusal: bool = False  # an API has refused the access token
     had_ended: bool = False  # by a refusal, and may heal
     outcome: "RefreshResult | None" = None  # once settled
@@ -212,10 +221,63 @@ def _nothing_to_ask_with(attempt: Attempt) -> ReauthorizationRequired | None:
     return None
 
 
-def ask_into(future: Future[RefreshResult], attempt: Attempt) -> None:
-    """Ask, in whatever thread, unless the future was cancelled by then."""
+def exchange_of(attempt: Attempt) -> Exchange | None:
+    """The attempt's request, for an event loop. None for what goes by ``ask`` only: what waits for
+    its turn, what takes more than one request, and what fails before anything is sent."""
+    provider, endpoints = attempt.provider, attempt.endpoints
+    waits = attempt.lane.is_narrow or attempt.not_before > time.monotonic()
+    bound_to_key = provider.dpop or proof_key_of(attempt.document) is not None
+    if waits or bound_to_key or provider.grant_type in ASKED_ANEW:
+        return None
+    url = endpoints.refresh_endpoint or endpoints.token_endpoint
+    if not is_direct(url, provider.config.client_certificate):
+        return None
+    bound, scopes = provider.bound(client=attempt.clients[0]), attempt.account.scopes_granted
+    with suppress(Exception):  # a hook's: it is called again, where that is told
+        request = refresh_request(bound, endpoints, attempt.document, scopes)
+        public = endpoints.public_only
+        exchange = Exchange.of(request, public=public, begin_before=attempt.send_before)
+        attempt.provider = bound
+        return exchange
+    return None
+
+
+def outcome_of(attempt: Attempt, exchange: Exchange) -> RefreshResult:
+    """The result of an exchange. Calls the provider's hooks."""
+    answer = exchange.outcome
+    if exchange.begun_at is None or answer is None:
+        return ProviderUnavailable(LEASE_TOO_OLD, sent=False)
+    _note_asked(attempt, exchange.begun_at)
+    if isinstance(answer, ProviderError):
+        return answer
+    provider = attempt.provider
+    try:
+        return call_hook("refresh", lambda: read_token_answer(provider, answer))
+    except ConnectedAccountsError as error:
+        return error.with_traceback(None)  # whose frames hold the tokens
+
+
+def next_try(attempt: Attempt, outcome: RefreshResult) -> Callable[[Attempt], RefreshResult] | None:
+    """The way to ask once more, from a thread, where ``ask`` would behind this first outcome."""
+    now = time.monotonic()
+    if isinstance(outcome, ClientRejected):
+        client, *attempt.clients = attempt.clients
+        attempt.refused.append(client)
+        return ask if attempt.clients and now <= attempt.send_before else None
+    wait = attempt.lane.note(outcome)
+    if wait is not None and now + wait <= attempt.send_before:
+        return ask
+    return _ask_again if _is_to_be_asked_again(attempt, outcome) else None
+
+
+def ask_into(
+    future: Future[RefreshResult],
+    attempt: Attempt,
+    by: Callable[[Attempt], RefreshResult] | None = None,
+) -> None:
+    """``ask``, or do it ``by`` another way, in whatever thread, unless the future was cancelled."""
     if future.set_running_or_notify_cancel():
-        future.set_result(ask(attempt))
+        future.set_result((by or ask)(attempt))
 
 
 def ask(attempt: Attempt) -> RefreshResult:
@@ -229,12 +291,18 @@ def ask(attempt: Attempt) -> RefreshResult:
     if time.monotonic() > attempt.send_before:
         return ProviderUnavailable(LEASE_TOO_OLD, sent=False)
     outcome = attempt.lane.send(lambda: _ask_with_any_client(attempt), ends=attempt.send_before)
+    return _ask_again(attempt) if _is_to_be_asked_again(attempt, outcome) else outcome
+
+
+def _is_to_be_asked_again(attempt: Attempt, outcome: RefreshResult) -> bool:
     # Under a rate limit a second request would have no slot of its own.
     free = attempt.provider.config.max_requests_per_second is None
-    if free and attempt.may_replay(outcome) and time.monotonic() <= attempt.send_before:
-        attempt.replay = True
-        outcome = _ask_once(attempt)
-    return outcome
+    return free and attempt.may_replay(outcome) and time.monotonic() <= attempt.send_before
+
+
+def _ask_again(attempt: Attempt) -> RefreshResult:
+    attempt.replay = True
+    return _ask_once(attempt)
 
 
 def _ask_with_any_client(attempt: Attempt) -> RefreshResult:
@@ -257,10 +325,13 @@ def _ask_with_any_client(attempt: Attempt) -> RefreshResult:
         return error.with_traceback(None)  # whose frames hold the tokens
 
 
-def _ask_once(attempt: Attempt) -> RefreshResult:
-    moment = time.monotonic()
+def _note_asked(attempt: Attempt, moment: float) -> None:
     attempt.sent_at += timedelta(seconds=moment - attempt.counted_from)
     attempt.asked, attempt.counted_from = True, moment
+
+
+def _ask_once(attempt: Attempt) -> RefreshResult:
+    _note_asked(attempt, time.monotonic())
     try:
         return call_hook("refresh", lambda: _exchange(attempt))
     except ConnectedAccountsError as error:

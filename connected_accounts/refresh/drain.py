@@ -1,14 +1,15 @@
 """The drain: refreshing the accounts that are due, many at a time. The database is the queue.
 
-One thread talks to the database; the pool's threads only to the network. Answers are stored as they
-arrive: those that are there at the same moment in one transaction, none of which waits for more.
+One thread talks to the database and calls the provider's hooks; the others only use the network.
+Answers are stored as they arrive: those that are there at the same moment in one transaction, none
+of which waits for more.
 """
 
 import logging
 import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -30,6 +31,7 @@ from connected_accounts.exceptions import (
 )
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.models.deployment import adopt_database
+from connected_accounts.oauth2.event_loop.loop import Exchange
 from connected_accounts.provider_state import outages, pauses
 from connected_accounts.provider_state.rate_limit import reserve_slots
 from connected_accounts.providers.base import Endpoints, Provider
@@ -38,13 +40,15 @@ from connected_accounts.refresh.attempts import (
     Attempt,
     Claim,
     RefreshResult,
-    ask_into,
     claim,
+    next_try,
+    outcome_of,
     prepare,
 )
 from connected_accounts.refresh.grant_end import end_copies
 from connected_accounts.refresh.hosts import Hosts
 from connected_accounts.refresh.interruptions import signals_held, to_the_end
+from connected_accounts.refresh.network import Network
 from connected_accounts.refresh.outcomes import settle, settle_together
 
 logger = logging.getLogger("connected_accounts")
@@ -145,6 +149,8 @@ def _can_be_found(provider: Provider) -> bool:
 class _Drain:
     """One drain under way: what it holds, and what it has learned of the provider."""
 
+    network: Network  # while it runs
+
     def __init__(self, provider: Provider, now: datetime, seconds: float, hosts: Hosts) -> None:
         self.provider, self.alias, self.now, self.hosts = provider, provider.alias, now, hosts
         self.began = time.monotonic()
@@ -153,10 +159,10 @@ class _Drain:
         self.drained = Drained()
         # Claimed, and not settled yet. One leaves only when what came of it is stored, so that
         # whatever is raised in here meanwhile loses none.
-        self.held: dict[Future[RefreshResult], Attempt] = {}
+        self.held: dict[Future[Any], Attempt] = {}
         self.last_claim = Claim([], now)
-        self.arrived: SimpleQueue[Future[RefreshResult]] = SimpleQueue()
-        self.locked: list[Future[RefreshResult]] = []  # settled last: the others need not wait
+        self.arrived: SimpleQueue[Future[Any]] = SimpleQueue()
+        self.locked: list[Future[Any]] = []  # settled last: the others need not wait
         # What was due before it was taken, and lies dead in the index until the next VACUUM.
         self.looked_to: datetime | None = None
         self.claiming = True
@@ -172,19 +178,16 @@ class _Drain:
         return len(self.held) - len(self.locked)
 
     def run(self, stop: Callable[[], bool]) -> None:
-        with (
-            ThreadPoolExecutor(self.width, "connected-accounts-drain") as pool,
-            signals_held() as told,
-        ):
-            to_the_end(lambda: self.work(pool, lambda: stop() or told()), self.begin_again)
+        with Network(self.width) as self.network, signals_held() as told:
+            to_the_end(lambda: self.work(lambda: stop() or told()), self.begin_again)
 
-    def work(self, pool: ThreadPoolExecutor, stop: Callable[[], bool]) -> None:
+    def work(self, stop: Callable[[], bool]) -> None:
         while self.claiming or self.held:
             if stop():
                 self.stop_and_release()
             self.claiming = self.claiming and time.monotonic() < self.ends
             if self.claiming and (wanted := self.wanted()):
-                self.take(wanted, pool)
+                self.take(wanted)
             arrived = self.settle_what_arrived()
             if not arrived and (self.claiming or self.locked) and not self.in_flight:
                 time.sleep(MAX_WAIT)  # no slot is free in this second, or a row is locked
@@ -210,16 +213,16 @@ class _Drain:
         # thread should idle.
         return full - self.in_flight if self.in_flight <= full * 3 // 4 else 0
 
-    def take(self, wanted: int, pool: ThreadPoolExecutor) -> None:
+    def take(self, wanted: int) -> None:
         """Claim as many accounts as there are free slots, and start them."""
         try:
             for host in list(self.hosts.to_probe):
-                self.take_probe(host, pool)
+                self.take_probe(host)
             self.claiming = False
             if self.hosts.many and self.provider.config.max_requests_per_second is not None:
-                self.take_by_host(wanted, pool)
+                self.take_by_host(wanted)
             elif self.hosts.many or not self.hosts.closed:
-                self.take_at(None, wanted, pool)
+                self.take_at(None, wanted)
             # More may be due at a host that has its share in flight.
             busy = self.hosts.many and self.in_flight > 0
             self.claiming = self.claiming or busy or bool(self.hosts.to_probe)
@@ -228,7 +231,7 @@ class _Drain:
             self.claiming = False  # what is in flight is finished; beat starts the next drain
             self.give_back_last_claim()
 
-    def take_probe(self, host: str, pool: ThreadPoolExecutor) -> None:
+    def take_probe(self, host: str) -> None:
         """Start the one account that a host is probed with; the next, where that cannot be sent."""
         if any(attempt.account.host == host for attempt in self.held.values()):
             return
@@ -236,10 +239,10 @@ class _Drain:
             return
         reserved_at = time.monotonic()
         attempts = self.claim(lambda due: self.hosts.choose_probe(host, due, self.now))
-        if not attempts or self.start(attempts, slots, reserved_at, pool):
+        if not attempts or self.start(attempts, slots, reserved_at):
             del self.hosts.to_probe[host]
 
-    def take_by_host(self, wanted: int, pool: ThreadPoolExecutor) -> None:
+    def take_by_host(self, wanted: int) -> None:
         """Under a rate limit: as many at each host as it has slots."""
         due = ConnectedAccount.objects.at(self.alias).due_for_refresh(self.now)
         tried: set[str] = set()
@@ -249,10 +252,10 @@ class _Drain:
             if not found:
                 return
             for host, count in found.items():
-                wanted -= self.take_at(host, count, pool)
+                wanted -= self.take_at(host, count)
                 tried.add(host)
 
-    def take_at(self, host: str | None, wanted: int, pool: ThreadPoolExecutor) -> int:
+    def take_at(self, host: str | None, wanted: int) -> int:
         """Claim and start up to ``wanted`` accounts at one host, at any for None; return how
         many."""
         slots = reserve_slots(self.provider, wanted, host=host or "")
@@ -262,19 +265,13 @@ class _Drain:
             self.claiming = True
             return 0
         attempts = self.claim(lambda due: self.choose(due, len(slots), host))
-        self.start(attempts, slots, reserved_at, pool)
+        self.start(attempts, slots, reserved_at)
         return len(attempts)
 
-    def start(
-        self,
-        attempts: list[Attempt],
-        slots: list[float],
-        reserved_at: float,
-        pool: ThreadPoolExecutor,
-    ) -> int:
+    def start(self, attempts: list[Attempt], slots: list[float], reserved_at: float) -> int:
         """Start claimed accounts, each in its slot; return how many will be sent."""
         sent = 0
-        begun: dict[Future[RefreshResult], Attempt] = {Future(): attempt for attempt in attempts}
+        begun: dict[Future[Any], Attempt] = {Future(): attempt for attempt in attempts}
         self.held |= begun
         for (future, attempt), delay in zip(begun.items(), slots, strict=False):
             attempt.not_before = reserved_at + delay
@@ -284,8 +281,9 @@ class _Drain:
                 future.set_result(blocked)
                 continue
             attempt.lane = self.hosts.lane(attempt)
-            pool.submit(ask_into, future, attempt)
+            self.network.send(future, attempt)
             sent += 1
+        self.network.begin()
         return sent
 
     def give_back_last_claim(self) -> None:
@@ -360,7 +358,11 @@ class _Drain:
         arrived = bool(futures)
         if not futures:
             futures, self.locked = self.locked, []
-        answers = {future: (self.held[future], future.result()) for future in futures}
+        answers = {
+            future: (self.held[future], outcome)
+            for future in futures
+            if (outcome := self.outcome(future)) is not None
+        }
         left = {attempt for attempt, _ in settle_together(list(answers.values()))}
         for future, (attempt, outcome) in answers.items():
             if attempt not in left:
@@ -373,18 +375,41 @@ class _Drain:
                 self.finish(future, attempt, outcome)
         return arrived
 
-    def ready(self) -> list[Future[RefreshResult]]:
+    def outcome(self, future: Future[Any]) -> RefreshResult | None:
+        """The result of an attempt; None where it is asked for once more."""
+        attempt, result = self.held[future], future.result()
+        if not isinstance(result, Exchange):
+            return result  # type: ignore[no-any-return]
+        if attempt.answered is None:
+            attempt.answered = outcome_of(attempt, result)
+            by = next_try(attempt, attempt.answered)
+            if by is not None:
+                self.ask_again(future, attempt, by)
+                return None
+        return attempt.answered
+
+    def ask_again(
+        self,
+        first: Future[Any],
+        attempt: Attempt,
+        by: Callable[[Attempt], RefreshResult],
+    ) -> None:
+        future: Future[Any] = Future()
+        future.add_done_callback(self.arrived.put)
+        self.held[future] = attempt
+        del self.held[first]
+        self.network.ask(future, attempt, by)
+
+    def ready(self) -> list[Future[Any]]:
         """The answers that are there, after waiting a moment for the first."""
-        found: list[Future[RefreshResult]] = []
+        found: list[Future[Any]] = []
         with suppress(Empty):
             found.append(self.arrived.get(timeout=MAX_WAIT if self.in_flight else 0))
             while len(found) < MAX_TOGETHER:
                 found.append(self.arrived.get_nowait())
         return found
 
-    def finish(
-        self, future: Future[RefreshResult], attempt: Attempt, outcome: RefreshResult
-    ) -> None:
+    def finish(self, future: Future[Any], attempt: Attempt, outcome: RefreshResult) -> None:
         """Settle one attempt, or put it aside while its row is locked."""
         error: ConnectedAccountsError | None
         if attempt.asked:

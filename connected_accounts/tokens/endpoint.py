@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+import requests
 from django.views.decorators.debug import sensitive_variables
 
 from connected_accounts import conf
@@ -43,6 +44,7 @@ from connected_accounts.tokens.throttle import until_answered
 
 logger = logging.getLogger("connected_accounts")
 
+_NO_PROOF: Final[Mapping[str, str]] = {}
 MAX_SAID: Final = 4096  # characters of a refused revocation that are looked at
 
 
@@ -89,6 +91,30 @@ def exchange_refresh_token(
     provider: Provider, endpoints: Endpoints, document: SecretFields, scopes: list[str]
 ) -> TokenResponse:
     """Spend a refresh token (RFC 6749 6). Raises as ``request_token``."""
+    endpoints, data = _refresh_request(provider, endpoints, document, scopes)
+    return request_token(provider, endpoints, data, proof_key_of(document))
+
+
+@sensitive_variables()
+def refresh_request(
+    provider: Provider, endpoints: Endpoints, document: SecretFields, scopes: list[str]
+) -> requests.Request:
+    """The request that ``exchange_refresh_token`` sends, for a token that no key is bound to. Its
+    answer is for ``read_token_answer``."""
+    endpoints, data = _refresh_request(provider, endpoints, document, scopes)
+    return _request(
+        provider,
+        endpoints,
+        with_client_id(endpoints.token_endpoint, provider.client.client_id),
+        _token_fields(provider, data),
+        body_format=provider.token_request_format,
+        auth_method=provider.token_endpoint_auth_method,
+    )
+
+
+def _refresh_request(
+    provider: Provider, endpoints: Endpoints, document: SecretFields, scopes: list[str]
+) -> tuple[Endpoints, dict[str, str]]:
     data = {"grant_type": "refresh_token", "refresh_token": document["refresh_token"]}
     known = {
         "redirect_uri": document.get("redirect_uri", ""),
@@ -98,7 +124,7 @@ def exchange_refresh_token(
     data |= {str(name): str(value) for name, value in provider.refresh_request_params.items()}
     if endpoints.refresh_endpoint:
         endpoints = replace(endpoints, token_endpoint=endpoints.refresh_endpoint)
-    return request_token(provider, endpoints, data, proof_key_of(document))
+    return endpoints, data
 
 
 @sensitive_variables()
@@ -116,18 +142,30 @@ def request_token(
     """
     if proof_key is None and provider.dpop:
         proof_key = dpop.new_proof_key()
-    fixed = {str(k): str(v) for k, v in provider.token_request_params.items()}
-    fixed |= {"resource": provider.resource} if provider.resource else {}
-    asked = {n: provider.inputs[n] for n in provider.token_request_inputs if n in provider.inputs}
     answer = post(
         provider,
         endpoints,
         endpoints.token_endpoint,
-        provider.prepare_token_request(fixed | data | asked),
+        _token_fields(provider, data),
         body_format=provider.token_request_format,
         auth_method=provider.token_endpoint_auth_method,
         proof_key=proof_key,
     )
+    return read_token_answer(provider, answer, proof_key)
+
+
+def _token_fields(provider: Provider, data: dict[str, str]) -> dict[str, str]:
+    fixed = {str(k): str(v) for k, v in provider.token_request_params.items()}
+    fixed |= {"resource": provider.resource} if provider.resource else {}
+    asked = {n: provider.inputs[n] for n in provider.token_request_inputs if n in provider.inputs}
+    return provider.prepare_token_request(fixed | data | asked)
+
+
+@sensitive_variables()
+def read_token_answer(
+    provider: Provider, answer: Answer, proof_key: Secret | None = None
+) -> TokenResponse:
+    """Read what the token endpoint answered. Raises as ``request_token``."""
     payload = parse_json_object(answer.body)
     if payload is None and provider.token_response_format == "form":  # noqa: S105  # a format
         payload = parse_form(answer.body)
@@ -196,20 +234,16 @@ def post(
 
     def send(seconds: float | None = None) -> Answer:
         # What proves the client and the key is made anew for each try: it is good once.
-        signs = auth_method == "private_key_jwt"
-        request = build_request(
+        request = _request(
+            provider,
+            endpoints,
             address,
             data,
             body_format=body_format,
             auth_method=auth_method,
-            basic_auth_encoding=provider.basic_auth_encoding,
-            client_id=provider.client.client_id,
-            client_secret=provider.client.client_secret,
-            headers={**provider.request_headers(), **dpop.proof_header(proof_key, method, address)},
-            client_id_parameter=provider.client_id_parameter,
             method=method,
             bearer=bearer,
-            client_assertion=client_assertion(provider, endpoints) if signs else None,
+            proof=dpop.proof_header(proof_key, method, address),
         )
         return transport.fetch(
             request,
@@ -221,6 +255,35 @@ def post(
     if proof_key is None:
         return send()
     return dpop.answered_with_nonce(send, address, seconds=float(conf.get("HTTP_DEADLINE")))
+
+
+def _request(
+    provider: Provider,
+    endpoints: Endpoints,
+    address: str,
+    data: dict[str, str],
+    *,
+    body_format: str,
+    auth_method: str,
+    method: str = "POST",
+    bearer: Secret | None = None,
+    proof: Mapping[str, str] = _NO_PROOF,
+) -> requests.Request:
+    signs = auth_method == "private_key_jwt"
+    return build_request(
+        address,
+        data,
+        body_format=body_format,
+        auth_method=auth_method,
+        basic_auth_encoding=provider.basic_auth_encoding,
+        client_id=provider.client.client_id,
+        client_secret=provider.client.client_secret,
+        headers={**provider.request_headers(), **proof},
+        client_id_parameter=provider.client_id_parameter,
+        method=method,
+        bearer=bearer,
+        client_assertion=client_assertion(provider, endpoints) if signs else None,
+    )
 
 
 def failure_of(

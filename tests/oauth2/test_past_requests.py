@@ -10,8 +10,9 @@ from requests.adapters import HTTPAdapter
 from connected_accounts.exceptions import ProviderUnavailable
 from connected_accounts.oauth2 import connections, transport
 from connected_accounts.oauth2.connections import PooledAdapter
+from tests.oauth2.ways import way
 
-pytestmark = pytest.mark.usefixtures("own_connections")
+__all__ = ["way"]  # a fixture
 
 CALLS: dict[str, dict[str, Any]] = {
     "a form": {"data": {"a": "b c", "täg": "ü+&=%~*", "empty": ""}},

@@ -13,8 +13,9 @@ import requests
 from connected_accounts.exceptions import UnexpectedResponse
 from connected_accounts.oauth2 import transport
 from connected_accounts.oauth2.transport import Answer
+from tests.oauth2.ways import way
 
-pytestmark = pytest.mark.usefixtures("own_connections")
+__all__ = ["way"]  # a fixture
 MEGABYTE = 1024 * 1024
 
 

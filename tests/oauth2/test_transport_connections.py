@@ -12,8 +12,9 @@ import requests
 from connected_accounts.exceptions import UnexpectedResponse
 from connected_accounts.oauth2 import transport, wire
 from connected_accounts.oauth2.transport import MAX_BODY, Answer
+from tests.oauth2.ways import way
 
-pytestmark = pytest.mark.usefixtures("own_connections")
+__all__ = ["way"]  # a fixture
 
 
 def post(url: str) -> Answer:
@@ -65,6 +66,7 @@ def test_an_answer_that_was_cut_off_is_not_left_on_the_connection(
     assert post(server.url).body == b"second"
 
 
+@pytest.mark.parametrize("way", ["a call"], indirect=True)
 def test_closing_a_session_leaves_the_shared_connections_open(serve: Any) -> None:
     server = serve()
     for _ in range(2):
@@ -91,6 +93,7 @@ def test_twenty_calls_at_once_each_get_their_own_answer(serve: Any, answering: A
     assert len(server.lines) <= 20 + 2, "the connections were used again"
 
 
+@pytest.mark.parametrize("way", ["a call"], indirect=True)
 # Python 3.12 warns of every fork of a process with threads; that is what is tried here.
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="optional: a system without fork")

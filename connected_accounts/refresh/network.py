@@ -1,0 +1,51 @@
+"""The network side of a drain: one loop for what is plain, and threads for what is not."""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import Any, Self
+
+from connected_accounts.oauth2.event_loop.loop import EventLoop, is_possible
+from connected_accounts.refresh.attempts import Attempt, RefreshResult, ask_into, exchange_of
+
+
+class Network:
+    """Sends attempts, up to ``width`` at once either way. Closed as a context manager, once all
+    have been answered."""
+
+    def __init__(self, width: int) -> None:
+        self._pool = ThreadPoolExecutor(width, "connected-accounts-drain")
+        self._loop = EventLoop(width) if is_possible() else None
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._open.enter_context(self._pool)
+        if self._loop is not None:
+            self._open.enter_context(self._loop)
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._open.__exit__(*error)
+
+    def send(self, future: "Future[Any]", attempt: Attempt) -> None:
+        """Send an attempt, after ``begin``. The future's result will be its RefreshResult, or the
+        Exchange that ``outcome_of`` reads in the caller's thread."""
+        exchange = exchange_of(attempt) if self._loop is not None else None
+        if self._loop is not None and exchange is not None:
+            self._loop.submit(future, exchange)
+        else:
+            self.ask(future, attempt)
+
+    def begin(self) -> None:
+        """Begin with what is to be sent."""
+        if self._loop is not None:
+            self._loop.wake()
+
+    def ask(
+        self,
+        future: "Future[RefreshResult]",
+        attempt: Attempt,
+        by: Callable[[Attempt], RefreshResult] | None = None,
+    ) -> None:
+        """``ask_into``, in a thread."""
+        self._pool.submit(ask_into, future, attempt, by)
