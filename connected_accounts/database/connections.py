@@ -24,15 +24,17 @@ _SAVEPOINTS: Final = ("ROLLBACK TO SAVEPOINT", "RELEASE SAVEPOINT", "SAVEPOINT")
 
 
 class _BeforeEachStatement:
-    """An ``execute_wrapper`` that prepares the connection, in the statement's own transaction."""
+    """An ``execute_wrapper`` that prepares the connection, in the statement's own transaction;
+    ``lasts``: until that ends, so that its other statements need no more."""
 
-    def __init__(self, prepare: Prepare) -> None:
-        self.prepare, self.busy = prepare, False
+    def __init__(self, prepare: Prepare, *, lasts: bool = False) -> None:
+        self.prepare, self.lasts, self.busy = prepare, lasts, False
+        self.done_in: Any = None  # the outermost block of a transaction
 
     def __call__(self, execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
-        if self.busy or str(sql).startswith(_SAVEPOINTS):
-            return execute(sql, params, many, context)
         one = context["connection"]
+        if self.busy or self.is_done(one) or str(sql).startswith(_SAVEPOINTS):
+            return execute(sql, params, many, context)
         alone = one.vendor == "postgresql" and not one.in_atomic_block
         whole: AbstractContextManager[Any] = nullcontext()
         if alone:
@@ -43,7 +45,14 @@ class _BeforeEachStatement:
                 self.prepare(one)
             finally:
                 self.busy = False
+            # What is set inside a savepoint is gone when it is rolled back.
+            if self.lasts and not alone and one.atomic_blocks and not one.savepoint_ids:
+                self.done_in = one.atomic_blocks[0]
             return execute(sql, params, many, context)
+
+    def is_done(self, one: Any) -> bool:
+        blocks = one.atomic_blocks
+        return bool(blocks) and blocks[0] is self.done_in
 
 
 @contextmanager
@@ -57,19 +66,20 @@ def short_lock_waits(seconds: int) -> Iterator[None]:
         # In a transaction that goes on after us, the wait is set back.
         before = _value("SHOW lock_timeout") if connection.in_atomic_block else None
         try:
-            with connection.execute_wrapper(_BeforeEachStatement(_waits(f"{int(seconds)}s"))):
+            waits = _BeforeEachStatement(_waits(f"{int(seconds)}s"), lasts=True)
+            with connection.execute_wrapper(waits):
                 yield
         finally:
             if before is not None:
                 with suppress(Error):  # the transaction has failed, and so ends
                     _waits(before)(connection)
     elif connection.vendor == "mysql":
-        waits = _MySQLWaits(int(seconds))
+        for_mysql = _MySQLWaits(int(seconds))
         try:
-            with connection.execute_wrapper(_BeforeEachStatement(waits.set)):
+            with connection.execute_wrapper(_BeforeEachStatement(for_mysql.set)):
                 yield
         finally:
-            waits.set_back()
+            for_mysql.set_back()
     else:
         yield
 

@@ -10,6 +10,7 @@ import pytest
 from django.db import ProgrammingError, connection, transaction
 from django.utils import timezone
 
+from connected_accounts.database import connections
 from connected_accounts.database.connections import short_lock_waits
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.refresh import attempts, broker, carried_grant, storage
@@ -94,6 +95,38 @@ def test_a_row_locked_amid_a_drain_holds_up_no_other(
         assert vars(drain("badgr")) == {"refreshed": 12, "failed": 0}
     assert set(badgr.presentations.values()) == {1}
     assert seen[1] - seen[0] < 20
+
+
+def test_a_wait_is_set_once_for_each_transaction_and_again_behind_a_savepoint(
+    accounts: list[ConnectedAccount],
+) -> None:
+    sent: list[str] = []
+
+    def wait() -> str:
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW lock_timeout")
+            return str(cursor.fetchone()[0])
+
+    def undone() -> str:
+        with transaction.atomic():
+            waited = wait()
+            transaction.set_rollback(True)
+        return waited
+
+    set_locally = connections._set_locally
+
+    def noting(one: Any, values: dict[str, str]) -> None:
+        sent.append(values["lock_timeout"])
+        set_locally(one, values)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connections, "_set_locally", noting)
+        with short_lock_waits(3):
+            for _ in range(2):
+                with transaction.atomic():
+                    assert [undone(), wait(), undone(), wait(), wait()] == ["3s"] * 5
+    # Each time: inside the savepoint, which is rolled back, and behind it for good.
+    assert sent == ["3s"] * 4
 
 
 def test_a_wait_is_set_for_our_statements_and_never_for_the_session(

@@ -165,9 +165,9 @@ class Response:
                 raise TooLarge
 
     def _finish(self, body: bytes) -> bool:
-        headers = self.headers
-        if "content-encoding" in headers:  # which nobody asked for
-            whole = urllib3.HTTPResponse(BytesIO(body), headers, preload_content=False)
+        answer = cast(HTTPResponse, self._answer)
+        if "content-encoding" in answer.headers:  # which nobody asked for
+            whole = urllib3.HTTPResponse(BytesIO(body), self.headers, preload_content=False)
             body = whole.read(self._limit + 1, decode_content=True)
             if len(body) > self._limit:
                 raise TooLarge
