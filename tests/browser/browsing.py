@@ -19,9 +19,10 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-backgroun
 
 
 def find_browser() -> str:
-    found = os.environ.get("CONNECTED_ACCOUNTS_BROWSER") or next(
-        filter(None, map(shutil.which, NAMES)), None
-    )
+    """The program's path. An empty CONNECTED_ACCOUNTS_BROWSER: there is to be none."""
+    found = os.environ.get("CONNECTED_ACCOUNTS_BROWSER")
+    if found is None:
+        found = next(filter(None, map(shutil.which, NAMES)), None)
     if not found:
         pytest.skip("browser Chromium is not there")
     return found
