@@ -64,7 +64,7 @@ def test_no_other_block_is_left_out_than_these() -> None:
         ("side-by-side.md", "it needs social-auth-app-django"),
         ("side-by-side.md", "it needs Authlib"),
         ("strong-clients.md", "it needs a certificate"),
-        ("strong-clients.md", "it names files of your secrets"),
+        ("strong-clients.md", "make servers runs it"),
         ("strong-clients.md", "it reads a key from your secrets"),
     }
 
