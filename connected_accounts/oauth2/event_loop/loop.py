@@ -121,6 +121,9 @@ class EventLoop:
         self.wake()
         self._thread.join()
         self._threads.shutdown()
+        for _, found in self._opened:  # after their time was up
+            if not isinstance(found, Exception):
+                found.close()
 
     def submit(self, future: "Future[Any]", exchange: Exchange) -> None:
         """Begin after ``wake``, as soon as there is room; until then the future may be cancelled.
@@ -211,18 +214,14 @@ class EventLoop:
             return
         line = _Line(found, (job.exchange.origin, job.exchange.public))
         try:
+            if job not in self._under_way or time.monotonic() >= job.ends_at:
+                raise TimeoutError
             line.sock.setblocking(False)
             self._selector.register(line.sock, EVENT_READ, line)
-        except Exception as error:
-            self._close(line)
-            self._fail(job, error)
-            return
-        if job not in self._under_way:  # its time was up
-            self._close(line)
-            return
-        try:
             self._send(job, line)
         except Exception as error:
+            if job.line is None:
+                self._close(line)
             self._fail(job, error)
 
     def _send(self, job: _Job, line: _Line) -> None:
