@@ -66,20 +66,20 @@ def short_lock_waits(seconds: int) -> Iterator[None]:
         # In a transaction that goes on after us, the wait is set back.
         before = _value("SHOW lock_timeout") if connection.in_atomic_block else None
         try:
-            waits = _BeforeEachStatement(_waits(f"{int(seconds)}s"), lasts=True)
-            with connection.execute_wrapper(waits):
+            wrapper = _BeforeEachStatement(_waits(f"{int(seconds)}s"), lasts=True)
+            with connection.execute_wrapper(wrapper):
                 yield
         finally:
             if before is not None:
                 with suppress(Error):  # the transaction has failed, and so ends
                     _waits(before)(connection)
     elif connection.vendor == "mysql":
-        for_mysql = _MySQLWaits(int(seconds))
+        waits = _MySQLWaits(int(seconds))
         try:
-            with connection.execute_wrapper(_BeforeEachStatement(for_mysql.set)):
+            with connection.execute_wrapper(_BeforeEachStatement(waits.set)):
                 yield
         finally:
-            for_mysql.set_back()
+            waits.set_back()
     else:
         yield
 

@@ -30,11 +30,10 @@ class Network:
     def send(self, future: "Future[Any]", attempt: Attempt) -> None:
         """Send an attempt, after ``begin``. The future's result will be its RefreshResult, or the
         Exchange that ``outcome_of`` reads in the caller's thread."""
-        exchange = exchange_of(attempt) if self._loop is not None else None
-        if self._loop is not None and exchange is not None:
-            self._loop.submit(future, exchange)
-        else:
+        if self._loop is None or (exchange := exchange_of(attempt)) is None:
             self.ask(future, attempt)
+        else:
+            self._loop.submit(future, exchange)
 
     def begin(self) -> None:
         """Begin with what is to be sent."""
