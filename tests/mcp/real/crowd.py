@@ -3,16 +3,21 @@
 ``python -m tests.mcp.real.crowd ACCOUNT PROCESSES`` prints a digest of what each of them got.
 """
 
+import fcntl
 import hashlib
 import json
 import multiprocessing
 import os
 import sys
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import django
 
 PATIENCE = 120.0  # seconds
+# One crowd at a time: PostgreSQL takes a hundred connections as it is installed.
+TURN = Path(tempfile.gettempdir(), "connected-accounts-crowd.lock")
 
 
 def digest(token: Any) -> str:
@@ -35,12 +40,14 @@ def main(account_id: int, count: int) -> None:
     fork = multiprocessing.get_context("fork")
     together, found = fork.Barrier(count), fork.Queue()
     crowd = [fork.Process(target=want, args=(account_id, together, found)) for _ in range(count)]
-    for process in crowd:
-        process.start()
-    for _ in crowd:
-        print(found.get(timeout=PATIENCE))
-    for process in crowd:
-        process.join(PATIENCE)
+    with TURN.open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        for process in crowd:
+            process.start()
+        for _ in crowd:
+            print(found.get(timeout=PATIENCE))
+        for process in crowd:
+            process.join(PATIENCE)
 
 
 if __name__ == "__main__":
