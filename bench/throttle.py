@@ -12,7 +12,7 @@ import sys
 
 TEST = (
     "tests/refresh/test_throttle.py::"
-    "test_many_living_and_some_dead_accounts_take_no_longer_than_a_client_that_waits_as_told"
+    "test_many_living_and_some_dead_accounts_wait_no_longer_than_they_are_told"
 )
 
 

@@ -95,8 +95,10 @@ def replicated(django_db_blocker: Any) -> Iterator[dict[str, Any]]:
             admin.execute("CREATE DATABASE site")
             with as_default({**server, "NAME": "site"}):
                 call_command("migrate", verbosity=0)
-            for name, publish in (("replica", EVERY_CHANGE), ("archive", NO_DELETES)):
+            subscribers = {"replica": EVERY_CHANGE, "archive": NO_DELETES}
+            for name in subscribers:  # before any of them connects to their template
                 admin.execute(f"CREATE DATABASE {name} TEMPLATE site")
+            for name, publish in subscribers.items():
                 _subscribe(url, name, publish)
             admin.execute("ALTER DATABASE site SET synchronous_commit = remote_apply")
         yield {**server, "NAME": "site"}

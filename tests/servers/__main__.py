@@ -6,10 +6,10 @@
 import difflib
 import os
 import shutil
-import subprocess
 import sys
 from datetime import UTC, datetime
 
+from tests.servers.group import end_on_sigterm, run_as_group
 from tests.servers.installation import install_all
 from tests.servers.listed import INSTALLED, ROOT, Listed, applications, listed
 from tests.servers.page import PAGE, ask_all, page, without_date
@@ -26,6 +26,7 @@ TESTS = (*(f"tests/servers/{name}" for name in FILES), "-q", "-n", "2", "--dist"
 
 
 def main(arguments: list[str]) -> int:
+    end_on_sigterm()
     entries = list(listed().values())
     install_all([*entries, *applications().values()])
     strict.install()
@@ -40,7 +41,7 @@ def _take_the_app_through() -> int:
     shutil.rmtree(INSTALLED / "seen", ignore_errors=True)
     environment = {**os.environ, "CONNECTED_ACCOUNTS_SERVERS": str(INSTALLED)}
     command = [sys.executable, "-m", "pytest", *TESTS]
-    return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+    return run_as_group(command, cwd=ROOT, env=environment)
 
 
 def _write(entries: list[Listed]) -> int:
