@@ -25,7 +25,7 @@ from connected_accounts.exceptions import (
     UnexpectedResponse,
 )
 from connected_accounts.models import ConnectedAccount, Reason
-from connected_accounts.oauth2.event_loop.loop import Exchange
+from connected_accounts.oauth2.event_loop.exchange import Exchange, Template
 from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.oauth2.transport import is_direct
 from connected_accounts.providers.base import Client, Endpoints, Provider
@@ -33,6 +33,7 @@ from connected_accounts.providers.hooks import call_hook
 from connected_accounts.secret import Secret, SecretFields
 from connected_accounts.tokens.document import proof_key_of
 from connected_accounts.tokens.endpoint import (
+    differs_by_token_alone,
     exchange_client_credentials,
     exchange_refresh_token,
     read_token_answer,
@@ -221,25 +222,45 @@ def _nothing_to_ask_with(attempt: Attempt) -> ReauthorizationRequired | None:
     return None
 
 
-def exchange_of(attempt: Attempt) -> Exchange | None:
+# By what requests have in common: the provider bound to its client, and the rest of them.
+Templates = dict[tuple[Provider, Endpoints, Client], tuple[Provider, Template]]
+
+
+def exchange_of(attempt: Attempt, templates: Templates) -> Exchange | None:
     """The attempt's request, for an event loop. None for what goes by ``ask`` only: what waits for
-    its turn, what takes more than one request, and what fails before anything is sent."""
-    provider, endpoints = attempt.provider, attempt.endpoints
+    its turn, what takes more than one request, and what fails before anything is sent.
+
+    ``templates`` are kept here while a drain lasts."""
+    provider = attempt.provider
     waits = attempt.lane.is_narrow or attempt.not_before > time.monotonic()
     bound_to_key = provider.dpop or proof_key_of(attempt.document) is not None
     if waits or bound_to_key or provider.grant_type in ASKED_ANEW:
         return None
+    known = templates.get((provider, attempt.endpoints, attempt.clients[0]))
+    with suppress(Exception):  # a hook's: it is called again, where that is told
+        if known is None:
+            return _new_exchange(attempt, templates)
+        attempt.provider, template = known
+        refresh_token = attempt.document["refresh_token"]
+        return template.filled(refresh_token, begin_before=attempt.send_before)
+    return None
+
+
+def _new_exchange(attempt: Attempt, templates: Templates) -> Exchange | None:
+    provider, endpoints, client = attempt.provider, attempt.endpoints, attempt.clients[0]
     url = endpoints.refresh_endpoint or endpoints.token_endpoint
     if not is_direct(url, provider.config.client_certificate):
         return None
-    bound, scopes = provider.bound(client=attempt.clients[0]), attempt.account.scopes_granted
-    with suppress(Exception):  # a hook's: it is called again, where that is told
-        request = refresh_request(bound, endpoints, attempt.document, scopes)
-        public = endpoints.public_only
-        exchange = Exchange.of(request, public=public, begin_before=attempt.send_before)
-        attempt.provider = bound
-        return exchange
-    return None
+    bound, scopes = provider.bound(client=client), attempt.account.scopes_granted
+    request = refresh_request(bound, endpoints, attempt.document, scopes)
+    public = endpoints.public_only
+    exchange = Exchange.of(request, public=public, begin_before=attempt.send_before)
+    if differs_by_token_alone(bound):
+        template = Template.of(exchange, attempt.document["refresh_token"])
+        if template is not None:
+            templates[provider, endpoints, client] = bound, template
+    attempt.provider = bound
+    return exchange
 
 
 def outcome_of(attempt: Attempt, exchange: Exchange) -> RefreshResult:

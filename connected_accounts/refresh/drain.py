@@ -31,7 +31,7 @@ from connected_accounts.exceptions import (
 )
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.models.deployment import adopt_database
-from connected_accounts.oauth2.event_loop.loop import Exchange
+from connected_accounts.oauth2.event_loop.exchange import Exchange
 from connected_accounts.provider_state import outages, pauses
 from connected_accounts.provider_state.rate_limit import reserve_slots
 from connected_accounts.providers.base import Endpoints, Provider

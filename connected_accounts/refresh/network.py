@@ -6,7 +6,13 @@ from contextlib import ExitStack
 from typing import Any, Self
 
 from connected_accounts.oauth2.event_loop.loop import EventLoop, is_possible
-from connected_accounts.refresh.attempts import Attempt, RefreshResult, ask_into, exchange_of
+from connected_accounts.refresh.attempts import (
+    Attempt,
+    RefreshResult,
+    Templates,
+    ask_into,
+    exchange_of,
+)
 
 
 class Network:
@@ -17,6 +23,7 @@ class Network:
         self._pool = ThreadPoolExecutor(width, "connected-accounts-drain")
         self._loop = EventLoop(width) if is_possible() else None
         self._open = ExitStack()
+        self._templates: Templates = {}
 
     def __enter__(self) -> Self:
         self._open.enter_context(self._pool)
@@ -30,7 +37,7 @@ class Network:
     def send(self, future: "Future[Any]", attempt: Attempt) -> None:
         """Send an attempt, after ``begin``. The future's result will be its RefreshResult, or the
         Exchange that ``outcome_of`` reads in the caller's thread."""
-        if self._loop is None or (exchange := exchange_of(attempt)) is None:
+        if self._loop is None or (exchange := exchange_of(attempt, self._templates)) is None:
             self.ask(future, attempt)
         else:
             self._loop.submit(future, exchange)

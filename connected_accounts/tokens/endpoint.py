@@ -112,6 +112,18 @@ def refresh_request(
     )
 
 
+def differs_by_token_alone(provider: Provider) -> bool:
+    """Whether the ``refresh_request`` of any two grants differs in the refresh token alone: nothing
+    else of a grant is in it, nothing is signed, and no hook has a say in it."""
+    kind, hooks = type(provider), ("prepare_token_request", "request_headers")
+    return (
+        provider.token_request_format == "form"  # noqa: S105  # a format
+        and provider.token_endpoint_auth_method != "private_key_jwt"  # noqa: S105
+        and not (provider.inputs or provider.refresh_request_fields)
+        and all(getattr(kind, hook) is getattr(Provider, hook) for hook in hooks)
+    )
+
+
 def _refresh_request(
     provider: Provider, endpoints: Endpoints, document: SecretFields, scopes: list[str]
 ) -> tuple[Endpoints, dict[str, str]]:

@@ -19,7 +19,8 @@ from bench.certificate import make
 from connected_accounts.exceptions import ProviderError, ProviderUnavailable
 from connected_accounts.oauth2 import transport
 from connected_accounts.oauth2.event_loop import loop as event_loop
-from connected_accounts.oauth2.event_loop.loop import EventLoop, Exchange
+from connected_accounts.oauth2.event_loop.exchange import Exchange
+from connected_accounts.oauth2.event_loop.loop import EventLoop
 from connected_accounts.oauth2.transport import Answer
 from tests.oauth2.ways import fetch_by
 

@@ -10,7 +10,8 @@ import pytest
 import requests
 
 from connected_accounts.oauth2 import transport
-from connected_accounts.oauth2.event_loop.loop import EventLoop, Exchange
+from connected_accounts.oauth2.event_loop.exchange import Exchange
+from connected_accounts.oauth2.event_loop.loop import EventLoop
 from connected_accounts.oauth2.transport import Answer
 
 WIDTH = 24

@@ -14,6 +14,7 @@ from connected_accounts.models import ConnectedAccount, ProviderClient, Reason, 
 from connected_accounts.providers.generic import OAuth2
 from connected_accounts.refresh import drain
 from connected_accounts.refresh.network import Network
+from connected_accounts.sealing import seal_document
 from connected_accounts.secret import Secret
 from tests.journeys import stored
 
@@ -166,6 +167,24 @@ class Noting(OAuth2):
         return super().parse_token_response(payload)
 
 
+class Counting(OAuth2):
+    """Puts another number into each request."""
+
+    count = 0
+
+    def prepare_token_request(self, data: dict[str, str]) -> dict[str, str]:
+        type(self).count += 1
+        return data | {"number": str(type(self).count)}
+
+
+class Signing(OAuth2):
+    count = 0
+
+    def request_headers(self) -> dict[str, str]:
+        type(self).count += 1
+        return {"X-Number": str(type(self).count)}
+
+
 class Failing(OAuth2):
     def parse_token_response(self, payload: Any) -> Any:
         raise KeyError(payload["access_token"])
@@ -185,6 +204,59 @@ def test_hooks_are_called_in_the_thread_that_talks_to_the_database(
     Noting.threads.clear()
     assert drain.drain(ALIAS, now=now).refreshed == 3
     assert Noting.threads == {threading.current_thread().name}
+
+
+def fields_of(server: Any) -> list[dict[str, str]]:
+    found = [parse_qs(request.body.decode()) for request in server.requests]
+    return [{name: value for name, (value, *_) in fields.items()} for fields in found]
+
+
+def test_a_hook_has_its_say_in_each_request(
+    due: Any, answering: Any, now: datetime, settings: Any
+) -> None:
+    server, _ = due(Spending(answering), 4)
+    with_backend(settings, Counting)
+    assert drain.drain(ALIAS, now=now).refreshed == 4
+    assert len({fields["number"] for fields in fields_of(server)}) == 4
+
+
+def test_a_hook_has_its_say_in_the_headers_of_each_request(
+    due: Any, answering: Any, now: datetime, settings: Any
+) -> None:
+    server, _ = due(Spending(answering), 4)
+    with_backend(settings, Signing)
+    assert drain.drain(ALIAS, now=now).refreshed == 4
+    assert len({request.headers["x-number"] for request in server.requests}) == 4
+
+
+def test_what_is_told_of_a_grant_besides_is_its_own(
+    due: Any, answering: Any, now: datetime, settings: Any
+) -> None:
+    server, rows = due(Spending(answering), 4)
+    entry = settings.CONNECTED_ACCOUNTS["PROVIDERS"][ALIAS]
+    options = {"OPTIONS": entry["OPTIONS"] | {"refresh_request_fields": ["scope"]}}
+    settings.CONNECTED_ACCOUNTS |= {"PROVIDERS": {ALIAS: entry | options}}
+    for number, row in enumerate(rows):
+        ConnectedAccount.objects.filter(pk=row.pk).update(scopes_granted=["read", f"own-{number}"])
+    assert drain.drain(ALIAS, now=now).refreshed == 4
+    told = {fields["refresh_token"]: fields["scope"] for fields in fields_of(server)}
+    assert told == {f"old-{number}": f"read own-{number}" for number in range(4)}
+
+
+def test_each_client_asks_for_its_own_accounts(due: Any, answering: Any, now: datetime) -> None:
+    server, rows = due(Spending(answering), 4)
+    other = ProviderClient(provider=ALIAS, client_id="another", created_at=now)
+    other.client_secret = other.sealed(Secret("another-secret"))
+    other.save()
+    for row in rows[::2]:
+        document = row.open_token()
+        row = ConnectedAccount.objects.with_token().get(pk=row.pk)
+        row.take_over({"client_id": "another"})
+        token = seal_document(document, row)
+        ConnectedAccount.objects.filter(pk=row.pk).transition(client_id="another", token=token)
+    assert drain.drain(ALIAS, now=now).refreshed == 4
+    told = {fields["refresh_token"]: fields["client_id"] for fields in fields_of(server)}
+    assert [told[f"old-{number}"] == "another" for number in range(4)] == [True, False] * 2
 
 
 def test_a_hook_that_fails_at_the_answer_is_told_and_its_word_is_not(

@@ -19,7 +19,7 @@ from typing import Any, Final, Self
 from connected_accounts import conf
 from connected_accounts.exceptions import ProviderError, ProviderUnavailable, UnexpectedResponse
 from connected_accounts.oauth2 import transport, wire
-from connected_accounts.oauth2.connections import encode, prepare
+from connected_accounts.oauth2.event_loop.exchange import Exchange
 from connected_accounts.oauth2.event_loop.response import Response, TooLarge
 from connected_accounts.oauth2.transport import MAX_BODY, Answer
 
@@ -39,30 +39,6 @@ def is_possible() -> bool:
         if package in sys.modules and any(map(getattr(sys.modules[package], asked), names)):
             return False
     return True
-
-
-@dataclass(eq=False, slots=True)
-class Exchange:
-    """A request, and what came of it. ``outcome`` and ``begun_at`` (``time.monotonic()``) are None
-    where its turn did not come before ``begin_before``."""
-
-    origin: str
-    data: bytes = field(repr=False)
-    public: bool
-    begin_before: float
-    begun_at: float | None = None
-    outcome: Answer | ProviderError | None = None
-
-    @classmethod
-    def of(cls, request: Any, *, public: bool, begin_before: float) -> Self:
-        """The exchange of a ``requests.Request``. Raises ProviderUnavailable (``bad_request``)."""
-        transport.complete(request)
-        try:
-            made = prepare(request)
-            return cls(made.origin, encode(made), public, begin_before)
-        except transport.UNSENDABLE:
-            pass  # whose error holds the request
-        raise ProviderUnavailable("bad_request", sent=False)
 
 
 @dataclass(eq=False, slots=True)
