@@ -99,12 +99,12 @@ def spread(hours: float) -> int:
 
     from connected_accounts.models import ConnectedAccount
 
-    rows = list(ConnectedAccount.objects.order_by("pk"))
-    for number, row in enumerate(rows):
-        row.refresh_at = timezone.now() + timedelta(hours=hours * (number + 1) / len(rows))
-        row.expires_at = row.refresh_at + timedelta(hours=1)
-    ConnectedAccount.objects.bulk_update(rows, ["refresh_at", "expires_at"], batch_size=200)
-    return len(rows)
+    now, rows = timezone.now(), ConnectedAccount.objects.order_by("pk")
+    pks = list(rows.values_list("pk", flat=True))
+    for number, pk in enumerate(pks, 1):
+        at = now + timedelta(hours=hours * number / len(pks))
+        rows.filter(pk=pk).update(refresh_at=at, expires_at=at + timedelta(hours=1))
+    return len(pks)
 
 
 def pass_time(hours: float) -> int:
