@@ -4,7 +4,6 @@ import ipaddress
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import lru_cache, partial
 from pathlib import Path
@@ -53,9 +52,9 @@ MAX_MAX_ACCOUNTS: Final = 10_000
 MAX_URL: Final = 2048
 JITTER: Final = 0.1  # share of the time to a refresh, either way
 LAST_MINUTE: Final = 60.0  # seconds before its end in which a token is not counted on
-_VISIBLE = re.compile(r"[\x21-\x7e]+", re.ASCII)
-_LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?", re.ASCII)
-_ALIAS = re.compile(r"[-a-zA-Z0-9_]{1,64}")
+# Compiled when they are used: every process that starts would pay for it.
+_LABEL: Final = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_ALIAS: Final = r"[-a-zA-Z0-9_]{1,64}"
 
 
 class Problem(NamedTuple):
@@ -69,8 +68,7 @@ class Problem(NamedTuple):
     hint: str
 
 
-@dataclass(frozen=True)
-class ProviderConfig:
+class ProviderConfig(NamedTuple):
     """One entry of ``PROVIDERS``, as the site wrote it. What is None has the
     backend's or the site's default."""
 
@@ -80,7 +78,7 @@ class ProviderConfig:
     client_secret: Secret
     scopes: tuple[str, ...] | None
     optional_scopes: tuple[str, ...]
-    options: Mapping[str, Any] = field(repr=False)
+    options: Mapping[str, Any]
     exclusive: bool
     refresh_policy: str | None
     max_requests_per_second: float | None
@@ -89,6 +87,9 @@ class ProviderConfig:
     max_accounts: int = 100  # of one owner
     client_keys: tuple[Secret, ...] = ()  # PEM, or a JWK in JSON; the first signs
     client_certificate: tuple[str, str] | None = None  # files, of the certificate and of its key
+
+    def __repr__(self) -> str:
+        return f"<ProviderConfig {self.alias}>"  # options may hold anything
 
 
 def known_names(name: Any, known: Iterable[str]) -> str:
@@ -107,7 +108,7 @@ def is_safe_url(url: str) -> bool:
     ``localhost`` is not a literal: what it resolves to is not ours to trust.
     """
     try:
-        if len(url) > MAX_URL or not _VISIBLE.fullmatch(url):
+        if len(url) > MAX_URL or " " in url or not (url.isascii() and url.isprintable()):
             return False
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
@@ -129,7 +130,7 @@ def is_loopback_literal(host: str) -> bool:
 
 def is_dns_label(text: str) -> bool:
     """Whether ``text`` may be one label of a host name (RFC 1123 2.1), in ASCII."""
-    return _LABEL.fullmatch(text) is not None
+    return re.fullmatch(_LABEL, text) is not None
 
 
 def is_host_name(text: str) -> bool:
@@ -337,7 +338,7 @@ def _number_problems() -> Iterator[Problem]:
 def provider_problems(alias: Any, entry: Any) -> Iterator[Problem]:
     """Every fault of one ``PROVIDERS`` entry that shows without importing its backend."""
     where = f"CONNECTED_ACCOUNTS['PROVIDERS'][{alias!r}]"
-    if not isinstance(alias, str) or not _ALIAS.fullmatch(alias):
+    if not isinstance(alias, str) or not re.fullmatch(_ALIAS, alias):
         yield Problem(
             "E006",
             f"{where}: the alias is not a slug of at most 64 characters.",

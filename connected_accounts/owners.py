@@ -29,8 +29,8 @@ SITE_OWNER: Final = "site"
 CONNECT_THE_SITE: Final = "connected_accounts.add_connectedaccount"  # the permission
 MAX_KEY: Final = 128
 # In lower case: some databases take "team:A" and "team:a" for the same.
-_KEY = re.compile(r"(?!user:|gone:)[a-z][a-z0-9_]*:[a-z0-9._-]+", re.ASCII)
-_PLAIN = re.compile(r"[a-z0-9._-]{1,64}", re.ASCII)
+_KEY: Final = r"(?!user:|gone:)[a-z][a-z0-9_]*:[a-z0-9._-]+"
+_PLAIN: Final = r"[a-z0-9._-]{1,64}"
 
 
 def owner_key(user: Any) -> str:
@@ -42,12 +42,12 @@ def owner_key_of(pk: Any) -> str:
     """The same by a user's primary key. Two keys are equal only byte by byte: what a database might
     take for another text, as "A" for "a", or would have to cut off, is told by its digest."""
     text = str(pk)
-    return f"user:{text}" if _PLAIN.fullmatch(text) else f"user:~{digest(text)}"
+    return f"user:{text}" if re.fullmatch(_PLAIN, text) else f"user:~{digest(text)}"
 
 
 def is_owner_key(text: str) -> bool:
     """Whether a text can be the key of an owner that is neither a user nor the site."""
-    return _KEY.fullmatch(text) is not None and len(text) <= MAX_KEY
+    return re.fullmatch(_KEY, text) is not None and len(text) <= MAX_KEY
 
 
 def retired_key(key: str) -> str:

@@ -14,7 +14,7 @@ logger = logging.getLogger("connected_accounts.security")
 
 MAX_LINE: Final = 255  # characters of a name or label
 # Control characters, the separators of lines, and what turns the direction of writing round.
-_COMMANDS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_COMMANDS: Final = r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
 
 
 class SecurityEvent(StrEnum):
@@ -79,12 +79,12 @@ def _word(value: Any) -> str:
 
 def one_line(text: str, limit: int = MAX_LINE) -> str:
     """The text as one line of at most ``limit`` characters, without control characters."""
-    return " ".join(_COMMANDS.sub(" ", text[: 4 * limit]).split())[:limit].rstrip()
+    return " ".join(re.sub(_COMMANDS, " ", text[: 4 * limit]).split())[:limit].rstrip()
 
 
 def visible(text: str) -> str:
     """The text with what a terminal would obey written out, but for its line breaks."""
-    return _COMMANDS.sub(lambda c: c[0] if c[0] == "\n" else ascii(c[0])[1:-1], text)
+    return re.sub(_COMMANDS, lambda c: c[0] if c[0] == "\n" else ascii(c[0])[1:-1], text)
 
 
 class OneLineFilter(logging.Filter):
@@ -92,6 +92,6 @@ class OneLineFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         message = record.getMessage()
-        if _COMMANDS.search(message):
+        if re.search(_COMMANDS, message):
             record.msg, record.args = visible(message).replace("\n", "\\n"), ()
         return True

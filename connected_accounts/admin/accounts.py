@@ -33,7 +33,6 @@ from connected_accounts.admin.records import PAUSE, FailingAdmin
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.models.deployment import sites
 from connected_accounts.owners import CONNECT_THE_SITE, SITE_OWNER
-from connected_accounts.providers.inputs import CREDENTIALS
 from connected_accounts.web.last_errors import explain_error
 
 __all__ = ["ConnectedAccountAdmin"]
@@ -130,14 +129,14 @@ class ConnectedAccountAdmin(SearchedByPerson, FailingAdmin):
             *super().get_urls(),
         ]
 
-    @method_decorator(sensitive_post_parameters(*CREDENTIALS))
+    @method_decorator(sensitive_post_parameters())
     def connect_site(self, request: HttpRequest) -> HttpResponse:
         """Connect an account that belongs to the site."""
         from connected_accounts.admin import site_accounts
 
         return site_accounts.connect_site(request, self._context(request, _("Connect an account")))
 
-    @method_decorator(sensitive_post_parameters(*CREDENTIALS))
+    @method_decorator(sensitive_post_parameters())
     def reconnect_site(self, request: HttpRequest, pk: str) -> HttpResponse:
         """Connect an account that belongs to the site again."""
         from connected_accounts.admin import site_accounts

@@ -14,7 +14,6 @@ from connected_accounts import security
 from connected_accounts.admin.records import ForgetfulAdmin
 from connected_accounts.models import ProviderClient
 from connected_accounts.owners import SITE_OWNER
-from connected_accounts.providers.inputs import KNOWN
 from connected_accounts.secret import revealed
 from connected_accounts.web.secret_field import SecretField
 
@@ -103,6 +102,8 @@ class ProviderClientForm(ModelForm):
         return self._checked("new_secret") if self.cleaned_data["new_secret"] else ""
 
     def _checked(self, name: str) -> str:
+        from connected_accounts.providers.inputs import KNOWN
+
         value: str = self.cleaned_data[name]
         known = KNOWN["client_id" if name == "client_id" else "client_secret"]
         fault = known.fault(revealed(value)) if value else None

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import replace
 from typing import Any, TypeVar
 
 from django.utils.module_loading import import_string
@@ -148,7 +147,7 @@ def _with_service(config: ProviderConfig) -> ProviderConfig | Problem:
             + "The documentation's page Catalogue lists all; any other server is a BACKEND.",
         )
     values = {**found.options, **config.options}
-    return replace(config, backend=found.backend, options=values)
+    return config._replace(backend=found.backend, options=values)
 
 
 def _import_backend(config: ProviderConfig) -> type[Provider] | Problem:

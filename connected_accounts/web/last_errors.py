@@ -60,7 +60,7 @@ _WORDS: Final[dict[str, str | Promise]] = {
     "invalid_scope": gettext_lazy("The service does not know a permission that is asked for."),
     "hook_failed": gettext_lazy("The code of this provider raised an error; see the log."),
 }
-_STATUS: Final = re.compile(r"status_([1-5]\d\d)")
+_STATUS: Final = r"status_([1-5]\d\d)"
 
 
 def explain_error(code: str) -> str:
@@ -71,7 +71,7 @@ def explain_error(code: str) -> str:
         return str(_WORDS[code])
     if code in Reason:
         return f"{capfirst(str(Reason(code).label))}."
-    if status := _STATUS.fullmatch(code):
+    if status := re.fullmatch(_STATUS, code):
         words = (
             _("The service has a problem of its own (HTTP %(status)s).")
             if status[1].startswith("5")
