@@ -1,7 +1,8 @@
 """kill -9 of a random worker at random moments, over a refresh load that never ends.
 
-``python -m bench.prove_kill [KILLS ACCOUNTS]``. Real beat, real Celery workers, PostgreSQL, Redis;
-the sandbox ends the whole grant when a rotated refresh token comes again.
+``python -m bench.prove_kill [KILLS ACCOUNTS [DATABASE…]]``. Real beat, real Celery workers, Redis, and
+PostgreSQL, MariaDB and SQLite; the sandbox ends the whole grant when a rotated refresh token comes
+again.
 """
 
 import random
@@ -91,16 +92,23 @@ def verdict(
 
 
 def main() -> None:
-    kills, accounts = map(int, sys.argv[1:] or (200, 2000))
-    seed = secrets.randbelow(10**6)
+    kills, accounts = map(int, sys.argv[1:3] or (200, 2000))
+    seed, rows = secrets.randbelow(10**6), []
     random.seed(seed)
     tell(f"{machine()}, seed {seed}")
-    with scratch() as folder, own_database("postgresql", folder) as database:
+    with scratch() as folder:
         redis = Redis(folder / "redis")
         try:
-            table([prove(folder, redis.url, kills, accounts, longest=1.5, database=database)])
+            for kind in sys.argv[3:] or ("postgresql", "mariadb", "sqlite"):
+                with own_database(kind, folder) as database:
+                    found = prove(
+                        folder / kind, redis.url, kills, accounts, longest=1.5, database=database
+                    )
+                rows.append({"database": kind, **found})
+                tell(str(rows[-1]))
         finally:
             redis.stop()
+    table(rows)
 
 
 if __name__ == "__main__":
