@@ -1,8 +1,8 @@
 """kill -9 of a random worker at random moments, over a refresh load that never ends.
 
-``python -m bench.prove_kill [KILLS ACCOUNTS [DATABASE…]]``. Real beat, real Celery workers, Redis, and
-PostgreSQL, MariaDB and SQLite; the sandbox ends the whole grant when a rotated refresh token comes
-again.
+``python -m bench.prove_kill [KILLS ACCOUNTS [DATABASE…]]``. Real beat, real Celery workers, Redis,
+and PostgreSQL, MariaDB and SQLite; the sandbox ends the whole grant when a rotated refresh token
+comes again.
 """
 
 import random

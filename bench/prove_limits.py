@@ -1,8 +1,9 @@
 """The operator's habits: time limits for all tasks, and every way of ending a worker, in each pool.
 
-``python -m bench.prove_limits [ACCOUNTS [POOL…]]``. Real Celery workers, PostgreSQL, a Redis of our
-own; a provider that answers slowly and takes each refresh token once. Lost is an account whose
-stored refresh token is not the provider's newest: each must be one whose answer was under way.
+``python -m bench.prove_limits [ACCOUNTS [DATABASE [POOL…]]]``. Real Celery workers, PostgreSQL
+unless another is named, a Redis of our own; a provider that answers slowly and takes each refresh
+token once. Lost is an account whose stored refresh token is not the provider's newest: each must be
+one whose answer was under way.
 """
 
 import os
@@ -277,9 +278,10 @@ def _line(staged: Stage, scene: Scene, pools: Sequence[str], accounts: int) -> d
 
 def main() -> None:
     accounts = int(sys.argv[1]) if sys.argv[1:] else 400
-    pools: Sequence[str] = sys.argv[2:] or list(POOLS)
-    tell(machine())
-    with scratch() as folder, own_database("postgresql", folder) as database:
+    kind = sys.argv[2] if sys.argv[2:] else "postgresql"
+    pools: Sequence[str] = sys.argv[3:] or list(POOLS)
+    tell(f"{machine()}, {kind}")
+    with scratch() as folder, own_database(kind, folder) as database:
         redis = Redis(folder / "redis")
         try:
             with limits_stage(folder, database, redis.url) as staged:

@@ -1,7 +1,8 @@
 """Database and broker restarted, away for 30 seconds, and away together, under a refresh load.
 
-``python -m bench.prove_outages [ACCOUNTS SECONDS [redis|rabbitmq]]``. All servers are our own, and
-are ended with kill -9; Redis keeps nothing, so each message that waits in it is lost.
+``python -m bench.prove_outages [ACCOUNTS SECONDS [redis|rabbitmq [mariadb]]]``, on PostgreSQL
+unless MariaDB is named. All servers are our own, and are ended with kill -9; Redis keeps nothing,
+so each message that waits in it is lost.
 """
 
 import sys
@@ -10,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench.servers import PostgreSQL, RabbitMQ, Redis, Server
+from bench.servers import MariaDB, PostgreSQL, RabbitMQ, Redis, Server
 from bench.stage import Sandbox, Site, machine, scratch, stage, table, tell, wait_until
 
 ACCESS_TOKEN_SECONDS = 120
@@ -63,8 +64,10 @@ def under_load(
     return row
 
 
-def prove(folder: Path, kind: type[Server], accounts: int, seconds: float) -> list[dict[str, Any]]:
-    database, broker = PostgreSQL(folder / "postgresql"), kind(folder / "broker")
+def prove(
+    folder: Path, kind: type[Server], kept_in: type[Server], accounts: int, seconds: float
+) -> list[dict[str, Any]]:
+    database, broker = kept_in(folder / "database"), kind(folder / "broker")
     try:
         with stage(
             folder / "outages",
@@ -115,11 +118,12 @@ def verdict(site: Site, sandbox: Sandbox, accounts: int) -> dict[str, Any]:
 def main() -> None:
     accounts, seconds = (int(value) for value in (sys.argv[1:3] or (500, 30)))
     kinds = {"redis": Redis, "rabbitmq": RabbitMQ}
+    database = MariaDB if "mariadb" in sys.argv[4:] else PostgreSQL
     tell(machine())
-    for name in sys.argv[3:] or kinds:
+    for name in sys.argv[3:4] or kinds:
         with scratch() as folder:
-            tell(name)
-            table(prove(folder, kinds[name], accounts, seconds))
+            tell(f"{database.__name__}, {name}")
+            table(prove(folder, kinds[name], database, accounts, seconds))
 
 
 if __name__ == "__main__":
