@@ -9,7 +9,8 @@ from typing import Any, Final, Self, TypeVar
 from django.db import DatabaseError, Error, IntegrityError, InterfaceError, connection
 
 TRIES: Final = 8
-PAUSE: Final = 0.01  # seconds before the second try, more before each later one
+PATIENCE: Final = 10  # seconds for which a conflict is tried more often: a code may be spent
+PAUSE: Final = 0.01  # seconds before the second try, more before each of the next ones
 # Serialization failure, deadlock; MySQL's deadlock, MariaDB's row that changed since it was read;
 # SQLite's one writer is another.
 NOT_IN_LINE: Final = ("40001", "40P01", 1213, 1020, "SQLITE_BUSY", "SQLITE_BUSY_SNAPSHOT")
@@ -47,15 +48,20 @@ def _retry(execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any
 
 
 def _repeated(work: Callable[[], T], again: Callable[[DatabaseError], bool]) -> T:
-    for number in range(TRIES):
+    ends, number = time.monotonic() + PATIENCE, 0
+    while True:
+        number += 1
         try:
             return work()
         except DatabaseError as error:
             if connection.in_atomic_block or not again(error):
                 raise
+            is_late = isinstance(error, IntegrityError) or time.monotonic() >= ends
+            if number >= TRIES and is_late:
+                raise
         # Of several that are in each other's way, not all at the same moment again.
-        time.sleep(random.uniform(0, PAUSE * 2**number))  # noqa: S311  # no secret
-    return work()
+        longest = PAUSE * 2 ** min(number - 1, TRIES - 1)
+        time.sleep(random.uniform(0, longest))  # noqa: S311  # no secret
 
 
 def is_out_of_line(error: Error) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
-from django.db import OperationalError, connection
+from django.db import DatabaseError, IntegrityError, OperationalError, connection
 from django.test import Client
 from django.utils import timezone
 
@@ -139,6 +139,74 @@ def test_four_drains_share_the_work(badgr: FakeProvider) -> None:
     assert list(badgr.presentations.values()) == [1] * 60
     assert drain("badgr").refreshed == 0
     assert not ConnectedAccount.objects.exclude(lease_holder=None).exists()
+
+
+def test_eight_people_who_come_back_again_and_again_are_connected_each_time(
+    badgr: FakeProvider,
+) -> None:
+    """Their grants are swapped in transactions, which are in each other's way for longer."""
+
+    def comes_back(person: Any) -> list[int]:
+        client, statuses = Client(), []
+        client.force_login(person)
+        for _ in range(4):
+            params = badgr.authorize(start(client), subject=person.username)
+            statuses.append(finish(client, params).status_code)
+        return statuses
+
+    assert each_at_once(people(AT_ONCE), comes_back) == [[303] * 4] * AT_ONCE
+
+
+class Conflict(Exception):
+    sqlstate = "40001"
+
+
+def ran_amid(errors: list[DatabaseError]) -> int:
+    """How often a transaction is run that fails so; raises what it raised at last."""
+    ran = [0]
+
+    def work() -> None:
+        ran[0] += 1
+        if errors:
+            raise errors.pop()
+
+    locks.retried(work)
+    return ran[0]
+
+
+def conflicts(count: int) -> list[DatabaseError]:
+    made = [OperationalError() for _ in range(count)]
+    for error in made:
+        error.__cause__ = Conflict()
+    return list(made)
+
+
+def test_a_conflict_is_not_given_up_before_its_time(
+    site: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "PAUSE", 0.0)
+    assert ran_amid(conflicts(5 * locks.TRIES)) == 5 * locks.TRIES + 1
+
+
+def test_a_conflict_that_does_not_end_is_raised_when_its_time_is_over(
+    site: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "PAUSE", 0.0)
+    monkeypatch.setattr(locks, "PATIENCE", 0.0)
+    errors = conflicts(5 * locks.TRIES)
+    with pytest.raises(OperationalError):
+        ran_amid(errors)
+    assert len(errors) == 4 * locks.TRIES
+
+
+def test_a_row_that_is_there_already_is_tried_a_few_times_only(
+    site: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "PAUSE", 0.0)
+    errors: list[DatabaseError] = [IntegrityError() for _ in range(5 * locks.TRIES)]
+    with pytest.raises(IntegrityError):
+        ran_amid(errors)
+    assert len(errors) == 4 * locks.TRIES
 
 
 def test_a_statement_that_is_no_conflict_is_run_once(site: str) -> None:
