@@ -109,11 +109,23 @@ class Migration(migrations.Migration):
         ),
         migrations.CreateModel(
             name="ConnectedAccount",
+            # In the order of the model, in which the table is laid out.
             fields=[
                 (
                     "id",
                     models.BigAutoField(
                         auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "user",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="connected_accounts",
+                        to=settings.AUTH_USER_MODEL,
+                        verbose_name="user",
                     ),
                 ),
                 ("owner_key", models.CharField(editable=False, max_length=128)),
@@ -138,6 +150,56 @@ class Migration(migrations.Migration):
                         verbose_name="status",
                     ),
                 ),
+                ("scopes_wanted", models.JSONField(default=list, verbose_name="scopes wanted")),
+                (
+                    "scopes_requested",
+                    models.JSONField(default=list, verbose_name="scopes requested"),
+                ),
+                ("scopes_granted", models.JSONField(default=list, verbose_name="scopes granted")),
+                ("connected_at", models.DateTimeField(verbose_name="connected at")),
+                ("is_renewable", models.BooleanField(default=True, verbose_name="can be renewed")),
+                ("seal_id", models.UUIDField(default=uuid.uuid4, editable=False)),
+                (
+                    "client_id",
+                    connected_accounts.database.fields.ExactCharField(
+                        editable=False, max_length=255
+                    ),
+                ),
+                ("endpoint_fingerprint", models.CharField(editable=False, max_length=64)),
+                ("inputs", models.JSONField(default=dict, editable=False)),
+                (
+                    "host",
+                    connected_accounts.database.fields.ExactCharField(
+                        blank=True, editable=False, max_length=255
+                    ),
+                ),
+                ("refresh_token_expires_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "expires_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="expires at"),
+                ),
+                (
+                    "refresh_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="next refresh"),
+                ),
+                (
+                    "refreshed_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="last refreshed"),
+                ),
+                ("refused_since", models.DateTimeField(editable=False, null=True)),
+                ("generation", models.PositiveBigIntegerField(default=0, editable=False)),
+                ("revision", models.PositiveBigIntegerField(default=0, editable=False)),
+                ("lease_until", models.DateTimeField(editable=False, null=True)),
+                ("attempt_started_at", models.DateTimeField(editable=False, null=True)),
+                ("lease_holder", models.UUIDField(editable=False, null=True)),
+                (
+                    "failure_count",
+                    models.PositiveIntegerField(default=0, verbose_name="failures in a row"),
+                ),
+                (
+                    "last_error",
+                    models.CharField(blank=True, max_length=64, verbose_name="last error"),
+                ),
                 (
                     "reason",
                     models.CharField(
@@ -160,68 +222,7 @@ class Migration(migrations.Migration):
                         verbose_name="reason",
                     ),
                 ),
-                ("scopes_wanted", models.JSONField(default=list, verbose_name="scopes wanted")),
-                (
-                    "scopes_requested",
-                    models.JSONField(default=list, verbose_name="scopes requested"),
-                ),
-                ("scopes_granted", models.JSONField(default=list, verbose_name="scopes granted")),
-                (
-                    "expires_at",
-                    models.DateTimeField(blank=True, null=True, verbose_name="expires at"),
-                ),
-                ("refresh_token_expires_at", models.DateTimeField(blank=True, null=True)),
-                (
-                    "refresh_at",
-                    models.DateTimeField(blank=True, null=True, verbose_name="next refresh"),
-                ),
-                ("is_renewable", models.BooleanField(default=True, verbose_name="can be renewed")),
-                (
-                    "refreshed_at",
-                    models.DateTimeField(blank=True, null=True, verbose_name="last refreshed"),
-                ),
-                ("connected_at", models.DateTimeField(verbose_name="connected at")),
-                (
-                    "failure_count",
-                    models.PositiveIntegerField(default=0, verbose_name="failures in a row"),
-                ),
-                (
-                    "last_error",
-                    models.CharField(blank=True, max_length=64, verbose_name="last error"),
-                ),
-                ("refused_since", models.DateTimeField(editable=False, null=True)),
                 ("token", connected_accounts.sealing.SealedTextField(editable=False, null=True)),
-                ("seal_id", models.UUIDField(default=uuid.uuid4, editable=False)),
-                (
-                    "client_id",
-                    connected_accounts.database.fields.ExactCharField(
-                        editable=False, max_length=255
-                    ),
-                ),
-                ("endpoint_fingerprint", models.CharField(editable=False, max_length=64)),
-                ("inputs", models.JSONField(default=dict, editable=False)),
-                (
-                    "host",
-                    connected_accounts.database.fields.ExactCharField(
-                        blank=True, editable=False, max_length=255
-                    ),
-                ),
-                ("generation", models.PositiveBigIntegerField(default=0, editable=False)),
-                ("revision", models.PositiveBigIntegerField(default=0, editable=False)),
-                ("lease_holder", models.UUIDField(editable=False, null=True)),
-                ("lease_until", models.DateTimeField(editable=False, null=True)),
-                ("attempt_started_at", models.DateTimeField(editable=False, null=True)),
-                (
-                    "user",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="connected_accounts",
-                        to=settings.AUTH_USER_MODEL,
-                        verbose_name="user",
-                    ),
-                ),
             ],
             options={
                 "verbose_name": "connected account",
@@ -468,18 +469,15 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="connectedaccount",
-            index=models.Index(fields=["provider", "refresh_at"], name="connected_accounts_due"),
-        ),
-        migrations.AddIndex(
-            model_name="connectedaccount",
             index=models.Index(
-                fields=["provider", "subject_digest"], name="connected_accounts_subject"
+                fields=["provider", "refresh_at", "status", "failure_count"],
+                name="connected_accounts_due",
             ),
         ),
         migrations.AddIndex(
             model_name="connectedaccount",
             index=models.Index(
-                fields=["provider", "status", "failure_count"], name="connected_accounts_health"
+                fields=["provider", "subject_digest"], name="connected_accounts_subject"
             ),
         ),
         migrations.AddConstraint(

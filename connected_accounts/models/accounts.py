@@ -395,25 +395,14 @@ class ConnectedAccount(GuardedModel):
     status = models.CharField(
         _("status"), max_length=32, choices=Status.choices, default=Status.ACTIVE
     )
-    reason = models.CharField(_("reason"), max_length=32, choices=Reason.choices, blank=True)
     # What the site wanted; of that what was sent to the provider; what it granted.
     scopes_wanted = models.JSONField(_("scopes wanted"), default=list)
     scopes_requested = models.JSONField(_("scopes requested"), default=list)
     scopes_granted = models.JSONField(_("scopes granted"), default=list)
-
-    expires_at = models.DateTimeField(_("expires at"), null=True, blank=True)
-    refresh_token_expires_at = models.DateTimeField(null=True, blank=True)
-    refresh_at = models.DateTimeField(_("next refresh"), null=True, blank=True)
+    connected_at = models.DateTimeField(_("connected at"))
     # False: there is nothing to refresh with; it ends with its access token.
     is_renewable = models.BooleanField(_("can be renewed"), default=True)
-    refreshed_at = models.DateTimeField(_("last refreshed"), null=True, blank=True)
-    connected_at = models.DateTimeField(_("connected at"))
-    failure_count = models.PositiveIntegerField(_("failures in a row"), default=0)
-    last_error = models.CharField(_("last error"), max_length=64, blank=True)
-    # The first of the definite refusals since the last success.
-    refused_since = models.DateTimeField(null=True, editable=False)
 
-    token = SealedTextField(null=True)
     seal_id = models.UUIDField(default=uuid.uuid4, editable=False)
     client_id = ExactCharField(max_length=255, editable=False)
     endpoint_fingerprint = models.CharField(max_length=64, editable=False)
@@ -421,12 +410,25 @@ class ConnectedAccount(GuardedModel):
     # The one of its alias's many hosts that ``inputs`` lead to: ``Provider.host``.
     host = ExactCharField(max_length=255, blank=True, editable=False)
 
+    # From here on, in this order, is what a refresh writes: of a row whose next version is in the
+    # same page PostgreSQL logs only the stretch that differs. A claim writes from ``generation`` to
+    # ``lease_holder``.
+    refresh_token_expires_at = models.DateTimeField(null=True, blank=True)
+    expires_at = models.DateTimeField(_("expires at"), null=True, blank=True)
+    refresh_at = models.DateTimeField(_("next refresh"), null=True, blank=True)
+    refreshed_at = models.DateTimeField(_("last refreshed"), null=True, blank=True)
+    # The first of the definite refusals since the last success.
+    refused_since = models.DateTimeField(null=True, editable=False)
     generation = models.PositiveBigIntegerField(default=0, editable=False)
     # Goes up with each claim, each stored grant and each end: see the ledger.
     revision = models.PositiveBigIntegerField(default=0, editable=False)
-    lease_holder = models.UUIDField(null=True, editable=False)
     lease_until = models.DateTimeField(null=True, editable=False)
     attempt_started_at = models.DateTimeField(null=True, editable=False)
+    lease_holder = models.UUIDField(null=True, editable=False)
+    failure_count = models.PositiveIntegerField(_("failures in a row"), default=0)
+    last_error = models.CharField(_("last error"), max_length=64, blank=True)
+    reason = models.CharField(_("reason"), max_length=32, choices=Reason.choices, blank=True)
+    token = SealedTextField(null=True)
 
     objects = TokenlessManager()
 
@@ -450,13 +452,14 @@ class ConnectedAccount(GuardedModel):
             ),
         )
         indexes = (
-            models.Index(fields=["provider", "refresh_at"], name="connected_accounts_due"),
+            # The figures of connections_status and the admin are counted in it alone, too: one
+            # more index would be written with each grant.
+            models.Index(
+                fields=["provider", "refresh_at", "status", "failure_count"],
+                name="connected_accounts_due",
+            ),
             # Who else has the same account of the provider.
             models.Index(fields=["provider", "subject_digest"], name="connected_accounts_subject"),
-            # For the figures of connections_status and the admin, counted in the index alone.
-            models.Index(
-                fields=["provider", "status", "failure_count"], name="connected_accounts_health"
-            ),
         )
 
     def __str__(self) -> str:
