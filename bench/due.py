@@ -129,7 +129,7 @@ def claiming(size: int) -> float:
 
     from bench import drains
     from connected_accounts.models import ConnectedAccount
-    from connected_accounts.refresh.drain import is_due
+    from connected_accounts.refresh.due import is_due
 
     with inside(size):
         began = time.perf_counter()

@@ -70,7 +70,7 @@ def measure(rounds: int) -> dict[str, float]:
     from connected_accounts.models.lease import LEASE_RELEASED
     from connected_accounts.providers.registry import get_provider
     from connected_accounts.refresh.attempts import claim
-    from connected_accounts.refresh.drain import is_due
+    from connected_accounts.refresh.due import is_due
 
     provider, now = get_provider(ALIAS), timezone.now()
     times: dict[str, list[float]] = {"find": [], "claim": []}

@@ -374,6 +374,8 @@ class Migration(migrations.Migration):
                 ("served_at", models.DateTimeField(editable=False, null=True)),
                 ("next_request_at", models.DateTimeField(editable=False, null=True)),
                 ("throttled_at", models.DateTimeField(editable=False, null=True)),
+                ("due_from", models.DateTimeField(editable=False, null=True)),
+                ("due_from_at", models.DateTimeField(editable=False, null=True)),
                 ("registering_until", models.DateTimeField(editable=False, null=True)),
             ],
             options={

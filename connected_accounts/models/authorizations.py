@@ -76,6 +76,9 @@ class ProviderState(models.Model):
     next_request_at = models.DateTimeField(null=True, editable=False)
     # When it last took no more requests for a while that it named.
     throttled_at = models.DateTimeField(null=True, editable=False)
+    # Before this no row was due lately, and when all rows were looked at for it: ``refresh.due``.
+    due_from = models.DateTimeField(null=True, editable=False)
+    due_from_at = models.DateTimeField(null=True, editable=False)
     # One process at a time registers the site as a client (RFC 7591).
     registering_until = models.DateTimeField(null=True, editable=False)
 

@@ -30,7 +30,6 @@ from connected_accounts.exceptions import (
     UnexpectedResponse,
 )
 from connected_accounts.models import ConnectedAccount
-from connected_accounts.models.deployment import adopt_database
 from connected_accounts.oauth2.event_loop.exchange import Exchange
 from connected_accounts.provider_state import outages, pauses
 from connected_accounts.provider_state.rate_limit import reserve_slots
@@ -45,6 +44,7 @@ from connected_accounts.refresh.attempts import (
     outcome_of,
     prepare,
 )
+from connected_accounts.refresh.due import beginning_of, is_due, note_beginning
 from connected_accounts.refresh.grant_end import end_copies
 from connected_accounts.refresh.hosts import Hosts
 from connected_accounts.refresh.interruptions import signals_held, to_the_end
@@ -67,23 +67,6 @@ class Drained:
     failed: int = 0
 
 
-def is_due(alias: str, now: datetime) -> bool:
-    """Whether a drain of this provider would find work."""
-    due = ConnectedAccount.objects.at(alias).due_for_refresh(now)
-    # In order, for an EXISTS has none: where much is due, PostgreSQL then reads the table from its
-    # beginning and not the index, however far away the first row that is due may be.
-    if not due.values_list("pk", flat=True)[:1]:
-        return False
-    names = adopt_database()
-    if names.differ:
-        logger.error("not refreshed: provider=%s: %s; see manage.py confirm_site", alias, names)
-        return False
-    closed = outages.closed_hosts(alias, now)
-    if not closed or "" in closed:  # the latter is an alias with one host
-        return not closed
-    return bool(due.exclude(host__in=closed).values_list("pk", flat=True)[:1])
-
-
 @statements_retried()
 def drain(
     alias: str,
@@ -102,7 +85,7 @@ def drain(
     provider = _provider(alias)
     if not is_due(alias, now):
         return Drained()
-    pauses.get_or_create_state(alias)
+    state = pauses.get_or_create_state(alias)
     # A host that was paused is probed with one account before it gets the rest.
     with outages.probes(alias, now) as probes:
         hosts = Hosts(provider, probes, now=now)
@@ -113,12 +96,16 @@ def drain(
                 hosts.asked.add("")  # for its metadata
                 outages.suspend(alias, now=now)
                 return Drained()
-            work = _Drain(provider, now, seconds, hosts)
+            work = _Drain(provider, now, seconds, hosts, beginning_of(state, now))
             with short_lock_waits(LOCK_WAIT):
                 work.run(stop)
         finally:
             for host, probe in probes.items():
                 probe.note_sent(host in hosts.asked)
+    try:
+        note_beginning(state, now)
+    except Error as error:
+        _forgive(error)
     return work.drained
 
 
@@ -151,7 +138,14 @@ class _Drain:
 
     network: Network  # while it runs
 
-    def __init__(self, provider: Provider, now: datetime, seconds: float, hosts: Hosts) -> None:
+    def __init__(
+        self,
+        provider: Provider,
+        now: datetime,
+        seconds: float,
+        hosts: Hosts,
+        beginning: datetime | None,
+    ) -> None:
         self.provider, self.alias, self.now, self.hosts = provider, provider.alias, now, hosts
         self.began = time.monotonic()
         self.ends = self.began + seconds
@@ -164,7 +158,7 @@ class _Drain:
         self.arrived: SimpleQueue[Future[Any]] = SimpleQueue()
         self.locked: list[Future[Any]] = []  # settled last: the others need not wait
         # What was due before it was taken, and lies dead in the index until the next VACUUM.
-        self.looked_to: datetime | None = None
+        self.looked_to = beginning
         self.claiming = True
         self.found: dict[str, tuple[Provider, Endpoints]] = {}
 

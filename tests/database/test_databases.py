@@ -47,7 +47,7 @@ from connected_accounts.provider_state.pauses import get_or_create_state
 from connected_accounts.providers.base import Client
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.refresh.attempts import claim as take
-from connected_accounts.refresh.drain import is_due
+from connected_accounts.refresh.due import is_due
 from connected_accounts.sealing import seal_document
 from connected_accounts.secret import Secret
 from tests.services import service

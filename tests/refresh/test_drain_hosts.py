@@ -9,7 +9,8 @@ import pytest
 from connected_accounts.models import ConnectedAccount, Event, Kind, ProviderState
 from connected_accounts.provider_state.outages import BURST
 from connected_accounts.provider_state.pauses import pause
-from connected_accounts.refresh.drain import drain, is_due
+from connected_accounts.refresh.drain import drain
+from connected_accounts.refresh.due import is_due
 from connected_accounts.revoke.outbox import revoke_pending
 from connected_accounts.services import disconnect
 from connected_accounts.testing import Answer, FakeProvider

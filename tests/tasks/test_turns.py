@@ -57,7 +57,7 @@ def test_each_alias_is_first_in_its_turn_whatever_the_interval_of_beat() -> None
 
 def test_every_alias_has_its_first_drain_before_any_has_a_second(monkeypatch: Any) -> None:
     sent: list[str] = []
-    monkeypatch.setattr("connected_accounts.refresh.drain.is_due", lambda alias, now: True)
+    monkeypatch.setattr("connected_accounts.refresh.due.is_due", lambda alias, now: True)
     monkeypatch.setattr("connected_accounts.conf.provider_aliases", lambda: ["a", "b", "c"])
     monkeypatch.setattr(
         tasks.drain_refreshes, "apply_async", lambda args, **kwargs: sent.append(args[0])
