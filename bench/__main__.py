@@ -30,6 +30,7 @@ MODULES = (
     "startup",
     "due",
     "rekeying",
+    "growth",
     "workers",
 )
 PACKAGES = (
