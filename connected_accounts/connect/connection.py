@@ -46,7 +46,7 @@ def store_connection(
     *,
     own_client: Client | None = None,
 ) -> tuple[ConnectedAccount, bool]:
-    """Create the account, in one statement where that is possible, or swap its grant, in one
+    """Create the account, at once where nothing else is to be looked at, or swap its grant, in one
     transaction that begins with its write.
 
     ``own_client`` are the person's own credentials, to be kept with it.
@@ -132,8 +132,8 @@ def _grant_columns(
 def _insert_new(
     provider: Provider, request: AuthorizationRequest, authorized: Authorized
 ) -> ConnectedAccount | None:
-    """The account of an identity that its owner has not connected, stored by one statement; None
-    where a transaction must look closer."""
+    """The account of an identity that its owner has not connected, stored at once; None where a
+    transaction must look closer."""
     if in_sites_transaction():
         return None  # which could roll it back
     subject = authorized.identity.subject

@@ -279,7 +279,7 @@ def update_and_read(
 
     In the conditions None stands for NULL, and ``field__gt`` for a value that is less than the
     field's. ``existing`` names attributes that say whether the row has a counterpart. Where UPDATE
-    cannot return the row, it is read by its unique ``key``, and without those.
+    cannot return the row, it is read by its unique ``key``.
     """
     table = _Table(model)
     where, held = table.meets(conditions)
@@ -288,16 +288,18 @@ def update_and_read(
     parameters = [*table.stored(values), *held]
     returning = can_return(table.using)
     names = [field.name for field in model._meta.concrete_fields]
+    read = ", ".join([*table.columns(names), *map(table.exists, existing.values())])
     if returning:
-        read = [*table.columns(names), *map(table.exists, existing.values())]
-        statement += f" RETURNING {', '.join(read)}"
+        statement += f" RETURNING {read}"
     with table.connection.cursor() as cursor:
         cursor.execute(statement, parameters)
-        if returning:
-            return next(iter(table.loaded(names, [*existing], cursor.fetchall())), None)
-        if not cursor.rowcount:
-            return None
-    return next(iter(read_all(model, {key: conditions[key]})), None)
+        if not returning:
+            if not cursor.rowcount:
+                return None
+            (same,) = table.equals([key])
+            known = table.stored({key: conditions[key]})
+            cursor.execute(f"SELECT {read} FROM {table.name} WHERE {same}", known)  # noqa: S608
+        return next(iter(table.loaded(names, [*existing], cursor.fetchall())), None)
 
 
 def update_one(
@@ -402,10 +404,8 @@ Dependent = tuple[type[models.Model], Mapping[str, Any], tuple[str, ...]]
 
 
 def can_insert_together(models_of_rows: Iterable[type[models.Model]]) -> bool:
-    """Whether ``insert_together`` can store rows of these models: on PostgreSQL, and where they are
-    in one database."""
-    (using, *others) = {router.db_for_write(model) for model in models_of_rows}
-    return not others and connections[using].vendor == "postgresql"
+    """Whether ``insert_together`` can store rows of these models: they are in one database."""
+    return len({router.db_for_write(model) for model in models_of_rows}) == 1
 
 
 def insert_together(
@@ -416,20 +416,39 @@ def insert_together(
     unique: Sequence[str],
     fewer_than: tuple[int, Mapping[str, Any]],
 ) -> Any:
-    """Store a row and its dependents, all in one statement; return the row's key.
+    """Store a row and its dependents, all or none: in one statement on PostgreSQL, elsewhere in one
+    for each, in a transaction. Return the row's key.
 
-    None where nothing was stored: a row with the same ``unique`` fields is there, or not fewer than
-    so many that meet the conditions.
+    None where nothing was stored: a row with the same ``unique`` fields is there (elsewhere than on
+    PostgreSQL that is an IntegrityError), or not fewer than so many that meet the conditions.
     """
     table, (limit, counted) = _Table(model), fewer_than
-    key = table.quote(str(model._meta.pk.column))
     count = f"SELECT count(*) FROM {table.name} WHERE {' AND '.join(table.equals(counted))}"  # noqa: S608
-    steps = [
-        f"new AS (INSERT INTO {table.name} ({', '.join(table.columns(values))}) "
-        f"SELECT {', '.join(['%s'] * len(values))} WHERE ({count}) < %s "
-        f"ON CONFLICT ({', '.join(table.columns(unique))}) DO NOTHING RETURNING {key} AS pk)"
-    ]
+    # MariaDB takes a WHERE only after a FROM.
+    first = (
+        f"INSERT INTO {table.name} ({', '.join(table.columns(values))}) "  # noqa: S608
+        f"SELECT {', '.join(['%s'] * len(values))} FROM (SELECT 1) AS one WHERE ({count}) < %s"
+    )
     parameters = [*table.stored(values), *table.stored(counted), limit]
+    if table.connection.vendor == "postgresql":
+        conflict = f"ON CONFLICT ({', '.join(table.columns(unique))}) DO NOTHING"
+        return _insert_at_once(table, f"{first} {conflict}", parameters, dependents)
+    with transaction.atomic(using=table.using), table.connection.cursor() as cursor:
+        cursor.execute(first, parameters)
+        if not cursor.rowcount:
+            return None
+        key = cursor.lastrowid
+        for kind, known, keys in dependents:
+            insert_one(kind, {**dict.fromkeys(keys, key), **known}, using=table.using)
+    return key
+
+
+def _insert_at_once(
+    table: _Table, first: str, parameters: list[Any], dependents: Sequence[Dependent]
+) -> Any:
+    """Run the INSERT of a row with those of its dependents, as one statement."""
+    key = table.quote(str(table.model._meta.pk.column))
+    steps = [f"new AS ({first} RETURNING {key} AS pk)"]
     for number, (kind, known, keys) in enumerate(dependents):
         other = _Table(kind, table.using)
         columns = other.columns([*keys, *known])

@@ -1,5 +1,5 @@
-"""A new account in one statement, with its entry in the ledger and its event, where the database
-can do that and nothing else is to be looked at."""
+"""A new account with its entry in the ledger and its event, stored together where nothing else is
+to be looked at."""
 
 from collections.abc import Mapping
 from contextlib import suppress
