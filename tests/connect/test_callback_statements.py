@@ -17,8 +17,8 @@ from connected_accounts.testing import FakeProvider
 from tests.journeys import connect, start
 
 # The session and the user, which are Django's, and the state, which is spent. On PostgreSQL one
-# statement stores the account, its entry in the ledger and its event; elsewhere a transaction of one
-# each does. MariaDB cannot return what it has updated, so there the state is read besides.
+# statement stores the account, its entry in the ledger and its event; elsewhere a transaction of
+# one each does. MariaDB cannot return what it has updated, so there the state is read besides.
 STATEMENTS = {"postgresql": 4, "sqlite": 8, "mysql": 9}
 
 
