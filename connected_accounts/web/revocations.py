@@ -1,9 +1,10 @@
 """The revocations of a person's disconnected accounts, as the pages say it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from operator import attrgetter
+from functools import reduce
+from operator import attrgetter, or_
 from typing import Any, Final
 
 from django.db.models import Q
@@ -45,27 +46,41 @@ def open_revocations(user: Any, now: datetime) -> list[RevocationLine]:
     rows = read_all(Revocation, {"owner_key": key}, _READ, limit=MANY + 1)
     if len(rows) > MANY:
         return revocations_of([key], now)
-    shown = sorted((row for row in rows if _is_shown(row, now)), key=attrgetter("created_at"))
-    return _lines(reversed(shown))
+    ways = _shown(now)
+    shown = [row for row in rows if any(_meets(row, conditions) for conditions in ways)]
+    return _lines(sorted(shown, key=attrgetter("created_at"), reverse=True))
 
 
 def revocations_of(owners: Iterable[str], now: datetime) -> list[RevocationLine]:
     """The same for owners that are named by their keys. One query."""
-    stands = Q(outcome__in=_STANDING)
-    shown = Q(cause=Cause.DISCONNECTED) & (stands | Q(finished_at__gt=now - RECENT))
-    # An older grant of the same account is told of where the words for the newest do not hold.
-    shown |= Q(cause=Cause.REPLACED) & stands & Q(attempts__gt=0)
+    shown = reduce(or_, (Q(**conditions) for conditions in _shown(now)))
     rows = Revocation.objects.filter(shown, owner_key__in=list(owners))
     return _lines(rows.defer("token").order_by("-created_at")[:MANY])
 
 
-def _is_shown(row: Revocation, now: datetime) -> bool:
-    """The same of a row that was read."""
-    stands = row.outcome in _STANDING
-    if row.cause == Cause.REPLACED:
-        return stands and row.attempts > 0
-    ended_lately = row.finished_at is not None and row.finished_at > now - RECENT
-    return row.cause == Cause.DISCONNECTED and (stands or ended_lately)
+def _shown(now: datetime) -> tuple[dict[str, Any], ...]:
+    """The rows that are told of: those that meet all conditions of one of these."""
+    ended, stands = {"cause": Cause.DISCONNECTED}, {"outcome__in": _STANDING}
+    return (
+        ended | stands,
+        ended | {"finished_at__gt": now - RECENT},
+        # An older grant of the same account: where the words for the newest do not hold.
+        {"cause": Cause.REPLACED, **stands, "attempts__gt": 0},
+    )
+
+
+def _meets(row: Revocation, conditions: Mapping[str, Any]) -> bool:
+    """Whether a row that was read meets all of them, as a query would have it."""
+    for name, wanted in conditions.items():
+        field, _sep, how = name.partition("__")
+        value = getattr(row, field)
+        if how == "gt":
+            met = value is not None and value > wanted
+        else:
+            met = value in wanted if how == "in" else value == wanted
+        if not met:
+            return False
+    return True
 
 
 def _lines(rows: Iterable[Revocation]) -> list[RevocationLine]:
