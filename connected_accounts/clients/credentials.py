@@ -141,9 +141,10 @@ def known_clients(provider: Provider, client_ids: Iterable[str]) -> KnownClients
     opened: dict[int, Client] = {}
 
     def look_up(bound: Provider, client_id: str, owner: str) -> list[Client]:
-        clients, unreadable = [], None
-        here = {(owner, bound.host), (SITE_OWNER, bound.client_host)}
-        mine = [row for row in rows.get(client_id, ()) if (row.owner_key, row.host) in here]
+        clients, unreadable, mine = [], None, rows.get(client_id, [])
+        if mine:
+            here = {(owner, bound.host), (SITE_OWNER, bound.client_host)}
+            mine = [row for row in mine if (row.owner_key, row.host) in here]
         for row in sorted(mine, key=lambda row: row.retired_at is not None):
             try:
                 clients.append(opened.get(row.pk) or opened.setdefault(row.pk, open_client(row)))

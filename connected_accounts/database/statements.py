@@ -1,12 +1,16 @@
 """Statements that are written out, where the ORM would spend more on building them than the
 database on running them: storing a hundred grants a second, reading a token at each request.
 
-Every value passes its field's own preparation, so sealed columns take sealed text only here too.
+Every value passes its field's own preparation, so sealed columns take sealed text only here too;
+in many rows at once, but for numbers and UUIDs, which it would leave as they are.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from itertools import repeat
+from operator import is_
 from typing import Any, Final
+from uuid import UUID
 from weakref import WeakKeyDictionary
 
 from django.conf import settings
@@ -23,6 +27,12 @@ Row = tuple[Mapping[str, Any], Mapping[str, Any]]
 # Another model, the field by which its row is found, and pairs of its fields and those of ours that
 # they equal.
 Counterpart = tuple[type[models.Model], str, tuple[tuple[str, str], ...]]
+# Values that the preparation of a field leaves as they are, on PostgreSQL.
+_OF_ITS_KIND: Final[Mapping[type, type]] = {
+    models.BigAutoField: int,
+    models.PositiveBigIntegerField: int,
+    models.UUIDField: UUID,
+}
 # By connection, for its converters may be methods of its own.
 _CONVERTERS: Final = WeakKeyDictionary[Any, dict[Any, list[tuple[int, Any, Any]]]]()
 
@@ -209,7 +219,9 @@ def _update_from_values(table: _Table, rows: Sequence[Row]) -> tuple[str, list[A
         for name, first in rows[0][part].items():
             (column,), field = table.columns([name]), table.field(name)
             given = [row[part][name] for row in rows]
-            if all(one is first or (type(one) is str and one == first) for one in given):
+            kinds = {*map(type, given)}
+            same_text = kinds == {str} and given.count(first) == len(given)
+            if same_text or all(map(is_, given, repeat(first))):
                 texts.append(f"{column} = %s")
                 scalars += table.stored({name: first})
                 continue
@@ -218,7 +230,9 @@ def _update_from_values(table: _Table, rows: Sequence[Row]) -> tuple[str, list[A
             named.append(new)
             # Without its length: a cast to that would cut, where storing refuses.
             arrays.append(f"%s::{field.db_type(table.connection).partition('(')[0]}[]")
-            lists.append(array_text(field.get_db_prep_save(one, table.connection) for one in given))
+            if kinds != {_OF_ITS_KIND.get(type(field))}:
+                given = [field.get_db_prep_save(one, table.connection) for one in given]
+            lists.append(array_text(given))
         return texts, scalars
 
     sets, new = equals(0)

@@ -518,8 +518,7 @@ class ConnectedAccount(GuardedModel):
 
     def take_over(self, values: Mapping[str, Any]) -> None:
         """Set on the instance what was just stored."""
-        for name, value in values.items():
-            setattr(self, name, value)
+        vars(self).update(values)  # plain columns
         self._remember()
 
     def mark_refreshed(self, *, put_back: bool = False, **values: Any) -> bool:

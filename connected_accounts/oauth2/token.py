@@ -82,11 +82,7 @@ def parse_json(body: bytes) -> Any:
     Refuses what lenient parsers let through: NaN, duplicate keys, nesting without end.
     """
     with suppress(ValueError, RecursionError):
-        return json.loads(
-            body.decode("utf-8-sig"),
-            object_pairs_hook=_object_without_duplicates,
-            parse_constant=_refuse_constant,
-        )
+        return _JSON.decode(body.decode("utf-8-sig"))
     # Outside, so that it does not carry the parser's error, which holds the body.
     raise UnexpectedResponse("not_json")
 
@@ -131,6 +127,11 @@ def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> Any:
     raise ValueError(name)
+
+
+_JSON: Final = json.JSONDecoder(
+    object_pairs_hook=_object_without_duplicates, parse_constant=_refuse_constant
+)
 
 
 def read_token_response(

@@ -55,6 +55,9 @@ REPLAY_PAUSE: Final = 1.0  # seconds until a lost answer is asked for again
 LONGEST_GRACE: Final = 600.0
 
 RefreshResult = TokenResponse | ConnectedAccountsError
+# The way of all accounts without inputs, once it is known: with its ``token_fingerprint``.
+Found = dict[str, tuple[Provider, Endpoints, str]]
+_NOWHERE: Final = Endpoints()
 
 
 @dataclass(eq=False)  # an attempt is itself
@@ -78,7 +81,7 @@ class Attempt:
     outcome: "RefreshResult | None" = None  # once settled
     not_before: float = 0.0  # time.monotonic(): its slot under the provider's rate limit
     lane: Lane = field(default_factory=Lane, repr=False)
-    endpoints: Endpoints = field(default_factory=Endpoints)
+    endpoints: Endpoints = _NOWHERE
     clients: list[Client] = field(default_factory=list)
     refused: list[Client] = field(default_factory=list)
     document: SecretFields = field(default_factory=lambda: SecretFields({}))
@@ -163,9 +166,7 @@ def claim(
     ]
 
 
-def prepare(
-    attempt: Attempt, found: dict[str, tuple[Provider, Endpoints]] | None = None
-) -> ConnectedAccountsError | None:
+def prepare(attempt: Attempt, found: Found | None = None) -> ConnectedAccountsError | None:
     """Open the token and check that it may be sent where settings now point. An error is an outcome
     to settle without asking the provider.
 
@@ -178,13 +179,13 @@ def prepare(
     account.scopes_granted = [scope for scope in scopes if isinstance(scope, str)]
     try:
         # A backend's hook, and inputs of a shape that it may not expect.
-        call_hook("refresh", lambda: _find_endpoints(attempt, {} if found is None else found))
+        fingerprint = call_hook("refresh", lambda: _find_endpoints(attempt, found))
     except ProviderError as error:
         error.sent = False  # its metadata cannot be had at the moment
         return error
     except ConnectedAccountsError as error:
         return UnexpectedResponse(error.code, sent=False)
-    if account.endpoint_fingerprint != attempt.endpoints.token_fingerprint():
+    if account.endpoint_fingerprint != fingerprint:
         return ReauthorizationRequired(Reason.ENDPOINTS_CHANGED)
     try:
         attempt.clients = attempt.known_clients(
@@ -198,17 +199,20 @@ def prepare(
     return _nothing_to_ask_with(attempt)
 
 
-def _find_endpoints(attempt: Attempt, found: dict[str, tuple[Provider, Endpoints]]) -> None:
+def _find_endpoints(attempt: Attempt, found: Found | None) -> str:
+    """Find where an attempt leads; return the fingerprint of that."""
     inputs = attempt.account.inputs
     if inputs or not found:
         provider = attempt.provider.bound(inputs=inputs)
-        pair = provider, provider.endpoints()
-        if not inputs:
-            found[""] = pair
+        endpoints = provider.endpoints()
+        way = provider, endpoints, endpoints.token_fingerprint()
+        if not inputs and found is not None:
+            found[""] = way
     else:
-        pair = found[""]
-    attempt.provider, attempt.endpoints = pair
+        way = found[""]
+    attempt.provider, attempt.endpoints, fingerprint = way
     attempt.endpoints.refuse_if_unsure(attempt.account.endpoint_fingerprint)
+    return fingerprint
 
 
 def _nothing_to_ask_with(attempt: Attempt) -> ReauthorizationRequired | None:

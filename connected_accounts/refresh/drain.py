@@ -20,6 +20,7 @@ from django.db import Error, OperationalError, connection, transaction
 from django.utils import timezone
 
 from connected_accounts import conf
+from connected_accounts.database.compiled import read_values
 from connected_accounts.database.connections import short_lock_waits
 from connected_accounts.database.locks import is_lock_timeout, retried, statements_retried
 from connected_accounts.database.transactions import close_unusable_connection
@@ -33,11 +34,12 @@ from connected_accounts.models import ConnectedAccount
 from connected_accounts.oauth2.event_loop.exchange import Exchange
 from connected_accounts.provider_state import outages, pauses
 from connected_accounts.provider_state.rate_limit import reserve_slots
-from connected_accounts.providers.base import Endpoints, Provider
+from connected_accounts.providers.base import Provider
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.refresh.attempts import (
     Attempt,
     Claim,
+    Found,
     RefreshResult,
     claim,
     next_try,
@@ -147,6 +149,7 @@ class _Drain:
         beginning: datetime | None,
     ) -> None:
         self.provider, self.alias, self.now, self.hosts = provider, provider.alias, now, hosts
+        self.due = ConnectedAccount.objects.at(self.alias).due_for_refresh(now)
         self.began = time.monotonic()
         self.ends = self.began + seconds
         self.width = int(conf.get("REFRESH_CONCURRENCY"))
@@ -160,7 +163,7 @@ class _Drain:
         # What was due before it was taken, and lies dead in the index until the next VACUUM.
         self.looked_to = beginning
         self.claiming = True
-        self.found: dict[str, tuple[Provider, Endpoints]] = {}
+        self.found: Found = {}
 
     @property
     def moment(self) -> datetime:
@@ -238,10 +241,9 @@ class _Drain:
 
     def take_by_host(self, wanted: int) -> None:
         """Under a rate limit: as many at each host as it has slots."""
-        due = ConnectedAccount.objects.at(self.alias).due_for_refresh(self.now)
         tried: set[str] = set()
         while wanted > 0:
-            rest = self.hosts.open(due, self.held.values()).exclude(host__in=tried)
+            rest = self.hosts.open(self.due, self.held.values()).exclude(host__in=tried)
             found = Counter(rest.values_list("host", flat=True)[:wanted])
             if not found:
                 return
@@ -296,11 +298,10 @@ class _Drain:
 
     def claim_once(self, choose: Callable[[Any], list[int]]) -> list[Attempt]:
         skips_locked = connection.features.has_select_for_update_skip_locked
-        due = ConnectedAccount.objects.at(self.alias).due_for_refresh(self.now)
         whole: AbstractContextManager[Any] = transaction.atomic() if skips_locked else nullcontext()
         with whole:
             # Another drain's rows, and those that the site has locked, are passed over.
-            rows = due.select_for_update(skip_locked=True) if skips_locked else due
+            rows = self.due.select_for_update(skip_locked=True) if skips_locked else self.due
             self.last_claim = mine = Claim(choose(rows), self.moment)
             if not mine.pks:
                 return []
@@ -318,17 +319,17 @@ class _Drain:
         due = due if host is None else due.filter(host=host)
         rest = due if self.looked_to is None else due.filter(refresh_at__gte=self.looked_to)
         columns = ("pk", "host", "failure_count", "refresh_at")
-        oldest = list(rest.values_list(*columns)[:wanted])
+        oldest = read_values(rest.values_list(*columns)[:wanted])
         if len(oldest) < wanted and rest is not due:
             rest = due  # for what was left, or has come free since
-            oldest = list(rest.values_list(*columns)[:wanted])
+            oldest = read_values(rest.values_list(*columns)[:wanted])
         self.claiming = self.claiming or bool(oldest)
         held = sum(attempt.account.failure_count > 0 for attempt in self.held.values())
         room = max(self.width // 2 - held, 0) if self.width > 1 else 1
         failing = [one for one in oldest if one[2]][:room]
         healthy = [one for one in oldest if not one[2]]
         if len(oldest) == wanted > len(failing) + len(healthy):
-            healthy = list(
+            healthy = read_values(
                 rest.filter(failure_count=0).values_list(*columns)[: wanted - len(failing)]
             )
         chosen = self.hosts.shared_out(

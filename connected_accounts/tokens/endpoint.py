@@ -45,6 +45,7 @@ from connected_accounts.tokens.throttle import until_answered
 logger = logging.getLogger("connected_accounts")
 
 _NO_PROOF: Final[Mapping[str, str]] = {}
+_NOWHERE: Final = Endpoints()
 MAX_SAID: Final = 4096  # characters of a refused revocation that are looked at
 
 
@@ -223,7 +224,7 @@ def token_response_of(
     return replace(
         token,
         scope=provider.scopes_granted(token.scope),
-        api_base=provider.endpoints_of_grant(Endpoints(), told).api_base_url,
+        api_base=provider.endpoints_of_grant(_NOWHERE, told).api_base_url,
     )
 
 
