@@ -221,11 +221,10 @@ def token_response_of(
         bound = dpop.BoundToken(token.access_token.reveal(), proof_key)
         token = replace(token, access_token=bound, token_type=dpop.TOKEN_TYPE)
     told = value_at(payload, provider.api_base_field) if provider.api_base_field else None
-    return replace(
-        token,
-        scope=provider.scopes_granted(token.scope),
-        api_base=provider.endpoints_of_grant(_NOWHERE, told).api_base_url,
-    )
+    scope = provider.scopes_granted(token.scope)
+    api_base = provider.endpoints_of_grant(_NOWHERE, told).api_base_url
+    is_whole = (scope, api_base) == (token.scope, token.api_base)
+    return token if is_whole else replace(token, scope=scope, api_base=api_base)
 
 
 @sensitive_variables()

@@ -180,7 +180,9 @@ class Response:
 
 def _refuse_two_lengths(answer: HTTPResponse) -> None:
     """Refuse two that differ, as urllib3 does: nobody knows which is right (RFC 9112 6.3)."""
-    lengths = ",".join(answer.headers.get_all("content-length") or ()).split(",")
+    found = answer.headers.get_all("content-length") or []
+    if answer.chunked or (len(found) == 1 and "," not in found[0]):
+        return
     with suppress(ValueError):
-        if not answer.chunked and len({int(one) for one in lengths}) > 1:
+        if len({int(one) for one in ",".join(found).split(",")}) > 1:
             raise HTTPException("The answer has two lengths.")
