@@ -2,10 +2,11 @@
 database on running them: storing a hundred grants a second, reading a token at each request.
 
 Every value passes its field's own preparation, so sealed columns take sealed text only here too;
-in many rows at once, but for numbers and UUIDs, which it would leave as they are.
+in many rows at once, but for numbers, UUIDs and moments, which it would leave as they are.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from functools import lru_cache
 from itertools import repeat
 from operator import is_
@@ -32,6 +33,7 @@ _OF_ITS_KIND: Final[Mapping[type, type]] = {
     models.BigAutoField: int,
     models.PositiveBigIntegerField: int,
     models.UUIDField: UUID,
+    models.DateTimeField: datetime,  # with a zone
 }
 # By connection, for its converters may be methods of its own.
 _CONVERTERS: Final = WeakKeyDictionary[Any, dict[Any, list[tuple[int, Any, Any]]]]()
@@ -230,7 +232,7 @@ def _update_from_values(table: _Table, rows: Sequence[Row]) -> tuple[str, list[A
             named.append(new)
             # Without its length: a cast to that would cut, where storing refuses.
             arrays.append(f"%s::{field.db_type(table.connection).partition('(')[0]}[]")
-            if kinds != {_OF_ITS_KIND.get(type(field))}:
+            if kinds != {_OF_ITS_KIND.get(type(field))} or _has_no_zone(given):
                 given = [field.get_db_prep_save(one, table.connection) for one in given]
             lists.append(array_text(given))
         return texts, scalars
@@ -245,6 +247,10 @@ def _update_from_values(table: _Table, rows: Sequence[Row]) -> tuple[str, list[A
         f"WHERE {' AND '.join(where)}"
     )
     return statement, [*new, *lists, *same]
+
+
+def _has_no_zone(values: Sequence[Any]) -> bool:
+    return type(values[0]) is datetime and any(one.tzinfo is None for one in values)
 
 
 def can_return(using: str) -> bool:

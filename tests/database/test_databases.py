@@ -385,6 +385,7 @@ def test_a_connection_that_is_opened_anew_waits_no_longer_for_a_lock(
     assert wait() == before
 
 
+EAST = timezone.get_fixed_timezone(timedelta(hours=5, minutes=45))
 HOSTILE = ["", " ", "NULL", "null", '"', "\\", '\\"', "{a,b}", "a,b", "'", "%s", "\\x41", "漢é\n\t"]
 
 
@@ -398,13 +399,23 @@ def test_rows_stored_together_keep_every_character(accounts: Any, now: datetime)
     values = [
         {"last_error": text, "token": token, "refresh_at": at, "is_renewable": bool(at)}
         | {"scopes_granted": [text], "lease_holder": uuid.uuid5(uuid.NAMESPACE_DNS, text)}
-        for text, token, at in zip(HOSTILE, sealed, times, strict=True)
+        | {"revision": n, "expires_at": now.astimezone(EAST) + timedelta(days=n, microseconds=n)}
+        for n, (text, token, at) in enumerate(zip(HOSTILE, sealed, times, strict=True))
     ]
     held = [{"id": row.pk, "subject": row.subject, "generation": 0} for row in rows]
     assert update_all(ConnectedAccount, list(zip(values, held, strict=True)))
     for row, written in zip(rows, values, strict=True):
         fresh = accounts.with_token().get(pk=row.pk)
         assert {name: getattr(fresh, name) for name in written} == written
+
+
+def test_a_moment_without_a_zone_is_warned_of_in_many_rows_too(
+    accounts: Any, now: datetime
+) -> None:
+    held = [{"id": store(accounts, str(n)).pk} for n in range(2)]
+    values = [{"refresh_at": now.replace(tzinfo=None, microsecond=n)} for n in range(2)]
+    with pytest.warns(RuntimeWarning, match="naive"):
+        update_all(ConnectedAccount, list(zip(values, held, strict=True)))
 
 
 def test_a_claimed_row_is_what_a_query_reads(accounts: Any, now: datetime) -> None:
