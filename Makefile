@@ -50,7 +50,7 @@ test: $(VENV)/test.stamp
 fresh:
 	.ci/fresh
 
-# An hour or so. Needs PostgreSQL (DATABASE_URL), MariaDB and RabbitMQ on their usual ports, and
+# Two hours or so. Needs PostgreSQL (DATABASE_URL), MariaDB and RabbitMQ on their usual ports, and
 # the programs of PostgreSQL, Redis and RabbitMQ, of which it starts servers of its own.
 prove: $(VENV)/test.stamp
 	$(python) -m bench.prove_single_flight
