@@ -1,5 +1,6 @@
 """The addresses of one connection, and the identity that is found there."""
 
+import base64
 import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
@@ -74,8 +75,9 @@ class Endpoints:
         return sorted({"/".join(url.split("/", 3)[:3]).lower() for url in urls if url})
 
     def token_fingerprint(self) -> str:
-        """A fingerprint of ``token_origins``; kept on the account."""
-        return hashlib.sha256(" ".join(self.token_origins()).encode()).hexdigest()
+        """A fingerprint of ``token_origins``; kept on the account, so in fewer letters than hex."""
+        digest = hashlib.sha256(" ".join(self.token_origins()).encode()).digest()
+        return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
     def refuse_if_unsure(self, before: str) -> None:
         """Raise ProviderUnavailable (``no_metadata``) where these are not those of ``before``, a
