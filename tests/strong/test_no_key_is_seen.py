@@ -272,7 +272,7 @@ def test_no_key_and_no_assertion_is_seen_outside(
     session = get_session(account)
     sinks.add("sessions", repr(session), vars(session), session.token, session.headers)
     config = get_provider("bank").config
-    sinks.add("configuration", repr(config), vars(config))
+    sinks.add("configuration", repr(config), config._asdict())
     note_templates(sinks, ConnectedAccount.objects.with_token().get(), settings)
     note_tasks(sinks, account)
     for address in ("", "jwks/", f"{account.pk}/reconnect/", f"{account.pk}/history/"):

@@ -36,7 +36,7 @@ class ProviderContract(IdentityCases):
         self.renew(account, fake)
         row = self.stored(account)
 
-        assert_hidden(provider, provider.config, vars(provider.config), provider.endpoints())
+        assert_hidden(provider, provider.config, provider.config._asdict(), provider.endpoints())
         assert_hidden(row, row.token, vars(row), get_session(account))
         revocation = disconnect(account)
         assert revocation is not None
