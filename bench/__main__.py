@@ -1,8 +1,8 @@
 """All measurements, each in a process of its own: ``make bench``, or ``python -m bench``.
 
 Prints the tables. ``--json FILE`` writes the figures, ``--only refresh,page`` takes some of them,
-``--scale 0.1`` is a tenth of the size, to see that everything works. Ends with 1 where a budget is
-not met or somebody did not do the work.
+``--scale 0.1`` is a tenth of the size, to see that everything works; with ``--busy`` one of the
+cores is another process's. Ends with 1 where a budget is not met or somebody did not do the work.
 """
 
 import argparse
@@ -13,13 +13,14 @@ import platform
 import subprocess
 import sys
 import tempfile
+from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
-from bench import harness, postgres, report
+from bench import harness, postgres, refresh, report
 
 MODULES = (
     "refresh",
@@ -80,11 +81,12 @@ def main() -> int:
     parser.add_argument("--only", default=",".join(MODULES), help="names with commas between")
     parser.add_argument("--scale", type=float, default=1.0, help="1 is the full size")
     parser.add_argument("--json", default="", help="a file for the figures")
+    parser.add_argument("--busy", action="store_true", help="another process has one of the cores")
     options = parser.parse_args()
-    with postgres.database() as url:
+    with postgres.database() as url, refresh.busy_core() if options.busy else nullcontext():
         results = {
             "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-            "machine": machine(url),
+            "machine": machine(url) + ", one core taken by another process" * options.busy,
             "versions": {name: version(name) for name in PACKAGES},
             "scale": options.scale,
             "measured": [],

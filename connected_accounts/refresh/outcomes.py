@@ -218,9 +218,10 @@ def _announce_refresh(attempt: Attempt, grant: _Grant, known: set[str]) -> None:
     )
     if changed:
         Event.record(Kind.SCOPES_CHANGED, account, at=attempt.sent_at, detail=" ".join(scopes))
-    refreshed = signals.account_refreshed
-    if refreshed.has_listeners(ConnectedAccount):
-        after_commit(lambda: refreshed.send_robust(ConnectedAccount, account=account))
+    if signals.account_refreshed.has_listeners(ConnectedAccount):
+        after_commit(
+            lambda: signals.account_refreshed.send_robust(ConnectedAccount, account=account)
+        )
 
 
 Answers = list[tuple[Attempt, RefreshResult]]

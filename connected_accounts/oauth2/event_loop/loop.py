@@ -73,7 +73,7 @@ class EventLoop:
     ``HTTP_TIMEOUT`` between two reads. Closed as a context manager once all are answered."""
 
     def __init__(self, width: int) -> None:
-        self._width, self._deadline = width, float(conf.get("HTTP_DEADLINE"))
+        self._width = width
         self._threads = ThreadPoolExecutor(width, "connected-accounts-connect")
         self._waiting: deque[_Job] = deque()
         self._opened: deque[tuple[_Job, Any]] = deque()
@@ -151,7 +151,7 @@ class EventLoop:
         if now > exchange.begin_before:
             job.future.set_result(exchange)
             return
-        exchange.begun_at, job.ends_at = now, now + self._deadline
+        exchange.begun_at, job.ends_at = now, now + float(conf.get("HTTP_DEADLINE"))
         self._under_way.add(job)
         try:
             line = self._kept_line((exchange.origin, exchange.public))
