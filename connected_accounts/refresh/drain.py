@@ -58,7 +58,7 @@ logger = logging.getLogger("connected_accounts")
 LOCK_WAIT: Final = 1  # second
 MAX_WAIT: Final = 0.1  # seconds between looks for more work
 MAX_SECONDS: Final = 50.0  # a drain ends before the next beat starts one
-MAX_TOGETHER: Final = 50  # answers stored in one transaction
+MAX_TOGETHER: Final = 100  # answers stored in one transaction
 
 
 @dataclass
