@@ -59,6 +59,7 @@ LOCK_WAIT: Final = 1  # second
 MAX_WAIT: Final = 0.1  # seconds between looks for more work
 MAX_SECONDS: Final = 50.0  # a drain ends before the next beat starts one
 MAX_TOGETHER: Final = 100  # answers stored in one transaction
+GATHERS: Final = 0.01  # seconds in which others may join the first, while more are on their way
 
 
 @dataclass
@@ -400,6 +401,8 @@ class _Drain:
         found: list[Future[Any]] = []
         with suppress(Empty):
             found.append(self.arrived.get(timeout=MAX_WAIT if self.in_flight else 0))
+            if self.in_flight - self.arrived.qsize() > self.width // 2:
+                time.sleep(GATHERS)
             while len(found) < MAX_TOGETHER:
                 found.append(self.arrived.get_nowait())
         return found
