@@ -88,7 +88,7 @@ def main() -> int:
             "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
             "machine": machine(url) + ", one core taken by another process" * options.busy,
             "versions": {name: version(name) for name in PACKAGES},
-            "scale": options.scale,
+            "scale": dict.fromkeys(options.only.split(","), options.scale),
             "measured": [],
         }
         for module in options.only.split(","):

@@ -1,11 +1,11 @@
-"""``rotate_token_keys`` against what one would write at first: open, seal, ``save()``."""
+"""``rotate_token_keys`` against what one would write at first: open, seal, ``update()``."""
 
 import time
 
 from bench import harness, site
 from bench.harness import Figures, Goal, expect
 
-OURS, LOOP = "rotate_token_keys", "save() loop"
+OURS, LOOP = "rotate_token_keys", "update() loop"
 KEYS = [
     "Zmlyc3Qta2V5LW9mLXRoZS1iZW5jaG1hcmtzLTAxMjM=",
     "c2Vjb25kLWtleS1vZi10aGUtYmVuY2htYXJrcy0wMTI=",
@@ -16,12 +16,14 @@ def measure(scale: float) -> list[Figures]:
     site.start("http://127.0.0.1:9")
     from django.conf import settings
     from django.core.management import call_command
+    from django.db.models import QuerySet
 
     from bench import rows
     from connected_accounts.models import ConnectedAccount
     from connected_accounts.operations.keys_in_use import count_by_key
     from connected_accounts.sealing import key_id, reseal
 
+    plain = QuerySet(ConnectedAccount)  # ours refuses what only transitions write
     rows.delete_rows()
     count = max(int(4000 * scale), 100)
     keys = [settings.FIELD_ENCRYPTION_KEY[0], *KEYS]
@@ -50,14 +52,14 @@ def measure(scale: float) -> list[Figures]:
         began = time.perf_counter()
         for row in ConnectedAccount.objects.with_token().iterator():
             row.token = reseal(row.token)
-            row.save()
+            plain.filter(pk=row.pk).update(token=row.token)
         rate = count / (time.perf_counter() - began)
         check()
         return rate
 
     runs = harness.interleaved({OURS: rotate, LOOP: loop})
     figures = Figures("Sealing with a new key", "rows per second", runs)
-    figures.goals = [Goal(OURS, LOOP, ">=", 6, "rotate_token_keys against a save() loop")]
+    figures.goals = [Goal(OURS, LOOP, ">=", 6, "rotate_token_keys against an update() loop")]
     figures.note = f"{count} rows"
     return [figures]
 

@@ -6,14 +6,18 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).with_name("results.json")
+BUSY = Path(__file__).with_name("results_busy.json")  # while another process has one of the cores
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "auditors" / "performance.md"
 BEGIN, END = "<!-- figures: python -m bench.report -->", "<!-- end of figures -->"
 Results = dict[str, Any]
 
 
-def text(results: Results) -> str:
-    """The budgets, the machine, and every table, in Markdown."""
+def text(results: Results, busy: Results | None = None) -> str:
+    """The budgets, the machine, and every table, in Markdown; of the run on a busy machine the
+    budgets alone."""
     parts = [budgets(results), machine(results)]
+    if busy is not None:
+        parts += ["### The same on a busy machine\n", budgets(busy), machine(busy)]
     parts += [table(figures) for figures in results["measured"]]
     return "\n".join(parts)
 
@@ -31,7 +35,8 @@ def budgets(results: Results) -> str:
 
 def machine(results: Results) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
-    return f"Taken on {results['date']}: {results['machine']}. {versions}.\n"
+    sizes = ", ".join(f"{name} {size:g}" for name, size in results["scale"].items())
+    return f"Taken on {results['date']}: {results['machine']}. {versions}. Sizes: {sizes}.\n"
 
 
 def table(figures: dict[str, Any]) -> str:
@@ -54,11 +59,11 @@ def page_with(results: Results, page: str) -> str:
     """The page with the figures in their place."""
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n\n{text(results)}\n{END}{after}"
+    return f"{before}{BEGIN}\n\n{text(results, load(BUSY))}\n{END}{after}"
 
 
-def load() -> Results:
-    found: Results = json.loads(RESULTS.read_text(encoding="utf-8"))
+def load(file: Path = RESULTS) -> Results:
+    found: Results = json.loads(file.read_text(encoding="utf-8"))
     return found
 
 
