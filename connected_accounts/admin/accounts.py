@@ -33,7 +33,6 @@ from connected_accounts.admin.records import PAUSE, FailingAdmin
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.models.deployment import sites
 from connected_accounts.owners import CONNECT_THE_SITE, SITE_OWNER
-from connected_accounts.web.last_errors import explain_error
 
 __all__ = ["ConnectedAccountAdmin"]
 
@@ -95,7 +94,7 @@ class ConnectedAccountAdmin(SearchedByPerson, FailingAdmin):
     @admin.display(description=_("status"), ordering="status")
     def state(self, obj: ConnectedAccount) -> Any:
         """Connected or not, and why; or what went wrong last time."""
-        more = obj.get_reason_display() or explain_error(obj.last_error)
+        more = obj.get_reason_display() or self.last_error_of(obj)
         status = obj.get_status_display()
         return format_html("{}<br><small>{}</small>", status, more) if more else status
 

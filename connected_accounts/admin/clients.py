@@ -1,8 +1,7 @@
 """Client credentials as staff see them: entered here, write-only, and never shown again."""
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from django import forms
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
@@ -14,21 +13,6 @@ from connected_accounts import security
 from connected_accounts.admin.records import ForgetfulAdmin
 from connected_accounts.models import ProviderClient
 from connected_accounts.owners import SITE_OWNER
-from connected_accounts.secret import revealed
-from connected_accounts.web.secret_field import SecretField
-
-if TYPE_CHECKING:
-    ModelAdmin = admin.ModelAdmin[ProviderClient]
-    ModelForm = forms.ModelForm[ProviderClient]
-else:
-    ModelAdmin = admin.ModelAdmin
-    ModelForm = forms.ModelForm
-
-
-def _providers() -> Any:
-    from connected_accounts.providers.registry import get_providers  # not at start-up
-
-    return get_providers()
 
 
 def _dependents_of(row: ProviderClient) -> int:
@@ -37,85 +21,9 @@ def _dependents_of(row: ProviderClient) -> int:
     return dependents_of(row)
 
 
-class ProviderClientForm(ModelForm):
-    """A new pair. There is no changing one: a new one takes its place, and it stays as a fall-back
-    until it is removed."""
-
-    provider = forms.ChoiceField(label=_("Provider"))
-    new_secret = SecretField(
-        label=_("Client secret"),
-        required=False,
-        strip=True,
-        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
-        help_text=_("Kept encrypted, and never shown again. Empty for a client without a secret."),
-    )
-
-    host = forms.CharField(
-        label=_("Host or issuer"),
-        required=False,
-        help_text=_(
-            "Where the site registers itself at each host: the one that this client is for, such "
-            "as https://auth.example.com. Else empty."
-        ),
-    )
-
-    class Meta:
-        model = ProviderClient
-        fields = ("provider", "host", "client_id")
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        choices = [
-            (p.alias, f"{p.name} ({p.alias})")
-            for p in _providers()
-            if p.grant_type != "personal_token"
-        ]
-        if "provider" in self.fields:  # not where there is nothing to change
-            self.fields["provider"].choices = choices  # type: ignore[attr-defined]
-
-    def clean_host(self) -> str:
-        provider, entered = self._provider(), str(self.cleaned_data["host"])
-        if provider is None:
-            return entered
-        field = provider.client_host_field()
-        if field is None:
-            if entered:
-                raise forms.ValidationError(_("One client serves all of this service."))
-            return ""
-        fault = field.fault(entered)
-        if fault is not None:
-            raise forms.ValidationError(fault)
-        return entered
-
-    def _provider(self) -> Any:
-        alias = self.cleaned_data.get("provider")
-        return next((p for p in _providers() if p.alias == alias), None)
-
-    def clean_client_id(self) -> str:
-        client_id = self._checked("client_id")
-        provider = self._provider()
-        if ":" in client_id and provider is not None and provider.splits_client_at_colon:
-            raise forms.ValidationError(_("A client id with a colon cannot be used here."))
-        return client_id
-
-    def clean_new_secret(self) -> str:
-        return self._checked("new_secret") if self.cleaned_data["new_secret"] else ""
-
-    def _checked(self, name: str) -> str:
-        from connected_accounts.providers.inputs import KNOWN
-
-        value: str = self.cleaned_data[name]
-        known = KNOWN["client_id" if name == "client_id" else "client_secret"]
-        fault = known.fault(revealed(value)) if value else None
-        if fault is not None:
-            raise forms.ValidationError(fault)
-        return value
-
-
 @admin.register(ProviderClient)
 @method_decorator(sensitive_post_parameters("new_secret"), name="changeform_view")
 class ProviderClientAdmin(ForgetfulAdmin):
-    form = ProviderClientForm
     list_display = ("provider", "host", "client_id", "state", "created_at", "refused_at")
     list_filter = ("provider",)
     search_fields = ("client_id__exact",)
@@ -137,6 +45,12 @@ class ProviderClientAdmin(ForgetfulAdmin):
         "refused_at",
         "secret_expires_at",
     )
+
+    @property
+    def form(self) -> Any:  # type: ignore[override]  # Django has an attribute
+        from connected_accounts.admin.client_form import ProviderClientForm  # not at start-up
+
+        return ProviderClientForm
 
     def get_queryset(self, request: HttpRequest) -> Any:
         # People's own credentials are theirs.
@@ -191,7 +105,9 @@ class ProviderClientAdmin(ForgetfulAdmin):
 
     def _in_settings(self) -> list[dict[str, Any]]:
         """The pairs of settings that something entered here goes before."""
-        from connected_accounts.clients.credentials import dependents  # not at start-up
+        # Not at start-up.
+        from connected_accounts.clients.credentials import dependents
+        from connected_accounts.providers.registry import get_providers
 
         entered = set(
             ProviderClient.objects.entered()
@@ -204,6 +120,6 @@ class ProviderClientAdmin(ForgetfulAdmin):
                 "client_id": p.config.client_id,
                 "accounts": dependents(p.alias, p.config.client_id),
             }
-            for p in _providers()
+            for p in get_providers()
             if p.config.client_id and p.alias in entered
         ]

@@ -6,7 +6,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from django.contrib import admin
-from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
@@ -172,18 +171,6 @@ def _users_of(keys: Iterable[str]) -> dict[str, Any]:
         except ValidationError:
             continue  # a digest; whose it is stands in the account's row alone
     return {owner_key(user): user for user in kind._base_manager.filter(pk__in=pks)}
-
-
-class OwnedChangeList(ChangeList):
-    """A list whose rows know the name of their owner, in ``owner_name``. One query besides."""
-
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
-        rows: list[Any] = list(self.result_list)
-        names = names_of(row.owner_key for row in rows)
-        for row in rows:
-            row.owner_name = names.get(row.owner_key, row.owner_key)
-        self.result_list = rows
 
 
 class SearchedByPerson(ModelAdmin):

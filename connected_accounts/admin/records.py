@@ -18,13 +18,11 @@ from connected_accounts import conf
 from connected_accounts.admin.addresses import admin_url, person_link, site_of
 from connected_accounts.admin.large_lists import (
     BoundedPaginator,
-    OwnedChangeList,
     ProviderFilter,
     SearchedByPerson,
     names_of,
 )
 from connected_accounts.models import Deployment, Event, Outcome, ProviderState, Revocation
-from connected_accounts.web.last_errors import explain_error
 
 __all__ = ["EventAdmin", "ProviderStateAdmin", "RevocationAdmin"]
 
@@ -78,18 +76,26 @@ class ReadOnlyAdmin(ForgetfulAdmin):
 class FailingAdmin(ReadOnlyAdmin):
     """Rows with a ``last_error``."""
 
+    def last_error_of(self, obj: Any) -> str:
+        """The last failure in a sentence; empty where there was none."""
+        from connected_accounts.web.last_errors import explain_error  # not at start-up
+
+        return explain_error(obj.last_error)
+
     @admin.display(description=_("last error"))
     def error_with_code(self, obj: Any) -> Any:
         """In a sentence, with the code that stands in the log."""
         if not obj.last_error:
             return "–"
-        return format_html("{} <code>{}</code>", explain_error(obj.last_error), obj.last_error)
+        return format_html("{} <code>{}</code>", self.last_error_of(obj), obj.last_error)
 
 
 class OwnedAdmin(SearchedByPerson, ReadOnlyAdmin):
     """Rows that are somebody's: found by the person, each with a link to the person's page."""
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[OwnedChangeList]:
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[Any]:
+        from connected_accounts.admin.owned_list import OwnedChangeList  # not at start-up
+
         return OwnedChangeList
 
     @admin.display(description=_("owner"), ordering="owner_key")
@@ -132,7 +138,7 @@ class RevocationAdmin(OwnedAdmin, FailingAdmin):
     @admin.display(description=_("outcome"), ordering="outcome")
     def state(self, obj: Revocation) -> Any:
         """The outcome, and what went wrong last time."""
-        outcome, error = obj.get_outcome_display(), explain_error(obj.last_error)
+        outcome, error = obj.get_outcome_display(), self.last_error_of(obj)
         return format_html("{}<br><small>{}</small>", outcome, error) if error else outcome
 
     def has_retry_permission(self, request: HttpRequest) -> bool:
