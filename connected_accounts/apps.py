@@ -35,7 +35,6 @@ class ConnectedAccountsConfig(AppConfig):
         from django.db.models.signals import post_delete, pre_delete
 
         from connected_accounts.models import ConnectedAccount
-        from connected_accounts.refresh import broker
         from connected_accounts.security import OneLineFilter
 
         _register_checks()
@@ -43,7 +42,6 @@ class ConnectedAccountsConfig(AppConfig):
         # site's logging sets levels.
         logging.getLogger("requests_oauthlib.oauth2_session").addFilter(_no_debug)
         logging.getLogger("connected_accounts").addFilter(OneLineFilter())
-        broker.send = _carry_grant
         reconnect_required.connect(_mail_owner, dispatch_uid="connected_accounts")
         # Whatever deletes an account, be it a user's deletion or the admin's, its grant must be
         # withdrawn at the provider too.
@@ -57,26 +55,29 @@ class ConnectedAccountsConfig(AppConfig):
                     _retire_deleted_user, sender=model, dispatch_uid="connected_accounts"
                 )
 
+    @staticmethod
+    def carry_grant(account_id: int, generation: int, sealed: str) -> None:
+        """Give a sealed grant to the broker, for the flows, which do not know Celery."""
+        from connected_accounts.tasks import carry_grant  # loads Celery
+
+        carry_grant(account_id, generation, sealed)
+
 
 def _register_checks() -> None:
     from django.core import checks
 
-    for name in CHECKS:
-        checks.register(_check(name), "connected_accounts")
-    for name in DEPLOY_CHECKS:
-        checks.register(_check(name), "connected_accounts", deploy=True)
-    for name in DATABASE_CHECKS:
-        # Without our tag: Django 6.1 gives a check that is asked for by a tag every database.
-        checks.register(_check(name), checks.Tags.database)
+    checks.register(_checking(CHECKS), "connected_accounts")
+    checks.register(_checking(DEPLOY_CHECKS), "connected_accounts", deploy=True)
+    # Without our tag: Django 6.1 gives a check that is asked for by a tag every database.
+    checks.register(_checking(DATABASE_CHECKS), checks.Tags.database)
 
 
 @cache  # one function for each: registered once, however often the app becomes ready
-def _check(name: str) -> Callable[..., list[Any]]:
+def _checking(names: tuple[str, ...]) -> Callable[..., list[Any]]:
     def run(app_configs: Any, **kwargs: Any) -> list[Any]:
         from connected_accounts import checks
 
-        found: list[Any] = getattr(checks, name)(app_configs, **kwargs)
-        return found
+        return [one for name in names for one in getattr(checks, name)(app_configs, **kwargs)]
 
     return run
 
@@ -95,12 +96,6 @@ def _retire_deleted_user(**kwargs: Any) -> None:
 
 def _no_debug(record: logging.LogRecord) -> bool:
     return record.levelno > logging.DEBUG
-
-
-def _carry_grant(account_id: int, generation: int, sealed: str) -> None:
-    from connected_accounts.tasks import carry_grant  # loads Celery
-
-    carry_grant(account_id, generation, sealed)
 
 
 def _mail_owner(sender: type, account: Any, **kwargs: Any) -> None:

@@ -356,16 +356,6 @@ def provider_problems(alias: Any, entry: Any) -> Iterator[Problem]:
     yield from _entry_problems(where, PROVIDER_DEFAULTS | entry)
 
 
-class _Rule(NamedTuple):
-    """A key of an entry, the test that its value must pass, and the Problem if it does not."""
-
-    key: str
-    passes: Callable[[Any], bool]
-    id: str
-    fault: str  # formatted with ``value`` and ``type``
-    hint: str
-
-
 def _is_text_or_none(value: Any) -> bool:
     return isinstance(value, str | None)  # None: what the environment lacks
 
@@ -398,9 +388,11 @@ _SCOPES_FAULT = (
     "is not a list of scopes.",
     'Write a list, one scope each: ["r:profile", "r:backpack"].',
 )
-_RULES: Final = (
+# A key of an entry, the test that its value must pass, and the Problem if it does not, in which
+# ``value`` and ``type`` are filled in.
+_RULES: Final[tuple[tuple[str, Callable[[Any], bool], str, str, str], ...]] = (
     *(
-        _Rule(
+        (
             key,
             _is_text_or_none,
             "E014",
@@ -409,7 +401,7 @@ _RULES: Final = (
         )
         for key in ("CLIENT_ID", "CLIENT_SECRET")
     ),
-    _Rule(
+    (
         "CLIENT_KEY",
         _is_key,
         "E014",
@@ -417,37 +409,37 @@ _RULES: Final = (
         "Write a private key as PEM or JWK, or a list of these whose first one signs; "
         "manage.py make_client_key makes one.",
     ),
-    _Rule(
+    (
         "CLIENT_CERTIFICATE",
         _is_certificate,
         "E014",
         "is {type}, and not where files are.",
         "Write the path of a PEM file with certificate and key, or a pair of paths.",
     ),
-    _Rule("SCOPES", lambda v: v is None or _is_list_of_scopes(v), *_SCOPES_FAULT),
-    _Rule("OPTIONAL_SCOPES", _is_list_of_scopes, *_SCOPES_FAULT),
-    _Rule(
+    ("SCOPES", lambda v: v is None or _is_list_of_scopes(v), *_SCOPES_FAULT),
+    ("OPTIONAL_SCOPES", _is_list_of_scopes, *_SCOPES_FAULT),
+    (
         "OPTIONS",
         lambda value: isinstance(value, dict),
         "E011",
         "is not a dict.",
         "Write a dict, or leave it out.",
     ),
-    _Rule(
+    (
         "EXCLUSIVE",
         lambda value: isinstance(value, bool),
         "E014",
         "is not a bool.",
         "Write True or False.",
     ),
-    _Rule(
+    (
         "MAX_ACCOUNTS",
         lambda value: _is_number(value) and value in range(1, MAX_MAX_ACCOUNTS + 1),
         "E014",
         f"is not a whole number from 1 to {MAX_MAX_ACCOUNTS}.",
         "Write how many accounts of the provider one person, or one team, may have.",
     ),
-    _Rule(
+    (
         "REFRESH_POLICY",
         lambda value: value in (None, "ahead", "on_use"),
         "E014",
@@ -455,7 +447,7 @@ _RULES: Final = (
         'Write "ahead" (refresh before expiry) or "on_use" (when a token is asked for).',
     ),
     *(
-        _Rule(
+        (
             key,
             partial(_is_none_or_within, low=low, high=high),
             "E014",
@@ -464,7 +456,7 @@ _RULES: Final = (
         )
         for key, (low, high) in _ENTRY_LIMITS.items()
     ),
-    _Rule(
+    (
         "MAX_REQUESTS_PER_SECOND",
         lambda value: value is None or _is_rate(value),
         "E014",
@@ -501,8 +493,8 @@ def _kind_problems(where: str, entry: dict[str, Any]) -> Iterator[Problem]:
 
 def _entry_problems(where: str, entry: dict[str, Any]) -> Iterator[Problem]:
     yield from _kind_problems(where, entry)
-    for rule in _RULES:
-        value = entry[rule.key]
-        if not rule.passes(value):
-            fault = rule.fault.format(value=value, type=type(value).__name__)
-            yield Problem(rule.id, f"{where}[{rule.key!r}] {fault}", rule.hint)
+    for key, passes, number, fault, hint in _RULES:
+        value = entry[key]
+        if not passes(value):
+            fault = fault.format(value=value, type=type(value).__name__)
+            yield Problem(number, f"{where}[{key!r}] {fault}", hint)

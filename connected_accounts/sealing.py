@@ -16,7 +16,7 @@ import re
 import uuid
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 from django.conf import settings
 from django.core.exceptions import FieldError, ImproperlyConfigured
@@ -35,7 +35,9 @@ _COLUMN: Final = b"\x01"
 _BOUND: Final = b"\x02"
 _DIGEST: Final = slice(1, 33)
 _JSON: Final = json.JSONEncoder(separators=(",", ":"))  # ``json.dumps`` would make one at each call
-_SEALED = re.compile(r"v1\.([0-9a-f]{8})\.([A-Za-z0-9_=-]{40,})", re.ASCII)
+_SEALED: Final = r"v1\.([0-9a-f]{8})\.([A-Za-z0-9_=-]{40,})"  # compiled when it is used
+# The purpose and row that a sealed text is bound to, and the digest of both.
+_Binding: TypeAlias = tuple[str, str, bytes]
 _HOW = (
     "Make a key with\n"
     '    python -c "from cryptography.fernet import Fernet; '
@@ -109,21 +111,14 @@ def seal(plaintext: str, *, purpose: str, bound_to: object) -> Sealed:
     return _seal(plaintext, _bind(purpose, str(bound_to)))
 
 
-class _Binding(NamedTuple):
-    """The purpose and row that a sealed text is bound to, and the digest of both."""
-
-    purpose: str
-    row: str
-    digest: bytes
-
-
 def _bind(purpose: str, row: str) -> _Binding:
     digest = hashlib.sha256(json.dumps([purpose, row]).encode()).digest()
-    return _Binding(purpose, row, digest)
+    return purpose, row, digest
 
 
 def _seal(plaintext: str, binding: _Binding) -> Sealed:
-    document = _BOUND + binding.digest + plaintext.encode("utf-8", "surrogatepass")
+    *_, digest = binding
+    document = _BOUND + digest + plaintext.encode("utf-8", "surrogatepass")
     if len(document) > MAX_SEALED_BYTES:
         raise ValueError("The text is too large to seal.")
     return _encrypt(document)
@@ -138,10 +133,10 @@ def unseal(sealed: Secret | None, *, purpose: str, bound_to: object) -> str:
 def _unseal(sealed: Secret | None, binding: _Binding) -> str:
     if sealed is None:
         raise Undecryptable("empty")
-    document = _decrypt(sealed)
+    document, (purpose, row, digest) = _decrypt(sealed), binding
     if document[:1] != _BOUND:
-        return _unseal_json(document, binding.purpose, binding.row)
-    if document[_DIGEST] != binding.digest:
+        return _unseal_json(document, purpose, row)
+    if document[_DIGEST] != digest:
         raise Undecryptable("foreign")
     return document[_DIGEST.stop :].decode("utf-8", "surrogatepass")
 
@@ -172,7 +167,7 @@ def is_sealed(value: Secret | None) -> bool:
 
 def _parts(value: Secret | None) -> re.Match[str] | None:
     try:
-        return _SEALED.fullmatch(value.reveal()) if isinstance(value, Sealed) else None
+        return re.fullmatch(_SEALED, value.reveal()) if isinstance(value, Sealed) else None
     except ValueError:
         return None  # it went through pickle
 
@@ -378,7 +373,7 @@ class SealedTextField(EncryptedTextField):  # type: ignore[misc]  # the library 
         if value is None:
             return None
         text = value.reveal() if isinstance(value, Sealed) else value
-        if isinstance(text, Secret) or not isinstance(text, str) or not _SEALED.fullmatch(text):
+        if isinstance(text, Secret) or not isinstance(text, str) or not re.fullmatch(_SEALED, text):
             raise TypeError(f"{self.name} takes sealed text only; use seal() first.")
         return text
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from django.apps import apps
 from django.db import connection
 from django.utils import timezone
 
@@ -19,7 +20,6 @@ from connected_accounts.models import ConnectedAccount
 from connected_accounts.models.bound_tokens import BOUND, BOUND_TO_ACCOUNT
 from connected_accounts.models.ledger import LedgerEntry
 from connected_accounts.providers.base import Endpoints, Provider
-from connected_accounts.refresh import broker
 from connected_accounts.refresh.carried_grant import UNDONE, carried_document
 from connected_accounts.revoke.disconnect import revoke_orphan
 from connected_accounts.sealing import seal_carried, seal_document
@@ -87,11 +87,10 @@ def _write_until(write: Callable[[], bool], ends: float) -> bool | None:
 
 def _hand_over(account: ConnectedAccount, document: SecretFields) -> bool:
     """Give the grant to the broker, sealed. False: it did not take it."""
-    if broker.send is None:
-        return False
+    app: Any = apps.get_app_config("connected_accounts")  # which knows Celery
     sealed = seal_carried(document, account.seal_id)
     try:
-        broker.send(account.pk, account.generation, sealed.reveal())
+        app.carry_grant(account.pk, account.generation, sealed.reveal())
     except Exception as error:
         logger.error("broker away: account=%s: %s", account.pk, type(error).__name__)
         return False

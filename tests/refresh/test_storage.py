@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from django.db import (
@@ -25,7 +26,7 @@ from connected_accounts.exceptions import (
 )
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.models import ConnectedAccount as Account
-from connected_accounts.refresh import broker, storage
+from connected_accounts.refresh import storage
 from connected_accounts.refresh.carried_grant import carried_document
 from connected_accounts.sealing import seal_carried
 from connected_accounts.services import complete_authorization, refresh
@@ -103,7 +104,7 @@ def test_a_grant_is_kept_while_neither_database_nor_broker_is_there(
         raise OSError("connection refused")
 
     monkeypatch.setattr(storage, "PATIENCE", 0)
-    monkeypatch.setattr(broker, "send", away)
+    monkeypatch.setattr(tasks, "carry_grant", away)
     fail_to_store(monkeypatch, 5)
     refresh(account)
     assert len(tried) == 5
@@ -119,7 +120,7 @@ def test_a_grant_that_nothing_takes_is_given_up_in_the_end_and_says_so(
 ) -> None:
     monkeypatch.setattr(storage, "PATIENCE", 0)
     monkeypatch.setattr(storage, "LAST_PATIENCE", -3600)
-    monkeypatch.setattr(broker, "send", None)
+    monkeypatch.setattr(tasks, "carry_grant", Mock(side_effect=OSError))
     fail_to_store(monkeypatch, 10_000)
     with pytest.raises(ProviderUnavailable) as caught:
         refresh(account)
