@@ -214,8 +214,10 @@ def connectable(providers: Iterable[Provider]) -> list[Provider]:
     one query."""
     found = list(providers)
     missing = [p.alias for p in found if not _has_client(p)]
+    if not missing:
+        return found
     rows = ProviderClient.objects.entered().filter(retired_at__isnull=True, provider__in=missing)
-    entered = set(rows.values_list("provider", flat=True)) if missing else set()
+    entered = set(rows.values_list("provider", flat=True))
     return [p for p in found if p.alias not in missing or p.alias in entered]
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from django.core.paginator import Page, Paginator
 from django.db.models import Case, Q, When
@@ -14,7 +14,7 @@ from django.utils.html import escape
 from django.utils.safestring import SafeString
 from django.utils.timezone import get_current_timezone, is_aware, localtime
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, pgettext
+from django.utils.translation import gettext_lazy
 
 from connected_accounts.database.statements import read_all
 from connected_accounts.models import ConnectedAccount, Reason, Status
@@ -43,9 +43,9 @@ _SHOWN: Final = (
     "expires_at",
     "is_renewable",
 )
+PER_PAGE: Final = 50  # cards; a page of more is slow to make and to read
 # Stands in an address for every account's key, to cut the address around it: no other part of a
 # URL has these nineteen digits.
-PER_PAGE: Final = 50  # cards; a page of more is slow to make and to read
 _ANY_PK: Final = 9_000_000_000_000_000_000
 _NOT_OFFERED: Final = gettext_lazy(
     "This site does not use this service any more. You can disconnect it."
@@ -71,32 +71,19 @@ _STANDARD: Final = {
 }
 
 
-@dataclass(frozen=True)
-class ScopeLine:
+class ScopeLine(NamedTuple):
     """One permission: the provider's own name for it, and what it lets the site do."""
 
     scope: str
     words: str
 
 
-class _ByKey:
-    """Templates look for a key first, and a miss costs them more than all the rest."""
-
-    def __getitem__(self, name: str) -> Any:
-        return getattr(self, name)
-
-
-class Words(_ByKey):
-    """The parts that all cards of a page share: the words on them, days, and the addresses of their
-    links. Each is worked out and escaped once; a tag in the template would do it for every card."""
+class _Shared:
+    """The parts that all cards of a page share: a word, the reader's zone and format of
+    days, and the addresses of links."""
 
     def __init__(self) -> None:
-        self.connected_since = escape(_("Connected since"))
-        self.last_refreshed = escape(_("Last refreshed"))
-        self.reconnect = escape(_("Reconnect"))
-        self.disconnect = escape(_("Disconnect"))
-        self.history = escape(pgettext("of a connection", "History"))
-        self.test = escape(_("Test this connection"))
+        self.connected = _("Connected")
         self._zone, self._format = get_current_timezone(), get_format("DATE_FORMAT")
         self._days: dict[date, SafeString] = {}
         self._around: dict[str, tuple[SafeString, SafeString]] = {}
@@ -120,7 +107,7 @@ class Words(_ByKey):
 
 
 @dataclass(frozen=True)
-class Card(_ByKey):
+class Card:
     """One connected account, as its owner sees it. ``state`` is ``connected``, ``needs_you``,
     ``not_answering`` or ``not_offered``; ``state_words`` says the same to a person. ``scopes`` were
     granted, ``missing`` asked for and not granted. ``note``: that the service answers nobody at the
@@ -139,8 +126,12 @@ class Card(_ByKey):
     refreshed_at: datetime | None
     can_reconnect: bool
     manage_url: str
-    words: Words
+    shared: _Shared
     note: str = ""
+
+    def __getitem__(self, name: str) -> Any:
+        """Templates look for a key first, and a miss costs them more than all the rest."""
+        return getattr(self, name)
 
     @property
     def title(self) -> SafeString:
@@ -149,11 +140,11 @@ class Card(_ByKey):
 
     @property
     def connected_on(self) -> SafeString:
-        return self.words.day_of(self.connected_at)
+        return self.shared.day_of(self.connected_at)
 
     @property
     def refreshed_on(self) -> SafeString | None:
-        return self.words.day_of(self.refreshed_at) if self.refreshed_at else None
+        return self.shared.day_of(self.refreshed_at) if self.refreshed_at else None
 
     @property
     def needs_you(self) -> bool:
@@ -165,19 +156,19 @@ class Card(_ByKey):
 
     @property
     def reconnect_url(self) -> SafeString:
-        return self.words.address_of("reconnect", self.pk)
+        return self.shared.address_of("reconnect", self.pk)
 
     @property
     def disconnect_url(self) -> SafeString:
-        return self.words.address_of("disconnect", self.pk)
+        return self.shared.address_of("disconnect", self.pk)
 
     @property
     def history_url(self) -> SafeString:
-        return self.words.address_of("history", self.pk)
+        return self.shared.address_of("history", self.pk)
 
     @property
     def test_url(self) -> SafeString:
-        return self.words.address_of("test", self.pk)
+        return self.shared.address_of("test", self.pk)
 
 
 @dataclass(frozen=True)
@@ -209,9 +200,9 @@ def account_cards(user: Any, now: datetime, number: Any = 1) -> Page[Card]:
 
 def cards_of(accounts: Iterable[ConnectedAccount], now: datetime) -> list[Card]:
     """The card of each row, in their order. One query besides."""
-    providers, words, in_outage = providers_by_alias(), Words(), pauses.hosts_in_outage()
+    services, shared, in_outage = Services(), _Shared(), pauses.hosts_in_outage()
     return [
-        _card(account, providers(account.provider), now, words, in_outage) for account in accounts
+        _card(account, services[account.provider], now, shared, in_outage) for account in accounts
     ]
 
 
@@ -223,48 +214,64 @@ def offers(providers: Iterable[Provider], known: Collection[str]) -> list[Offer]
 
 def account_card(account: ConnectedAccount, now: datetime) -> Card:
     """The card of one account. No query."""
-    return _card(account, providers_by_alias()(account.provider), now, Words())
+    return _card(account, Service(account.provider), now, _Shared())
 
 
-def providers_by_alias() -> Any:
-    """A look-up of providers by alias that asks settings once for each."""
-    known: dict[str, Provider | None] = {}
+class Service:
+    """The service of an alias. ``provider`` is None where it was taken out of settings: what was
+    connected is shown, and can be disconnected."""
 
-    def look_up(alias: str) -> Provider | None:
-        if alias not in known:
-            # None where it was taken out of settings: it is shown, and can be disconnected.
-            known[alias] = known_provider(alias)
-        return known[alias]
+    def __init__(self, alias: str) -> None:
+        self.provider = known_provider(alias)
+        self.name = self.provider.name if self.provider else alias
+        self.mark = mark_of(alias, self.name)
+        self._lines: dict[tuple[str, ...], tuple[ScopeLine, ...]] = {}
 
-    return look_up
+    def lines(self, scopes: Iterable[str]) -> tuple[ScopeLine, ...]:
+        """Permissions in plain words."""
+        key = (*scopes,)
+        if key not in self._lines:
+            self._lines[key] = (*scope_lines(self.provider, key),)
+        return self._lines[key]
+
+
+class Services(dict[str, Service]):
+    """The services of one page by alias; settings are asked once for each."""
+
+    def __missing__(self, alias: str) -> Service:
+        self[alias] = Service(alias)
+        return self[alias]
 
 
 def _card(
     account: ConnectedAccount,
-    provider: Provider | None,
+    service: Service,
     now: datetime,
-    words: Words,
+    shared: _Shared,
     in_outage: Collection[tuple[str, str]] = (),
 ) -> Card:
-    state, state_words = _state(account, now) if provider else ("not_offered", str(_NOT_OFFERED))
+    provider = service.provider
+    state, state_words = "not_offered", str(_NOT_OFFERED)
+    if provider:
+        state, state_words = _state(account, now, shared)
     note = str(_REFUSING) if state == "connected" and _is_refused(account) else ""
     if (account.provider, account.host) in in_outage and state not in ("needs_you", "not_offered"):
-        state, state_words, note = "connected", _("Connected"), str(_NOT_ANSWERING)
+        state, state_words, note = "connected", shared.connected, str(_NOT_ANSWERING)
     return Card(
         pk=account.pk,
         provider=account.provider,
-        service=provider.name if provider else account.provider,
-        mark=mark_of(account.provider, provider.name if provider else account.provider),
+        service=service.name,
+        mark=service.mark,
         label=account.display_name,
         state=state,
         state_words=state_words,
-        scopes=tuple(scope_lines(provider, account.scopes_granted)),
-        missing=tuple(scope_lines(provider, _missing(provider, account))),
+        scopes=service.lines(account.scopes_granted),
+        missing=service.lines(_missing(provider, account)),
         connected_at=account.connected_at,
         refreshed_at=account.refreshed_at,
         can_reconnect=provider is not None,
         manage_url=provider.manage_url_for(account.inputs) if provider else "",
-        words=words,
+        shared=shared,
         note=note,
     )
 
@@ -275,7 +282,7 @@ def is_revocable(account: ConnectedAccount) -> bool:
     return provider is not None and provider.offers_revocation() is not False
 
 
-def _state(account: ConnectedAccount, now: datetime) -> tuple[str, str]:
+def _state(account: ConnectedAccount, now: datetime, shared: _Shared) -> tuple[str, str]:
     if account.needs_reconnect:
         why = (
             Reason(account.reason).label
@@ -287,14 +294,14 @@ def _state(account: ConnectedAccount, now: datetime) -> tuple[str, str]:
     if expired and not account.is_renewable:
         return "needs_you", _("Action needed: the permission has expired. Please reconnect.")
     if _is_refused(account):
-        return ("needs_you", str(_REFUSING_NOW)) if expired else ("connected", _("Connected"))
+        return ("needs_you", str(_REFUSING_NOW)) if expired else ("connected", shared.connected)
     if account.failure_count:
         return "not_answering", str(_NOT_ANSWERING)
     if account.expires_at is not None and not account.is_renewable:
         until = date_format(localtime(account.expires_at), "DATETIME_FORMAT")
         words = _("Connected until %(until)s. The service does not let this site renew it.")
         return "connected", words % {"until": until}
-    return "connected", _("Connected")
+    return "connected", shared.connected
 
 
 def ended(now: datetime) -> Q:

@@ -1,15 +1,13 @@
 """A mark for each service, drawn by us: its letters in a shape. No one's artwork."""
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from connected_accounts.database.functions import digest
 
 SHAPES: Final = ("circle", "square", "hexagon", "shield", "drop", "octagon")
 
 
-@dataclass(frozen=True)
-class Mark:
+class Mark(NamedTuple):
     """``letters``: one or two. ``shape`` is one of SHAPES, the same for an alias at all times."""
 
     alias: str

@@ -15,7 +15,7 @@ from connected_accounts.models import Outcome, Revocation
 from connected_accounts.models.history import Cause
 from connected_accounts.owners import owner_key
 from connected_accounts.providers.base import Provider
-from connected_accounts.web.cards import providers_by_alias
+from connected_accounts.web.cards import Service, Services
 
 RECENT: Final = timedelta(days=7)
 MANY: Final = 20  # lines; a page of more says nothing to a person
@@ -84,21 +84,21 @@ def _meets(row: Revocation, conditions: Mapping[str, Any]) -> bool:
 
 
 def _lines(rows: Iterable[Revocation]) -> list[RevocationLine]:
-    providers = providers_by_alias()
-    return [_line(row, providers) for row in rows]
+    services = Services()
+    return [_line(row, services[row.provider]) for row in rows]
 
 
 def revocation_line(revocation: Revocation) -> RevocationLine:
     """The line of one revocation. No query."""
-    return _line(revocation, providers_by_alias())
+    return _line(revocation, Service(revocation.provider))
 
 
-def _line(revocation: Revocation, providers: Any) -> RevocationLine:
-    provider = providers(revocation.provider)
+def _line(revocation: Revocation, service: Service) -> RevocationLine:
+    provider = service.provider
     outcome = _known_outcome(revocation, provider)
     return RevocationLine(
         pk=revocation.pk,
-        service=provider.name if provider else revocation.provider,
+        service=service.name,
         label=revocation.display_name,
         outcome=outcome,
         words=_outcome_words(revocation, outcome),

@@ -1,7 +1,7 @@
 """The connections page, its headers, tags and the views that need a connection."""
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,7 +10,7 @@ from django.http import HttpResponse
 from django.template import Context, Template
 from django.test import Client, RequestFactory
 from django.urls import reverse
-from django.utils import timezone
+from django.utils import timezone, translation
 from django.views import View
 
 from connected_accounts.decorators import ConnectionRequiredMixin, connection_required
@@ -159,6 +159,42 @@ def test_what_cards_have_alike_is_rendered_once(
     text = response.content.decode()
     assert text.count("ca-mark") == 5 + len(response.context["offers"])
     assert text.count("The service is not answering") == 1
+
+
+def test_what_is_kept_while_a_page_is_made_is_not_kept_for_the_next(
+    account: ConnectedAccount, client_of_ada: Client, badgr: FakeProvider
+) -> None:
+    connect(client_of_ada, badgr, subject="another")
+    tokens = []
+    for language, test in ("en", "Test this connection"), ("de", "Diese Verbindung prüfen"):
+        with translation.override(language):
+            text = page(client_of_ada)
+        found = re.findall('name="csrfmiddlewaretoken" value="([^"]+)"', text)
+        assert text.count(f">{test}<") == 2
+        assert len(found) >= 3  # one in each form
+        assert len(set(found)) == 1
+        tokens += found[:1]
+    assert tokens[0] != tokens[1]  # masked anew
+
+
+def test_days_are_written_for_each_reader(
+    account: ConnectedAccount, client_of_ada: Client, settings: Any
+) -> None:
+    late = datetime(2026, 5, 31, 23, 30, tzinfo=UTC)
+    set_row(account, connected_at=late, refreshed_at=None)
+
+    def day(language: str) -> str:
+        with translation.override(language):
+            (found,) = re.findall("<time.*?</time>", page(client_of_ada))
+        return str(found)
+
+    for _ in range(2):
+        settings.TIME_ZONE = "UTC"
+        assert day("en") == '<time datetime="2026-05-31">May 31, 2026</time>'
+        assert day("de") == '<time datetime="2026-05-31">31. Mai 2026</time>'
+        assert day("fr") == '<time datetime="2026-05-31">31 mai 2026</time>'
+        settings.TIME_ZONE = "Asia/Tokyo"
+        assert day("en") == '<time datetime="2026-06-01">June 1, 2026</time>'
 
 
 def test_the_addresses_on_cards_are_those_of_the_routes(
