@@ -16,6 +16,7 @@ import re
 import uuid
 from collections.abc import Mapping
 from functools import lru_cache
+from json.encoder import encode_basestring_ascii
 from typing import Any, Final, Protocol, TypeAlias
 
 from django.conf import settings
@@ -112,8 +113,12 @@ def seal(plaintext: str, *, purpose: str, bound_to: object) -> Sealed:
 
 
 def _bind(purpose: str, row: str) -> _Binding:
-    digest = hashlib.sha256(json.dumps([purpose, row]).encode()).digest()
-    return purpose, row, digest
+    return purpose, row, hashlib.sha256(_listed(purpose, row)).digest()
+
+
+def _listed(*texts: str) -> bytes:
+    """The texts as ``json.dumps`` writes a list of them, which takes several times as long."""
+    return f"[{', '.join(map(encode_basestring_ascii, texts))}]".encode()
 
 
 def _seal(plaintext: str, binding: _Binding) -> Sealed:
@@ -177,9 +182,13 @@ def _encrypt(document: bytes) -> Sealed:
     return Sealed(f"v1.{name}.{fernet.encrypt(document).decode()}")
 
 
-def _decrypt(sealed: Secret) -> bytes:
-    from cryptography.fernet import InvalidToken
+def _invalid_token() -> type[Exception]:
+    from cryptography.fernet import InvalidToken  # keeps cryptography out of start-up
 
+    return InvalidToken
+
+
+def _decrypt(sealed: Secret) -> bytes:
     parts = _parts(sealed)
     if parts is None:
         raise Undecryptable("not_sealed")
@@ -188,7 +197,7 @@ def _decrypt(sealed: Secret) -> bytes:
         raise Undecryptable("key_missing")
     try:
         document: bytes = fernet.decrypt(parts[2].encode())
-    except InvalidToken:
+    except _invalid_token():  # looked up only then
         raise Undecryptable("tampered") from None
     return document
 
@@ -212,17 +221,11 @@ class Holder(Protocol):
 
 def facts_digest(*facts: object) -> str:
     """The binding of a seal to several facts of a row, in one short text."""
-    return hashlib.sha256(json.dumps([str(fact) for fact in facts]).encode()).hexdigest()
-
-
-# A refresh seals for the facts that it opened with; as many as several drains have in flight.
-@lru_cache(maxsize=1024, typed=True)
-def _token_binding(*facts: object) -> _Binding:
-    return _bind(TOKEN_PURPOSE, facts_digest(*facts))
+    return hashlib.sha256(_listed(*map(str, facts))).hexdigest()
 
 
 def _binding(holder: Holder) -> _Binding:
-    return _token_binding(
+    facts = facts_digest(
         holder.seal_id,
         holder.owner_key,
         holder.provider,
@@ -230,6 +233,7 @@ def _binding(holder: Holder) -> _Binding:
         holder.client_id,
         holder.endpoint_fingerprint,
     )
+    return _bind(TOKEN_PURPOSE, facts)
 
 
 def open_document(token: Secret | None, holder: Holder) -> SecretFields:

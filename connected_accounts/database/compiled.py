@@ -31,6 +31,11 @@ class Parameter(Expression):
     def as_sql(self, compiler: Any, connection: Any) -> Any:
         return "%s", [self]
 
+    def stored(self, value: Any, connection: Any) -> Any:
+        if type(value) in (int, str):
+            return value  # which every field leaves as it is
+        return self.output_field.get_db_prep_value(value, connection)
+
 
 class Keys(Parameter):
     """The same for several, in the text of ``array_text``."""
@@ -59,6 +64,13 @@ class Compiled(NamedTuple):
     def bound(self, values: Mapping[str, Any]) -> list[Any]:
         return [values[p.name] if isinstance(p, Parameter) else p for p in self.parameters]
 
+    def stored(self, values: Mapping[str, Any], connection: Any) -> list[Any]:
+        """The same, as any database takes them."""
+        return [
+            p.stored(values[p.name], connection) if isinstance(p, Parameter) else p
+            for p in self.parameters
+        ]
+
 
 def can_compile(using: str) -> bool:
     return connections[using].vendor == "postgresql"
@@ -70,6 +82,21 @@ def compiled_update(rows: "models.QuerySet[Any]", values: Mapping[str, Any]) -> 
     query.add_update_values(dict(values))
     statement, parameters = query.get_compiler(rows.db).as_sql()
     return Compiled(statement, tuple(parameters))
+
+
+def compiled_select(rows: "models.QuerySet[Any, Any]") -> Compiled:
+    """The SELECT of these rows, on any database; a ``Parameter`` may stand for any value."""
+    statement, parameters = rows.query.get_compiler(rows.db).as_sql()
+    if not can_compile(rows.db):
+        return Compiled(statement, tuple(parameters))
+    # The driver would write what is the same each time into the text anew each time.
+    operations: Any = connections[rows.db].ops
+    texts = [
+        "%s" if isinstance(p, Parameter) else operations.compose_sql("%s", [p]).replace("%", "%%")
+        for p in parameters
+    ]
+    given = tuple(p for p in parameters if isinstance(p, Parameter))
+    return Compiled(statement.replace("%%", "%%%%") % tuple(texts), given)
 
 
 def run(using: str, compiled: Compiled, values: Mapping[str, Any]) -> int:

@@ -5,7 +5,7 @@ Every value passes its field's own preparation, so sealed columns take sealed te
 in many rows at once, but for numbers, UUIDs and moments, which it would leave as they are.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from itertools import repeat
@@ -103,45 +103,52 @@ class _Table:
     def stored(self, values: Mapping[str, Any]) -> list[Any]:
         return [self.field(n).get_db_prep_save(v, self.connection) for n, v in values.items()]
 
-    def converted(self, names: Sequence[str], rows: Sequence[Any]) -> list[list[Any]]:
-        """The values of these fields from rows that begin with their columns. What is behind those
-        are truth values."""
-        converters = self._converters((*names,))
-        found = []
-        for row in rows:
-            values = [*row[: len(names)], *map(bool, row[len(names) :])]
-            for place, convert, column in converters:
-                values[place] = convert(values[place], column, self.connection)
-            found.append(values)
-        return found
-
-    def _converters(self, names: tuple[str, ...]) -> list[tuple[int, Any, Any]]:
-        """The conversions of columns to values, with their places; found once for a connection."""
-        known = _CONVERTERS.setdefault(self.connection, {})
-        key = (self.model, names, settings.USE_TZ)
-        if key not in known:
-            read = [self.field(name).get_col(self.model._meta.db_table) for name in names]
-            known[key] = [
-                (place, convert, column)
-                for place, column in enumerate(read)
-                for convert in (
-                    *self.connection.ops.get_db_converters(column),
-                    *column.get_db_converters(self.connection),
-                )
-            ]
-        return known[key]
-
     def loaded(self, names: Sequence[str], attributes: Sequence[str], rows: Sequence[Any]) -> Any:
         """Instances with these fields, which are in the model's own order, and these attributes
         behind them."""
         attnames = [self.field(name).attname for name in names]
         found = []
-        for values in self.converted(names, rows):
+        for values in _converted(self.model, self.connection, names, rows):
             one = self.model.from_db(self.using, attnames, values[: len(names)])
             for attribute, value in zip(attributes, values[len(names) :], strict=True):
                 setattr(one, attribute, value)
             found.append(one)
         return found
+
+
+def _converted(
+    model: type[models.Model], connection: Any, names: Sequence[str], rows: Sequence[Any]
+) -> list[list[Any]]:
+    """The values of these fields from rows that begin with their columns. What is behind those are
+    truth values."""
+    converters = _converters(model, connection, (*names,))
+    found = []
+    for row in rows:
+        values = [*row[: len(names)], *map(bool, row[len(names) :])]
+        for place, convert, column in converters:
+            values[place] = convert(values[place], column, connection)
+        found.append(values)
+    return found
+
+
+def _converters(
+    model: type[models.Model], connection: Any, names: tuple[str, ...]
+) -> list[tuple[int, Any, Any]]:
+    """The conversions of columns to values, with their places; found once for a connection."""
+    known = _CONVERTERS.setdefault(connection, {})
+    key = (model, names, settings.USE_TZ)
+    if key not in known:
+        field: Any = model._meta.get_field
+        read = [field(name).get_col(model._meta.db_table) for name in names]
+        known[key] = [
+            (place, convert, column)
+            for place, column in enumerate(read)
+            for convert in (
+                *connection.ops.get_db_converters(column),
+                *column.get_db_converters(connection),
+            )
+        ]
+    return known[key]
 
 
 def _select(
@@ -358,19 +365,30 @@ def read_one(
     return found[0] if found else None
 
 
-def read_newest(
+def read_compiled(
     model: type[models.Model],
-    conditions: Mapping[str, Any],
+    select: Callable[[str], Compiled],
+    given: Mapping[str, Any],
     names: Sequence[str],
-    true_unless: Mapping[str, str],
-    agreeing: Mapping[str, Counterpart],
 ) -> list[Any] | None:
-    """The values of these fields in the newest row that meets the conditions, and those of the
-    attributes behind them; see ``read_one``. No instance is made of it, where a token is read at
-    each request."""
-    table = _Table(model)
-    rows = _select(table, conditions, names, true_unless, agreeing, limit=1)
-    return table.converted(names, rows)[0] if rows else None
+    """The values of these fields in the one row of a SELECT, and the truth values behind them; None
+    where there is none. No instance is made of it, where a token is read at each request.
+
+    ``select`` makes the statement, of the database's alias; ``given`` is for its parameters.
+    """
+    using = router.db_for_write(model)
+    connection = connections[using]
+    compiled = _written(select, using, connection.vendor)
+    with connection.cursor() as cursor:
+        cursor.execute(compiled.statement, compiled.stored(given, connection))
+        rows = cursor.fetchall()
+    return _converted(model, connection, names, rows)[0] if rows else None
+
+
+@lru_cache(maxsize=16)
+def _written(select: Callable[[str], Compiled], using: str, vendor: str) -> Compiled:
+    """The statement, made once: in tests an alias may be another kind of database later."""
+    return select(using)
 
 
 def read_all(

@@ -508,7 +508,8 @@ class ConnectedAccount(GuardedModel):
 
     def is_same_as(self, row: Any) -> bool:
         """Whether ``row``, which was read by this one's key, is the same account; None is not."""
-        return row is not None and all(getattr(row, n) == v for n, v in self.which().items())
+        known = vars(self)
+        return row is not None and all(known[n] == getattr(row, n) for n in _WHICH if n in known)
 
     # Transitions.
 

@@ -2,18 +2,21 @@
 
 import logging
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from asgiref.sync import sync_to_async
 from django.core.cache import cache
+from django.db import DatabaseError, connection
+from django.db.models import BigAutoField, BooleanField, DateTimeField, ExpressionWrapper, Q
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from connected_accounts import conf
-from connected_accounts.database.locks import statements_retried
-from connected_accounts.database.statements import read_newest, read_one
+from connected_accounts.database.compiled import Compiled, Parameter, compiled_select
+from connected_accounts.database.locks import is_out_of_line, statements_retried
+from connected_accounts.database.statements import read_compiled, read_one
 from connected_accounts.exceptions import (
     ConnectedAccountsError,
     InsufficientScope,
@@ -22,8 +25,8 @@ from connected_accounts.exceptions import (
     Undecryptable,
 )
 from connected_accounts.models import ConnectedAccount, Reason, Status
-from connected_accounts.models.accounts import owner_state
-from connected_accounts.models.ledger import PRESENT
+from connected_accounts.models.accounts import ConnectedAccountQuerySet, owner_state
+from connected_accounts.models.ledger import PRESENT, contradicts
 from connected_accounts.oauth2.session import ProviderSession
 from connected_accounts.owners import owner_key
 from connected_accounts.provider_state import pauses
@@ -75,7 +78,6 @@ def get_access_token(account: ConnectedAccount) -> str:
     return current_token(account).reveal()
 
 
-@statements_retried()
 @clears_traceback_locals
 @sensitive_variables()
 def get_access_token_of(user: Any, provider: str) -> str:
@@ -85,16 +87,21 @@ def get_access_token_of(user: Any, provider: str) -> str:
     Raises as ``get_access_token``, ReauthorizationRequired (``disconnected``) where there is no
     account.
     """
-    fresh = _newest({"owner_key": owner_key(user), "provider": provider, **_ACTIVE})
-    if fresh is not None and fresh.user in (None, getattr(user, "pk", None)):
-        token = _token_if_fresh(fresh, None)
-        if token is not None:
-            return token.reveal()
+    given = {"owner_key": owner_key(user), "provider": provider, "user": getattr(user, "pk", None)}
+    fresh = _read_quickly(_newest_of_owner, given)
+    token = None if fresh is None else _token_if_fresh(fresh, None)
+    if token is not None:
+        return token.reveal()
+    return current_token(_newest_account(user, provider)).reveal()
+
+
+@statements_retried()
+def _newest_account(user: Any, provider: str) -> ConnectedAccount:
     accounts = ConnectedAccount.objects.current().for_user(user).at(provider).order_by("-pk")
     account = accounts.active().first() or accounts.first()
     if account is None:
         raise ReauthorizationRequired("disconnected")
-    return current_token(account).reveal()
+    return account
 
 
 async def aget_access_token(account: ConnectedAccount) -> str:
@@ -130,17 +137,22 @@ def get_session(account: ConnectedAccount) -> ProviderSession:
     )
 
 
-@statements_retried()
 @clears_traceback_locals
 @sensitive_variables()
 def current_token(account: ConnectedAccount, *, fingerprint: str | None = None) -> Secret:
     """``get_access_token``, hidden from logs and tracebacks. ``fingerprint`` is that of where
     the token is to be sent: it must be what the account was connected at."""
-    fresh = _newest({"id": account.pk})
+    fresh = _read_quickly(_by_key, {"id": account.pk})
     if fresh is not None and account.is_same_as(fresh):
         token = _token_if_fresh(fresh, fingerprint)
         if token is not None:
             return token
+    return _token_at_a_closer_look(account, fingerprint)
+
+
+@statements_retried()
+@sensitive_variables()
+def _token_at_a_closer_look(account: ConnectedAccount, fingerprint: str | None) -> Secret:
     stored = _read(account, fingerprint)
     if not _is_stale(stored, timezone.now()):
         return _access_token(stored)
@@ -202,45 +214,61 @@ def _first_in_a_minute(stored: ConnectedAccount) -> bool:
 
 
 class _Row(NamedTuple):
-    """A row as far as it says whether its token is good as it is. A model of it would cost more
-    than the query."""
+    """The facts that a seal is bound to, and whether anything else speaks against the token. A
+    model of it would cost more than the query."""
 
-    pk: int
-    user: Any  # the key
     owner_key: str
     provider: str
     subject_digest: str
-    status: str
-    expires_at: datetime | None
     token: Secret | None
     seal_id: uuid.UUID
     client_id: str
     endpoint_fingerprint: str
-    is_original: bool
-    owner_is_active: bool
+    is_good: bool
 
 
-_ACTIVE: Final = {"status": Status.ACTIVE}
-_COLUMNS: Final = ("id", *_Row._fields[1:-2])
-_ORIGINAL: Final = {"is_original": PRESENT}
+_COLUMNS: Final = _Row._fields[:-1]
 
 
-def _newest(conditions: Mapping[str, Any]) -> _Row | None:
-    state = owner_state()
-    values = read_newest(ConnectedAccount, conditions, _COLUMNS, state, _ORIGINAL)
-    if values is None:
+def _read_quickly(select: Callable[[str], Compiled], given: Mapping[str, Any]) -> _Row | None:
+    """The row of a SELECT. None also where the database could not bring it in line with another
+    transaction: the closer look tries again."""
+    until = timezone.now() + MARGIN
+    try:
+        row = read_compiled(ConnectedAccount, select, {**given, "until": until}, _COLUMNS)
+    except DatabaseError as error:
+        if connection.in_atomic_block or not is_out_of_line(error):
+            raise
         return None
-    *row, is_original = values
-    owner_is_active = row[len(_COLUMNS) :] or [True]
-    return _Row._make([*row[: len(_COLUMNS)], is_original, *owner_is_active])
+    return None if row is None else _Row._make(row)
+
+
+def _by_key(using: str) -> Compiled:
+    pk = Parameter("id", BigAutoField())
+    return _select_row(ConnectedAccount.objects.using(using).filter(pk=pk), Q())
+
+
+def _newest_of_owner(using: str) -> Compiled:
+    """A row in which SQL has written another user is nobody's."""
+    field: Any = ConnectedAccount._meta.get_field
+    given = {name: Parameter(name, field(name)) for name in ("owner_key", "provider")}
+    rows = ConnectedAccount.objects.using(using).active().filter(**given).order_by("-pk")
+    user = Parameter("user", field("user").target_field)
+    return _select_row(rows, Q(user=None) | Q(user=user))
+
+
+def _select_row(rows: ConnectedAccountQuerySet, usable: Q) -> Compiled:
+    """The first of the rows, and whether it is good: the database says so for less than it takes
+    to read all that this hangs on and to look at it here."""
+    lasts = Q(expires_at=None) | Q(expires_at__gt=Parameter("until", DateTimeField()))
+    usable &= Q(status=Status.ACTIVE, **dict.fromkeys(owner_state(), True))
+    good = ExpressionWrapper(usable & lasts & ~contradicts(), BooleanField())
+    return compiled_select(rows.with_owner_state().values_list(*_COLUMNS, good)[:1])
 
 
 def _token_if_fresh(row: _Row, fingerprint: str | None) -> Secret | None:
     """The token of a row that nothing speaks against; None where a closer look must be taken."""
-    good = row.status == Status.ACTIVE and row.is_original and row.owner_is_active
-    same = fingerprint is None or row.endpoint_fingerprint == fingerprint
-    lasts = row.expires_at is None or row.expires_at - timezone.now() > MARGIN
-    if not (good and same and lasts):
+    if not row.is_good or fingerprint not in (None, row.endpoint_fingerprint):
         return None
     try:
         return access_token_of(open_document(row.token, row))

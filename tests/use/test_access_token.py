@@ -1,14 +1,21 @@
 """An access token that is good for a while yet: get_access_token and get_session."""
 
+import sqlite3
 import traceback
+import uuid
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import OperationalError, connection, transaction
 from django.test import Client
 from django.utils import timezone
 
-from connected_accounts.exceptions import ProviderUnavailable, ReauthorizationRequired
+from connected_accounts.exceptions import (
+    ProviderUnavailable,
+    ReauthorizationRequired,
+    Undecryptable,
+)
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.services import (
     aget_access_token,
@@ -67,6 +74,64 @@ def test_a_users_token_that_expires_is_refreshed_first(account: ConnectedAccount
     old = stored(account)["access_token"]
     expire(account, seconds=59)
     assert get_access_token_of(ada, "badgr") == stored(account)["access_token"] != old
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"status": "reconnect_required", "reason": "revoked"},
+        {"revision": 7},  # the ledger knows another
+        {"seal_id": uuid.uuid4()},
+        {"owner_key": "team:7"},
+        {"provider": "bitbadges"},
+        {"subject_digest": "0" * 64},
+        {"client_id": "another"},
+        {"endpoint_fingerprint": "0" * 64},
+    ],
+    ids=lambda values: next(iter(values)),
+)
+@pytest.mark.parametrize("is_fully_loaded", [True, False])
+def test_no_token_comes_of_a_row_whose_facts_are_others(
+    is_fully_loaded: bool, values: dict[str, Any], make_account: Any, user: Any
+) -> None:
+    account = make_account(user)
+    if not is_fully_loaded:
+        account = ConnectedAccount.objects.only("pk").get()
+    set_row(account, **values)
+    with pytest.raises((ReauthorizationRequired, Undecryptable)):
+        get_access_token(account)
+
+
+def test_no_token_comes_of_an_account_whose_owner_is_inactive(make_account: Any, user: Any) -> None:
+    account = make_account(user)
+    user.is_active = False
+    user.save()
+    with pytest.raises(ProviderUnavailable, match="owner_inactive"):
+        get_access_token(account)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_look_that_is_out_of_line_with_another_transaction_is_taken_again(
+    make_account: Any, user: Any
+) -> None:
+    account, asked = make_account(user, access_token="a"), []
+
+    def first_fails(execute: Any, *query: Any) -> Any:
+        asked.append(query)
+        if len(asked) > 1:
+            return execute(*query)
+        busy = sqlite3.OperationalError("database is locked")
+        busy.sqlite_errorname = "SQLITE_BUSY"
+        raise OperationalError("database is locked") from busy
+
+    with connection.execute_wrapper(first_fails):
+        assert get_access_token(account) == "a"
+    asked.clear()
+    # A transaction around it is the site's to repeat.
+    fails = pytest.raises(OperationalError)
+    with transaction.atomic(), connection.execute_wrapper(first_fails), fails:
+        get_access_token(account)
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize("way", ["given by SQL", "copied", "inactive"])
