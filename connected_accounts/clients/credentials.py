@@ -17,7 +17,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from connected_accounts import security
 from connected_accounts.database.inserts import insert_in_step
-from connected_accounts.database.statements import read_all
+from connected_accounts.database.selects import read_all
 from connected_accounts.exceptions import (
     ClientRejected,
     ConfigurationError,

@@ -24,7 +24,7 @@ from connected_accounts.connect.outer_transactions import refuse_sites_transacti
 from connected_accounts.database.functions import digest
 from connected_accounts.database.inserts import insert_in_step
 from connected_accounts.database.locks import statements_retried
-from connected_accounts.database.statements import insert_one
+from connected_accounts.database.new_rows import insert_one
 from connected_accounts.exceptions import UnexpectedResponse
 from connected_accounts.models import AuthorizationRequest, ConnectedAccount, ProviderClient
 from connected_accounts.models.deployment import adopt_database_once

@@ -23,7 +23,8 @@ from connected_accounts.connect.outer_transactions import refuse_sites_transacti
 from connected_accounts.connect.refusals import logs_refusals, record_refusal
 from connected_accounts.database.functions import digest
 from connected_accounts.database.locks import statements_retried
-from connected_accounts.database.statements import read_all, update_and_read
+from connected_accounts.database.selects import read_all
+from connected_accounts.database.updates import update_and_read
 from connected_accounts.exceptions import (
     ClientRejected,
     ConnectedAccountsError,

@@ -33,12 +33,7 @@ from connected_accounts.database.compiled import (
 from connected_accounts.database.fields import ExactCharField
 from connected_accounts.database.functions import DatabaseNow, digest
 from connected_accounts.database.inserts import insert_in_step
-from connected_accounts.database.statements import (
-    can_return,
-    run_returning,
-    update_all,
-    update_one,
-)
+from connected_accounts.database.updates import can_return, run_returning, update_all, update_one
 from connected_accounts.exceptions import Undecryptable
 from connected_accounts.models.bound_tokens import bound_facts, change_facts
 from connected_accounts.models.choices import Reason, Status

@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from connected_accounts import conf, security
 from connected_accounts.database.locks import retried
-from connected_accounts.database.statements import read_all
+from connected_accounts.database.selects import read_all
 from connected_accounts.models.managers import PrimaryManager
 from connected_accounts.security import SecurityEvent
 

@@ -14,7 +14,7 @@ from django.core.exceptions import FieldError
 from django.db import DatabaseError, models, router, transaction
 
 from connected_accounts.database.functions import digest
-from connected_accounts.database.statements import update_returning
+from connected_accounts.database.updates import update_returning
 from connected_accounts.models.bound_tokens import change_facts
 from connected_accounts.models.ledger import LedgerEntry
 from connected_accounts.owners import owner_key, owner_key_of

@@ -15,7 +15,7 @@ from connected_accounts import security
 from connected_accounts.database.fields import ExactCharField
 from connected_accounts.database.functions import digest
 from connected_accounts.database.inserts import insert_all_apart, insert_apart
-from connected_accounts.database.statements import insert_one
+from connected_accounts.database.new_rows import insert_one
 from connected_accounts.models.managers import PrimaryManager
 from connected_accounts.sealing import SealedTextField
 from connected_accounts.security import one_line

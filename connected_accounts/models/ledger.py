@@ -27,7 +27,7 @@ from connected_accounts.database.compiled import (
     compiled_update,
     run,
 )
-from connected_accounts.database.statements import insert_one
+from connected_accounts.database.new_rows import insert_one
 from connected_accounts.models.managers import PrimaryManager
 from connected_accounts.sealing import Holder, opens
 from connected_accounts.secret import Sealed

@@ -9,7 +9,7 @@ from django.db import DatabaseError, router
 from django.db.models.signals import post_save, pre_save
 
 from connected_accounts.database.inserts import insert_in_step
-from connected_accounts.database.statements import can_insert_together, insert_together
+from connected_accounts.database.new_rows import can_insert_together, insert_together
 from connected_accounts.models.accounts import ConnectedAccount
 from connected_accounts.models.history import Event
 from connected_accounts.models.ledger import LedgerEntry

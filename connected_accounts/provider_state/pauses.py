@@ -15,7 +15,7 @@ from django.utils import timezone
 from connected_accounts import security
 from connected_accounts.database.inserts import insert_in_step
 from connected_accounts.database.locks import retried
-from connected_accounts.database.statements import read_all
+from connected_accounts.database.selects import read_all
 from connected_accounts.models import Event, Kind, ProviderState
 from connected_accounts.owners import SITE_OWNER
 from connected_accounts.security import SecurityEvent

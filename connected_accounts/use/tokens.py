@@ -16,7 +16,7 @@ from django.views.decorators.debug import sensitive_variables
 from connected_accounts import conf
 from connected_accounts.database.compiled import Compiled, Parameter, compiled_select
 from connected_accounts.database.locks import is_out_of_line, statements_retried
-from connected_accounts.database.statements import read_compiled, read_one
+from connected_accounts.database.selects import read_compiled, read_one
 from connected_accounts.exceptions import (
     ConnectedAccountsError,
     InsufficientScope,

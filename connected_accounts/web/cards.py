@@ -16,7 +16,7 @@ from django.utils.timezone import get_current_timezone, is_aware, localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from connected_accounts.database.statements import read_all
+from connected_accounts.database.selects import read_all
 from connected_accounts.models import ConnectedAccount, Reason, Status
 from connected_accounts.owners import owner_key
 from connected_accounts.provider_state import pauses

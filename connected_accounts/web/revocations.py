@@ -10,7 +10,7 @@ from typing import Any, Final
 from django.db.models import Q
 from django.utils.translation import gettext as _
 
-from connected_accounts.database.statements import read_all
+from connected_accounts.database.selects import read_all
 from connected_accounts.models import Outcome, Revocation
 from connected_accounts.models.history import Cause
 from connected_accounts.owners import owner_key

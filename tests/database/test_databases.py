@@ -17,7 +17,7 @@ import pymysql
 import pytest
 from django.core.management import call_command
 from django.db import IntegrityError, OperationalError, connection, connections, transaction
-from django.db.models import QuerySet
+from django.db.models import BigAutoField, QuerySet
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -28,11 +28,13 @@ from connected_accounts.clients.credentials import (
     orphaned_clients,
     store_own_client,
 )
+from connected_accounts.database.compiled import Parameter, compiled_select
 from connected_accounts.database.connections import short_lock_waits
 from connected_accounts.database.functions import digest
 from connected_accounts.database.locks import is_lock_timeout, retried
-from connected_accounts.database.statements import _selection, update_all
+from connected_accounts.database.selects import _selection
 from connected_accounts.database.storage import check_storage
+from connected_accounts.database.updates import update_all
 from connected_accounts.models import (
     ConnectedAccount,
     Event,
@@ -141,6 +143,15 @@ def at_once(accounts: Any, work: Callable[[int], Any]) -> list[Any]:
 
     with ThreadPoolExecutor(WORKERS) as pool:
         return list(pool.map(one, range(WORKERS)))
+
+
+def test_a_select_that_is_written_once_keeps_its_constants(accounts: Any) -> None:
+    row = store(accounts, label="100% of '%s'")
+    same = accounts.filter(label=row.label, pk=Parameter("pk", BigAutoField()))
+    compiled = compiled_select(same.values_list("subject"))
+    with connection.cursor() as cursor:
+        cursor.execute(compiled.statement, compiled.stored({"pk": row.pk}, connection))
+        assert [*cursor.fetchall()] == [("subject",)]
 
 
 def claim(accounts: Any, pks: list[int], seconds: float = 60.0) -> int:

@@ -19,7 +19,7 @@ from django.core.management import call_command
 from django.db import connection
 
 from bench.postgres import private_server, program
-from connected_accounts.database.statements import insert_one
+from connected_accounts.database.new_rows import insert_one
 from connected_accounts.exceptions import ReauthorizationRequired, Undecryptable
 from connected_accounts.models import ConnectedAccount, Revocation
 from connected_accounts.operations.keys_in_use import SEALED

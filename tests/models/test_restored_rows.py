@@ -184,7 +184,7 @@ def cloned_by_bulk_create(row: ConnectedAccount, user: Any) -> ConnectedAccount:
 
 
 def cloned_by_sql(row: ConnectedAccount, user: Any) -> ConnectedAccount:
-    from connected_accounts.database.statements import insert_one
+    from connected_accounts.database.new_rows import insert_one
 
     values = {f.name: getattr(row, f.attname) for f in row._meta.concrete_fields if f.name != "id"}
     insert_one(ConnectedAccount, values | {"user": user.pk, "owner_key": f"user:{user.pk}"})
@@ -316,7 +316,7 @@ def revived_by_fixture(row: ConnectedAccount) -> None:
 
 
 def revived_by_sql(row: ConnectedAccount) -> None:
-    from connected_accounts.database.statements import insert_one
+    from connected_accounts.database.new_rows import insert_one
 
     values = {f.name: getattr(row, f.attname) for f in row._meta.concrete_fields}
     insert_one(ConnectedAccount, values)
@@ -425,7 +425,7 @@ def test_an_answer_for_a_connection_that_ended_meanwhile_is_withdrawn(
 
     def disconnect_and_bring_back() -> None:
         disconnect(Rows.get())
-        from connected_accounts.database.statements import insert_one
+        from connected_accounts.database.new_rows import insert_one
 
         insert_one(
             ConnectedAccount, {("user" if k == "user_id" else k): v for k, v in past.items()}
