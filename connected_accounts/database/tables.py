@@ -86,7 +86,7 @@ class Table:
     def loaded(self, names: Sequence[str], attributes: Sequence[str], rows: Sequence[Any]) -> Any:
         """Instances with these fields, which are in the model's own order, and these attributes
         behind them."""
-        attnames = [self.field(name).attname for name in names]
+        attnames = {self.field(name).attname for name in names}
         found = []
         for values in converted(self.model, self.connection, names, rows):
             one = self.model.from_db(self.using, attnames, values[: len(names)])

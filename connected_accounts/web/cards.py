@@ -3,12 +3,13 @@
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
+from itertools import cycle
 from typing import Any, Final, NamedTuple
 
 from django.core.paginator import Page, Paginator
 from django.db.models import Case, Q, When
 from django.urls import reverse
-from django.utils import dateformat
+from django.utils.dateformat import DateFormat, re_escaped, re_formatchars
 from django.utils.formats import date_format, get_format
 from django.utils.html import escape
 from django.utils.safestring import SafeString
@@ -84,7 +85,10 @@ class _Shared:
 
     def __init__(self) -> None:
         self.connected = _("Connected")
-        self._zone, self._format = get_current_timezone(), get_format("DATE_FORMAT")
+        self._zone = get_current_timezone()
+        # Text, a letter that stands for a part of the day, text, and so on.
+        self._format = re_formatchars.split(get_format("DATE_FORMAT"))
+        self._format[::2] = [re_escaped.sub(r"\1", text) for text in self._format[::2]]
         self._days: dict[date, SafeString] = {}
         self._around: dict[str, tuple[SafeString, SafeString]] = {}
 
@@ -92,9 +96,17 @@ class _Shared:
         """The day of a moment as a ``time`` element, in the reader's time zone and format."""
         day = (moment.astimezone(self._zone) if is_aware(moment) else moment).date()
         if day not in self._days:
-            words = escape(dateformat.format(day, self._format))
+            words = escape(self._in_words(day))
             self._days[day] = SafeString(f'<time datetime="{day.isoformat()}">{words}</time>')
         return self._days[day]
+
+    def _in_words(self, day: date) -> str:
+        """As ``dateformat.format``, which takes the format apart for each day anew."""
+        written = DateFormat(day)
+        return "".join(
+            str(getattr(written, part)()) if is_letter else part
+            for part, is_letter in zip(self._format, cycle((False, True)), strict=False)
+        )
 
     def address_of(self, page: str, pk: int) -> SafeString:
         """The address of ``page``, a name of connected_accounts.urls, for one account."""

@@ -5,17 +5,21 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.conf.global_settings import LANGUAGES
 from django.contrib.auth.models import AnonymousUser
 from django.http import HttpResponse
 from django.template import Context, Template
 from django.test import Client, RequestFactory
 from django.urls import reverse
 from django.utils import timezone, translation
+from django.utils.formats import date_format
+from django.utils.html import escape
 from django.views import View
 
 from connected_accounts.decorators import ConnectionRequiredMixin, connection_required
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.testing import FakeProvider
+from connected_accounts.web.cards import account_card
 from tests.journeys import connect, finish, run, set_row, start
 
 pytestmark = pytest.mark.django_db
@@ -195,6 +199,15 @@ def test_days_are_written_for_each_reader(
         assert day("fr") == '<time datetime="2026-05-31">31 mai 2026</time>'
         settings.TIME_ZONE = "Asia/Tokyo"
         assert day("en") == '<time datetime="2026-06-01">June 1, 2026</time>'
+
+
+def test_a_card_writes_days_as_django_does_in_every_language(account: ConnectedAccount) -> None:
+    for month in range(1, 13):
+        account.connected_at = datetime(2026, month, 2, 12, tzinfo=UTC)
+        for language, _name in LANGUAGES:
+            with translation.override(language):
+                shown = account_card(account, timezone.now()).connected_on
+                assert f">{escape(date_format(account.connected_at))}<" in shown
 
 
 def test_the_addresses_on_cards_are_those_of_the_routes(
