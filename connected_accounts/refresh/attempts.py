@@ -26,6 +26,7 @@ from connected_accounts.exceptions import (
 )
 from connected_accounts.models import ConnectedAccount, Reason
 from connected_accounts.oauth2.event_loop.exchange import Exchange, Template
+from connected_accounts.oauth2.event_loop.promise import Promise
 from connected_accounts.oauth2.token import TokenResponse
 from connected_accounts.oauth2.transport import is_direct
 from connected_accounts.providers.base import Client, Endpoints, Provider
@@ -60,7 +61,7 @@ Found = dict[str, tuple[Provider, Endpoints, str]]
 _NOWHERE: Final = Endpoints()
 
 
-@dataclass(eq=False)  # an attempt is itself
+@dataclass(eq=False, slots=True)  # an attempt is itself
 class Attempt:
     """A claimed account and what is needed to refresh it. ``replay``: an earlier attempt's answer
     is unknown, so the refresh token may have been spent already. ``clients`` may serve it, the
@@ -296,7 +297,7 @@ def next_try(attempt: Attempt, outcome: RefreshResult) -> Callable[[Attempt], Re
 
 
 def ask_into(
-    future: Future[RefreshResult],
+    future: Future[RefreshResult] | Promise,
     attempt: Attempt,
     by: Callable[[Attempt], RefreshResult] | None = None,
 ) -> None:

@@ -9,7 +9,6 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -32,6 +31,7 @@ from connected_accounts.exceptions import (
 )
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.oauth2.event_loop.exchange import Exchange
+from connected_accounts.oauth2.event_loop.promise import Promise
 from connected_accounts.provider_state import outages, pauses
 from connected_accounts.provider_state.rate_limit import reserve_slots
 from connected_accounts.providers.base import Provider
@@ -157,10 +157,10 @@ class _Drain:
         self.drained = Drained()
         # Claimed, and not settled yet. One leaves only when what came of it is stored, so that
         # whatever is raised in here meanwhile loses none.
-        self.held: dict[Future[Any], Attempt] = {}
+        self.held: dict[Promise, Attempt] = {}
         self.last_claim = Claim([], now)
-        self.arrived: SimpleQueue[Future[Any]] = SimpleQueue()
-        self.locked: list[Future[Any]] = []  # settled last: the others need not wait
+        self.arrived: SimpleQueue[Promise] = SimpleQueue()
+        self.locked: list[Promise] = []  # settled last: the others need not wait
         # What was due before it was taken, and lies dead in the index until the next VACUUM.
         self.looked_to = beginning
         self.claiming = True
@@ -195,9 +195,9 @@ class _Drain:
         self.claiming, self.locked = False, []
         self.give_back_last_claim()
         self.stop_and_release()
-        for future in self.held:
-            if future.done():
-                self.arrived.put(future)
+        for promise in self.held:
+            if promise.done():
+                self.arrived.put(promise)
 
     def wanted(self) -> int:
         """The number of accounts to claim now."""
@@ -268,17 +268,16 @@ class _Drain:
     def start(self, attempts: list[Attempt], slots: list[float], reserved_at: float) -> int:
         """Start claimed accounts, each in its slot; return how many will be sent."""
         sent = 0
-        begun: dict[Future[Any], Attempt] = {Future(): attempt for attempt in attempts}
+        begun: dict[Promise, Attempt] = {Promise(self.arrived.put): attempt for attempt in attempts}
         self.held |= begun
-        for (future, attempt), delay in zip(begun.items(), slots, strict=False):
+        for (promise, attempt), delay in zip(begun.items(), slots, strict=False):
             attempt.not_before = reserved_at + delay
-            future.add_done_callback(self.arrived.put)
             blocked = prepare(attempt, self.found)
             if blocked is not None:
-                future.set_result(blocked)
+                promise.set_result(blocked)
                 continue
             attempt.lane = self.hosts.lane(attempt)
-            self.network.send(future, attempt)
+            self.network.send(promise, attempt)
             sent += 1
         self.network.begin()
         return sent
@@ -350,55 +349,54 @@ class _Drain:
     def settle_what_arrived(self) -> bool:
         """Settle the answers that are there; whether any was new."""
         # One that was given back is not held any more, and one that came twice is settled once.
-        futures = [future for future in dict.fromkeys(self.ready()) if future in self.held]
+        futures = [promise for promise in dict.fromkeys(self.ready()) if promise in self.held]
         arrived = bool(futures)
         if not futures:
             futures, self.locked = self.locked, []
         answers = {
-            future: (self.held[future], outcome)
-            for future in futures
-            if (outcome := self.outcome(future)) is not None
+            promise: (self.held[promise], outcome)
+            for promise in futures
+            if (outcome := self.outcome(promise)) is not None
         }
         left = {attempt for attempt, _ in settle_together(list(answers.values()))}
-        for future, (attempt, outcome) in answers.items():
+        for promise, (attempt, outcome) in answers.items():
             if attempt not in left:
-                del self.held[future]
+                del self.held[promise]
                 self.drained.refreshed += 1
                 self.hosts.asked.add(attempt.account.host)
                 self.learn_from(attempt, outcome, None)
-        for future, (attempt, outcome) in answers.items():
+        for promise, (attempt, outcome) in answers.items():
             if attempt in left:
-                self.finish(future, attempt, outcome)
+                self.finish(promise, attempt, outcome)
         return arrived
 
-    def outcome(self, future: Future[Any]) -> RefreshResult | None:
+    def outcome(self, promise: Promise) -> RefreshResult | None:
         """The result of an attempt; None where it is asked for once more."""
-        attempt, result = self.held[future], future.result()
+        attempt, result = self.held[promise], promise.result()
         if not isinstance(result, Exchange):
             return result  # type: ignore[no-any-return]
         if attempt.answered is None:
             attempt.answered = outcome_of(attempt, result)
             by = next_try(attempt, attempt.answered)
             if by is not None:
-                self.ask_again(future, attempt, by)
+                self.ask_again(promise, attempt, by)
                 return None
         return attempt.answered
 
     def ask_again(
         self,
-        first: Future[Any],
+        first: Promise,
         attempt: Attempt,
         by: Callable[[Attempt], RefreshResult],
     ) -> None:
-        future: Future[Any] = Future()
-        future.add_done_callback(self.arrived.put)
-        self.held[future] = attempt
+        promise = Promise(self.arrived.put)
+        self.held[promise] = attempt
         del self.held[first]
-        self.network.ask(future, attempt, by)
+        self.network.ask(promise, attempt, by)
 
-    def ready(self) -> list[Future[Any]]:
+    def ready(self) -> list[Promise]:
         """The answers that are there, after waiting a moment for the first."""
-        found: list[Future[Any]] = []
+        found: list[Promise] = []
         with suppress(Empty):
             found.append(self.arrived.get(timeout=MAX_WAIT if self.in_flight else 0))
             if self.in_flight - self.arrived.qsize() > self.width // 2:
@@ -407,7 +405,7 @@ class _Drain:
                 found.append(self.arrived.get_nowait())
         return found
 
-    def finish(self, future: Future[Any], attempt: Attempt, outcome: RefreshResult) -> None:
+    def finish(self, promise: Promise, attempt: Attempt, outcome: RefreshResult) -> None:
         """Settle one attempt, or put it aside while its row is locked."""
         error: ConnectedAccountsError | None
         if attempt.asked:
@@ -418,10 +416,10 @@ class _Drain:
             _forgive(failure)
             in_time = time.monotonic() < attempt.lease_ends
             if isinstance(failure, OperationalError) and is_lock_timeout(failure) and in_time:
-                self.locked.append(future)
+                self.locked.append(promise)
                 return
             error = UnexpectedResponse("not_settled")  # its lease runs out
-        del self.held[future]
+        del self.held[promise]
         if error is None:
             self.drained.refreshed += 1
         else:
@@ -445,14 +443,14 @@ class _Drain:
 
     def release(self, host: str | None = None) -> None:
         """Give back what was not sent yet, at one host or at all."""
-        for future, attempt in list(self.held.items()):
-            if host not in (None, attempt.account.host) or not future.cancel():
+        for promise, attempt in list(self.held.items()):
+            if host not in (None, attempt.account.host) or not promise.cancel():
                 continue
             try:
                 attempt.account.release(attempt_started_at=attempt.unresolved_since)
             except Error as error:
                 _forgive(error)  # its lease runs out
-            del self.held[future]
+            del self.held[promise]
 
 
 def _forgive(error: Exception) -> None:

@@ -1,11 +1,12 @@
 """The network side of a drain: one loop for what is plain, and threads for what is not."""
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any, Self
 
 from connected_accounts.oauth2.event_loop.loop import EventLoop, is_possible
+from connected_accounts.oauth2.event_loop.promise import Promise
 from connected_accounts.refresh.attempts import (
     Attempt,
     RefreshResult,
@@ -34,13 +35,13 @@ class Network:
     def __exit__(self, *error: Any) -> None:
         self._open.__exit__(*error)
 
-    def send(self, future: "Future[Any]", attempt: Attempt) -> None:
-        """Send an attempt, after ``begin``. The future's result will be its RefreshResult, or the
+    def send(self, promise: Promise, attempt: Attempt) -> None:
+        """Send an attempt, after ``begin``. Its result will be a RefreshResult, or the
         Exchange that ``outcome_of`` reads in the caller's thread."""
         if self._loop is None or (exchange := exchange_of(attempt, self._templates)) is None:
-            self.ask(future, attempt)
+            self.ask(promise, attempt)
         else:
-            self._loop.submit(future, exchange)
+            self._loop.submit(promise, exchange)
 
     def begin(self) -> None:
         """Begin with what is to be sent."""
@@ -49,9 +50,9 @@ class Network:
 
     def ask(
         self,
-        future: "Future[RefreshResult]",
+        promise: Promise,
         attempt: Attempt,
         by: Callable[[Attempt], RefreshResult] | None = None,
     ) -> None:
         """``ask_into``, in a thread."""
-        self._pool.submit(ask_into, future, attempt, by)
+        self._pool.submit(ask_into, promise, attempt, by)

@@ -206,20 +206,37 @@ def test_a_fault_of_the_loop_leaves_no_future_open(
     assert len(seen) == 1
 
 
-def test_no_more_lines_are_kept_than_it_says(
-    serve: Any, answering: Any, running: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(event_loop, "MAX_KEPT", 2)
-    loop, together = running(6), threading.Barrier(6)
+def answer_together(count: int, answering: Any) -> Callable[[Any, Any], bytes]:
+    """Answers so many requests at once, each on a line of its own."""
+    together = threading.Barrier(count)
 
     def answer(request: Any, line: Any) -> bytes:
         with suppress(threading.BrokenBarrierError):
             together.wait(10)
         return answering()  # type: ignore[no-any-return]
 
-    server = serve(answer)
-    wait([submit(loop, server.url) for _ in range(6)], 20)
-    assert len(loop._kept) == 2
+    return answer
+
+
+def test_no_more_lines_are_open_than_it_says(
+    serve: Any, answering: Any, running: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_loop, "MAX_KEPT", 3)
+    loop = running(2)
+    for _ in range(2):
+        server = serve(answer_together(2, answering))
+        wait([submit(loop, server.url) for _ in range(2)], 20)
+    assert len(loop._kept) == 3
+
+
+def test_a_wide_loop_opens_no_line_anew_for_the_next_requests(
+    serve: Any, answering: Any, running: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_loop, "MAX_KEPT", 2)
+    loop, server = running(6), serve(answer_together(6, answering))
+    for _ in range(3):
+        wait([submit(loop, server.url) for _ in range(6)], 20)
+    assert {request.line for request in server.requests} == {*range(1, 7)}
 
 
 def test_a_line_that_was_free_to_go_anywhere_is_not_taken_where_only_public_ones_are(

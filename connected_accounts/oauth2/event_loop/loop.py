@@ -20,12 +20,14 @@ from connected_accounts import conf
 from connected_accounts.exceptions import ProviderError, ProviderUnavailable, UnexpectedResponse
 from connected_accounts.oauth2 import transport, wire
 from connected_accounts.oauth2.event_loop.exchange import Exchange
+from connected_accounts.oauth2.event_loop.promise import Promise
 from connected_accounts.oauth2.event_loop.response import Response, TooLarge
 from connected_accounts.oauth2.transport import MAX_BODY, Answer
 
 MAX_PART: Final = 64 * 1024  # bytes that are read at once
 LOOK: Final = 0.05  # seconds between looks for what is late
-MAX_KEPT: Final = 128  # lines that wait for another request
+MAX_OPENING: Final = 64  # lines that are being opened at once, each by a thread
+MAX_KEPT: Final = 128  # lines open at once, unless more requests may be under way
 NOTHING: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)  # at the moment
 
 
@@ -59,7 +61,7 @@ class _Line:
 @dataclass(eq=False, slots=True)
 class _Job:
     exchange: Exchange
-    future: "Future[Any]"
+    future: "Future[Any] | Promise"
     ends_at: float = 0.0
     line: _Line | None = None
     unsent: bytes = field(default=b"", repr=False)
@@ -74,7 +76,7 @@ class EventLoop:
 
     def __init__(self, width: int) -> None:
         self._width = width
-        self._threads = ThreadPoolExecutor(width, "connected-accounts-connect")
+        self._threads = ThreadPoolExecutor(min(width, MAX_OPENING), "connected-accounts-connect")
         self._waiting: deque[_Job] = deque()
         self._opened: deque[tuple[_Job, Any]] = deque()
         self._under_way: set[_Job] = set()
@@ -101,7 +103,7 @@ class EventLoop:
             if not isinstance(found, Exception):
                 found.close()
 
-    def submit(self, future: "Future[Any]", exchange: Exchange) -> None:
+    def submit(self, future: "Future[Any] | Promise", exchange: Exchange) -> None:
         """Begin after ``wake``, as soon as there is room; until then the future may be cancelled.
         Its result is the exchange."""
         self._waiting.append(_Job(exchange, future))
@@ -256,7 +258,8 @@ class EventLoop:
         if line is not None:
             line.job = None
             done = isinstance(outcome, Answer) and not job.unsent and job.response.may_follow
-            if done and len(self._kept) < MAX_KEPT:
+            open_lines = len(self._kept) + len(self._under_way)
+            if done and open_lines < max(MAX_KEPT, self._width):
                 line.idle_since = time.monotonic()
                 self._kept.append(line)
             else:
