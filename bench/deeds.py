@@ -15,7 +15,7 @@ def seed(path: str) -> int:
     """Store the grants of a JSON file as due accounts of the site's own."""
     from django.utils import timezone
 
-    from connected_accounts.database.functions import digest
+    from connected_accounts.database.functions import subject_digest
     from connected_accounts.models import ConnectedAccount
     from connected_accounts.models.deployment import adopt_database_once
     from connected_accounts.owners import SITE_OWNER
@@ -44,7 +44,7 @@ def seed(path: str) -> int:
                 provider=ALIAS,
                 owner_key=SITE_OWNER,
                 subject=f"person-{number}",
-                subject_digest=digest(f"person-{number}"),
+                subject_digest=subject_digest(f"person-{number}"),
                 scopes_wanted=list(provider.scopes),
                 scopes_requested=list(provider.scopes),
                 scopes_granted=list(provider.scopes),

@@ -54,7 +54,7 @@ def make_accounts(count: int, *, owners: bool = False) -> None:
     from django.contrib.auth import get_user_model
     from django.utils import timezone
 
-    from connected_accounts.database.functions import digest
+    from connected_accounts.database.functions import subject_digest
     from connected_accounts.models import ConnectedAccount
     from connected_accounts.owners import owner_key
     from connected_accounts.providers.registry import get_provider
@@ -86,7 +86,7 @@ def make_accounts(count: int, *, owners: bool = False) -> None:
                     user=owner,
                     owner_key=owner_key(owner),
                     subject=subject,
-                    subject_digest=digest(subject),
+                    subject_digest=subject_digest(subject),
                     label=f"person{n}@example.org",
                     **shared,
                 )

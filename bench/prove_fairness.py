@@ -63,7 +63,7 @@ def seed(alias: str, count: int, name: str, due_in: float = -1) -> int:
     from django.contrib.auth import get_user_model
     from django.utils import timezone
 
-    from connected_accounts.database.functions import digest
+    from connected_accounts.database.functions import subject_digest
     from connected_accounts.models import ConnectedAccount
     from connected_accounts.owners import owner_key
     from connected_accounts.providers.registry import get_provider
@@ -79,7 +79,7 @@ def seed(alias: str, count: int, name: str, due_in: float = -1) -> int:
             owner_key=owner_key(user),
             provider=alias,
             subject=key,
-            subject_digest=digest(key),
+            subject_digest=subject_digest(key),
             connected_at=now,
             expires_at=now + timedelta(seconds=max(due_in, 0)),
             refresh_at=now + timedelta(seconds=due_in),

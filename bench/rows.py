@@ -14,7 +14,7 @@ from social_django.models import UserSocialAuth
 from bench.harness import expect
 from bench.plain.models import PlainAccount
 from bench.stub import LIFE, token
-from connected_accounts.database.functions import digest
+from connected_accounts.database.functions import subject_digest
 from connected_accounts.models import AuthorizationRequest, ConnectedAccount, Event, Revocation
 from connected_accounts.owners import owner_key
 from connected_accounts.providers.registry import get_provider
@@ -60,7 +60,7 @@ def our_row(number: int, user: Any, more: Callable[[], dict[str, Any]] = dict) -
         owner_key=owner_key(user),
         provider="gitea",
         subject=str(number),
-        subject_digest=digest(str(number)),
+        subject_digest=subject_digest(str(number)),
         label=f"u{number}@provider.example",
         scopes_wanted=["read", "write"],
         scopes_requested=["read", "write"],

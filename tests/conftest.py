@@ -308,7 +308,7 @@ def make_account(db: None, now: datetime) -> Callable[..., Any]:
     ``refresh_token`` and further keys in ``document`` go into the sealed token document;
     ``token=None`` stores no token at all. Without a ``user`` the account is the site's own.
     """
-    from connected_accounts.database.functions import digest
+    from connected_accounts.database.functions import subject_digest
     from connected_accounts.models import ConnectedAccount
     from connected_accounts.owners import owner_key
     from connected_accounts.providers.registry import get_provider
@@ -351,7 +351,7 @@ def make_account(db: None, now: datetime) -> Callable[..., Any]:
         }
         account = ConnectedAccount(user=user, provider=provider, **values | columns)
         account.owner_key = account.owner_key or owner_key(user)
-        account.subject_digest = digest(account.subject)
+        account.subject_digest = subject_digest(account.subject)
         if "token" not in columns:
             account.token = seal_document(sealed, account)
         account.save(force_insert=True)

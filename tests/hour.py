@@ -61,7 +61,7 @@ def store_due_accounts(fake: FakeProvider, count: int, now: datetime) -> None:
                 owner_key=f"user:{number}",
                 provider="badgr",
                 subject=grant.subject,
-                subject_digest=f"{number:064}",
+                subject_digest=f"{number:043}",
                 scopes_granted=list(provider.scopes),
                 connected_at=now,
                 refresh_at=now - MINUTE,

@@ -9,7 +9,7 @@ from django.db import transaction
 
 from connected_accounts import security, signals
 from connected_accounts.clients.credentials import store_own_client
-from connected_accounts.database.functions import digest
+from connected_accounts.database.functions import subject_digest
 from connected_accounts.database.locks import retried
 from connected_accounts.database.transactions import in_sites_transaction
 from connected_accounts.exceptions import AuthorizationDenied, Undecryptable
@@ -107,7 +107,7 @@ def _grant_columns(
         holder=ConnectedAccount(
             owner_key=request.owner_key,
             provider=request.provider,
-            subject_digest=digest(authorized.identity.subject),
+            subject_digest=subject_digest(authorized.identity.subject),
             **facts,
         ),
         sent_at=sent_at,
@@ -142,7 +142,7 @@ def _insert_new(
         owner_key=request.owner_key,
         provider=request.provider,
         subject=subject,
-        subject_digest=digest(subject),
+        subject_digest=subject_digest(subject),
         **_grant_columns(provider, request, authorized, None, SecretFields({})),
     )
     by = acted_for(request.user, request.owner_key)
@@ -254,7 +254,7 @@ def _as_known(request: AuthorizationRequest, identity: Identity) -> Identity:
     if not others:
         return identity
     same = ConnectedAccount.objects.current().at(request.provider).for_owner(request.owner_key)
-    spellings = map(digest, (identity.subject, *others))
+    spellings = map(subject_digest, (identity.subject, *others))
     found = same.filter(subject_digest__in=list(spellings)).values_list("subject", flat=True)
     if identity.subject in found or not found:
         return identity
@@ -269,12 +269,14 @@ def _refuse_identity(
     """Raise AuthorizationDenied where this identity, in any spelling, may not be stored for this
     owner, or is another one's at one of the aliases ``exclusive``."""
     account = request.account
-    if account is not None and account.subject_digest != digest(identity.subject):
+    if account is not None and account.subject_digest != subject_digest(identity.subject):
         raise AuthorizationDenied("other_account")
     if not exclusive:
         return
     others = ConnectedAccount.objects.current().filter(provider__in=exclusive)
-    spellings = [digest(subject) for subject in (identity.subject, *identity.other_subjects)]
+    spellings = [
+        subject_digest(subject) for subject in (identity.subject, *identity.other_subjects)
+    ]
     others = others.filter(subject_digest__in=spellings)
     if others.exclude(owner_key=request.owner_key).exists():
         raise AuthorizationDenied("account_in_use")

@@ -9,7 +9,7 @@ from typing import Any, Final
 from django.contrib.auth import get_user_model
 
 from connected_accounts.clients.credentials import clients_of, with_client_in_use
-from connected_accounts.database.functions import digest
+from connected_accounts.database.functions import subject_digest
 from connected_accounts.exceptions import (
     ConfigurationError,
     ProviderError,
@@ -82,7 +82,7 @@ class Adoption:
             owner_key=owner_key(get_user_model()(pk=grant.user_pk)),
             provider=provider.alias,
             subject=identity.subject,
-            subject_digest=digest(identity.subject),
+            subject_digest=subject_digest(identity.subject),
             label=identity.label,
             seal_id=uuid.uuid4(),
             scopes_wanted=granted,

@@ -136,7 +136,12 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("subject", models.TextField(verbose_name="subject")),
-                ("subject_digest", models.CharField(editable=False, max_length=64)),
+                (
+                    "subject_digest",
+                    connected_accounts.database.fields.ExactCharField(
+                        editable=False, max_length=43
+                    ),
+                ),
                 ("label", models.CharField(blank=True, max_length=255, verbose_name="label")),
                 (
                     "status",

@@ -31,7 +31,7 @@ from connected_accounts.database.compiled import (
     compiled_update,
 )
 from connected_accounts.database.fields import ExactCharField
-from connected_accounts.database.functions import DatabaseNow, digest
+from connected_accounts.database.functions import DatabaseNow, subject_digest
 from connected_accounts.database.inserts import insert_in_step
 from connected_accounts.database.updates import can_return, run_returning, update_all, update_one
 from connected_accounts.exceptions import Undecryptable
@@ -250,7 +250,7 @@ class ConnectedAccountQuerySet(GuardedQuerySet["ConnectedAccount"]):
             "status": Status.ACTIVE,
             "refreshed_at": None,
         }
-        one = {"owner_key": owner, "provider": provider, "subject_digest": digest(subject)}
+        one = {"owner_key": owner, "provider": provider, "subject_digest": subject_digest(subject)}
         same = self.filter(**one)
         if is_known and update_one(self.model, values, one, increment="generation"):
             return self._replaced(same), False
@@ -384,7 +384,7 @@ class ConnectedAccount(GuardedModel):
     owner_key = models.CharField(max_length=128, editable=False)
     provider = ExactCharField(_("provider"), max_length=64)
     subject = models.TextField(_("subject"))
-    subject_digest = models.CharField(max_length=64, editable=False)
+    subject_digest = ExactCharField(max_length=43, editable=False)
     label = models.CharField(_("label"), max_length=255, blank=True)
 
     status = models.CharField(

@@ -13,7 +13,7 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import FieldError
 from django.db import DatabaseError, models, router, transaction
 
-from connected_accounts.database.functions import digest
+from connected_accounts.database.functions import subject_digest
 from connected_accounts.database.updates import update_returning
 from connected_accounts.models.bound_tokens import change_facts
 from connected_accounts.models.ledger import LedgerEntry
@@ -86,7 +86,7 @@ class GuardedQuerySet(models.QuerySet[Row]):
         refuse_unsealed(kwargs.get("token"))
         refuse("update()", FENCED.intersection(kwargs))
         if isinstance(kwargs.get("subject"), str):
-            kwargs["subject_digest"] = digest(kwargs["subject"])
+            kwargs["subject_digest"] = subject_digest(kwargs["subject"])
         elif ("subject" in kwargs) != ("subject_digest" in kwargs):
             raise FieldError(
                 "The new subject of an account must be a value, which brings its digest; nothing "
@@ -122,7 +122,7 @@ class GuardedQuerySet(models.QuerySet[Row]):
         if "subject" in fields:
             fields = (*(n for n in fields if n != "subject_digest"), "subject_digest")
             for row in objs:
-                row.subject_digest = digest(row.subject)
+                row.subject_digest = subject_digest(row.subject)
         for row in objs if "token" in fields else ():
             refuse_unsealed(row.token)
         refuse("bulk_update()", (BY_TRANSITIONS | OWNER).intersection(fields))
@@ -173,7 +173,7 @@ class GuardedModel(models.Model):
         it was changed on this object, or is named in ``update_fields``; DoesNotExist where the
         account was disconnected meanwhile. Another ``user`` becomes its owner.
         """
-        self.subject_digest = digest(self.subject)
+        self.subject_digest = subject_digest(self.subject)
         if self._state.adding or self.pk is None or self.pk != self._as_read.get("id"):
             self.owner_key = self.owner_key or owner_key(self.user if self.user_id else None)
             super().save(*args, **kwargs)

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from connected_accounts import security
 from connected_accounts.database.fields import ExactCharField
-from connected_accounts.database.functions import digest
+from connected_accounts.database.functions import subject_digest
 from connected_accounts.database.inserts import insert_all_apart, insert_apart
 from connected_accounts.database.new_rows import insert_one
 from connected_accounts.models.managers import PrimaryManager
@@ -114,7 +114,7 @@ class Revocation(models.Model):
 
     @property
     def subject_digest(self) -> str:
-        return digest(self.subject)
+        return subject_digest(self.subject)
 
     @property
     def display_name(self) -> str:

@@ -12,7 +12,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from connected_accounts import security, signals
-from connected_accounts.database.functions import digest
+from connected_accounts.database.functions import subject_digest
 from connected_accounts.database.inserts import insert_all_apart
 from connected_accounts.database.locks import retried, statements_retried
 from connected_accounts.models import (
@@ -204,7 +204,7 @@ def take_replaced(owner: str, provider: str, subject: str) -> ConnectedAccount |
     To be called inside the transaction that stores the new grant.
     """
     same = ConnectedAccount.objects.filter(
-        owner_key=owner, provider=provider, subject_digest=digest(subject)
+        owner_key=owner, provider=provider, subject_digest=subject_digest(subject)
     )
     if not same.transition(generation=F("generation") + 1, **LEASE_RELEASED):
         return None
@@ -245,7 +245,7 @@ def revoke_orphan(
     """
     begun_by = about.user if isinstance(about, AuthorizationRequest) else None
     same = ConnectedAccount.objects.current().at(provider.alias)
-    same = same.filter(subject_digest__in=[*map(digest, (subject, *other_subjects))])
+    same = same.filter(subject_digest__in=[*map(subject_digest, (subject, *other_subjects))])
     if provider.revokes_whole_authorization and same.exists():
         return
     own_rows = same.for_owner(about.owner_key)

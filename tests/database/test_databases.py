@@ -30,7 +30,7 @@ from connected_accounts.clients.credentials import (
 )
 from connected_accounts.database.compiled import Parameter, compiled_select
 from connected_accounts.database.connections import short_lock_waits
-from connected_accounts.database.functions import digest
+from connected_accounts.database.functions import subject_digest
 from connected_accounts.database.locks import is_lock_timeout, retried
 from connected_accounts.database.selects import _selection
 from connected_accounts.database.storage import check_storage
@@ -119,7 +119,7 @@ def store(accounts: Any, subject: str = "subject", **columns: Any) -> ConnectedA
         "connected_at": timezone.now(),
         "client_id": "c",
         "endpoint_fingerprint": "f",
-        "subject_digest": digest(subject),
+        "subject_digest": subject_digest(subject),
     }
     row = ConnectedAccount(subject=subject, **values | columns)
     if "token" not in columns:
@@ -467,7 +467,7 @@ def test_what_is_due_is_found_by_the_index(accounts: Any, database: str, now: da
         row = ConnectedAccount.objects.model(
             **{f.attname: getattr(template, f.attname) for f in template._meta.concrete_fields}
         )
-        row.pk, row.subject, row.subject_digest = None, str(number), f"{number:064}"
+        row.pk, row.subject, row.subject_digest = None, str(number), f"{number:043}"
         row.seal_id = uuid.uuid4()
         row.refresh_at = now + timedelta(minutes=number - 20)
         rows.append(row)

@@ -12,7 +12,7 @@ from oauth2_capture.models import OAuthToken
 from social_django.models import UserSocialAuth
 
 from bench.stub import LIFE, token
-from connected_accounts.database.functions import digest
+from connected_accounts.database.functions import subject_digest
 from connected_accounts.importers import run as importer_run
 from connected_accounts.models import ConnectedAccount, Event
 from connected_accounts.services import refresh
@@ -32,7 +32,7 @@ def test_a_connection_is_imported_with_all_that_was_known_of_it(source: str) -> 
     account = only()
     assert account.user == person()
     assert (account.owner_key, account.provider) == (f"user:{person().pk}", "gitea")
-    assert (account.subject, account.subject_digest) == ("7", digest("7"))
+    assert (account.subject, account.subject_digest) == ("7", subject_digest("7"))
     document = account.open_token()
     assert document["access_token"] == token("a", 7, 0)
     assert document["refresh_token"] == token("r", 7, 0)
