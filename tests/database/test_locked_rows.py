@@ -10,10 +10,11 @@ import pytest
 from django.db import ProgrammingError, connection, transaction
 from django.utils import timezone
 
+from connected_accounts import tasks
 from connected_accounts.database import connections
 from connected_accounts.database.connections import short_lock_waits
 from connected_accounts.models import ConnectedAccount
-from connected_accounts.refresh import attempts, broker, carried_grant, storage
+from connected_accounts.refresh import attempts, carried_grant, storage
 from connected_accounts.refresh import drain as drain_module
 from connected_accounts.refresh.drain import drain
 from connected_accounts.services import get_access_token
@@ -152,7 +153,7 @@ def test_an_answer_whose_row_stays_locked_past_the_lease_goes_to_the_broker(
     accounts: list[ConnectedAccount], badgr: FakeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     carried: list[tuple[int, int, str]] = []
-    monkeypatch.setattr(broker, "send", lambda *sent: carried.append(sent))
+    monkeypatch.setattr(tasks, "carry_grant", lambda *sent: carried.append(sent))
     monkeypatch.setattr(storage, "RESERVE", 1e6)  # as if the lease were over
     first, stack = accounts[0], ExitStack()
     ask = attempts.ask
