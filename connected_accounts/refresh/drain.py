@@ -399,7 +399,8 @@ class _Drain:
         found: list[Promise] = []
         with suppress(Empty):
             found.append(self.arrived.get(timeout=MAX_WAIT if self.in_flight else 0))
-            if self.in_flight - self.arrived.qsize() > self.width // 2:
+            waiting = self.arrived.qsize()
+            if waiting < MAX_TOGETHER // 2 and self.in_flight - waiting > self.width // 2:
                 time.sleep(GATHERS)
             while len(found) < MAX_TOGETHER:
                 found.append(self.arrived.get_nowait())
