@@ -58,6 +58,7 @@ logger = logging.getLogger("connected_accounts")
 LOCK_WAIT: Final = 1  # second
 MAX_WAIT: Final = 0.1  # seconds between looks for more work
 MAX_SECONDS: Final = 50.0  # a drain ends before the next beat starts one
+AHEAD: Final = 128  # accounts at most that are claimed before there is room to send for them
 MAX_TOGETHER: Final = 100  # answers stored in one transaction
 GATHERS: Final = 0.01  # seconds in which others may join the first, while more are on their way
 
@@ -203,12 +204,11 @@ class _Drain:
         """The number of accounts to claim now."""
         # Under a rate limit none waits for a thread: each is sent when its slot comes.
         limited = self.provider.config.max_requests_per_second is not None
-        full = self.width if limited else 2 * self.width
+        full = self.width if limited else self.width + min(self.width, AHEAD)
         if self.hosts.is_narrow:
             # Their leases run while they wait for their turn; half of them is time for a claim.
             return self.width - self.in_flight if self.in_flight <= self.width // 2 else 0
-        # Up to twice as many as there are threads: many answers arrive during one claim, and no
-        # thread should idle.
+        # More than may be under way: many answers arrive during one claim.
         return full - self.in_flight if self.in_flight <= full * 3 // 4 else 0
 
     def take(self, wanted: int) -> None:
