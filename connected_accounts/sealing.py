@@ -19,6 +19,7 @@ from functools import lru_cache
 from json.encoder import encode_basestring_ascii
 from typing import Any, Final, Protocol, TypeAlias
 
+from cryptography.fernet import Fernet, InvalidToken
 from django.conf import settings
 from django.core.exceptions import FieldError, ImproperlyConfigured
 from django.db.models import Case, Expression, Value
@@ -97,10 +98,8 @@ def key_id_of(column: Any) -> str | None:
 
 
 @lru_cache(maxsize=8)
-def _ferns(keys: tuple[str, ...]) -> dict[str, Any]:
+def _ferns(keys: tuple[str, ...]) -> dict[str, Fernet]:
     # Built from the setting on use: the library's own CRYPTER is made once, at import.
-    from cryptography.fernet import Fernet
-
     return {key_id(key): Fernet(key) for key in keys}
 
 
@@ -182,12 +181,6 @@ def _encrypt(document: bytes) -> Sealed:
     return Sealed(f"v1.{name}.{fernet.encrypt(document).decode()}")
 
 
-def _invalid_token() -> type[Exception]:
-    from cryptography.fernet import InvalidToken  # keeps cryptography out of start-up
-
-    return InvalidToken
-
-
 def _decrypt(sealed: Secret) -> bytes:
     parts = _parts(sealed)
     if parts is None:
@@ -196,8 +189,8 @@ def _decrypt(sealed: Secret) -> bytes:
     if fernet is None:
         raise Undecryptable("key_missing")
     try:
-        document: bytes = fernet.decrypt(parts[2].encode())
-    except _invalid_token():  # looked up only then
+        document = fernet.decrypt(parts[2].encode())
+    except InvalidToken:
         raise Undecryptable("tampered") from None
     return document
 
