@@ -24,6 +24,7 @@ from bench import harness, postgres, refresh, report
 
 MODULES = (
     "refresh",
+    "wide",
     "strong",
     "reading",
     "connecting",
