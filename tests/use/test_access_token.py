@@ -84,7 +84,7 @@ def test_a_users_token_that_expires_is_refreshed_first(account: ConnectedAccount
         {"seal_id": uuid.uuid4()},
         {"owner_key": "team:7"},
         {"provider": "bitbadges"},
-        {"subject_digest": "0" * 64},
+        {"subject_digest": "0" * 43},
         {"client_id": "another"},
         {"endpoint_fingerprint": "0" * 64},
     ],
