@@ -100,7 +100,7 @@ def fill(size: int, owner: Any) -> None:
         "user_id": "%s::int",
         "owner_key": "'user:' || n",
         "subject": "n::text",
-        "subject_digest": "md5(n::text) || md5(n::text)",
+        "subject_digest": "md5(n::text) || left(md5('x' || n::text), 11)",
         "label": "'u' || n || '@provider.example'",
         "refresh_at": f"%s::timestamptz + (CASE WHEN n %% {max(size // DUE, 1)} = 0 "
         "THEN -1 ELSE 1 END) * (1 + n %% 3600) * interval '1 second'",
