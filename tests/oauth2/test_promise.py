@@ -27,3 +27,12 @@ def test_what_was_cancelled_does_not_begin(told: SimpleQueue[Promise]) -> None:
     assert not promise.set_running_or_notify_cancel()
     assert not promise.done()
     assert told.empty()
+
+
+def test_what_has_a_result_without_having_begun_is_not_cancelled(
+    told: SimpleQueue[Promise],
+) -> None:
+    promise = Promise(told.put)
+    promise.set_result("no client")
+    assert not promise.cancel()
+    assert promise.result() == "no client"

@@ -28,7 +28,7 @@ class Promise:
     set_running_or_notify_cancel = cancel  # whoever comes first has it
 
     def set_result(self, result: Any) -> None:
-        self._result = result
+        self._free, self._result = False, result
         self._tell(self)
 
     def done(self) -> bool:
