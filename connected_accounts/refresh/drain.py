@@ -349,13 +349,13 @@ class _Drain:
     def settle_what_arrived(self) -> bool:
         """Settle the answers that are there; whether any was new."""
         # One that was given back is not held any more, and one that came twice is settled once.
-        futures = [promise for promise in dict.fromkeys(self.ready()) if promise in self.held]
-        arrived = bool(futures)
-        if not futures:
-            futures, self.locked = self.locked, []
+        promises = [promise for promise in dict.fromkeys(self.ready()) if promise in self.held]
+        arrived = bool(promises)
+        if not promises:
+            promises, self.locked = self.locked, []
         answers = {
             promise: (self.held[promise], outcome)
-            for promise in futures
+            for promise in promises
             if (outcome := self.outcome(promise)) is not None
         }
         left = {attempt for attempt, _ in settle_together(list(answers.values()))}
