@@ -45,25 +45,23 @@ class Table:
 
     def agrees(self, counterpart: Counterpart) -> str:
         """Whether no row of the counterpart says otherwise."""
-        model, by, equal = counterpart
-        other = Table(model, self.using)
-        pairs = [(by, by), *equal]
-        found, *same = [
-            f"{other.name}.{other.columns([theirs])[0]} = {self.name}.{self.columns([ours])[0]}"
-            for theirs, ours in pairs
-        ]
+        name, (found, *same) = self._beside(counterpart)
         differs = f"NOT COALESCE({' AND '.join(same)}, FALSE)"
-        return f"NOT EXISTS (SELECT 1 FROM {other.name} WHERE {found} AND {differs})"  # noqa: S608
+        return f"NOT EXISTS (SELECT 1 FROM {name} WHERE {found} AND {differs})"  # noqa: S608
 
     def exists(self, counterpart: Counterpart) -> str:
         """Whether there is such a row of the counterpart."""
+        name, same = self._beside(counterpart)
+        return f"EXISTS (SELECT 1 FROM {name} WHERE {' AND '.join(same)})"  # noqa: S608
+
+    def _beside(self, counterpart: Counterpart) -> tuple[str, list[str]]:
+        """The counterpart's table, and which of its columns equal which of ours: first the one by
+        which its row is found."""
         model, by, equal = counterpart
         other = Table(model, self.using)
-        same = [
-            f"{other.name}.{other.columns([theirs])[0]} = {self.name}.{self.columns([ours])[0]}"
-            for theirs, ours in ((by, by), *equal)
-        ]
-        return f"EXISTS (SELECT 1 FROM {other.name} WHERE {' AND '.join(same)})"  # noqa: S608
+        theirs, ours = zip((by, by), *equal, strict=True)
+        pairs = zip(other.columns(theirs), self.columns(ours), strict=True)
+        return other.name, [f"{other.name}.{one} = {self.name}.{mine}" for one, mine in pairs]
 
     def equals(self, names: Iterable[str]) -> list[str]:
         return [f"{column} = %s" for column in self.columns(names)]
