@@ -56,18 +56,23 @@ def checked_out(commit: str) -> Iterator[Path]:
             subprocess.run([*git, "remove", "--force", str(tree)], check=True)
 
 
+def run_in(tree: Path, source: str, *arguments: object, url: str) -> str:
+    """The last line that a source prints, run with the code of one tree on a database."""
+    done = subprocess.run(
+        [sys.executable, "-c", source, *map(str, arguments)],
+        cwd=tree,
+        env={**os.environ, "DATABASE_URL": url, "PYTHONPATH": str(tree)},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return done.stdout.splitlines()[-1]
+
+
 def measured(tree: Path) -> float:
     """Milliseconds of CPU for each refresh, by the code of one tree."""
     with postgres.database() as url:
-        done = subprocess.run(
-            [sys.executable, "-c", MEASURE, str(SCALE)],
-            cwd=tree,
-            env={**os.environ, "DATABASE_URL": url, "PYTHONPATH": str(tree)},
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        )
-    return float(done.stdout.split()[-1])
+        return float(run_in(tree, MEASURE, SCALE, url=url))
 
 
 def main() -> None:

@@ -8,15 +8,13 @@ a checkpoint, with each page logged whole once, and is not counted.
 import itertools
 import json
 import os
-import subprocess
-import sys
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from bench import growth_rounds, harness, postgres, site, stub
-from bench.before import HERE, checked_out
+from bench.before import HERE, checked_out, run_in
 from bench.harness import Figures, Goal, expect
 
 BEFORE = "68544328"  # text in the sealed columns, PostgreSQL's own settings for the tables
@@ -58,15 +56,7 @@ def grown(tree: Path, accounts: int, rounds: int) -> dict[str, Any]:
     """What the rounds of one tree took, by its own code."""
     source = Path(growth_rounds.__file__).read_text(encoding="utf-8")
     with postgres.private_server(*SETTINGS) as server, postgres.new_database(server) as url:
-        done = subprocess.run(
-            [sys.executable, "-c", source, str(accounts), str(rounds)],
-            cwd=tree,
-            env={**os.environ, "DATABASE_URL": url, "PYTHONPATH": str(tree)},
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        )
-    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        told: dict[str, Any] = json.loads(run_in(tree, source, accounts, rounds, url=url))
     for number, one in enumerate(told["rounds"], 1):
         harness.say(f"  {tree.name}, round {number}: {one['log']:.0f} bytes of log each")
     return told

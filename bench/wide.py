@@ -5,12 +5,10 @@ Either tree is measured by its own code, in a process and a database of its own,
 """
 
 import json
-import os
-import subprocess
-import sys
+from pathlib import Path
 
 from bench import harness, postgres
-from bench.before import HERE, checked_out
+from bench.before import HERE, checked_out, run_in
 from bench.growth import BEFORE
 from bench.harness import Figures, Goal
 
@@ -44,18 +42,10 @@ print(json.dumps([rates[width] for width in widths]))
 """
 
 
-def measured(tree: object, accounts: int, widths: tuple[int, ...]) -> list[float]:
+def measured(tree: Path, accounts: int, widths: tuple[int, ...]) -> list[float]:
     """Accounts per second at each width, by the code of one tree."""
     with postgres.database() as url:
-        done = subprocess.run(
-            [sys.executable, "-c", MEASURE, str(accounts), *map(str, widths)],
-            cwd=str(tree),
-            env={**os.environ, "DATABASE_URL": url, "PYTHONPATH": str(tree)},
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        )
-    rates: list[float] = json.loads(done.stdout.splitlines()[-1])
+        rates: list[float] = json.loads(run_in(tree, MEASURE, accounts, *widths, url=url))
     harness.say(f"  {widths}: " + ", ".join(f"{rate:.0f}" for rate in rates))
     return rates
 
