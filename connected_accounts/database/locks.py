@@ -11,9 +11,13 @@ from django.db import DatabaseError, Error, IntegrityError, InterfaceError, conn
 TRIES: Final = 8
 PATIENCE: Final = 10  # seconds for which a conflict is tried more often: a code may be spent
 PAUSE: Final = 0.01  # seconds before the second try, more before each of the next ones
-# Serialization failure, deadlock; MySQL's deadlock, MariaDB's row that changed since it was read;
-# SQLite's one writer is another.
-NOT_IN_LINE: Final = ("40001", "40P01", 1213, 1020, "SQLITE_BUSY", "SQLITE_BUSY_SNAPSHOT")
+NOT_IN_LINE: Final = (
+    *("40001", "40P01"),  # PostgreSQL's serialization failure, and its deadlock
+    1213,  # MySQL's deadlock
+    1467,  # one over the next key of a table, which MySQL and MariaDB call a key not read
+    1020,  # MariaDB's row that changed since it was read
+    *("SQLITE_BUSY", "SQLITE_BUSY_SNAPSHOT"),  # the one writer is another
+)
 T = TypeVar("T")
 
 

@@ -2,6 +2,8 @@
 its one writer, MariaDB at its own isolation level. What fails is run again, and nothing is a 500.
 """
 
+import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
-from django.db import DatabaseError, IntegrityError, OperationalError, connection
+from django.db import DatabaseError, IntegrityError, OperationalError, connection, transaction
 from django.test import Client
 from django.utils import timezone
 
@@ -155,6 +157,43 @@ def test_eight_people_who_come_back_again_and_again_are_connected_each_time(
         return statuses
 
     assert each_at_once(people(AT_ONCE), comes_back) == [[303] * 4] * AT_ONCE
+
+
+@pytest.mark.parametrize("site", ["mariadb"], indirect=True)
+def test_a_deadlock_over_the_next_key_of_a_table_is_run_again(site: str) -> None:
+    """MariaDB tells of it by a number of its own: 1467, for a key that could not be read."""
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE numbers (number int PRIMARY KEY) ENGINE=InnoDB")
+        cursor.execute("INSERT INTO numbers VALUES (1), (2)")
+        cursor.execute(
+            "CREATE TABLE keyed (pk int AUTO_INCREMENT PRIMARY KEY, number int) ENGINE=InnoDB"
+        )
+    is_locked, ran = threading.Event(), []
+
+    def writes_row_after_row() -> None:
+        """Takes the lock of the table's keys with its first row, and waits for its second."""
+        with transaction.atomic(), connection.cursor() as cursor:
+            assert is_locked.wait(20)
+            cursor.execute("INSERT INTO keyed (number) SELECT number FROM numbers ORDER BY number")
+
+    def locks_a_row_and_writes() -> None:
+        ran.append(1)
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SELECT number FROM numbers WHERE number = 2 FOR UPDATE")
+            cursor.fetchall()
+            is_locked.set()
+            while len(ran) == 1 and not cursor.execute(
+                "SELECT 1 FROM information_schema.innodb_trx "
+                "WHERE trx_state = 'LOCK WAIT' AND trx_query LIKE 'INSERT INTO keyed%'"
+            ):
+                time.sleep(0.1)
+            cursor.execute("INSERT INTO keyed (number) VALUES (3)")
+
+    each_at_once([writes_row_after_row, locks_a_row_and_writes], locks.retried)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT number FROM keyed ORDER BY number")
+        assert cursor.fetchall() == ((1,), (2,), (3,))
+    assert len(ran) == 2
 
 
 class Conflict(Exception):
