@@ -137,7 +137,12 @@ def unseal(sealed: Secret | None, *, purpose: str, bound_to: object) -> str:
 def _unseal(sealed: Secret | None, binding: _Binding) -> str:
     if sealed is None:
         raise Undecryptable("empty")
-    document, (purpose, row, digest) = _decrypt(sealed), binding
+    return _text_within(_decrypt(sealed), binding)
+
+
+def _text_within(document: bytes, binding: _Binding) -> str:
+    """What was sealed, of what was decrypted."""
+    purpose, row, digest = binding
     if document[:1] != _BOUND:
         return _unseal_json(document, purpose, row)
     if document[_DIGEST] != digest:
@@ -185,11 +190,16 @@ def _decrypt(sealed: Secret) -> bytes:
     parts = _parts(sealed)
     if parts is None:
         raise Undecryptable("not_sealed")
-    fernet = _ferns(encryption_keys()).get(parts[1])
+    return _decrypt_token(parts[1], parts[2].encode())
+
+
+def _decrypt_token(name: str, token: bytes) -> bytes:
+    """Decrypt a Fernet token with the key of this id."""
+    fernet = _ferns(encryption_keys()).get(name)
     if fernet is None:
         raise Undecryptable("key_missing")
     try:
-        document = fernet.decrypt(parts[2].encode())
+        document = fernet.decrypt(token)
     except InvalidToken:
         raise Undecryptable("tampered") from None
     return document
@@ -232,6 +242,16 @@ def _binding(holder: Holder) -> _Binding:
 def open_document(token: Secret | None, holder: Holder) -> SecretFields:
     """Open the sealed token document of a row. Raises Undecryptable."""
     return _token_document(_unseal(token, _binding(holder)))
+
+
+def open_column(column: Any, holder: Holder) -> SecretFields:
+    """``open_document`` of the bytes of a column, where a token is read at each request. Raises
+    Undecryptable."""
+    name = None if column is None else key_id_of(column)
+    if name is None:
+        raise Undecryptable("empty" if column is None else "not_sealed")
+    document = _decrypt_token(name, base64.urlsafe_b64encode(column[HEAD:]))
+    return _token_document(_text_within(document, _binding(holder)))
 
 
 def with_what_was_left_out(document: SecretFields) -> SecretFields:

@@ -34,8 +34,9 @@ def read_compiled(
     given: Mapping[str, Any],
     names: Sequence[str],
 ) -> list[Any] | None:
-    """The values of these fields in the one row of a SELECT, and the truth values behind them; None
-    where there is none. No instance is made of it, where a token is read at each request.
+    """The values of these fields in the one row of a SELECT, and what is behind them as the driver
+    gives it; None where there is none. No instance is made of it, where a token is read at each
+    request.
 
     ``select`` makes the statement, of the database's alias; ``given`` is for its parameters.
     """
@@ -44,8 +45,8 @@ def read_compiled(
     compiled = _written(select, using, connection.vendor)
     with connection.cursor() as cursor:
         cursor.execute(compiled.statement, compiled.stored(given, connection))
-        rows = cursor.fetchall()
-    return converted(model, connection, names, rows)[0] if rows else None
+        row = cursor.fetchone()
+    return None if row is None else converted(model, connection, names, row)
 
 
 @lru_cache(maxsize=16)

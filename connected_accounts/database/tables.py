@@ -83,30 +83,26 @@ class Table:
 
     def loaded(self, names: Sequence[str], attributes: Sequence[str], rows: Sequence[Any]) -> Any:
         """Instances with these fields, which are in the model's own order, and these attributes
-        behind them."""
+        behind them, which are truth values."""
         attnames = {self.field(name).attname for name in names}
         found = []
-        for values in converted(self.model, self.connection, names, rows):
+        for row in rows:
+            values = converted(self.model, self.connection, names, row)
             one = self.model.from_db(self.using, attnames, values[: len(names)])
             for attribute, value in zip(attributes, values[len(names) :], strict=True):
-                setattr(one, attribute, value)
+                setattr(one, attribute, bool(value))
             found.append(one)
         return found
 
 
 def converted(
-    model: type[models.Model], connection: Any, names: Sequence[str], rows: Sequence[Any]
-) -> list[list[Any]]:
-    """The values of these fields from rows that begin with their columns. What is behind those are
-    truth values."""
-    converters = _converters(model, connection, (*names,))
-    found = []
-    for row in rows:
-        values = [*row[: len(names)], *map(bool, row[len(names) :])]
-        for place, convert, column in converters:
-            values[place] = convert(values[place], column, connection)
-        found.append(values)
-    return found
+    model: type[models.Model], connection: Any, names: Sequence[str], row: Sequence[Any]
+) -> list[Any]:
+    """A row that begins with the columns of these fields, with their values."""
+    values = [*row]
+    for place, convert, column in _converters(model, connection, (*names,)):
+        values[place] = convert(values[place], column, connection)
+    return values
 
 
 def _converters(

@@ -70,6 +70,15 @@ def _state_of(user_model: Any) -> dict[str, str]:
     return {"owner_is_active": "user__is_active"}
 
 
+def has_active_owner() -> Q:
+    """For accounts: that none is deactivated whose they are. A join to the users, in place of this
+    subquery, takes PostgreSQL twice as long to plan as the rest of a short SELECT."""
+    if not owner_state():
+        return Q()
+    inactive = get_user_model()._base_manager.filter(is_active=False, pk=models.OuterRef("user"))
+    return ~Q(models.Exists(inactive))
+
+
 class ConnectedAccountQuerySet(GuardedQuerySet["ConnectedAccount"]):
     is_queued_for_revocation = False  # what it deletes has its Revocation already
 

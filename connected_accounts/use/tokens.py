@@ -9,7 +9,15 @@ from typing import Any, Final, NamedTuple
 from asgiref.sync import sync_to_async
 from django.core.cache import cache
 from django.db import DatabaseError, connection
-from django.db.models import BigAutoField, BooleanField, DateTimeField, ExpressionWrapper, Q
+from django.db.models import (
+    BigAutoField,
+    BinaryField,
+    BooleanField,
+    DateTimeField,
+    ExpressionWrapper,
+    F,
+    Q,
+)
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
@@ -25,7 +33,11 @@ from connected_accounts.exceptions import (
     Undecryptable,
 )
 from connected_accounts.models import ConnectedAccount, Reason, Status
-from connected_accounts.models.accounts import ConnectedAccountQuerySet, owner_state
+from connected_accounts.models.accounts import (
+    ConnectedAccountQuerySet,
+    has_active_owner,
+    owner_state,
+)
 from connected_accounts.models.ledger import PRESENT, contradicts
 from connected_accounts.oauth2.session import ProviderSession
 from connected_accounts.owners import owner_key
@@ -34,7 +46,7 @@ from connected_accounts.providers.registry import get_provider, known_provider
 from connected_accounts.refresh.attempts import OWNER_INACTIVE
 from connected_accounts.refresh.grant_end import end_grant, end_if_dead
 from connected_accounts.refresh.on_demand import renew, with_row_apart
-from connected_accounts.sealing import open_document
+from connected_accounts.sealing import open_column
 from connected_accounts.secret import Secret, SecretFields, clears_traceback_locals
 from connected_accounts.tokens.api_session import session_for
 from connected_accounts.tokens.document import access_token_of
@@ -214,20 +226,20 @@ def _first_in_a_minute(stored: ConnectedAccount) -> bool:
 
 
 class _Row(NamedTuple):
-    """The facts that a seal is bound to, and whether anything else speaks against the token. A
-    model of it would cost more than the query."""
+    """The facts that a seal is bound to, the token's column as it is, and whether anything else
+    speaks against it. A model of it would cost more than the query."""
 
     owner_key: str
     provider: str
     subject_digest: str
-    token: Secret | None
     seal_id: uuid.UUID
     client_id: str
     endpoint_fingerprint: str
-    is_good: bool
+    column: Any
+    is_good: Any
 
 
-_COLUMNS: Final = _Row._fields[:-1]
+_FACTS: Final = _Row._fields[:-2]
 
 
 def _read_quickly(select: Callable[[str], Compiled], given: Mapping[str, Any]) -> _Row | None:
@@ -235,7 +247,7 @@ def _read_quickly(select: Callable[[str], Compiled], given: Mapping[str, Any]) -
     transaction: the closer look tries again."""
     until = timezone.now() + MARGIN
     try:
-        row = read_compiled(ConnectedAccount, select, {**given, "until": until}, _COLUMNS)
+        row = read_compiled(ConnectedAccount, select, {**given, "until": until}, _FACTS)
     except DatabaseError as error:
         if connection.in_atomic_block or not is_out_of_line(error):
             raise
@@ -261,9 +273,10 @@ def _select_row(rows: ConnectedAccountQuerySet, usable: Q) -> Compiled:
     """The first of the rows, and whether it is good: the database says so for less than it takes
     to read all that this hangs on and to look at it here."""
     lasts = Q(expires_at=None) | Q(expires_at__gt=Parameter("until", DateTimeField()))
-    usable &= Q(status=Status.ACTIVE, **dict.fromkeys(owner_state(), True))
-    good = ExpressionWrapper(usable & lasts & ~contradicts(), BooleanField())
-    return compiled_select(rows.with_owner_state().values_list(*_COLUMNS, good)[:1])
+    usable &= Q(status=Status.ACTIVE) & lasts & has_active_owner() & ~Q(contradicts())
+    column = ExpressionWrapper(F("token"), BinaryField())
+    good = ExpressionWrapper(usable, BooleanField())
+    return compiled_select(rows.values_list(*_FACTS, column, good)[:1])
 
 
 def _token_if_fresh(row: _Row, fingerprint: str | None) -> Secret | None:
@@ -271,7 +284,7 @@ def _token_if_fresh(row: _Row, fingerprint: str | None) -> Secret | None:
     if not row.is_good or fingerprint not in (None, row.endpoint_fingerprint):
         return None
     try:
-        return access_token_of(open_document(row.token, row))
+        return access_token_of(open_column(row.column, row))
     except Undecryptable:
         return None  # which the closer look notes
 

@@ -27,6 +27,7 @@ from connected_accounts.sealing import (
     head_of,
     is_sealed,
     key_id,
+    open_column,
     open_document,
     seal,
     seal_document,
@@ -62,6 +63,8 @@ def loaded(account: ConnectedAccount) -> ConnectedAccount:
 def code_of(account: ConnectedAccount) -> str:
     with pytest.raises(Undecryptable) as caught:
         account.open_token()
+    with pytest.raises(Undecryptable, match=caught.value.code):
+        open_column(stored(account) or None, account)
     return caught.value.code
 
 
