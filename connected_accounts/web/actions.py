@@ -3,6 +3,7 @@ they may act on, connect, disconnect, test. The same checks and limits for each.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import PermissionDenied
@@ -138,10 +139,11 @@ def start_connecting(
     if provider.registers:
         browser.refuse_to_register(request)
     secret = browser.browser_secret(request) or Secret(new_secret())
+    callback = partial(browser.redirect_uri, request, provider.alias)
     url = start_authorization(
         user=request.user,
-        redirect_uri=browser.redirect_uri(request, provider.alias),
-        host_redirect_uri=browser.redirect_uri(request, provider.alias, HOST_PLACE),
+        redirect_uri=callback(),
+        host_redirect_uri=callback(HOST_PLACE) if provider.places else "",
         browser_secret=secret,
         next=browser.way_back(request, wishes.next),
         inputs=form.values,
