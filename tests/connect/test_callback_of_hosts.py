@@ -1,7 +1,6 @@
 """Each of an alias's hosts has a callback of its own, so that none can pass for another (RFC 9700
 4.4.2.1)."""
 
-from collections.abc import Iterator
 from itertools import product
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -26,20 +25,6 @@ pytestmark = pytest.mark.django_db
 
 SITE = "https://site.example"
 PLAIN = "/connections/badges/callback/"
-
-
-@pytest.fixture
-def honest(settings: Any) -> Iterator[FakeProvider]:
-    configure(settings)
-    settings.CONNECTED_ACCOUNTS |= {"REDIRECT_BASE_URL": "http://testserver"}
-    with FakeProvider("badges", inputs={"host": HOST}) as fake:
-        yield fake
-
-
-@pytest.fixture
-def evil(honest: FakeProvider) -> Iterator[FakeProvider]:
-    with FakeProvider("badges", inputs={"host": OTHER}) as fake:
-        yield fake
 
 
 def callback_of(url: str) -> str:

@@ -1,7 +1,6 @@
 """An alias with many hosts, one of them hostile: it gets nothing of another host's, and stops
 nothing there."""
 
-from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Any
 
@@ -23,19 +22,6 @@ from connected_accounts.testing import Answer, FakeProvider
 from tests.providers.badge_site import HOST, OTHER, Flow, answered, configure
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def honest(settings: Any) -> Iterator[FakeProvider]:
-    configure(settings)
-    with FakeProvider("badges", inputs={"host": HOST}) as fake:
-        yield fake
-
-
-@pytest.fixture
-def evil(honest: FakeProvider) -> Iterator[FakeProvider]:
-    with FakeProvider("badges", inputs={"host": OTHER}) as fake:
-        yield fake
 
 
 def says(evil: FakeProvider, **changes: str) -> None:
