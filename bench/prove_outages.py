@@ -13,9 +13,10 @@ from typing import Any
 
 from bench.servers import MariaDB, PostgreSQL, RabbitMQ, Redis, Server
 from bench.stage import Sandbox, Site, machine, scratch, stage, table, tell, wait_until
+from connected_accounts import conf
 
-ACCESS_TOKEN_SECONDS = 120
-SETTINGS = {"REFRESH_CONCURRENCY": 4, "HTTP_TIMEOUT": 30, "MAX_REQUESTS_PER_SECOND": 30}
+RATE = 30  # refreshes a second that are allowed; half as many come due all the time
+SETTINGS = {"REFRESH_CONCURRENCY": 4, "HTTP_TIMEOUT": 30, "MAX_REQUESTS_PER_SECOND": RATE}
 BETWEEN = 15.0  # seconds of plain load
 IN_TIME = 5.0  # seconds: a backlog in which nobody waits for longer is none
 WORKER = ("--pool=prefork", "--concurrency=2")
@@ -74,7 +75,7 @@ def prove(
             database.url,
             broker.url,
             accounts,
-            access_token_seconds=ACCESS_TOKEN_SECONDS,
+            access_token_seconds=round(accounts / (RATE / 2) / conf.DEFAULTS["REFRESH_AT"]),
             **SETTINGS,
         ) as (site, sandbox):
             for name in ("one", "two"):

@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
 from django.http import HttpResponse
 from django.test import RequestFactory
 from django.utils import timezone
@@ -32,7 +31,7 @@ from connected_accounts.providers.badge_connect import OB2
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.services import complete_authorization, refresh
 from connected_accounts.testing import FakeProvider
-from tests.journeys import at_once, query_of
+from tests.journeys import query_of
 from tests.providers.badge_site import (
     HOST,
     OTHER,
@@ -90,25 +89,6 @@ def test_the_client_is_kept_sealed_and_used_again(fake: FakeProvider, user: Any)
     assert event.detail == HOST
     [token] = fake.sent_to("token")
     assert token.basic(form_encoded=True) is not None
-
-
-@pytest.mark.django_db(transaction=True)
-def test_many_at_once_register_once(fake: FakeProvider, user: Any) -> None:
-    assert len(set(at_once(lambda: Flow(user).client_id))) == 1
-    assert len(fake.sent_to("registration")) == 1
-    assert ProviderState.objects.get().registering_until is None
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_registration_outlives_the_transaction_it_was_made_in(
-    fake: FakeProvider, user: Any
-) -> None:
-    if connection.vendor == "sqlite":
-        pytest.skip("optional: SQLite has one writer")
-    with transaction.atomic():
-        first = Flow(user).client_id
-        transaction.set_rollback(True)
-    assert Flow(user).client_id == first
 
 
 def test_a_turn_that_was_left_behind_is_over_in_time(fake: FakeProvider, user: Any) -> None:
