@@ -141,7 +141,7 @@ def _unseal(sealed: Secret | None, binding: _Binding) -> str:
 
 
 def _text_within(document: bytes, binding: _Binding) -> str:
-    """What was sealed, of what was decrypted."""
+    """The text in a decrypted document. Raises Undecryptable where it is bound to another row."""
     purpose, row, digest = binding
     if document[:1] != _BOUND:
         return _unseal_json(document, purpose, row)
