@@ -14,6 +14,7 @@ def load(rows: int, due: int) -> int:
 
     from connected_accounts.database.functions import subject_digest
     from connected_accounts.models import ConnectedAccount
+    from connected_accounts.models.ledger import LedgerEntry
     from connected_accounts.owners import SITE_OWNER
     from connected_accounts.provider_state.pauses import get_or_create_state
     from connected_accounts.providers.registry import get_provider
@@ -38,6 +39,7 @@ def load(rows: int, due: int) -> int:
     columns = [field.column for field in ConnectedAccount._meta.concrete_fields]
     made = {
         "id": "n",
+        "seal_id": "gen_random_uuid()",
         "subject": "n::text",
         "subject_digest": "md5(n::text) || left(md5('x' || n::text), 11)",
         # In no order, as tokens come due in none.
@@ -54,7 +56,13 @@ def load(rows: int, due: int) -> int:
             f"generate_series(%s, %s) n WHERE id = %s",
             [first.pk + 1, first.pk + rows - 1, first.pk],
         )
-        cursor.execute(f"VACUUM ANALYZE {table}")
+        entries = LedgerEntry._meta.db_table
+        cursor.execute(
+            f"INSERT INTO {entries} (seal_id, account_pk, revision) "
+            f"SELECT seal_id, id, revision FROM {table} WHERE id <> %s",
+            [first.pk],
+        )
+        cursor.execute(f"VACUUM ANALYZE {table}, {entries}")
     found: int = ConnectedAccount.objects.due_for_refresh(timezone.now()).count()
     return found
 
