@@ -16,7 +16,8 @@ from django.test import Client
 from django.utils import timezone
 
 from connected_accounts.database import locks
-from connected_accounts.models import ConnectedAccount, ProviderState, Revocation
+from connected_accounts.database.inserts import insert_apart
+from connected_accounts.models import ConnectedAccount, Event, ProviderState, Revocation
 from connected_accounts.refresh.drain import drain
 from connected_accounts.revoke.outbox import revoke_pending
 from connected_accounts.services import get_access_token, refresh
@@ -218,6 +219,19 @@ def conflicts(count: int) -> list[DatabaseError]:
     for error in made:
         error.__cause__ = Conflict()
     return list(made)
+
+
+@pytest.mark.parametrize("number", [1213, 1467, 1020])
+def test_a_row_beside_others_is_not_given_up_alone_where_all_are_undone(
+    site: str, number: int
+) -> None:
+    """MariaDB has rolled the whole transaction back, whatever Django knows of it."""
+
+    def insert() -> None:
+        raise OperationalError from Exception(number, "a conflict")
+
+    with pytest.raises(OperationalError), transaction.atomic():
+        insert_apart(Event, insert, "an event")
 
 
 def test_a_conflict_is_not_given_up_before_its_time(
