@@ -43,14 +43,15 @@ class ConnectedAccountsConfig(AppConfig):
         logging.getLogger("requests_oauthlib.oauth2_session").addFilter(_no_debug)
         logging.getLogger("connected_accounts").addFilter(OneLineFilter())
         reconnect_required.connect(_mail_owner, dispatch_uid="connected_accounts")
-        # Whatever deletes an account, be it a user's deletion or the admin's, its grant must be
-        # withdrawn at the provider too.
-        pre_delete.connect(
-            _revoke_before_delete, sender=ConnectedAccount, dispatch_uid="connected_accounts"
-        )
-        user_model = get_user_model()
-        for model in apps.get_models():
-            if model._meta.concrete_model is user_model:  # its proxies too
+        user_model: Any = get_user_model()._meta.concrete_model
+        for model in apps.get_models():  # a deletion is told of by the proxy it went by
+            # Whatever deletes an account, be it a user's deletion or the admin's, its grant must be
+            # withdrawn at the provider too.
+            if model._meta.concrete_model is ConnectedAccount:
+                pre_delete.connect(
+                    _revoke_before_delete, sender=model, dispatch_uid="connected_accounts"
+                )
+            elif model._meta.concrete_model is user_model:
                 post_delete.connect(
                     _retire_deleted_user, sender=model, dispatch_uid="connected_accounts"
                 )

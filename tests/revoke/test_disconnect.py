@@ -2,15 +2,19 @@
 
 import socket
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from celery import Celery
+from django.apps import apps
 from django.contrib.messages import get_messages
+from django.db.models.signals import pre_delete
 from django.test import Client, TestCase
 
 from connected_accounts import signals, tasks
-from connected_accounts.models import ConnectedAccount, Revocation
+from connected_accounts.models import ConnectedAccount, Event, Revocation
+from connected_accounts.models.ledger import LedgerEntry
 from connected_accounts.revoke.outbox import revoke_pending
 from connected_accounts.services import adisconnect, disconnect
 from connected_accounts.testing import FakeProvider
@@ -96,6 +100,38 @@ def test_deleting_by_queryset_withdraws_the_grants(
 ) -> None:
     ConnectedAccount.objects.all().delete()
     revoke_pending()
+    assert not badgr.grants[0].is_alive
+
+
+@pytest.fixture
+def proxy() -> Iterator[Any]:
+    """A proxy of the accounts' model, known since start-up."""
+    meta = type("Meta", (), {"proxy": True, "app_label": "connected_accounts"})
+    made = type("OurAccount", (ConnectedAccount,), {"__module__": __name__, "Meta": meta})
+    apps.get_app_config("connected_accounts").ready()
+    yield made
+    pre_delete.disconnect(sender=made, dispatch_uid="connected_accounts")
+    del apps.all_models["connected_accounts"]["ouraccount"]
+    apps.clear_cache()
+
+
+@pytest.mark.parametrize(
+    "delete",
+    [
+        lambda model: model.objects.get().delete(),
+        lambda model: model.objects.all().delete(),
+        lambda model: disconnect(model.objects.get()),
+    ],
+)
+def test_an_account_that_is_deleted_by_a_proxy_is_revoked(
+    account: ConnectedAccount, badgr: FakeProvider, proxy: Any, delete: Callable[[Any], Any]
+) -> None:
+    delete(proxy)
+    assert not ConnectedAccount.objects.exists()
+    assert Event.objects.filter(kind="disconnected", owner_key=account.owner_key).count() == 1
+    assert not LedgerEntry.objects.filter(account_pk=account.pk).exists()
+    revoke_pending()
+    assert Revocation.objects.get().outcome == "revoked"
     assert not badgr.grants[0].is_alive
 
 
