@@ -162,7 +162,7 @@ def _exchange_and_store(
     sent_again = "redirect_uri" in provider.refresh_request_fields
     redirect_uri = request.redirect_uri if sent_again else ""
     document = token_document(token, redirect_uri=redirect_uri)
-    identity = Identity("")
+    identity, authorized = Identity(""), None
     try:
         token = with_claims(provider, endpoints, token, nonce=request.oidc_nonce, now=sent_at)
         identity = identify(provider, endpoints, token)
@@ -172,6 +172,8 @@ def _exchange_and_store(
         authorized = Authorized(endpoints, token, document, identity, sent_at)
         return store_connection(provider, request, authorized)
     except Exception as error:
+        if authorized and authorized.is_stored(request.owner_key, request.provider):
+            raise  # out of a callback of the site's, behind the commit
         # Nobody will ever use this grant: it must not stay alive at the provider.
         revoke_orphan(
             provider,

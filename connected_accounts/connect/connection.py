@@ -1,7 +1,7 @@
 """Storing what an authorization brought: a new account, or a new grant for one that is there."""
 
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -30,13 +30,19 @@ from connected_accounts.tokens.scopes import granted_scopes
 @dataclass(frozen=True)
 class Authorized:
     """A grant that the provider gave at ``sent_at``, and the identity that it is for. ``document``
-    is what is sealed of it."""
+    is what is sealed of it, for ``seal_id``."""
 
     endpoints: Endpoints
     token: TokenResponse
     document: SecretFields
     identity: Identity
     sent_at: datetime
+    seal_id: uuid.UUID = field(default_factory=uuid.uuid4)
+
+    def is_stored(self, owner: str, provider: str) -> bool:
+        """Whether a row holds it, whatever went wrong since."""
+        own = ConnectedAccount.objects.current().at(provider).for_owner(owner)
+        return own.filter(seal_id=self.seal_id).exists()
 
 
 def store_connection(
@@ -94,7 +100,7 @@ def _grant_columns(
     document."""
     token, sent_at = authorized.token, authorized.sent_at
     facts = {
-        "seal_id": uuid.uuid4(),
+        "seal_id": authorized.seal_id,
         "client_id": request.client_id,
         "endpoint_fingerprint": authorized.endpoints.token_fingerprint(),
     }

@@ -2,11 +2,13 @@
 
 import random
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import ContextDecorator
 from typing import Any, Final, Self, TypeVar
 
 from django.db import DatabaseError, Error, IntegrityError, InterfaceError, connection
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 TRIES: Final = 8
 PATIENCE: Final = 10  # seconds for which a conflict is tried more often: a code may be spent
@@ -23,7 +25,8 @@ T = TypeVar("T")
 
 def retried(work: Callable[[], T]) -> T:
     """Run a transaction, and again where the database could not bring it in line with another, as
-    it may at REPEATABLE READ: a row that changed, or one that is there and was not seen."""
+    it may at REPEATABLE READ: a row that changed, or one that is there and was not seen. What a
+    callback of the site's raises behind its commit is raised at once."""
     return _repeated(work, lambda error: isinstance(error, IntegrityError) or is_out_of_line(error))
 
 
@@ -58,7 +61,7 @@ def _repeated(work: Callable[[], T], again: Callable[[DatabaseError], bool]) -> 
         try:
             return work()
         except DatabaseError as error:
-            if connection.in_atomic_block or not again(error):
+            if connection.in_atomic_block or _is_committed(error) or not again(error):
                 raise
             is_late = isinstance(error, IntegrityError) or time.monotonic() >= ends
             if number >= TRIES and is_late:
@@ -66,6 +69,12 @@ def _repeated(work: Callable[[], T], again: Callable[[DatabaseError], bool]) -> 
         # Of several that are in each other's way, not all at the same moment again.
         longest = PAUSE * 2 ** min(number - 1, TRIES - 1)
         time.sleep(random.uniform(0, longest))  # noqa: S311  # no secret
+
+
+def _is_committed(error: Exception) -> bool:
+    """Whether an ``on_commit`` callback raised it: Django lets that through, behind the commit."""
+    callbacks = BaseDatabaseWrapper.run_and_clear_commit_hooks.__code__
+    return any(frame.f_code is callbacks for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 def is_out_of_line(error: Error) -> bool:

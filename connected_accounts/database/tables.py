@@ -33,12 +33,22 @@ class Table:
         return [self.quote(self.field(name).column) for name in names]
 
     def related(self, path: str) -> str:
-        """A column of the row that a foreign key leads to: ``user__is_active``."""
+        """A column of the row that a foreign key leads to: ``user__is_active``. It may be in the
+        table of a model from which that row's inherits."""
         key, _, name = path.partition("__")
         (column,) = self.columns([key])
-        other = Table(self.field(key).related_model, self.using)
-        (found,), pk = other.columns([name]), other.quote(str(other.model._meta.pk.column))
-        return f"(SELECT {found} FROM {other.name} WHERE {pk} = {self.name}.{column})"  # noqa: S608
+        model = self.field(key).related_model
+        found, value = model._meta.get_field(name), f"{self.name}.{column}"
+        for step in model._meta.get_path_to_parent(found.model):
+            if not step.join_field.primary_key:  # else it has the same value
+                value = self._looked_up(step.join_field, value)
+        return self._looked_up(found, value)
+
+    def _looked_up(self, field: Any, key: str) -> str:
+        """The column of a field in the row with this key."""
+        other, pk = Table(field.model, self.using), field.model._meta.pk.column
+        (found,) = other.columns([field.name])
+        return f"(SELECT {found} FROM {other.name} WHERE {self.quote(pk)} = {key})"  # noqa: S608
 
     def true_unless(self, path: str) -> str:
         return f"COALESCE({self.related(path)}, TRUE)"

@@ -1,0 +1,1 @@
+"""User models that are made in other ways than most."""
