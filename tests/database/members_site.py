@@ -12,6 +12,8 @@ from django.core.management import call_command
 
 import tests.settings
 
+OWN_KEYS = {"Coded": {"code": "c-2"}, "Named": {"id": 7}}
+
 
 def configure(url: str, model: str) -> None:
     values = {name: value for name, value in vars(tests.settings).items() if name.isupper()}
@@ -46,7 +48,10 @@ def main(url: str, model: str) -> None:
 
     users = get_user_model().objects
     users.create(username="another")
-    user = users.create(username="one", **({"code": "c-2"} if model == "Coded" else {}))
+    user = users.create(username="one", **OWN_KEYS.get(model, {}))
+    if model == "Public":
+        user = users.get(pk=user.pk)
+        assert user.pk == "u-2"
     with FakeProvider("badgr") as badgr:
         account = connect_account(badgr, user, subject="a-at-badgr")
         token = get_access_token(account)

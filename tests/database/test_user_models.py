@@ -49,3 +49,10 @@ def test_a_deactivated_owner_is_known_in_whichever_table_says_so(
     empty_database: str, model: str
 ) -> None:
     run_site(empty_database, model)
+
+
+@pytest.mark.parametrize("model", ["Named", "Public"])
+def test_a_key_that_the_database_holds_as_another_value_finds_its_users_token(
+    empty_database: str, model: str
+) -> None:
+    run_site(empty_database, model)

@@ -1,9 +1,15 @@
-"""User models whose ``is_active`` is in the table of another model."""
+"""User models whose ``is_active`` is in the table of another model, and some whose key is not in
+Python what it is in the database."""
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager
 from django.db import models
+
+if TYPE_CHECKING:
+    _BigAutoField = models.BigAutoField[Any, Any]
+else:
+    _BigAutoField = models.BigAutoField
 
 
 class Person(AbstractBaseUser):
@@ -35,3 +41,38 @@ class Coded(Person):
 class MemberByProxy(Member):
     class Meta:
         proxy = True
+
+
+class Named(AbstractBaseUser):
+    """By a text, which may be given as a number."""
+
+    id = models.CharField(primary_key=True, max_length=30, default="1")
+    username = models.CharField(max_length=30, unique=True)
+    is_active = models.BooleanField(default=True)
+
+    objects: ClassVar[BaseUserManager["Named"]] = BaseUserManager()
+
+    USERNAME_FIELD = "username"
+
+
+class PublicKey(_BigAutoField):
+    """``u-7`` for 7."""
+
+    def from_db_value(self, value: int | None, *args: Any) -> str | None:
+        return None if value is None else f"u-{value}"
+
+    def to_python(self, value: Any) -> Any:
+        return value
+
+    def get_prep_value(self, value: Any) -> int | None:
+        return None if value is None else int(str(value).removeprefix("u-"))
+
+
+class Public(AbstractBaseUser):
+    id = PublicKey(primary_key=True)
+    username = models.CharField(max_length=30, unique=True)
+    is_active = models.BooleanField(default=True)
+
+    objects: ClassVar[BaseUserManager["Public"]] = BaseUserManager()
+
+    USERNAME_FIELD = "username"
