@@ -138,9 +138,10 @@ def _element(value: Any) -> str:
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
     if isinstance(value, _PLAIN):  # a bool is an int, and PostgreSQL knows "True"
         return f'"{value}"'
-    if (dumps := getattr(value, "dumps", None)) is not None:  # psycopg 3's around JSON
-        return _element(dumps(value.obj))
-    held = getattr(value, "obj", value)  # the driver's wrapper around bytes
+    # The driver's wrapper around bytes or JSON: psycopg 3's, or psycopg2's.
+    held = getattr(value, "obj", getattr(value, "adapted", value))
+    if held is not value and (dumps := getattr(value, "dumps", None)) is not None:
+        return _element(dumps(held))
     if isinstance(held, bytes):
         return f'"\\\\x{held.hex()}"'
     raise TypeError(type(value).__name__)

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 from django.db import Error, IntegrityError, connections, models, router, transaction
 
-from connected_accounts.database.locks import is_out_of_line
+from connected_accounts.database.locks import codes_of, is_out_of_line
 
 logger = logging.getLogger("connected_accounts")
 
@@ -30,7 +30,7 @@ def insert_in_step(
     try:
         return _run(insert, alias)
     except IntegrityError as error:
-        if getattr(error.__cause__, "sqlstate", None) != UNIQUE_VIOLATION:
+        if UNIQUE_VIOLATION not in codes_of(error):
             raise
         if not _set_forward(model, alias):
             raise

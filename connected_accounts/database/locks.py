@@ -79,17 +79,17 @@ def _is_committed(error: Exception) -> bool:
 
 def is_out_of_line(error: Error) -> bool:
     """Whether the database could not bring the transaction in line with another: it is over."""
-    return not _codes(error).isdisjoint(NOT_IN_LINE)
+    return not codes_of(error).isdisjoint(NOT_IN_LINE)
 
 
 def is_lock_timeout(error: DatabaseError | InterfaceError) -> bool:
     """Whether a lock was waited for in vain: PostgreSQL's 55P03, MySQL's 1205."""
-    return not _codes(error).isdisjoint(("55P03", 1205))
+    return not codes_of(error).isdisjoint(("55P03", 1205))
 
 
-def _codes(error: Error) -> set[object]:
-    """PostgreSQL's SQLSTATE, MySQL's number, or SQLite's name. (A driver of MySQL may know a
-    SQLSTATE, too.)"""
+def codes_of(error: Error) -> set[object]:
+    """PostgreSQL's SQLSTATE, which is psycopg2's ``pgcode``, MySQL's number, or SQLite's name. (A
+    driver of MySQL may know a SQLSTATE, too.)"""
     cause = error.__cause__
-    names = (getattr(cause, name, None) for name in ("sqlstate", "sqlite_errorname"))
+    names = (getattr(cause, name, None) for name in ("sqlstate", "pgcode", "sqlite_errorname"))
     return {*names, *(cause.args[:1] if cause else ())}

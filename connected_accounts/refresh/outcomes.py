@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Final
 
-from django.db import DatabaseError, InterfaceError, OperationalError
+from django.db import OperationalError
 
 from connected_accounts import conf, signals
 from connected_accounts.clients.credentials import note_refused, retire
@@ -231,7 +231,7 @@ def settle_together(answers: Answers) -> Answers:
     """Store the grants among answers in one transaction; return those that are not settled by that.
 
     Only what went well for all of them is done here. Where a row is locked or no longer ours, or
-    the database is away, nothing is stored and each is to be settled by itself.
+    anything else is in the way, nothing is stored and each is to be settled by itself.
     """
     grants = []
     for attempt, outcome in answers:
@@ -248,7 +248,8 @@ def settle_together(answers: Answers) -> Answers:
         stored = ConnectedAccount.objects.all().mark_all_refreshed(
             [(attempt.account, grant.values) for attempt, grant, _ in grants]
         )
-    except (DatabaseError, InterfaceError):
+    except Exception as error:  # whatever it is, the provider has answered
+        logger.warning("answers are stored one by one: %s", type(error).__name__)
         close_unusable_connection()
         return answers
     if not stored:

@@ -4,12 +4,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from connected_accounts import signals
+from connected_accounts.database import updates
 from connected_accounts.models import ConnectedAccount, Event, Revocation
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.refresh.attempts import Attempt, RefreshResult, ask, claim, prepare
@@ -122,3 +123,23 @@ def test_failures_are_left_to_be_settled_one_by_one(
 def test_one_answer_alone_is_not_stored_here(answers: list[tuple[Attempt, RefreshResult]]) -> None:
     assert settle_together(answers[:1]) == answers[:1]
     assert settle_together([]) == []
+
+
+@pytest.mark.parametrize("fault", [AttributeError, OperationalError])
+def test_a_fault_in_storing_them_together_loses_no_answer(
+    answers: list[tuple[Attempt, RefreshResult]],
+    monkeypatch: pytest.MonkeyPatch,
+    fault: type[Exception],
+) -> None:
+    """Such as a driver that knows no such list: the provider has rotated already."""
+
+    def fail(*args: Any) -> None:
+        raise fault("of the statement")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(updates, "array_text", fail)
+        patched.setattr(updates.Table, "equals", fail)
+        left = settle_together(answers)
+    assert left == answers
+    assert [settle(*one) for one in left] == [None] * 3
+    assert stored_tokens() == told(answers)
