@@ -184,8 +184,7 @@ def _exchange_and_store(
             other_subjects=identity.other_subjects,
             at=sent_at,
         )
-        gone = isinstance(error, IntegrityError) and _is_gone(request.user)
-        if gone or isinstance(error, ObjectDoesNotExist):
+        if _is_of_a_gone_row(error, request.user):
             raise InvalidState("unknown") from None
         raise
 
@@ -201,9 +200,11 @@ def _clients_of(provider: Provider, request: AuthorizationRequest) -> list[Clien
     return clients_of(provider, request.client_id, request.owner_key, may_be_stored=stored)
 
 
-def _is_gone(user: Any) -> bool:
-    """Whether the user was deleted meanwhile."""
-    return user is not None and read_again(user) is None
+def _is_of_a_gone_row(error: Exception, user: Any) -> bool:
+    """Whether the user, or what else was to be found, was deleted meanwhile."""
+    if isinstance(error, IntegrityError):
+        return user is not None and read_again(user) is None
+    return isinstance(error, ObjectDoesNotExist)
 
 
 @sensitive_variables()
