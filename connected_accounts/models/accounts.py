@@ -91,11 +91,12 @@ class ConnectedAccountQuerySet(GuardedQuerySet["ConnectedAccount"]):
         """
         using = self._write_database()
         rows = list(self.using(using))
+        those = self.filter(pk__in=[row.pk for row in rows])  # and none that comes meanwhile
         moved = [row for row in rows if row.owner_key != key]
         try:
             with transaction.atomic(using=using):
                 values |= {"owner_key": key, "user": user_pk}
-                count = change_facts(rows, lambda: self.transition(**values), set(values))
+                count = change_facts(rows, lambda: those.transition(**values), set(values))
                 ProviderClient = apps.get_model("connected_accounts", "ProviderClient")
                 ProviderClient.objects.using(using).copy_to_owner(moved, key)
                 Event.record_moves(moved, key, by=by, using=using)

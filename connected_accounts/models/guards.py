@@ -99,7 +99,8 @@ class GuardedQuerySet(models.QuerySet[Row]):
         if BOUND_TOO.isdisjoint(kwargs):
             return super().update(**kwargs)
         rows = list(self.using(self._write_database()))
-        return change_facts(rows, lambda: super(GuardedQuerySet, self).update(**kwargs), {*kwargs})
+        those = self.filter(pk__in=[row.pk for row in rows])  # and none that comes meanwhile
+        return change_facts(rows, lambda: super(GuardedQuerySet, those).update(**kwargs), {*kwargs})
 
     update.alters_data = True  # type: ignore[attr-defined]
 

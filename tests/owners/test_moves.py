@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from cryptography.fernet import Fernet
 from django.core.exceptions import FieldError
-from django.db import IntegrityError, models
+from django.db import IntegrityError, connection, models
 from django.db.models import F, QuerySet
 from django.test import Client
 
@@ -135,6 +135,26 @@ def test_an_account_is_not_blanked_into_the_sites_own(account: ConnectedAccount)
         with pytest.raises(FieldError):
             blank()
     assert columns_of(account) == before
+
+
+@pytest.mark.parametrize("column", ["user", "provider", "subject"])
+def test_an_account_that_comes_during_an_update_is_left_with_a_token_that_opens(
+    account: ConnectedAccount, ada: Any, bob: Any, badgr: FakeProvider, column: str
+) -> None:
+    late: list[dict[str, Any]] = []
+
+    def come_first(execute: Any, statement: str, *args: Any) -> Any:
+        if statement.startswith("UPDATE") and not late:
+            late.append({})
+            late[0] |= columns_of(connect_account(badgr, bob, subject="late"))
+        return execute(statement, *args)
+
+    value = {"user": ada, "provider": "bitbadges", "subject": "bob-anew"}[column]
+    with connection.execute_wrapper(come_first):
+        assert Rows.filter(user=bob).update(**{column: value}) == 1
+    assert Rows.values().get(pk=late[0]["id"]) == late[0]
+    assert getattr(Rows.get(pk=account.pk), column) == value
+    assert all(row.open_token() for row in Rows.with_token())
 
 
 @pytest.mark.parametrize("way", WAYS)
