@@ -223,9 +223,9 @@ def is_direct(url: str, certificate: tuple[str, str] | None) -> bool:
 def _watched(work: Callable[[Call], T], public: bool, seconds: float | None) -> T:
     """Let ``work`` use the network until its time is up. Raises ProviderError."""
     call = Call(float(conf.get("HTTP_DEADLINE")) if seconds is None else seconds)
-    current.call = call
-    _watchdog.add(call)
     try:
+        current.call = call
+        _watchdog.add(call)
         with public_only(public):
             return work(call)
     except (*UNSENDABLE, urllib3.exceptions.HTTPError, OSError) as error:

@@ -115,14 +115,23 @@ class Watchdog:
         self._thread: threading.Thread | None = None
 
     def add(self, call: Call) -> None:
+        """Watch a call from now on. Raises OSError where there is no thread to do it."""
         with self._changed:
+            self._start_once()
             self._calls.add(call)
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._run, name="connected-accounts-deadlines", daemon=True
-                )
-                self._thread.start()
             self._changed.notify()
+
+    def _start_once(self) -> None:
+        if self._thread is not None:
+            return
+        thread = threading.Thread(
+            target=self._run, name="connected-accounts-deadlines", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError:  # the system has no more; the next call tries again
+            raise OSError("no thread to keep the deadline") from None
+        self._thread = thread
 
     def remove(self, call: Call) -> None:
         with self._changed:

@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from connected_accounts.exceptions import ProviderUnavailable
-from connected_accounts.oauth2 import transport
+from connected_accounts.oauth2 import transport, wire
 from tests.oauth2.ways import way
 
 __all__ = ["way"]  # a fixture
@@ -197,6 +197,29 @@ def test_a_tls_handshake_that_never_ends_ends_at_the_deadline(app_settings: Any)
         began = time.monotonic()
         error = failure(f"https://127.0.0.1:{mute.getsockname()[1]}/")
     assert (error.code, error.sent) == ("deadline", False)
+    assert time.monotonic() - began < DEADLINE + TARDY
+
+
+@pytest.mark.parametrize("way", ["a call"], indirect=True)
+def test_a_deadline_is_kept_though_its_thread_could_not_be_started_at_first(
+    serve: Any, app_settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app_settings(HTTP_DEADLINE=DEADLINE)
+    monkeypatch.setattr(transport, "_watchdog", wire.Watchdog())
+    start, failures = threading.Thread.start, iter(range(1))
+
+    def fail_once(thread: threading.Thread) -> None:
+        if thread.name == "connected-accounts-deadlines" and next(failures, None) is not None:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", fail_once)
+    server = serve(lambda request, line: drip(lambda: server.stopping, line, b"HTTP/1.1 2"))
+    error = failure(server.url)
+    assert (error.code, error.sent, server.requests) == ("unreachable", False, [])
+    assert (wire.current.call, transport._watchdog._calls) == (None, set())
+    began = time.monotonic()
+    assert failure(server.url).code == "deadline"
     assert time.monotonic() - began < DEADLINE + TARDY
 
 
