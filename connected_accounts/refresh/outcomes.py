@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Final
 
-from django.db import OperationalError
+from django.db import Error, OperationalError
 
 from connected_accounts import conf, signals
 from connected_accounts.clients.credentials import note_refused, retire
@@ -57,19 +57,35 @@ def settle(attempt: Attempt, outcome: RefreshResult) -> ConnectedAccountsError |
     """Store the outcome of an attempt, if the row is still ours. Returns the error, if it is
     one."""
     attempt.outcome = outcome
+    error = _settle_outcome(attempt, outcome)
     if attempt.refused:
+        _note_refused_clients(attempt)  # only now: a rotated token is stored before anything else
+    return error
+
+
+def _note_refused_clients(attempt: Attempt) -> None:
+    """Write down which clients the provider refused, and tell the admins where a fall-back served.
+    It never fails what it tells of."""
+    try:
         note_refused([client.pk for client in attempt.refused], attempt.sent_at)
+        if not isinstance(attempt.outcome, ClientRejected):
+            pauses.report(
+                attempt.provider.alias,
+                "client_rejected",
+                host=attempt.account.host,
+                now=attempt.sent_at,
+            )
+    except Error as error:
+        code = type(error).__name__
+        logger.error("refused client not noted: account=%s: %s", attempt.account.pk, code)
+        close_unusable_connection()
+
+
+def _settle_outcome(attempt: Attempt, outcome: RefreshResult) -> ConnectedAccountsError | None:
     if attempt.had_ended and not isinstance(outcome, TokenResponse):
         return settle_after_the_end(attempt, outcome)
     if isinstance(outcome, ClientRejected):
         return _settle_rejection(attempt, outcome)
-    if attempt.refused:
-        pauses.report(
-            attempt.provider.alias,
-            "client_rejected",
-            host=attempt.account.host,
-            now=attempt.sent_at,
-        )  # a fall-back served
     if isinstance(outcome, TokenResponse):
         return _settle_success(attempt, outcome)
     if isinstance(outcome, ReauthorizationRequired):

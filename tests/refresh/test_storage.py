@@ -18,6 +18,7 @@ from django.test import Client
 from django.utils import timezone
 
 from connected_accounts import tasks
+from connected_accounts.clients.credentials import store_own_client
 from connected_accounts.database import transactions
 from connected_accounts.exceptions import (
     ConfigurationError,
@@ -26,9 +27,13 @@ from connected_accounts.exceptions import (
 )
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.models import ConnectedAccount as Account
-from connected_accounts.refresh import storage
+from connected_accounts.owners import SITE_OWNER
+from connected_accounts.providers import base
+from connected_accounts.refresh import outcomes, storage
 from connected_accounts.refresh.carried_grant import carried_document
+from connected_accounts.refresh.drain import drain
 from connected_accounts.sealing import seal_carried
+from connected_accounts.secret import Secret
 from connected_accounts.services import complete_authorization, refresh
 from connected_accounts.testing import Answer, FakeProvider
 from tests.journeys import connect, start
@@ -91,6 +96,43 @@ def test_a_database_that_stays_away_sends_the_sealed_grant_through_the_broker(
     assert stored.open_token()["refresh_token"] == newest.refresh_token
     assert stored.refreshed_at is not None
     refresh(stored)
+
+
+@pytest.fixture
+def with_a_newer_client(account: ConnectedAccount, badgr: FakeProvider) -> ConnectedAccount:
+    """An account that is due, whose newer client the provider refuses."""
+    newer = base.Client("badgr-client", Secret("too-new"))
+    store_own_client(newer, provider="badgr", owner=SITE_OWNER, at=timezone.now())
+    badgr.script("token", Answer(401, json={"error": "invalid_client"}))
+    ConnectedAccount.objects.transition(refresh_at=timezone.now() - timedelta(minutes=1))
+    return account
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("note", [(outcomes, "note_refused"), (outcomes.pauses, "report")])
+@pytest.mark.parametrize("way", ["on demand", "drain"])
+def test_an_answer_is_stored_though_its_notes_cannot_be(
+    with_a_newer_client: ConnectedAccount,
+    badgr: FakeProvider,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    note: tuple[Any, str],
+    way: str,
+) -> None:
+    stored: list[str] = []
+
+    def away(*args: Any, **kwargs: Any) -> None:
+        stored.append(ConnectedAccount.objects.get().open_token()["refresh_token"])
+        raise OperationalError("server closed the connection")
+
+    monkeypatch.setattr(*note, away)
+    if way == "drain":
+        assert vars(drain("badgr")) == {"refreshed": 1, "failed": 0}
+    else:
+        refresh(with_a_newer_client)
+    assert stored == [badgr.grants[0].refresh_token]
+    assert "refused client not noted" in caplog.text
+    assert "server closed" not in caplog.text
 
 
 @pytest.mark.django_db(transaction=True)
