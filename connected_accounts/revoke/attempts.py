@@ -58,7 +58,7 @@ class RevocationCall:
 
     provider: Provider
     clients: Sequence[Client]  # that may serve, the first before the others
-    endpoints: Endpoints
+    fingerprint: str  # of the endpoints that the token may go to
     document: SecretFields
     delay: float = 0.0
 
@@ -81,21 +81,14 @@ def plan(revocation: Revocation, delay: float = 0.0) -> RevocationCall | Revocat
         if adopt_database().differ:
             raise ConfigurationError("other_site")  # in a copy it would end the original's grant
         provider = provider.bound(inputs=revocation.inputs)
-        endpoints = provider.endpoints()
-        endpoints.refuse_if_unsure(revocation.endpoint_fingerprint)
-        if endpoints.token_fingerprint() != revocation.endpoint_fingerprint:
-            raise ConfigurationError("endpoints_changed")
         clients = clients_of(provider, revocation.client_id, revocation.owner_key)
-        needs_client = provider.grant_type != "personal_token" and endpoints.revocation_endpoint
-        if needs_client and not clients:
-            raise ConfigurationError("client_id_changed")
         document = open_document(revocation.token, revocation)
     except ConnectedAccountsError as failure:
         return _result_of(failure)
     except Exception as failure:  # a backend's hook, or inputs of a shape that it did not expect
         logger.error("revocation hook failed: %s", type(failure).__name__)
         return RevocationResult(Outcome.PENDING, "hook_failed")
-    return RevocationCall(provider, clients or [provider.client], endpoints, document, delay)
+    return RevocationCall(provider, clients, revocation.endpoint_fingerprint, document, delay)
 
 
 @sensitive_variables()
@@ -104,15 +97,28 @@ def ask(call: RevocationCall) -> RevocationResult:
     from connected_accounts.tokens.endpoint import revoke_token  # loads requests
 
     def revoke(provider: Provider) -> Outcome:
-        return call_hook(
-            "revocation", lambda: revoke_token(provider, call.endpoints, call.document)
-        )
+        return call_hook("revocation", lambda: revoke_token(provider, endpoints, call.document))
 
-    time.sleep(call.delay)
     try:
-        return RevocationResult(with_any_client(call.provider, call.clients, revoke))
+        endpoints = call_hook("revocation", lambda: _find_endpoints(call))
+        time.sleep(call.delay)
+        clients = call.clients or [call.provider.client]
+        return RevocationResult(with_any_client(call.provider, clients, revoke))
     except ConnectedAccountsError as failure:
         return _result_of(failure)
+
+
+def _find_endpoints(call: RevocationCall) -> Endpoints:
+    """The addresses of a call, for which its host may be asked. Raises ConnectedAccountsError."""
+    provider = call.provider
+    endpoints = provider.endpoints()
+    endpoints.refuse_if_unsure(call.fingerprint)
+    if endpoints.token_fingerprint() != call.fingerprint:
+        raise ConfigurationError("endpoints_changed")
+    needs_client = provider.grant_type != "personal_token" and endpoints.revocation_endpoint
+    if needs_client and not call.clients:
+        raise ConfigurationError("client_id_changed")
+    return endpoints
 
 
 def _result_of(failure: ConnectedAccountsError) -> RevocationResult:

@@ -64,16 +64,18 @@ class _Round:
     def run(self) -> None:
         with ThreadPoolExecutor(CALLS, "connected-accounts-revoke") as pool:
             while self.lanes or self.in_flight:
-                if time.monotonic() >= self.ends:
-                    self.lanes.clear()
                 for lane in list(self.lanes):
+                    if time.monotonic() >= self.ends:
+                        self.lanes.clear()
+                        break
                     self.try_next(lane, pool)
                 self.settle_what_arrived()
 
     def try_next(self, lane: Lane, pool: ThreadPoolExecutor) -> None:
         """Start one more call to a provider, if it may have one now."""
         busy = sum(_lane_of(revocation) == lane for revocation in self.in_flight.values())
-        free = busy + self.troubles[lane] < CALLS_PER_PROVIDER
+        # None is claimed to wait for a thread: its claim could run out meanwhile.
+        free = len(self.in_flight) < CALLS and busy + self.troubles[lane] < CALLS_PER_PROVIDER
         delay = _delay_of_slot(*lane) if free else None
         if delay is None:
             return
@@ -87,6 +89,7 @@ class _Round:
             self.settle(revocation, planned)
         else:
             self.in_flight[pool.submit(attempts.ask, planned)] = revocation
+            self.lanes[lane] = self.lanes.pop(lane)  # behind those that wait for a thread
 
     def next_claimed(self, lane: Lane) -> Revocation | None:
         """The provider's next revocation, ours for a while; None when no more of it is due."""

@@ -3,6 +3,7 @@ provider that holds up another."""
 
 import threading
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from django.utils import timezone
 from connected_accounts.models import ConnectedAccount, Event, Revocation
 from connected_accounts.operations.health import health
 from connected_accounts.operations.retention import purge_old
+from connected_accounts.providers.badgr import Badgr
 from connected_accounts.revoke import outbox
 from connected_accounts.revoke.outbox import revoke_pending
 from connected_accounts.services import disconnect, disconnect_all
@@ -259,6 +261,77 @@ def test_a_provider_that_does_not_answer_is_left_alone_until_the_next_round(
     for minutes in (1, 5):
         revoke_pending(now=now + timedelta(minutes=minutes))
     assert set(Revocation.objects.values_list("outcome", flat=True)) == {"revoked"}
+
+
+def test_a_host_that_is_asked_for_its_addresses_holds_no_other_up(
+    client_of_ada: Client,
+    badgr: FakeProvider,
+    bitbadges: FakeProvider,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    disconnect(connect(client_of_ada, badgr))
+    disconnect(connect(client_of_ada, bitbadges, "bitbadges"))
+    hang, waited = threading.Event(), []
+    find, done = Badgr.resolve_endpoints, outbox.attempts.settle
+
+    def silent(self: Badgr, inputs: Any) -> Any:
+        waited.append(hang.wait(20))
+        return find(self, inputs)
+
+    def settle(row: Revocation, *arguments: Any) -> None:
+        done(row, *arguments)
+        if row.provider == "bitbadges":
+            hang.set()  # only now
+
+    monkeypatch.setattr(Badgr, "resolve_endpoints", silent)
+    monkeypatch.setattr(outbox.attempts, "settle", settle)
+    revoke_pending()
+    assert waited == [True], "the other was waiting for the one that is silent"
+    assert outcomes() == [("revoked", "")] * 2
+
+
+def test_a_round_begins_no_call_behind_its_time(
+    client_of_ada: Client,
+    badgr: FakeProvider,
+    bitbadges: FakeProvider,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    disconnect(connect(client_of_ada, badgr))
+    disconnect(connect(client_of_ada, bitbadges, "bitbadges"))
+    now, claim = [0.0], outbox.attempts.claim
+
+    def claim_slowly(*arguments: Any) -> bool:
+        now[0] += 60
+        return claim(*arguments)
+
+    monkeypatch.setattr(outbox, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(outbox.attempts, "claim", claim_slowly)
+    assert revoke_pending(seconds=50) == 1
+    assert sorted(outcome for outcome, _ in outcomes()) == ["pending", "revoked"]
+
+
+def test_none_is_claimed_to_wait_for_a_thread_and_each_provider_has_its_turn(
+    client_of_ada: Client,
+    badgr: FakeProvider,
+    bitbadges: FakeProvider,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for number in range(3):
+        disconnect(connect(client_of_ada, badgr, subject=f"person-{number}"))
+        disconnect(connect(client_of_ada, bitbadges, "bitbadges", subject=f"person-{number}"))
+    claim, claimed = outbox.attempts.claim, []
+
+    def look_and_claim(row: Revocation, *arguments: Any) -> bool:
+        assert not Revocation.objects.filter(outcome="pending", attempts__gt=0).exists()
+        claimed.append(row.provider)
+        return claim(row, *arguments)
+
+    monkeypatch.setattr(outbox, "CALLS", 1)
+    monkeypatch.setattr(outbox.attempts, "claim", look_and_claim)
+    assert revoke_pending() == 6
+    assert [set(pair) for pair in zip(claimed[::2], claimed[1::2], strict=True)] == (
+        [{"badgr", "bitbadges"}] * 3
+    )
 
 
 # --- Many at once
