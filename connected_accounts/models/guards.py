@@ -180,15 +180,19 @@ class GuardedModel(models.Model):
             super().save(*args, **kwargs)
             return
         self._refuse_changes(kwargs.get("update_fields"))
-        self._write_what_a_token_is_bound_to(kwargs.get("update_fields"))
         if not kwargs.get("force_insert"):
             kwargs["force_update"] = True
+        known, noted = self.__dict__, {"_as_read", "owner_key"}
+        before: dict[str, Any] = {name: known[name] for name in noted.intersection(known)}
         try:
             with transaction.atomic(using=kwargs.get("using") or router.db_for_write(type(self))):
+                self._write_what_a_token_is_bound_to(kwargs.get("update_fields"))
                 super().save(*args, **kwargs)
-        except DatabaseError as error:
-            if error.__cause__ is not None or kwargs.get("force_insert"):
-                raise  # the database's own, not Django's word that no row was there
+        except Exception as error:
+            known.pop("owner_key", None)
+            known.update(before)  # the next try has it all to write
+            if not _says_no_row(error) or kwargs.get("force_insert"):
+                raise
             raise self.DoesNotExist(
                 "This account was disconnected meanwhile; nothing was saved."
             ) from None
@@ -269,6 +273,11 @@ class GuardedModel(models.Model):
 
     def _mark_copy(self, using: str) -> None:
         raise NotImplementedError  # by the account, which knows its statuses
+
+
+def _says_no_row(error: Exception) -> bool:
+    """Whether it is Django's word that no row was there, and not an error of the database's own."""
+    return isinstance(error, DatabaseError) and error.__cause__ is None
 
 
 def _has_own_pre_save(field: Any) -> bool:

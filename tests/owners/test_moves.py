@@ -157,6 +157,27 @@ def test_an_account_that_comes_during_an_update_is_left_with_a_token_that_opens(
     assert all(row.open_token() for row in Rows.with_token())
 
 
+@pytest.mark.parametrize("loaded", ["all", "label only"])
+@pytest.mark.parametrize("column", ["user", "provider"])
+def test_a_save_that_fails_changes_nothing_and_may_be_tried_again(
+    account: ConnectedAccount, ada: Any, loaded: str, column: str
+) -> None:
+    before = columns_of(account)
+    row = {"all": Rows.all(), "label only": Rows.only("label")}[loaded].get()
+    value = {"user": ada, "provider": "bitbadges"}[column]
+    setattr(row, column, value)
+    row.label = None  # type: ignore[assignment]
+    with pytest.raises(IntegrityError):
+        row.save()
+    assert columns_of(account) == before
+    assert not Event.objects.filter(kind="moved").exists()
+    row.label = "kept"
+    row.save()
+    assert getattr(Rows.get(), column) == value
+    assert (row.owner_key, row.label) == (Rows.get().owner_key, "kept")
+    assert Rows.with_token().get().open_token()
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_an_account_whose_key_is_away_stays_where_it_is(
     account: ConnectedAccount, ada: Any, settings: Any, way: Any
