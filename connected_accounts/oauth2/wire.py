@@ -14,6 +14,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from http import HTTPStatus
+from http.client import HTTPException, HTTPResponse
 from typing import Any, Final
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -21,6 +23,8 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, HeaderParsingError, NewConnectionError
 
 MAX_IDLE: Final = 5.0  # seconds: beyond, servers close idle connections while we write to them
+
+MAX_INTERIM: Final = 7  # answers before the final one, in a row, that are no 100
 
 current = threading.local()
 
@@ -66,6 +70,28 @@ def public_addresses(host: str, port: int) -> list[str]:
     if not all(map(_is_public, addresses)):
         raise PrivateAddress("This address is not a public one.")
     return addresses
+
+
+class FinalResponse(HTTPResponse):
+    """An answer behind its interim ones (RFC 9110 15.2). ``http.client`` passes over 100 alone and
+    takes any other for the final one: that would be read as the answer to the next request on the
+    connection, which may be another person's. Raises HTTPException for more than MAX_INTERIM."""
+
+    def begin(self) -> None:
+        super().begin()
+        for _ in range(MAX_INTERIM):
+            if not self._is_interim():
+                return
+            self.headers = None  # type: ignore[assignment]  # or it begins no more
+            super().begin()
+        if self._is_interim():
+            raise HTTPException("Too many interim answers.")
+
+    def _is_interim(self) -> bool:
+        if self.status == HTTPStatus.SWITCHING_PROTOCOLS:  # to what, nobody here knows
+            self.will_close = True
+            return False
+        return self.status < 200
 
 
 class Call:
@@ -187,6 +213,7 @@ for _name in ("urllib3.connection", "urllib3.connectionpool"):
 class _Watched:
     """Mixin for a urllib3 connection: tells the call under way when its bytes leave."""
 
+    response_class = FinalResponse
     sock: Any
     proxy: Any
     port: int

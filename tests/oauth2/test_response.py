@@ -119,12 +119,22 @@ def test_names_of_headers_are_read_in_any_case_and_twice() -> None:
     assert response.headers["X-ONE"] == "a, b"
 
 
+def test_an_interim_answer_is_never_the_answer() -> None:
+    response = Response(LIMIT)
+    for status in (b"102 Processing", b"103 Early Hints", b"199 Odd"):
+        assert not response.feed(b"HTTP/1.1 " + status + b"\r\nX: y\r\n\r\n")
+    assert response.feed(HEAD + b"Content-Length: 2\r\n\r\nab")
+    assert (response.status, response.body) == (200, b"ab")
+
+
 @pytest.mark.parametrize(
     ("text", "follows"),
     [
         (HEAD + b"Content-Length: 2\r\n\r\nab", True),
         (CHUNKED + b"2\r\nab\r\n0\r\n\r\n", True),
         (HEAD + b"Content-Length: 2\r\n\r\nabc", False),
+        (b"HTTP/1.1 103 Early Hints\r\n\r\n" + HEAD + b"Content-Length: 2\r\n\r\nab", True),
+        (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", False),
         (HEAD + b"Connection: close\r\nContent-Length: 2\r\n\r\nab", False),
         (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nab", False),
     ],
@@ -150,6 +160,7 @@ ENDLESS: dict[str, tuple[bytes, bytes]] = {
     "a long header": (HEAD + b"X: ", b"x"),
     "many headers": (HEAD, b"X: y\r\n"),
     "interim answers": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "early hints": (b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"),
     "an interim answer's headers": (b"HTTP/1.1 100 Continue\r\n", b"X: y\r\n"),
 }
 

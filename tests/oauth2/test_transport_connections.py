@@ -66,6 +66,22 @@ def test_an_answer_that_was_cut_off_is_not_left_on_the_connection(
     assert post(server.url).body == b"second"
 
 
+def test_the_answer_behind_an_interim_one_is_not_left_to_the_next_request(
+    serve: Any, answering: Any
+) -> None:
+    answers = iter([b"for one", b"for another"])
+
+    def answer(request: Any, line: Any) -> bytes:
+        line.sendall(b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n")
+        time.sleep(0.05)  # what was read as a whole answer would have been handed on by now
+        return answering(next(answers))
+
+    server = serve(answer)
+    assert post(server.url).body == b"for one"
+    assert post(server.url).body == b"for another"
+    assert [request.line for request in server.requests] == [1, 1]
+
+
 @pytest.mark.parametrize("way", ["a call"], indirect=True)
 def test_closing_a_session_leaves_the_shared_connections_open(serve: Any) -> None:
     server = serve()

@@ -13,9 +13,10 @@ from typing import Any, Final, cast
 import urllib3
 from urllib3 import HTTPHeaderDict
 
+from connected_accounts.oauth2.wire import MAX_INTERIM, FinalResponse
+
 MAX_HEAD: Final = 64 * 1024  # bytes of one answer's status and headers
 MAX_FRAME: Final = 4 * 1024  # bytes before a chunk, or behind the last
-MAX_INTERIM: Final = 7  # answers before the final one (RFC 9110 15.2)
 
 
 class TooLarge(HTTPException):
@@ -139,7 +140,7 @@ class Response:
         self._seen, self._tries = len(data), self._tries + 1
         if self._tries > MAX_INTERIM + 1:
             raise HTTPException("Too many interim answers.")
-        answer = HTTPResponse(cast(Any, received), method="POST")
+        answer = FinalResponse(cast(Any, received), method="POST")
         try:
             answer.begin()
         except _NotYet:
