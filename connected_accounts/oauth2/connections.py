@@ -13,12 +13,12 @@ from urllib.parse import urlencode
 import requests
 from requests.adapters import HTTPAdapter
 from requests.utils import check_header_validity, requote_uri
-from urllib3 import BaseHTTPResponse
+from urllib3 import BaseHTTPResponse, ProxyManager
 from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.util import parse_url
 
-from connected_accounts.oauth2.wire import HTTPPool, HTTPSPool
+from connected_accounts.oauth2.wire import POOLS
 
 POOL_SIZE: Final = 128
 _WITHOUT_BODY: Final = ("GET", "HEAD", "DELETE", "OPTIONS", "TRACE", "CONNECT")
@@ -99,11 +99,17 @@ class PooledAdapter(HTTPAdapter):
 
     def __init__(self) -> None:
         super().__init__(pool_connections=POOL_SIZE, pool_maxsize=POOL_SIZE, max_retries=0)
-        self.poolmanager.pool_classes_by_scheme = {"http": HTTPPool, "https": HTTPSPool}
+        self.poolmanager.pool_classes_by_scheme = POOLS
         self._pools: dict[Any, HTTPConnectionPool] = {}
 
     def close(self) -> None:
         pass
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> ProxyManager:
+        manager: ProxyManager = super().proxy_manager_for(proxy, **options)
+        if type(manager) is ProxyManager:  # SOCKS has connections of its own
+            manager.pool_classes_by_scheme = POOLS
+        return manager
 
     def open(
         self, request: Prepared, *, timeout: float, verify: str | bool, proxies: Mapping[str, str]

@@ -271,11 +271,12 @@ def _open(
     """Send; the answer is not read yet."""
     timeout, via = float(conf.get("HTTP_TIMEOUT")), adapter()
     verify, proxies = ca_bundle(), proxies_for(request.url)
+    # SOCKS, and another adapter (a test's), do not tell when they send: count the request as sent,
+    # unless an error says that there was no connection to send on.
+    by_socks = any(proxy.startswith("socks") for proxy in proxies.values())
+    call.sent = by_socks or not isinstance(via, PooledAdapter)
     if type(via) is PooledAdapter and certificate is None:
         return via.open(prepare(request), timeout=timeout, verify=verify, proxies=proxies)
-    # Another adapter (a test's) does not tell when it sends: count the request as sent, unless its
-    # error says that there was no connection to send on.
-    call.sent = not isinstance(via, PooledAdapter)
     made = request.prepare()
     answer = via.send(
         made, stream=True, timeout=timeout, verify=verify, cert=certificate, proxies=proxies
@@ -285,6 +286,8 @@ def _open(
 
 
 def _never_connected(error: BaseException) -> bool:
+    if isinstance(error, requests.exceptions.InvalidSchema):  # SOCKS without its package
+        return True
     reason = getattr(error.args[0], "reason", None) if error.args else None
     return isinstance(reason, urllib3.exceptions.NewConnectionError)
 

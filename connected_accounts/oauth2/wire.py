@@ -213,13 +213,14 @@ for _name in ("urllib3.connection", "urllib3.connectionpool"):
 class _Watched:
     """Mixin for a urllib3 connection: tells the call under way when its bytes leave."""
 
-    response_class = FinalResponse
+    response_class: Any = FinalResponse
     sock: Any
     proxy: Any
     port: int
     _dns_host: str
     _last_used = 0.0
     _to_be_closed = False
+    _asks_proxy = False  # for a tunnel
 
     @property
     def is_connected(self) -> bool:
@@ -274,7 +275,7 @@ class _Watched:
         if self.sock is not None:  # it may have been opened by a call that was free to
             self._check_public(self.sock)
         call = getattr(current, "call", None)
-        if call is not None and not call.sent:
+        if call is not None and not call.sent and not self._asks_proxy:
             if self.sock is None:
                 self.connect()  # type: ignore[attr-defined]
             call.hold(self.sock)
@@ -282,6 +283,13 @@ class _Watched:
             call.sent = True
         self._last_used = time.monotonic()
         super().send(data)  # type: ignore[misc]
+
+    def _tunnel(self) -> None:
+        self._asks_proxy = True
+        try:
+            super()._tunnel()  # type: ignore[misc]
+        finally:
+            self._asks_proxy = False
 
 
 class _WatchedHTTP(_Watched, HTTPConnection):
@@ -298,3 +306,6 @@ class HTTPPool(HTTPConnectionPool):
 
 class HTTPSPool(HTTPSConnectionPool):
     ConnectionCls = _WatchedHTTPS
+
+
+POOLS: Final = {"http": HTTPPool, "https": HTTPSPool}
