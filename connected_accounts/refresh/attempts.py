@@ -176,6 +176,8 @@ def prepare(attempt: Attempt, found: Found | None = None) -> ConnectedAccountsEr
     account = attempt.account
     if not account.owner_is_active:
         return ProviderUnavailable(OWNER_INACTIVE, sent=False)
+    if time.monotonic() > attempt.send_before:  # hosts of others may have been silent
+        return ProviderUnavailable(LEASE_TOO_OLD, sent=False)
     scopes = account.scopes_granted if isinstance(account.scopes_granted, list) else []
     account.scopes_granted = [scope for scope in scopes if isinstance(scope, str)]
     try:

@@ -60,6 +60,7 @@ MAX_WAIT: Final = 0.1  # seconds between looks for more work
 MAX_SECONDS: Final = 50.0  # a drain ends before the next beat starts one
 AHEAD: Final = 128  # accounts at most that are claimed before there is room to send for them
 MAX_TOGETHER: Final = 100  # answers stored in one transaction
+SILENCE: Final = 1.0  # seconds that preparing may take before the answers are looked after
 GATHERS: Final = 0.01  # seconds in which others may join the first, while more are on their way
 
 
@@ -267,10 +268,18 @@ class _Drain:
 
     def start(self, attempts: list[Attempt], slots: list[float], reserved_at: float) -> int:
         """Start claimed accounts, each in its slot; return how many will be sent."""
-        sent = 0
+        sent, looked_at = 0, time.monotonic()
         begun: dict[Promise, Attempt] = {Promise(self.arrived.put): attempt for attempt in attempts}
         self.held |= begun
         for (promise, attempt), delay in zip(begun.items(), slots, strict=False):
+            if time.monotonic() - looked_at > SILENCE:
+                # A host of its own did not say where its endpoints are. The leases of the others
+                # run, and what has come meanwhile must be stored.
+                self.network.begin()
+                self.settle_what_arrived()
+                looked_at = time.monotonic()
+            if promise not in self.held:
+                continue  # given back, as its host turned out to be away
             attempt.not_before = reserved_at + delay
             blocked = prepare(attempt, self.found)
             if blocked is not None:

@@ -9,6 +9,7 @@ import pytest
 from connected_accounts.models import ConnectedAccount, Event, Kind, ProviderState
 from connected_accounts.provider_state.outages import BURST
 from connected_accounts.provider_state.pauses import pause
+from connected_accounts.providers.generic import OAuth2
 from connected_accounts.refresh.drain import drain
 from connected_accounts.refresh.due import is_due
 from connected_accounts.revoke.outbox import revoke_pending
@@ -187,3 +188,43 @@ def test_a_host_that_refuses_revocations_holds_up_no_other(
     fakes[BAD].script("revocation", *[Answer(503)] * 20)
     revoke_pending(seconds=5)
     assert len(fakes[GOOD].sent_to("revocation")) == 2
+
+
+def test_answers_are_stored_while_other_hosts_do_not_say_where_they_are(
+    make_account: Any,
+    due: Any,
+    fakes: dict[str, FakeProvider],
+    now: datetime,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Their leases run, and what was sent once is not to be sent again."""
+    monkeypatch.setattr("connected_accounts.refresh.drain.SILENCE", 0.0)
+    good = make_account(provider="server", inputs={"host": GOOD}, refresh_at=now - 20 * MINUTE)
+    due(BAD, 2)
+    tokens(fakes[GOOD])
+    stored, find = [], OAuth2.resolve_endpoints
+
+    def find_late(self: OAuth2, inputs: Any) -> Any:
+        if inputs["host"] == BAD:
+            while not fakes[GOOD].sent_to("token"):
+                threading.Event().wait(0.01)
+            threading.Event().wait(0.1)
+            good.refresh_from_db()
+            stored.append(good.refreshed_at is not None)
+        return find(self, inputs)
+
+    monkeypatch.setattr(OAuth2, "resolve_endpoints", find_late)
+    drain("server", now=now)
+    assert stored[1]
+
+
+def test_an_account_whose_time_has_run_out_is_given_back_and_its_host_not_asked(
+    due: Any, fakes: dict[str, FakeProvider], now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connected_accounts.refresh.attempts.LEASE_MARGIN", 0.0)
+    (account,), asked = due(GOOD, 1), []
+    monkeypatch.setattr(OAuth2, "resolve_endpoints", lambda self, inputs: asked.append(inputs))
+    drain("server", now=now, seconds=0.2)
+    account.refresh_from_db()
+    assert asked == []
+    assert (account.failure_count, account.lease_holder) == (0, None)
