@@ -56,6 +56,7 @@ from connected_accounts.refresh.outcomes import settle, settle_together
 logger = logging.getLogger("connected_accounts")
 
 LOCK_WAIT: Final = 1  # second
+LOCKED_AGAIN: Final = 1.0  # seconds until what was locked is tried again, while answers come
 MAX_WAIT: Final = 0.1  # seconds between looks for more work
 MAX_SECONDS: Final = 50.0  # a drain ends before the next beat starts one
 AHEAD: Final = 128  # accounts at most that are claimed before there is room to send for them
@@ -162,7 +163,8 @@ class _Drain:
         self.held: dict[Promise, Attempt] = {}
         self.last_claim = Claim([], now)
         self.arrived: SimpleQueue[Promise] = SimpleQueue()
-        self.locked: list[Promise] = []  # settled last: the others need not wait
+        self.locked: list[Promise] = []  # settled later: the others need not wait
+        self.locked_tried_at = 0.0  # time.monotonic()
         # What was due before it was taken, and lies dead in the index until the next VACUUM.
         self.looked_to = beginning
         self.claiming = True
@@ -377,7 +379,20 @@ class _Drain:
         for promise, (attempt, outcome) in answers.items():
             if attempt in left:
                 self.finish(promise, attempt, outcome)
+        if arrived and time.monotonic() >= self.locked_tried_at + LOCKED_AGAIN:
+            self.try_locked()
         return arrived
+
+    def try_locked(self) -> None:
+        """Settle what was put aside, until a row is locked still: under a backlog there is always
+        something new, and their leases would end. The others wait for one lock at most."""
+        for promise in list(self.locked):
+            self.locked.remove(promise)
+            if (outcome := self.outcome(promise)) is not None:
+                self.finish(promise, self.held[promise], outcome)
+            if promise in self.locked:  # the last one now, so that the next try begins with another
+                break
+        self.locked_tried_at = time.monotonic()
 
     def outcome(self, promise: Promise) -> RefreshResult | None:
         """The result of an attempt; None where it is asked for once more."""
@@ -426,6 +441,8 @@ class _Drain:
             _forgive(failure)
             in_time = time.monotonic() < attempt.lease_ends
             if isinstance(failure, OperationalError) and is_lock_timeout(failure) and in_time:
+                if not self.locked:
+                    self.locked_tried_at = time.monotonic()
                 self.locked.append(promise)
                 return
             error = UnexpectedResponse("not_settled")  # its lease runs out

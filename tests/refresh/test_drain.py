@@ -3,6 +3,7 @@
 import re
 import time
 from datetime import timedelta
+from itertools import chain
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,6 +22,7 @@ from connected_accounts.provider_state.rate_limit import reserve_slots
 from connected_accounts.providers.badgr import Badgr
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.refresh import attempts
+from connected_accounts.refresh import drain as drain_module
 from connected_accounts.refresh.drain import drain
 from connected_accounts.testing import Answer, ConnectionRefused, FakeProvider
 from connected_accounts.tokens.lifetimes import backoff
@@ -406,3 +408,67 @@ def test_a_database_that_goes_away_between_two_claims_costs_no_answer(
     monkeypatch.setattr("connected_accounts.refresh.drain.reserve_slots", places)
     assert vars(drain("badgr")) == {"refreshed": 2, "failed": 0}
     assert ConnectedAccount.objects.filter(lease_holder__isnull=False).count() == 0
+
+
+class NoLock(Exception):
+    """As PostgreSQL's driver tells of a lock that was waited for in vain."""
+
+    sqlstate = "55P03"
+
+
+def locked_rows(monkeypatch: pytest.MonkeyPatch, *tries: int) -> list[list[int]]:
+    """The accounts whose answers are tried to be stored, round by round. The rows of the first of
+    them are locked for as many ``tries``. New answers come without a pause."""
+    rounds: list[list[int]] = []
+    settle, locked_for = drain_module.settle, iter(tries)
+    left: dict[int, int] = {}
+
+    def try_to_settle(attempt: Any, outcome: Any) -> Any:
+        pk = attempt.account.pk
+        rounds[-1].append(pk)
+        left[pk] = left.get(pk, next(locked_for, 0) if pk not in left else 0) - 1
+        if left[pk] >= 0:
+            raise OperationalError from NoLock()
+        return settle(attempt, outcome)
+
+    def none_together(answers: Any) -> Any:
+        rounds.append([])
+        return answers
+
+    monkeypatch.setattr(drain_module, "settle", try_to_settle)
+    monkeypatch.setattr(drain_module, "settle_together", none_together)
+    monkeypatch.setattr(drain_module, "MAX_WAIT", 1.0)  # the next answer is always there by then
+    return rounds
+
+
+@pytest.mark.parametrize(("again_in", "waits"), [(0.0, False), (60.0, True)])
+def test_an_answer_whose_row_was_locked_is_tried_again_amid_new_ones_once_in_a_while(
+    accounts: list[ConnectedAccount],
+    app_settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    again_in: float,
+    waits: bool,
+) -> None:
+    """Its lease may end before the others' answers do."""
+    app_settings(REFRESH_CONCURRENCY=1)
+    monkeypatch.setattr(drain_module, "LOCKED_AGAIN", again_in)
+    rounds = locked_rows(monkeypatch, 1)
+    assert vars(drain("badgr")) == {"refreshed": 5, "failed": 0}
+    first, *later = chain(*rounds)
+    assert sorted(later) == sorted(account.pk for account in accounts)
+    assert (later[-1] == first) is waits
+
+
+def test_of_rows_that_stay_locked_one_at_a_time_holds_up_the_others(
+    accounts: list[ConnectedAccount], app_settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app_settings(REFRESH_CONCURRENCY=1)
+    monkeypatch.setattr(drain_module, "LOCKED_AGAIN", 0.0)
+    rounds = locked_rows(monkeypatch, 3, 3)
+    assert vars(drain("badgr")) == {"refreshed": 5, "failed": 0}
+    tried = list(chain(*rounds))
+    locked = {pk for pk in tried if tried.count(pk) == 4}
+    assert len(locked) == 2
+    amid_others = [tried for tried in rounds if not locked.issuperset(tried)]
+    assert len(amid_others) > 1
+    assert all(len(locked.intersection(tried)) == 1 for tried in amid_others)
