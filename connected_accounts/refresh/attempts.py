@@ -88,6 +88,12 @@ class Attempt:
     document: SecretFields = field(default_factory=lambda: SecretFields({}))
 
     @property
+    def lost(self) -> ProviderError | None:
+        """The first answer, where the refresh token may have been spent for it."""
+        first = self.answered
+        return first if isinstance(first, ProviderError) and first.sent else None
+
+    @property
     def unresolved_since(self) -> datetime | None:
         return self.account.attempt_started_at if self.replay else None
 
@@ -329,6 +335,8 @@ def _is_to_be_asked_again(attempt: Attempt, outcome: RefreshResult) -> bool:
 
 
 def _ask_again(attempt: Attempt) -> RefreshResult:
+    if attempt.lost is not None and time.monotonic() > attempt.send_before:
+        return attempt.lost  # the thread was free too late
     attempt.replay = True
     return _ask_once(attempt)
 

@@ -469,9 +469,13 @@ class _Drain:
         self.release()
 
     def release(self, host: str | None = None) -> None:
-        """Give back what was not sent yet, at one host or at all."""
+        """Give back what was not sent yet, at one host or at all. A lost answer that waits to be
+        asked for again stays lost: the next attempt has to know of it."""
         for promise, attempt in list(self.held.items()):
             if host not in (None, attempt.account.host) or not promise.cancel():
+                continue
+            if attempt.lost is not None:
+                promise.set_result(attempt.lost)
                 continue
             try:
                 attempt.account.release(attempt_started_at=attempt.unresolved_since)

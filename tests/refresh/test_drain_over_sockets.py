@@ -291,6 +291,92 @@ def test_what_was_not_sent_when_it_is_to_stop_is_given_back(
     assert rows.filter(refreshed_at=None).count() == 8 - done.refreshed
 
 
+class Hanging:
+    """Loses the first answer for each token, or says what it is told to; after that it answers
+    when it ``goes``."""
+
+    def __init__(self, answering: Any, first: bytes | None = None) -> None:
+        self.spending, self.first = Spending(answering), first
+        self.came: list[str] = []
+        self.goes = threading.Event()
+
+    def __call__(self, request: Any, line: Any) -> bytes | None:
+        (token,) = parse_qs(request.body.decode())["refresh_token"]
+        self.came.append(token)
+        if self.came.count(token) == 1:
+            return self.first
+        self.goes.wait(20)
+        return self.spending(request, line)
+
+
+def stopped_while_one_waits(endpoint: Hanging, asked: list[str]) -> Callable[[], bool]:
+    """Says stop when one account is asked again by the only thread, and the other waits for it."""
+    told = False
+
+    def stop() -> bool:
+        nonlocal told
+        if told:
+            endpoint.goes.set()
+        told = told or (len(asked), len(endpoint.came)) == (2, 3)
+        return told
+
+    return stop
+
+
+def test_a_replay_that_waits_for_a_thread_when_it_is_to_stop_leaves_the_token_in_doubt(
+    due: Any, answering: Any, now: datetime, app_settings: Any, none_by_threads: list[str]
+) -> None:
+    app_settings(REFRESH_CONCURRENCY=1)
+    endpoint = Hanging(answering)
+    due(endpoint, 2)
+    done = drain.drain(ALIAS, now=now, stop=stopped_while_one_waits(endpoint, none_by_threads))
+    assert vars(done) == {"refreshed": 1, "failed": 1}
+    row = ConnectedAccount.objects.with_token().get(refreshed_at=None)
+    assert endpoint.came.count(row.open_token()["refresh_token"]) == 1
+    assert row.attempt_started_at is not None
+    assert (row.last_error, row.lease_holder) == ("connection_lost", None)
+
+
+def test_what_waits_for_a_thread_behind_a_throttle_is_given_back_when_it_is_to_stop(
+    due: Any, answering: Any, now: datetime, app_settings: Any, none_by_threads: list[str]
+) -> None:
+    app_settings(REFRESH_CONCURRENCY=1)
+    endpoint = Hanging(answering, answering('{"error": "slow_down"}', 429, Retry_After="1"))
+    due(endpoint, 2)
+    done = drain.drain(ALIAS, now=now, stop=stopped_while_one_waits(endpoint, none_by_threads))
+    assert vars(done) == {"refreshed": 1, "failed": 0}
+    row = ConnectedAccount.objects.get(refreshed_at=None)
+    assert (row.attempt_started_at, row.last_error, row.lease_holder) == (None, "", None)
+
+
+def test_a_replay_whose_thread_was_free_too_late_is_not_sent(
+    due: Any,
+    answering: Any,
+    now: datetime,
+    app_settings: Any,
+    none_by_threads: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It might still be under way when the lease ends, and another would send the same token."""
+    app_settings(REFRESH_CONCURRENCY=1)
+    endpoint, asked, ask = Hanging(answering), [], Network.ask
+    due(endpoint, 2)
+
+    def late(self: Network, promise: Any, attempt: Any, by: Any = None) -> None:
+        ask(self, promise, attempt, by)
+        asked.append(attempt)
+        if len(asked) == 2:
+            attempt.send_before = 0.0
+            endpoint.goes.set()
+
+    monkeypatch.setattr(Network, "ask", late)
+    assert vars(drain.drain(ALIAS, now=now)) == {"refreshed": 1, "failed": 1}
+    row = ConnectedAccount.objects.with_token().get(pk=asked[1].account.pk)
+    assert endpoint.came.count(row.open_token()["refresh_token"]) == 1
+    assert row.attempt_started_at is not None
+    assert (row.last_error, row.lease_holder) == ("connection_lost", None)
+
+
 class Interruption(BaseException):
     """As gevent's time limits and its ends of greenlets are."""
 
