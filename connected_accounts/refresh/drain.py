@@ -181,7 +181,7 @@ class _Drain:
 
     def run(self, stop: Callable[[], bool]) -> None:
         with Network(self.width) as self.network, signals_held() as told:
-            to_the_end(lambda: self.work(lambda: stop() or told()), self.begin_again)
+            to_the_end(lambda: self.work(lambda: stop() or told()), self.begin_again, faults=1)
 
     def work(self, stop: Callable[[], bool]) -> None:
         while self.claiming or self.held:
@@ -481,7 +481,8 @@ class _Drain:
                 attempt.account.release(attempt_started_at=attempt.unresolved_since)
             except Error as error:
                 _forgive(error)  # its lease runs out
-            del self.held[promise]
+            finally:
+                del self.held[promise]  # whatever is raised: no answer comes for it
 
 
 def _forgive(error: Exception) -> None:

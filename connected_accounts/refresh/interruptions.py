@@ -44,29 +44,38 @@ def signals_held() -> Iterator[Callable[[], bool]]:
             signal.raise_signal(number)
 
 
-def to_the_end(work: Callable[[], T], when_interrupted: Callable[[], object] = lambda: None) -> T:
+def to_the_end(
+    work: Callable[[], T],
+    when_interrupted: Callable[[], object] = lambda: None,
+    *,
+    faults: int = 0,
+) -> T:
     """Run ``work``, and again whenever anything but an Exception is raised into it; raise that when
     it is done. ``work`` goes on where it was, or does no harm done twice.
 
-    A statement may have been cut off, so it goes on with a new connection.
+    An Exception is raised at once, but for so many ``faults``: one of the code's own would be
+    there again and again. A statement may have been cut off, so it goes on with a new connection.
     """
     inside = connection.in_atomic_block
-    interruption: BaseException | None = None
+    raised: BaseException | None = None
     while True:
         try:
-            if interruption is not None:
+            if raised is not None:
                 if not inside:
                     _leave_connection()
                 when_interrupted()
             result = work()
-        except Exception:
-            raise
+        except Exception as error:
+            if not faults:
+                raise
+            faults -= 1
+            raised = raised or error
         except BaseException as error:
-            interruption = error.with_traceback(None)  # its frames may hold tokens
+            raised = error.with_traceback(None)  # its frames may hold tokens
         else:
             break
-    if interruption is not None:
-        raise interruption
+    if raised is not None:
+        raise raised
     return result
 
 

@@ -1,10 +1,12 @@
 """The network side of a drain: one loop for what is plain, and threads for what is not."""
 
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any, Self
 
+from connected_accounts.exceptions import ProviderUnavailable
 from connected_accounts.oauth2.event_loop.loop import EventLoop, is_possible
 from connected_accounts.oauth2.event_loop.promise import Promise
 from connected_accounts.refresh.attempts import (
@@ -14,6 +16,8 @@ from connected_accounts.refresh.attempts import (
     ask_into,
     exchange_of,
 )
+
+logger = logging.getLogger("connected_accounts")
 
 
 class Network:
@@ -54,5 +58,11 @@ class Network:
         attempt: Attempt,
         by: Callable[[Attempt], RefreshResult] | None = None,
     ) -> None:
-        """``ask_into``, in a thread."""
-        self._pool.submit(ask_into, promise, attempt, by)
+        """``ask_into``, in a thread. Where none can be started, nothing is sent."""
+        try:
+            self._pool.submit(ask_into, promise, attempt, by)
+        except RuntimeError as error:
+            logger.error("drain: no thread: %s", type(error).__name__)
+            if promise.cancel():  # or one that is free already has it
+                unsent = ProviderUnavailable("unreachable", sent=False)
+                promise.set_result(attempt.lost or unsent)

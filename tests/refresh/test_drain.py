@@ -410,6 +410,17 @@ def test_a_database_that_goes_away_between_two_claims_costs_no_answer(
     assert ConnectedAccount.objects.filter(lease_holder__isnull=False).count() == 0
 
 
+def test_where_no_thread_can_be_started_nothing_was_sent_and_it_is_tried_later(
+    accounts: list[ConnectedAccount], badgr: FakeProvider, no_thread_to_ask: None
+) -> None:
+    assert vars(drain("badgr")) == {"refreshed": 0, "failed": 5}
+    assert refreshes(badgr) == 0
+    for row in ConnectedAccount.objects.all():
+        assert (row.last_error, row.attempt_started_at) == ("unreachable", None)
+        assert row.lease_holder is None
+        assert row.refresh_at > timezone.now()
+
+
 class NoLock(Exception):
     """As PostgreSQL's driver tells of a lock that was waited for in vain."""
 

@@ -381,22 +381,59 @@ class Interruption(BaseException):
     """As gevent's time limits and its ends of greenlets are."""
 
 
+@pytest.mark.parametrize("error", [Interruption, RuntimeError])
 def test_what_is_raised_amid_the_answers_loses_none(
-    due: Any, answering: Any, now: datetime, monkeypatch: pytest.MonkeyPatch
+    due: Any,
+    answering: Any,
+    now: datetime,
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[BaseException],
 ) -> None:
     server, rows = due(Spending(answering), 6)
     outcome_of, came = drain.outcome_of, iter([False, True])
 
     def interrupted(*args: Any) -> Any:
         if next(came, False):
-            raise Interruption
+            raise error
         return outcome_of(*args)
 
     monkeypatch.setattr(drain, "outcome_of", interrupted)
-    with pytest.raises(Interruption):
+    with pytest.raises(error):
         drain.drain(ALIAS, now=now)
     sent = {parse_qs(request.body.decode())["refresh_token"][0] for request in server.requests}
     assert len(server.requests) == len(sent)
     for number, row in enumerate(rows):
         expected = f"old-{number}-r" if f"old-{number}" in sent else f"old-{number}"
         assert stored(row)["refresh_token"] == expected
+
+
+def test_a_lost_answer_for_which_no_thread_can_be_started_takes_no_other_with_it(
+    due: Any, answering: Any, now: datetime, no_thread_to_ask: None
+) -> None:
+    server, _ = due(Spending(answering, None), 6)
+    assert vars(drain.drain(ALIAS, now=now)) == {"refreshed": 5, "failed": 1}
+    lost = ConnectedAccount.objects.get(refreshed_at=None)
+    assert lost.attempt_started_at is not None
+    assert (lost.last_error, lost.lease_holder) == ("connection_lost", None)
+    assert len(server.requests) == 6
+
+
+def test_what_is_raised_amid_the_giving_back_holds_up_no_answer(
+    due: Any,
+    answering: Any,
+    now: datetime,
+    app_settings: Any,
+    none_by_threads: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    app_settings(REFRESH_CONCURRENCY=1)
+    endpoint = Hanging(answering, answering('{"error": "slow_down"}', 429, Retry_After="1"))
+    due(endpoint, 2)
+
+    def interrupted(self: ConnectedAccount, **values: Any) -> bool:
+        raise Interruption
+
+    monkeypatch.setattr(ConnectedAccount, "release", interrupted)
+    with pytest.raises(Interruption):
+        drain.drain(ALIAS, now=now, stop=stopped_while_one_waits(endpoint, none_by_threads))
+    assert ConnectedAccount.objects.exclude(refreshed_at=None).count() == 1

@@ -20,7 +20,7 @@ from connected_accounts.models import ConnectedAccount
 from connected_accounts.refresh import drain as drain_module
 from connected_accounts.refresh import on_demand, outcomes, storage
 from connected_accounts.refresh.drain import drain
-from connected_accounts.refresh.interruptions import signals_held
+from connected_accounts.refresh.interruptions import signals_held, to_the_end
 from connected_accounts.services import refresh
 from connected_accounts.testing import FakeProvider, connect_account
 from tests.journeys import finish, start, stored
@@ -175,6 +175,33 @@ def test_what_is_raised_into_a_refresh_loses_no_answer_and_leaves_no_lease(
     assert not ConnectedAccount.objects.exclude(lease_holder=None).exists()
 
 
+@pytest.mark.parametrize("name", ["claim", "prepare", "settle_together"])
+def test_a_fault_of_the_code_amid_a_drain_loses_no_answer_and_leaves_no_lease(
+    due: list[ConnectedAccount],
+    badgr: FakeProvider,
+    monkeypatch: pytest.MonkeyPatch,
+    app_settings: Callable[..., None],
+    name: str,
+) -> None:
+    app_settings(REFRESH_CONCURRENCY=4)
+    slowly(badgr, monkeypatch)
+    original, calls = getattr(drain_module, name), []
+
+    def faulty(*args: Any, **kwargs: Any) -> Any:
+        found = original(*args, **kwargs)
+        calls.append(name)
+        if len(calls) == 2:
+            raise RuntimeError
+        return found
+
+    monkeypatch.setattr(drain_module, name, faulty)
+    with pytest.raises(RuntimeError):
+        drain("badgr")
+    assert 0 < len(badgr.sent_to("token")) - len(due) < len(due)
+    assert lost(due, badgr) == 0
+    assert not ConnectedAccount.objects.exclude(lease_holder=None).exists()
+
+
 def test_what_is_raised_while_an_answer_is_waited_for_comes_behind_its_storing(
     due: list[ConnectedAccount], badgr: FakeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -231,6 +258,34 @@ def test_a_signal_between_code_and_account_loses_no_grant(
         signal.signal(signal.SIGABRT, before)
     account = ConnectedAccount.objects.get()
     assert stored(account)["refresh_token"] == badgr.grants[0].refresh_token
+
+
+def test_a_fault_is_survived_once_and_told_behind_the_work() -> None:
+    faults, calls = [KeyError("first"), KeyError("second")], []
+
+    def work() -> None:
+        calls.append("work")
+        if len(calls) < 6 and faults:
+            raise faults.pop(0)
+
+    with pytest.raises(KeyError, match="second"):
+        to_the_end(work, lambda: calls.append("again"), faults=1)
+    assert calls == ["work", "again", "work"]
+    faults.append(KeyError("only"))
+    with pytest.raises(KeyError, match="only"):
+        to_the_end(work, faults=1)
+    assert calls == ["work", "again", *["work"] * 3]
+
+
+@pytest.mark.parametrize("raised", [[KeyError(), Greenlet()], [Greenlet(), KeyError()]])
+def test_a_fault_hides_no_interruption(raised: list[BaseException]) -> None:
+    def work() -> None:
+        if raised:
+            raise raised.pop(0)
+
+    with pytest.raises(Greenlet):
+        to_the_end(work, faults=1)
+    assert raised == []
 
 
 def test_signals_are_held_for_a_while_and_each_is_delivered_once() -> None:
