@@ -17,14 +17,14 @@ def seed(path: str) -> int:
 
     from connected_accounts.database.functions import subject_digest
     from connected_accounts.models import ConnectedAccount
-    from connected_accounts.models.deployment import adopt_database_once
+    from connected_accounts.models.deployment import adopt_database
     from connected_accounts.owners import SITE_OWNER
     from connected_accounts.provider_state.pauses import get_or_create_state
     from connected_accounts.providers.registry import get_provider
     from connected_accounts.sealing import seal_document
 
     provider, now = get_provider(ALIAS), timezone.now()
-    adopt_database_once()  # as connecting does
+    adopt_database()  # as connecting does
     get_or_create_state(ALIAS)
     rows = []
     with open(path) as file:

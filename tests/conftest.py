@@ -90,13 +90,10 @@ def _may_be_called(host: Any) -> bool:
 
 @pytest.fixture(autouse=True)
 def nothing_known_of_the_database() -> None:
-    """What a process remembers of the database, a test's own database does not have: the cache
-    goes by the numbers of rows, which begin again with each test."""
+    """What is remembered of the database, a test's own database does not have: the cache goes
+    by the numbers of rows, which begin again with each test."""
     from django.core.cache import cache
 
-    from connected_accounts.models import deployment
-
-    deployment._Adopted.names.clear()
     cache.clear()
 
 

@@ -27,7 +27,6 @@ from connected_accounts.database.locks import statements_retried
 from connected_accounts.database.new_rows import insert_one
 from connected_accounts.exceptions import UnexpectedResponse
 from connected_accounts.models import AuthorizationRequest, ConnectedAccount, ProviderClient
-from connected_accounts.models.deployment import adopt_database_once
 from connected_accounts.oauth2 import dpop, pkce, state
 from connected_accounts.providers.base import Client, Endpoints, Provider
 from connected_accounts.providers.inputs import CREDENTIALS
@@ -107,7 +106,6 @@ def _open(
     provider, redirect_uri = _with_address(provider, endpoints, intent, redirect_uris)
     wanted = _known_to(provider, intent)
     offered = offered_scopes(provider, wanted)  # raises before anything is stored
-    adopt_database_once()
     nonce = state.new_secret()
     verifier = pkce.new_code_verifier() if provider.code_challenge_method else ""
     dpop_key = dpop.new_proof_key() if provider.dpop else None

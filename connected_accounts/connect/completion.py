@@ -10,6 +10,7 @@ from django.db import IntegrityError
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
+from connected_accounts import conf
 from connected_accounts.clients.credentials import clients_of, note_refused, retire, with_any_client
 from connected_accounts.connect.authorization import (
     DPOP_KEY_PURPOSE,
@@ -35,6 +36,7 @@ from connected_accounts.exceptions import (
 )
 from connected_accounts.models import AuthorizationRequest, ConnectedAccount
 from connected_accounts.models.authorizations import STORED_CLIENT
+from connected_accounts.models.deployment import Deployment, adopt_database
 from connected_accounts.models.history import record_undecryptable
 from connected_accounts.oauth2 import state
 from connected_accounts.oauth2.token import TokenResponse
@@ -250,6 +252,8 @@ def _consume(
     """Spend the request, once, for the right person in the right browser; or say why not."""
     spent = _spend(nonce, user=user, alias=alias, browser_secret=browser_secret, now=now)
     if spent is not None:
+        if not spent.is_in_named_database and conf.site_id():
+            adopt_database()  # before something is connected
         spent.user = user  # the UPDATE matched on this user; saves a query
         if spent.account_id is not None:
             spent.account = ConnectedAccount.objects.current().filter(pk=spent.account_id).first()
@@ -290,6 +294,7 @@ def _spend(
         conditions,
         key="nonce_digest",
         existing={"names_stored_client": STORED_CLIENT},
+        filled={"is_in_named_database": Deployment},
     )
     return request
 

@@ -27,7 +27,7 @@ from connected_accounts.exceptions import (
     UnexpectedResponse,
 )
 from connected_accounts.models import AuthorizationRequest, ConnectedAccount
-from connected_accounts.models.deployment import adopt_database_once
+from connected_accounts.models.deployment import adopt_database
 from connected_accounts.oauth2.token import TokenResponse, read_token_response
 from connected_accounts.owners import may_still_connect
 from connected_accounts.providers.base import Client, Endpoints, Provider
@@ -87,7 +87,7 @@ def _connect(intent: Intent, sent_at: datetime) -> tuple[ConnectedAccount, bool]
     provider = intent.provider.bound(inputs=inputs)
     endpoints = provider.endpoints()  # a server that is named says first whose client it wants
     provider = _with_credentials(provider.bound(inputs=provider.inputs_to_keep()), intent)
-    adopt_database_once()
+    adopt_database()
     try:
         token = _token(provider, endpoints, intent)
         identity = identify(provider, endpoints, token)

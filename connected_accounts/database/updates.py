@@ -140,12 +140,14 @@ def update_and_read(
     *,
     key: str,
     existing: Mapping[str, Counterpart],
+    filled: Mapping[str, type[models.Model]],
 ) -> Any:
     """Update the one row that meets the conditions, and return it, whole; None where there is none.
 
     In the conditions None stands for NULL, and ``field__gt`` for a value that is less than the
-    field's. ``existing`` names attributes that say whether the row has a counterpart. Where UPDATE
-    cannot return the row, it is read by its unique ``key``.
+    field's. ``existing`` names attributes that say whether the row has a counterpart, and
+    ``filled`` such that say whether a table has any row. Where UPDATE cannot return the row, it is
+    read by its unique ``key``.
     """
     table = Table(model)
     where, held = table.meets(conditions)
@@ -154,7 +156,9 @@ def update_and_read(
     parameters = [*table.stored(values), *held]
     returning = can_return(table.using)
     names = [field.name for field in model._meta.concrete_fields]
-    read = ", ".join([*table.columns(names), *map(table.exists, existing.values())])
+    others = [Table(other, table.using).name for other in filled.values()]
+    told = [*map(table.exists, existing.values()), *map("EXISTS (SELECT 1 FROM {})".format, others)]
+    read = ", ".join([*table.columns(names), *told])
     if returning:
         statement += f" RETURNING {read}"
     with table.connection.cursor() as cursor:
@@ -165,7 +169,7 @@ def update_and_read(
             (same,) = table.equals([key])
             known = table.stored({key: conditions[key]})
             cursor.execute(f"SELECT {read} FROM {table.name} WHERE {same}", known)  # noqa: S608
-        return next(iter(table.loaded(names, [*existing], cursor.fetchall())), None)
+        return next(iter(table.loaded(names, [*existing, *filled], cursor.fetchall())), None)
 
 
 def update_one(

@@ -24,7 +24,7 @@ from connected_accounts.importers.from_oauth2_capture import OAuth2Capture
 from connected_accounts.importers.from_social_auth import SocialAuth
 from connected_accounts.importers.rows import ForeignGrant, Source
 from connected_accounts.models import ConnectedAccount, Event, Kind
-from connected_accounts.models.deployment import adopt_database_once
+from connected_accounts.models.deployment import adopt_database
 from connected_accounts.provider_state.pauses import lock_state_row
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.security import SecurityEvent
@@ -116,7 +116,7 @@ class _Batch:
         if self.dry_run:
             self._leave(made, _in_use(made, exclusive), "account_in_use")
             return set(made)
-        adopt_database_once()
+        adopt_database()
 
         def write() -> tuple[list[Key], list[ConnectedAccount]]:
             # durable: what is blanked afterwards must not be rolled back here.

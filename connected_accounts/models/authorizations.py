@@ -50,6 +50,8 @@ class AuthorizationRequest(models.Model):
 
     # False: when it was consumed, no stored client had its client id.
     names_stored_client: bool = True
+    # False: when it was consumed, the database had no name.
+    is_in_named_database: bool = True
 
     objects = PrimaryManager["AuthorizationRequest"]()
 

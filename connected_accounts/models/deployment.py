@@ -1,9 +1,9 @@
 """The owner of the database: one deployment adopts it, and no other refreshes what it holds."""
 
 import logging
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
-from django.db import connection, models
+from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -64,22 +64,6 @@ def adopt_database() -> Sites:
     values: dict[str, Any] = {"site_id": known.here, "adopted_at": timezone.now()}
     row, _ = retried(lambda: Deployment.objects.get_or_create(id=1, defaults=values))
     return Sites(known.here, row.site_id)
-
-
-class _Adopted:
-    """The names under which this process has adopted its database."""
-
-    names: ClassVar[set[str]] = set()
-
-
-def adopt_database_once() -> None:
-    """``adopt_database`` before something is connected, once per process: a row that went meanwhile
-    is made anew before anything is refreshed."""
-    here = conf.site_id()
-    if here not in _Adopted.names:
-        adopt_database()
-        if not connection.in_atomic_block:  # which could be rolled back
-            _Adopted.names.add(here)
 
 
 def confirm_site() -> Sites:

@@ -15,7 +15,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from connected_accounts.exceptions import ConfigurationError, ReauthorizationRequired
-from connected_accounts.models import ConnectedAccount
+from connected_accounts.models import ConnectedAccount, Deployment
 from connected_accounts.services import get_access_token, get_session, refresh
 from connected_accounts.signals import account_refreshed
 from connected_accounts.testing import FakeProvider, connect_account
@@ -106,6 +106,16 @@ def test_the_schema_of_the_sites_connection_is_used(
         token = get_access_token(account)
     assert badgr._server.by_access_token(token).subject == "of-the-tenant"
     assert list(badgr.presentations.values()) == [1]
+
+
+def test_each_schema_in_which_one_process_connects_has_its_owners_name(
+    schema: str, person: Any, app_settings: Any
+) -> None:
+    app_settings(SITE_ID="production")
+    person("of-the-default-schema")
+    execute(f"SET search_path TO {schema}")
+    person("of-the-tenant")
+    assert [row.site_id for row in Deployment.objects.all()] == ["production"]
 
 
 def another_schema(connection: Any) -> Callable[[Any], None]:

@@ -43,6 +43,29 @@ def test_the_database_is_adopted_once_for_all_providers(
     assert Deployment.objects.count() == 1
 
 
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("direct", [False, True])
+def test_a_database_without_a_name_is_adopted_whatever_the_process_adopted_before(
+    client_of_ada: Client, badgr: FakeProvider, settings: Any, app_settings: Any, direct: bool
+) -> None:
+    """It may have been another tenant's: one process connects in many schemas."""
+    bits = {"BACKEND": "connected_accounts.providers.bits.Bits"}
+    app_settings(
+        SITE_ID="production", PROVIDERS={**settings.CONNECTED_ACCOUNTS["PROVIDERS"], "bits": bits}
+    )
+    connect(client_of_ada, badgr, subject="one")
+    Deployment.objects.all().delete()
+    if direct:
+        with FakeProvider("bits") as fake:
+            fake.add_client("client", "entered", subject="two", label="Two")
+            entered = {"client_id": "client", "client_secret": "entered"}
+            assert client_of_ada.post("/connections/bits/connect/", entered).status_code == 303
+    else:
+        connect(client_of_ada, badgr, subject="two")
+    assert ConnectedAccount.objects.count() == 2
+    assert sites() == ("production", "production")
+
+
 @pytest.mark.parametrize(
     "base", ["app.example.org", "http://app.example.org", "https://", 5, "https://x.example/?a=1"]
 )
