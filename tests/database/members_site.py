@@ -4,37 +4,15 @@ python -m tests.database.members_site URL MODEL, on an empty database.
 
 import sys
 
-import dj_database_url
-import django
-import pymysql
-from django.conf import settings
 from django.core.management import call_command
 
-import tests.settings
+from tests.database.site_of_its_own import configure
 
 OWN_KEYS = {"Coded": {"code": "c-2"}, "Named": {"id": 7}}
 
 
-def configure(url: str, model: str) -> None:
-    values = {name: value for name, value in vars(tests.settings).items() if name.isupper()}
-    values["DATABASES"] = {"default": dj_database_url.parse(url)}
-    values["INSTALLED_APPS"] = [
-        "tests.database.members",
-        "django.contrib.auth",
-        "django.contrib.contenttypes",
-        "django.contrib.sessions",
-        "django.contrib.messages",
-        "connected_accounts",
-    ]
-    values["AUTH_USER_MODEL"] = f"members.{model}"
-    pymysql.version_info = (2, 2, 8, "final", 0)  # what Django asks mysqlclient for
-    pymysql.install_as_MySQLdb()
-    settings.configure(**values)
-    django.setup()
-
-
 def main(url: str, model: str) -> None:
-    configure(url, model)
+    configure(url, "members", model)
     call_command("migrate", run_syncdb=True, verbosity=0)
     import pytest
     from django.contrib.auth import get_user_model

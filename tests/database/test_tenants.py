@@ -1,19 +1,16 @@
 """Sites whose tenants share a database, on PostgreSQL: nobody is given another tenant's token, and
 a connection of our own sees what the site's does, or says why it cannot."""
 
-import os
-import subprocess
-import sys
-import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
+from bench.servers import own_database
 from connected_accounts.exceptions import ConfigurationError, ReauthorizationRequired
 from connected_accounts.models import ConnectedAccount, Deployment
 from connected_accounts.services import get_access_token, get_session, refresh
@@ -21,22 +18,17 @@ from connected_accounts.signals import account_refreshed
 from connected_accounts.testing import FakeProvider, connect_account
 from connected_accounts.use import tokens
 from tests.database.roles import execute, site_role
-from tests.docs.doc_pages import ROOT
+from tests.database.site_of_its_own import run_site
 from tests.services import service
 
 pytestmark = [pytest.mark.postgres]
 
 
 @pytest.fixture
-def empty_database() -> Iterator[str]:
+def empty_database(tmp_path: Path) -> Iterator[str]:
     """The URL of a database of the test's own."""
-    url, name = service("postgresql"), f"connected_accounts_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(url, autocommit=True) as server:
-        server.execute(f'CREATE DATABASE "{name}"')
-        try:
-            yield f"{url.rsplit('/', 1)[0]}/{name}"
-        finally:
-            server.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    with own_database("postgresql", tmp_path, service("postgresql")) as url:
+        yield url
 
 
 @pytest.mark.parametrize(
@@ -50,10 +42,7 @@ def empty_database() -> Iterator[str]:
 def test_each_tenant_of_a_site_with_django_tenants_is_given_its_own_tokens(
     empty_database: str, layout: str, hook: str
 ) -> None:
-    command = [sys.executable, "-m", "tests.database.tenant_site", empty_database, layout, hook]
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=180)
-    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
+    run_site("tenant_site", empty_database, layout, hook)
 
 
 # --- Without a package --------------------------------------------------------------------------

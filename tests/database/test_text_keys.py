@@ -1,8 +1,5 @@
 """A site on MariaDB whose users have a text key with a collation of its own."""
 
-import os
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -10,8 +7,8 @@ from typing import Any
 import pytest
 from django.db.utils import ConnectionHandler
 
+from tests.database.site_of_its_own import run_site
 from tests.database.test_databases import server_settings
-from tests.docs.doc_pages import ROOT
 from tests.services import service
 
 
@@ -32,7 +29,4 @@ def empty_database(django_db_blocker: Any) -> Iterator[str]:
 def test_migrate_runs_and_users_whose_keys_differ_in_case_share_nothing(
     empty_database: str,
 ) -> None:
-    command = [sys.executable, "-m", "tests.database.text_key_site", empty_database]
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=180)
-    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
+    run_site("text_key_site", empty_database)

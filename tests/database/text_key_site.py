@@ -5,37 +5,15 @@ empty database.
 
 import sys
 
-import dj_database_url
-import django
-import pymysql
-from django.conf import settings
 from django.core.management import call_command
 
-import tests.settings
+from tests.database.site_of_its_own import configure
 
 KEY = "vytxeTZskVKR7C7WgdSP3d"
 
 
-def configure(url: str) -> None:
-    values = {name: value for name, value in vars(tests.settings).items() if name.isupper()}
-    values["DATABASES"] = {"default": dj_database_url.parse(url)}
-    values["INSTALLED_APPS"] = [
-        "tests.database.people",
-        "django.contrib.auth",
-        "django.contrib.contenttypes",
-        "django.contrib.sessions",
-        "django.contrib.messages",
-        "connected_accounts",
-    ]
-    values["AUTH_USER_MODEL"] = "people.Person"
-    pymysql.version_info = (2, 2, 8, "final", 0)  # what Django asks mysqlclient for
-    pymysql.install_as_MySQLdb()
-    settings.configure(**values)
-    django.setup()
-
-
 def main() -> None:
-    configure(sys.argv[1])
+    configure(sys.argv[1], "people", "Person")
     call_command("migrate", run_syncdb=True, verbosity=0)
     from django.contrib.auth import get_user_model
 

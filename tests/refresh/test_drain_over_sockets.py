@@ -323,6 +323,13 @@ def stopped_while_one_waits(endpoint: Hanging, asked: list[str]) -> Callable[[],
     return stop
 
 
+def assert_in_doubt(row: ConnectedAccount, endpoint: Hanging) -> None:
+    """Its token was sent once, and the next attempt will know."""
+    assert endpoint.came.count(row.open_token()["refresh_token"]) == 1
+    assert row.attempt_started_at is not None
+    assert (row.last_error, row.lease_holder) == ("connection_lost", None)
+
+
 def test_a_replay_that_waits_for_a_thread_when_it_is_to_stop_leaves_the_token_in_doubt(
     due: Any, answering: Any, now: datetime, app_settings: Any, none_by_threads: list[str]
 ) -> None:
@@ -332,9 +339,7 @@ def test_a_replay_that_waits_for_a_thread_when_it_is_to_stop_leaves_the_token_in
     done = drain.drain(ALIAS, now=now, stop=stopped_while_one_waits(endpoint, none_by_threads))
     assert vars(done) == {"refreshed": 1, "failed": 1}
     row = ConnectedAccount.objects.with_token().get(refreshed_at=None)
-    assert endpoint.came.count(row.open_token()["refresh_token"]) == 1
-    assert row.attempt_started_at is not None
-    assert (row.last_error, row.lease_holder) == ("connection_lost", None)
+    assert_in_doubt(row, endpoint)
 
 
 def test_what_waits_for_a_thread_behind_a_throttle_is_given_back_when_it_is_to_stop(
@@ -372,9 +377,7 @@ def test_a_replay_whose_thread_was_free_too_late_is_not_sent(
     monkeypatch.setattr(Network, "ask", late)
     assert vars(drain.drain(ALIAS, now=now)) == {"refreshed": 1, "failed": 1}
     row = ConnectedAccount.objects.with_token().get(pk=asked[1].account.pk)
-    assert endpoint.came.count(row.open_token()["refresh_token"]) == 1
-    assert row.attempt_started_at is not None
-    assert (row.last_error, row.lease_holder) == ("connection_lost", None)
+    assert_in_doubt(row, endpoint)
 
 
 class Interruption(BaseException):

@@ -263,14 +263,16 @@ def test_a_provider_that_does_not_answer_is_left_alone_until_the_next_round(
     assert set(Revocation.objects.values_list("outcome", flat=True)) == {"revoked"}
 
 
-def test_a_host_that_is_asked_for_its_addresses_holds_no_other_up(
-    client_of_ada: Client,
-    badgr: FakeProvider,
-    bitbadges: FakeProvider,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def two_owed(client_of_ada: Client, badgr: FakeProvider, bitbadges: FakeProvider) -> None:
+    """A revocation at each of two providers."""
     disconnect(connect(client_of_ada, badgr))
     disconnect(connect(client_of_ada, bitbadges, "bitbadges"))
+
+
+def test_a_host_that_is_asked_for_its_addresses_holds_no_other_up(
+    two_owed: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hang, waited = threading.Event(), []
     find, done = Badgr.resolve_endpoints, outbox.attempts.settle
 
@@ -291,13 +293,8 @@ def test_a_host_that_is_asked_for_its_addresses_holds_no_other_up(
 
 
 def test_a_round_begins_no_call_behind_its_time(
-    client_of_ada: Client,
-    badgr: FakeProvider,
-    bitbadges: FakeProvider,
-    monkeypatch: pytest.MonkeyPatch,
+    two_owed: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    disconnect(connect(client_of_ada, badgr))
-    disconnect(connect(client_of_ada, bitbadges, "bitbadges"))
     now, claim = [0.0], outbox.attempts.claim
 
     def claim_slowly(*arguments: Any) -> bool:
