@@ -313,19 +313,17 @@ class RefreshModel(RuleBasedStateMachine):
     @rule(data=st.data())
     def crash(self, data: st.DataObject) -> None:
         """The process dies with the answer in its hands; the lease runs out by itself."""
-        attempt, _ = self.some_pending(data)
-        self.lost.add(attempt.document.get("refresh_token", ""))
+        self.nobody_reads([self.some_pending(data)])
+
+    def nobody_reads(self, answers: list[tuple[Attempt, RefreshResult]]) -> None:
+        self.lost |= {attempt.document.get("refresh_token", "") for attempt, _ in answers}
 
     @rule(data=st.data())
     def a_lease_runs_out(self, data: st.DataObject) -> None:
         held = ConnectedAccount.objects.exclude(lease_until=None).order_by("pk")
         if held:
             row = data.draw(st.sampled_from(list(held)))
-            self.lost |= {
-                attempt.document.get("refresh_token", "")
-                for attempt, _ in self.pending
-                if attempt.account.pk == row.pk
-            }
+            self.nobody_reads([each for each in self.pending if each[0].account.pk == row.pk])
             self.end_leases(pk=row.pk)
 
     @rule(fault=st.sampled_from(FAULTS))
@@ -429,6 +427,7 @@ class RefreshModel(RuleBasedStateMachine):
     # The end: the provider is there, leases run out, and time passes.
 
     def in_the_end_everything_is_explained(self) -> None:
+        self.nobody_reads(self.pending)
         self.pending.clear()
         self.lost |= {str(token) for token in self.fake.presentations}
         for _ in range(4):
@@ -508,6 +507,17 @@ def test_the_model_knows_that_an_answer_about_a_withdrawn_grant_was_lost() -> No
         model.drain_amid(fault, nullcontext())
     assert ConnectedAccount.objects.get().reason == "rotation_lost"
     model.an_end_has_its_reason()
+    model.teardown()
+
+
+@pytest.mark.django_db
+def test_the_model_knows_at_its_end_that_nobody_will_read_what_is_pending() -> None:
+    model = RefreshModel()
+    model.connect()
+    model.begin(ConnectedAccount.objects.get(), (ConnectionRefused(), False))
+    grant = model.fake.grants[0]
+    model.withdrawn.add(id(grant))
+    grant.revoke()
     model.teardown()
 
 
