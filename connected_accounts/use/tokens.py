@@ -193,7 +193,7 @@ def renewed_token(
     if not _may_help(stored, document, timezone.now()):
         return failed
     try:
-        return with_row_apart(stored, lambda seen: _renewed(seen, fingerprint, after_refusal=True))
+        return with_row_apart(stored, lambda seen: _renewed(seen, fingerprint, failed=failed))
     except ReauthorizationRequired as error:
         if error.code == "no_refresh_token" and _first_in_a_minute(stored):
             with_row_apart(stored, lambda seen: end_if_dead(_read(seen, fingerprint)))
@@ -290,11 +290,16 @@ def _token_if_fresh(row: _Row, fingerprint: str | None) -> Secret | None:
 
 
 def _renewed(
-    stored: ConnectedAccount, fingerprint: str | None, *, after_refusal: bool = False
+    seen: ConnectedAccount, fingerprint: str | None, *, failed: Secret | None = None
 ) -> Secret:
-    _refuse_in_backoff(stored, timezone.now())
-    renew(stored, heeds_pause=True, after_refusal=after_refusal)
-    return _access_token(_read(stored, fingerprint))
+    """The token of a row after its renewal; ``failed`` was refused. It may have been renewed since
+    the moment that the site's transaction sees."""
+    now = timezone.now()
+    due = _is_stale(seen, now) if failed is None else _access_token(seen) == failed
+    if due:
+        _refuse_in_backoff(seen, now)
+        renew(seen, heeds_pause=True, after_refusal=failed is not None)
+    return _access_token(_read(seen, fingerprint))
 
 
 def _access_token(stored: ConnectedAccount) -> Secret:

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -16,9 +17,11 @@ from connected_accounts.exceptions import ProviderUnavailable
 from connected_accounts.models import ConnectedAccount, ProviderState
 from connected_accounts.refresh import drain as drain_module
 from connected_accounts.refresh.drain import drain
+from connected_accounts.secret import Secret
 from connected_accounts.services import disconnect, get_access_token, refresh
 from connected_accounts.testing import FakeProvider
-from tests.journeys import at_once, connect, finish, start
+from connected_accounts.use.tokens import renewed_token
+from tests.journeys import at_once, connect, finish, set_row, start, stored
 
 pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
 
@@ -55,6 +58,35 @@ def test_the_new_token_is_returned_and_outlives_the_rollback(
     token = rolled_back(view, isolation)
     assert token == badgr.grants[0].access_token
     assert ConnectedAccount.objects.get().open_token()["access_token"] == token
+
+
+@pytest.mark.parametrize("isolation", ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"])
+def test_a_view_that_sees_the_past_refreshes_once(
+    account: ConnectedAccount, badgr: FakeProvider, isolation: str
+) -> None:
+    def view() -> set[str]:
+        ConnectedAccount.objects.count()  # takes the snapshot
+        return {get_access_token(account) for _ in range(3)}
+
+    assert rolled_back(view, isolation) == {badgr.grants[0].access_token}
+    assert len(badgr.sent_to("token")) == 2  # the connect's, and one
+
+
+@pytest.mark.parametrize("isolation", ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"])
+def test_a_view_that_sees_the_past_renews_a_refused_token_once(
+    account: ConnectedAccount, badgr: FakeProvider, isolation: str
+) -> None:
+    hour = timezone.now() + timedelta(hours=1)
+    past = timezone.now() - timedelta(hours=1)
+    set_row(account, expires_at=hour, connected_at=past)
+    refused = Secret(stored(account)["access_token"])
+
+    def view() -> set[str]:
+        ConnectedAccount.objects.count()  # takes the snapshot
+        return {renewed_token(account, refused).reveal() for _ in range(3)}
+
+    assert rolled_back(view, isolation) == {badgr.grants[0].access_token}
+    assert len(badgr.sent_to("token")) == 2
 
 
 @pytest.mark.parametrize("use", [get_access_token, refresh])
