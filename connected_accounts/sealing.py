@@ -36,6 +36,7 @@ _COLUMN: Final = b"\x01"
 # The first byte inside. What was sealed before it was there is JSON, and begins with "[".
 _BOUND: Final = b"\x02"
 _DIGEST: Final = slice(1, 33)
+_AROUND: Final = " \t\r\n\"'"
 _JSON: Final = json.JSONEncoder(separators=(",", ":"))  # ``json.dumps`` would make one at each call
 _SEALED: Final = r"v1\.([0-9a-f]{8})\.([A-Za-z0-9_=-]{40,})"  # compiled when it is used
 # The purpose and row that a sealed text is bound to, and the digest of both.
@@ -50,7 +51,8 @@ _HOW = (
 
 
 def encryption_keys() -> tuple[str, ...]:
-    """The keys of ``FIELD_ENCRYPTION_KEY``: the first seals, all open.
+    """The keys of ``FIELD_ENCRYPTION_KEY``: the first seals, all open. Blanks and quotes around one
+    do not count. A key that has some stands twice: what it sealed under its name with them opens.
 
     Raises ImproperlyConfigured, saying how to make one, when it is missing or malformed.
     """
@@ -59,20 +61,26 @@ def encryption_keys() -> tuple[str, ...]:
         raise ImproperlyConfigured(f"FIELD_ENCRYPTION_KEY is not set. {_HOW}")
     keys = configured if isinstance(configured, list | tuple) else [configured]
     texts = tuple(key.decode("ascii", "replace") if isinstance(key, bytes) else key for key in keys)
+    found: list[str] = []
     for position, key in enumerate(texts, start=1):
-        if not (isinstance(key, str) and _is_key(key)):
+        plain = _plain_key(key) if isinstance(key, str) else ""
+        if not plain:
             raise ImproperlyConfigured(
                 f"FIELD_ENCRYPTION_KEY: key {position} is not 32 bytes in URL-safe base64. {_HOW}"
             )
-    return texts
+        found += (plain,) if plain == key else (plain, key)
+    return tuple(found)
 
 
 @lru_cache(maxsize=16)
-def _is_key(text: str) -> bool:
+def _plain_key(text: str) -> str:
+    """A key in the one form by which it is named, without what files and environments leave around
+    it; empty where it is none."""
     try:
-        return len(base64.urlsafe_b64decode(text)) == 32
+        key = base64.b64decode(text.strip(_AROUND), altchars=b"-_", validate=True)
     except (ValueError, binascii.Error):
-        return False
+        return ""
+    return base64.urlsafe_b64encode(key).decode() if len(key) == 32 else ""
 
 
 encryption_keys()  # before the library's import, whose own error does not say how to make a key

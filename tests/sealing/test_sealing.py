@@ -29,6 +29,7 @@ from connected_accounts.sealing import (
     key_id,
     open_column,
     open_document,
+    reseal,
     seal,
     seal_document,
     unseal,
@@ -122,7 +123,15 @@ def test_the_first_key_seals_and_all_keys_open(make_account: Any) -> None:
         loaded(after).open_token()
 
 
-KEY_FORMS = {"text": OLD, "bytes": OLD.encode(), "tuple": (OLD,), "list of bytes": [OLD.encode()]}
+KEY_FORMS = {
+    "text": OLD,
+    "bytes": OLD.encode(),
+    "tuple": (OLD,),
+    "list of bytes": [OLD.encode()],
+    "a comma and a blank": f"{NEW}, {OLD}".split(","),
+    "the end of a file's line": f"{OLD}\r\n",
+    "the quotes of an env file": f'"{OLD}"',
+}
 
 
 @pytest.mark.parametrize("keys", KEY_FORMS.values(), ids=KEY_FORMS)
@@ -131,6 +140,18 @@ def test_a_key_may_be_written_in_each_form_the_library_takes(keys: Any) -> None:
         sealed = seal(PLAIN, purpose="p", bound_to=1)
     with override_settings(FIELD_ENCRYPTION_KEY=keys):
         assert unseal(sealed, purpose="p", bound_to=1) == PLAIN
+
+
+@pytest.mark.parametrize(
+    "written", [f" {OLD}", f"{OLD}\n", f"'{OLD}'"], ids=["blank", "line", "quotes"]
+)
+def test_what_was_sealed_under_a_key_as_it_was_written_opens(written: str) -> None:
+    with override_settings(FIELD_ENCRYPTION_KEY=[OLD]):
+        text = seal(PLAIN, purpose="p", bound_to=1).reveal()
+        old_name = Sealed(text.replace(key_id(OLD), key_id(written)))
+    with override_settings(FIELD_ENCRYPTION_KEY=[written]):
+        assert unseal(old_name, purpose="p", bound_to=1) == PLAIN
+        assert key_id(OLD) in reseal(old_name).reveal()
 
 
 def test_a_key_id_says_nothing_about_its_key() -> None:
@@ -149,6 +170,8 @@ BAD_KEYS: dict[str, Any] = {
     "numbers": [12],
     "a number": 12,
     "cut": [OLD[:-4]],
+    "two in one text": f"{OLD},{NEW}",
+    "two in one text of a list": [f"{OLD} {NEW}"],
     "another alphabet": ["ключ" * 11],
     "callable": str,
 }
