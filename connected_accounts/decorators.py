@@ -9,6 +9,7 @@ from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.urls import get_script_prefix
 from django.utils.translation import gettext as _
 
 from connected_accounts.exceptions import InsufficientScope
@@ -140,7 +141,7 @@ def stop_unless_connected(
     scopes = scopes.split() if isinstance(scopes, str) else scopes
     back = _way_back(request)
     if not request.user.is_authenticated:
-        return browser.to_login(request, back or "/")
+        return browser.to_login(request, back or get_script_prefix())
     key = get_owner_key()
     owner = owner_to_use(request.user, key)
     account, newest = choose_account(owner.key, alias, scopes, request.GET.get("connection", ""))

@@ -108,7 +108,8 @@ def begin_again_address(request: HttpRequest, provider: Provider | None, way: Wa
     else:
         address = browser.page_of("connect", provider.alias)
     if not address:
-        return way.next or "/"  # the site has no such pages; its own is where the person came from
+        # The site has no such pages; its own is where the person came from.
+        return way.next or browser.list_page()
     query = urlencode(_query(provider, way))
     return f"{address}?{query}" if query else address
 

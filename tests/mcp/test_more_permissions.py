@@ -10,7 +10,7 @@ from django.test import RequestFactory
 from connected_accounts.decorators import connection_required
 from connected_accounts.exceptions import InsufficientScope
 from connected_accounts.models import ConnectedAccount
-from connected_accounts.services import get_session
+from connected_accounts.services import get_session, start_authorization
 from connected_accounts.web.way import way_to_more
 from tests.mcp.guarded import Guarded
 from tests.mcp.person import Person
@@ -85,6 +85,25 @@ def test_a_server_that_always_wants_something_new_is_obeyed_three_times(
         person.give_more(visit(person)["Location"])
     guarded.needs = ("more-3",)
     assert visit(person).status_code == 403
+
+
+def test_the_three_times_are_counted_where_the_way_back_names_its_host(
+    account: ConnectedAccount, person: Person, guarded: Guarded
+) -> None:
+    """As from a tenant's host, since the callback is at another."""
+    for number in range(3):
+        assert way_to_more(account, [f"more-{number}"], "/notes/")
+        start_authorization(
+            user=person.user,
+            provider="mcp",
+            redirect_uri="https://app.example.org/connections/mcp/callback/",
+            browser_secret="of a test",
+            account=account,
+            inputs={"server": guarded.server},
+            next="https://tenant1.example.org/notes/",
+        )
+    assert way_to_more(account, ["more-3"], "/notes/") == ""
+    assert way_to_more(account, ["more-3"], "/others/")
 
 
 def test_a_connection_that_is_made_anew_keeps_what_was_given(

@@ -7,14 +7,19 @@ from typing import Any
 
 import pytest
 from django.conf.urls.i18n import i18n_patterns
-from django.test import Client
+from django.contrib.auth.models import AnonymousUser
+from django.test import Client, RequestFactory
 from django.urls import get_script_prefix, include, path, set_script_prefix
 from django.utils.translation import override
 
 from connected_accounts import checks
+from connected_accounts.decorators import connection_required
+from connected_accounts.exceptions import WayOn
 from connected_accounts.management.commands.check_provider import redirect_finding
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.operations.notices import mail_owner
+from connected_accounts.pages.base import begin_again_address
+from connected_accounts.providers.registry import get_provider
 from connected_accounts.testing import FakeProvider
 from tests.journeys import query_of, start
 from tests.urls import urlpatterns
@@ -258,8 +263,19 @@ def test_a_site_with_the_callback_alone_ends_on_its_own_first_page(
     sys.modules[urls.__name__] = urls
     settings.ROOT_URLCONF = urls.__name__
     prefix("/app/")
-    done = client_of_ada.get("/connections/badgr/callback/", params)
+    done: Any = client_of_ada.get("/connections/badgr/callback/", params)
     assert done["Location"] == "/app/"
+    again = begin_again_address(done.wsgi_request, get_provider("badgr"), WayOn())
+    assert again == "/app/"
+
+
+def test_who_must_sign_in_comes_back_to_the_mount(prefix: Any) -> None:
+    """From a form whose page is not known."""
+    prefix("/app/")
+    request = RequestFactory().post("/app/needs/")
+    request.user = AnonymousUser()
+    answer = connection_required("badgr")(lambda request: None)(request)
+    assert query_of(answer["Location"])["next"] == "/app/"
 
 
 def test_the_mail_is_in_the_language_of_its_link(
