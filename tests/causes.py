@@ -29,6 +29,7 @@ CAUSES: dict[str, ConnectedAccountsError] = {
     "unexpected": UnexpectedResponse("not_json"),
     "refused_request": UnexpectedResponse("invalid_request"),
     "request_refused": UnexpectedResponse("request_refused"),
+    "refused_for_good": UnexpectedResponse("invalid_scope"),
     "not_bound": UnexpectedResponse("not_bound"),
     "unusable": UnexpectedResponse("no_metadata"),
     "not_verified": UnexpectedResponse("verification_failed"),

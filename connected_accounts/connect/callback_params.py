@@ -28,13 +28,13 @@ _SINGLE: Final = ("code", "state", "iss", "error", "error_description", "error_u
 
 def read_params(params: SecretFields) -> SecretFields:
     """The parameters we read, each at most once, short, and visible ASCII as RFC 6749 A has them.
-    Others are ignored."""
+    Others are ignored, and so is one without a value (RFC 6749 3.1)."""
     response: dict[str, str] = {}
     for name in _SINGLE:
         values = params.getlist(name)
         if len(values) > 1 or any(not isinstance(value, str) for value in values):
             raise InvalidState("malformed")
-        if values:
+        if any(values):
             response[name] = values[0]
     if "code" in response and "error" in response:
         raise InvalidState("malformed")

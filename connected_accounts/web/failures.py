@@ -153,6 +153,12 @@ _REFUSED_BEFORE: Final = Failure(
     ),
     try_again=False,
 )
+_REFUSED_FOR_GOOD: Final = Failure(
+    502,
+    _("The service does not allow what this site asks for"),
+    _("The people who run this site need to fix this."),
+    try_again=False,
+)
 _NOT_VERIFIED: Final = Failure(
     403,
     _("The service did not confirm it"),
@@ -256,6 +262,8 @@ _SERVERS: Final = {
         try_again=False,
     ),
 }
+# RFC 6749 4.1.2.1: the same again would be refused again.
+_REFUSALS_FOR_GOOD: Final = ("invalid_scope", "unauthorized_client", "unsupported_response_type")
 _UNUSABLE_FOR: Final = (
     "issuer_not_https",
     "manifest_redirect",
@@ -316,6 +324,8 @@ def failure_for(error: ConnectedAccountsError) -> Failure:
         return _CONFIGURATION
     if error.code == "invalid_request" and getattr(error, "status", None) is None:
         return _REFUSED_REQUEST  # in the callback, which has no status
+    if error.code in _REFUSALS_FOR_GOOD:
+        return _REFUSED_FOR_GOOD
     if error.code == "request_refused":
         return _REFUSED_BEFORE
     if error.code == "verification_failed":

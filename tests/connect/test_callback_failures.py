@@ -63,6 +63,28 @@ def test_other_error_answers_are_502_and_pause_nobody(
     assert error not in page(client_of_ada, {**params, "error": error}, 502)
 
 
+@pytest.mark.parametrize(
+    "error", ["invalid_scope", "unauthorized_client", "unsupported_response_type"]
+)
+def test_what_is_refused_for_good_is_not_to_be_tried_again(
+    client_of_ada: Client, badgr: FakeProvider, error: str
+) -> None:
+    params = badgr.authorize(start(client_of_ada), deny=True)
+    text = page(client_of_ada, {**params, "error": error}, 502)
+    assert "The service does not allow what this site asks for" in text
+    assert "Try again" not in text
+
+
+@pytest.mark.parametrize("name", ["error", "error_description", "iss"])
+def test_a_parameter_without_a_value_is_none(
+    client_of_ada: Client, badgr: FakeProvider, name: str
+) -> None:
+    params = badgr.authorize(start(client_of_ada), subject="ada")
+    assert finish(client_of_ada, {**params, name: ""}).status_code == 303
+    params = badgr.authorize(start(client_of_ada), deny=True)
+    assert "You did not connect it" in page(client_of_ada, {**params, "code": ""}, 200)
+
+
 def test_nobody_can_pause_a_provider_by_writing_an_error_into_the_address(
     client_of_ada: Client, badgr: FakeProvider
 ) -> None:
