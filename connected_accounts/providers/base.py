@@ -45,6 +45,11 @@ MAX_HOST: Final = 255  # characters of the column
 SECRET_METHODS: Final = ("client_secret_post", "client_secret_basic")
 CERTIFICATE_METHODS: Final = ("tls_client_auth", "self_signed_tls_client_auth")
 
+# The addresses that a grant type asks for a token by.
+NEEDED: Final = {
+    "authorization_code": ("authorization_endpoint", "token_endpoint"),
+    "client_credentials": ("token_endpoint",),
+}
 # By grant type, the field that holds the grant itself.
 GRANT_FIELDS: Final = {"personal_token": "personal_token", "identity_assertion": "id_token"}
 
@@ -180,8 +185,13 @@ class Provider:
     docs_url: str = ""
     manage_url: str = ""  # where a person can withdraw it by hand; "{account}" is filled in
 
-    # OPTIONS of a subclass besides the declared values, with their defaults.
+    # OPTIONS of a subclass besides the declared values and those of its bases, with their defaults.
     own_options: ClassVar[Mapping[str, Any]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        named = [vars(base).get("own_options", {}) for base in reversed(cls.__mro__)]
+        cls.own_options = {n: default for options in named for n, default in options.items()}
 
     def __init__(self, config: ProviderConfig) -> None:
         self.alias = config.alias

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from connected_accounts.conf import Problem, ProviderConfig
 from connected_accounts.exceptions import ProviderError, ProviderUnavailable, UnexpectedResponse
 from connected_accounts.oauth2.token import value_at
+from connected_accounts.providers import base
 from connected_accounts.providers.base import Client, Endpoints, Identity, Provider
 from connected_accounts.providers.client import metadata_document
 from connected_accounts.providers.endpoints import ENDPOINT_NAMES, as_origin, with_client_id
@@ -22,11 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["OAuth2"]
 
 # What must be known of a server, by grant type, where no issuer tells it.
-NEEDED: Final = {
-    "authorization_code": ("authorization_endpoint", "token_endpoint"),
-    "client_credentials": ("token_endpoint",),
-    "personal_token": ("userinfo_endpoint",),
-}
+NEEDED: Final = {**base.NEEDED, "personal_token": ("userinfo_endpoint",)}
 
 
 OFFLINE: Final = "offline_access"

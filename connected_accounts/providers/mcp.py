@@ -16,6 +16,7 @@ from connected_accounts.conf import Problem, ProviderConfig, is_safe_url
 from connected_accounts.exceptions import ConfigurationError, ProviderError, UnexpectedResponse
 from connected_accounts.oauth2.challenge import sound_scopes
 from connected_accounts.oauth2.resource import canonical_url, is_at_or_below, origin_url
+from connected_accounts.providers import base
 from connected_accounts.providers.base import MAX_HOST, Client, Endpoints, Identity, Provider
 from connected_accounts.providers.client import metadata_document
 from connected_accounts.providers.client.metadata_document import (
@@ -42,11 +43,7 @@ __all__ = ["MCP"]
 OFFLINE: Final = "offline_access"
 POST: Final = "client_secret_post"
 # By grant type: with client credentials the site connects an account of its own.
-NEEDED: Final = {
-    "authorization_code": ("authorization_endpoint", "token_endpoint"),
-    "client_credentials": ("token_endpoint",),
-    "identity_assertion": ("token_endpoint",),
-}
+NEEDED: Final = {**base.NEEDED, "identity_assertion": ("token_endpoint",)}
 EXAMPLE: Final = "https://server.example"
 MAX_ISSUERS: Final = 3  # of those that guard one server, that are asked
 ACCEPT: Final = "application/json, text/event-stream"

@@ -1,14 +1,18 @@
 """The checks of a provider's entry in settings: names, types, choices and addresses of OPTIONS."""
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from importlib.util import find_spec
 from typing import Any, Final
+
+from django.utils.functional import Promise
 
 from connected_accounts.conf import Problem, ProviderConfig, is_safe_url, known_names
 from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.providers.base import (
     CERTIFICATE_METHODS,
     DECLARED,
+    NEEDED,
     SECRET_METHODS,
     Provider,
 )
@@ -69,7 +73,7 @@ def problems(backend: type[Provider], config: ProviderConfig) -> Iterator[Proble
     OPTIONS; then, if the types are right, what the backend itself finds, and the values, whoever
     declared them."""
     yield from _unknown_options(backend, config)
-    wrong_types = list(_wrong_types(backend, config))
+    wrong_types = [*_wrong_declarations(backend, config), *_wrong_types(backend, config)]
     yield from wrong_types
     if wrong_types:
         return
@@ -96,6 +100,24 @@ def _unknown_options(backend: type[Provider], config: ProviderConfig) -> Iterato
             f"{_where(config)}['OPTIONS'] has an unknown key {key!r}.",
             known_names(key, known),
         )
+
+
+def _wrong_declarations(backend: type[Provider], config: ProviderConfig) -> Iterator[Problem]:
+    """Values that the class itself declares. Where a comma is forgotten, a tuple of one is a text,
+    of which each letter would count."""
+    for name in sorted(DECLARED):
+        default, declared = getattr(Provider, name), getattr(backend, name)
+        computed = isinstance(declared, property | cached_property)
+        translated = isinstance(default, str) and isinstance(declared, Promise)
+        if not (computed or translated or _is_like(default, declared)):
+            kind = type(default).__name__
+            comma = ': a tuple of one text is ("…",), with a comma' if kind == "tuple" else ""
+            yield Problem(
+                "E008",
+                f"{_where(config)}['BACKEND']: {backend.__name__}.{name} is "
+                f"{type(declared).__name__}, not {kind}.",
+                f"Declare a {kind}{comma}.",
+            )
 
 
 def _wrong_types(backend: type[Provider], config: ProviderConfig) -> Iterator[Problem]:
@@ -216,6 +238,29 @@ def _address_problems(provider: Provider, *, is_explained: bool) -> Iterator[Pro
     yield from _unsafe_addresses(provider, known)
     yield from _client_problems(provider)
     yield from _missing_identity_scopes(provider)
+    yield from _missing_parts(provider, known)
+
+
+def _missing_parts(provider: Provider, known: Endpoints) -> Iterator[Problem]:
+    """E015 and W007: what a class has to say, where none above it says so itself."""
+    backend = type(provider)
+    needed = NEEDED.get(provider.grant_type, ())
+    if backend.known_endpoints is Provider.known_endpoints:
+        lacking = [name for name in needed if not getattr(known, name)]
+        if lacking:
+            yield Problem(
+                "E015",
+                f"{_where(provider.config)}: {backend.__name__} does not name all addresses of "
+                "its grant.",
+                f"Declare {' and '.join(lacking)}.",
+            )
+    if backend.fetch_identity is Provider.fetch_identity:
+        yield Problem(
+            "W007",
+            f"{_where(provider.config)}: {backend.__name__} does not say whose an account is: "
+            "nobody can connect.",
+            "Write its hook fetch_identity.",
+        )
 
 
 def _unsafe_addresses(provider: Provider, known: Endpoints) -> Iterator[Problem]:

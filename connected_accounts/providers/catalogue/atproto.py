@@ -26,7 +26,6 @@ class ATProto(OAuth2):
     name = "AT Protocol"
     issuer = "https://{host}"  # or the one that the host names
     own_options: ClassVar[Mapping[str, Any]] = {
-        **OAuth2.own_options,
         # Where the accounts whose id is a did:plc are looked up.
         "plc_directory": "https://plc.directory",
     }
