@@ -360,6 +360,10 @@ def _is_text_or_none(value: Any) -> bool:
     return isinstance(value, str | None)  # None: what the environment lacks
 
 
+def _has_no_white_space_around(value: Any) -> bool:
+    return not isinstance(value, str) or value == value.strip()
+
+
 def _is_list_of_scopes(value: Any) -> bool:
     texts = isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
     return texts and all(value)
@@ -383,11 +387,8 @@ def _is_none_or_within(value: Any, low: float, high: float) -> bool:
     return value is None or (_is_number(value) and low <= value <= high)
 
 
-_SCOPES_FAULT = (
-    "E010",
-    "is not a list of scopes.",
-    'Write a list, one scope each: ["r:profile", "r:backpack"].',
-)
+SCOPES_HINT: Final = 'Write a list, one scope each: ["r:profile", "r:backpack"].'
+_SCOPES_FAULT: Final = ("E010", "is not a list of scopes.", SCOPES_HINT)
 # A key of an entry, the test that its value must pass, and the Problem if it does not, in which
 # ``value`` and ``type`` are filled in.
 _RULES: Final[tuple[tuple[str, Callable[[Any], bool], str, str, str], ...]] = (
@@ -398,6 +399,16 @@ _RULES: Final[tuple[tuple[str, Callable[[Any], bool], str, str, str], ...]] = (
             "E014",
             "is {type}, not a text.",
             "Write it as the provider gave it, as a text.",
+        )
+        for key in ("CLIENT_ID", "CLIENT_SECRET")
+    ),
+    *(
+        (
+            key,
+            _has_no_white_space_around,
+            "E014",
+            "begins or ends with white space.",
+            "Write it without: often it is the line break of the file that it was read from.",
         )
         for key in ("CLIENT_ID", "CLIENT_SECRET")
     ),

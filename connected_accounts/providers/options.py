@@ -1,5 +1,6 @@
 """The checks of a provider's entry in settings: names, types, choices and addresses of OPTIONS."""
 
+import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from importlib.util import find_spec
@@ -7,7 +8,7 @@ from typing import Any, Final
 
 from django.utils.functional import Promise
 
-from connected_accounts.conf import Problem, ProviderConfig, is_safe_url, known_names
+from connected_accounts.conf import SCOPES_HINT, Problem, ProviderConfig, is_safe_url, known_names
 from connected_accounts.exceptions import ConfigurationError
 from connected_accounts.providers.base import (
     CERTIFICATE_METHODS,
@@ -43,6 +44,12 @@ AUTH_METHODS: Final = (*SECRET_METHODS, "private_key_jwt", *CERTIFICATE_METHODS,
 # Those of oauth2.jose, which is loaded where something is signed only.
 SIGNING_ALGORITHMS: Final = (*("ES256", "ES384", "PS256", "RS256", "RS384", "EdDSA", "Ed25519"),)
 CERTIFICATE: Final = "CLIENT_CERTIFICATE"
+# Declared values that are sent, and so are texts.
+TEXTS: Final = (
+    *("authorization_params", "reconnect_params", "token_request_params", "refresh_request_params"),
+    *("headers", "scope_aliases"),
+)
+HEADER: Final = re.compile(r"[!#$%&'*+.^`|~\w-]+", re.ASCII)  # RFC 9110 5.6.2
 LIFE_UNITS: Final = ("seconds", "milliseconds", "timestamp", "timestamp_ms", "date")
 CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "grant_type": (
@@ -81,7 +88,9 @@ def problems(backend: type[Provider], config: ProviderConfig) -> Iterator[Proble
     yield from found_by_backend
     provider = backend(config)
     yield from _wrong_choices(provider)
+    yield from _joined_scopes(provider)
     yield from _wrong_meanings(provider)
+    yield from _wrong_texts(provider)
     yield from _reserved_params(provider)
     yield from _proof_problems(provider)
     yield from _means_problems(provider)
@@ -150,6 +159,15 @@ def _wrong_choices(provider: Provider) -> Iterator[Problem]:
             )
 
 
+def _joined_scopes(provider: Provider) -> Iterator[Problem]:
+    """E010: several scopes in one text, which no answer would ever name so."""
+    for scope in (*provider.scopes, *provider.config.optional_scopes):
+        if provider.scope_separator and provider.scope_separator in scope:
+            yield Problem(
+                "E010", f"{_where(provider.config)}: {scope!r} is not one scope.", SCOPES_HINT
+            )
+
+
 def _wrong_meanings(provider: Provider) -> Iterator[Problem]:
     for scope, others in provider.scope_includes.items():
         texts = isinstance(others, list | tuple) and all(isinstance(o, str) for o in others)
@@ -160,6 +178,33 @@ def _wrong_meanings(provider: Provider) -> Iterator[Problem]:
                 "of scopes.",
                 'Write what a granted scope stands for besides itself: {"user": ["user:email"]}.',
             )
+
+
+def _wrong_texts(provider: Provider) -> Iterator[Problem]:
+    """E011: values that are sent as they stand. Python's own words for yes and nothing, True and
+    None, are never those that a provider reads. A value may be a secret: none is told."""
+    where = _where(provider.config)
+    for name in TEXTS:
+        for key, value in getattr(provider, name).items():
+            number = isinstance(value, int) and not isinstance(value, bool)
+            if not (isinstance(key, str) and (isinstance(value, str) or number)):
+                yield Problem(
+                    "E011",
+                    f"{where}: {name}[{key!r}] is {type(value).__name__}, not a text.",
+                    'Write it as the provider wants to read it: "true", not True.',
+                )
+    for key, value in provider.headers.items():
+        if isinstance(value, str) and not (HEADER.fullmatch(str(key)) and _fits_header(value)):
+            yield Problem(
+                "E011",
+                f"{where}: headers[{key!r}] cannot be sent.",
+                "Its name or value has a character that no header can hold: often it is the line "
+                "break of the file that it was read from.",
+            )
+
+
+def _fits_header(value: str) -> bool:
+    return value.isascii() and value.isprintable() and value == value.strip()
 
 
 def _proof_problems(provider: Provider) -> Iterator[Problem]:

@@ -1,6 +1,6 @@
 """From an alias in settings to its provider."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any, TypeVar
 
@@ -129,7 +129,7 @@ def _empty_secret(backend: type[Provider], config: ProviderConfig) -> Iterator[P
 
 def _with_service(config: ProviderConfig) -> ProviderConfig | Problem:
     """The entry as it would stand in settings without SERVICE: with the service's backend, and its
-    values below those of OPTIONS."""
+    values below those of OPTIONS; in a mapping, those of each key."""
     if not config.service:
         return config
     from connected_accounts.providers.catalogue import (
@@ -147,6 +147,10 @@ def _with_service(config: ProviderConfig) -> ProviderConfig | Problem:
             + "The documentation's page Catalogue lists all; any other server is a BACKEND.",
         )
     values = {**found.options, **config.options}
+    for name, value in config.options.items():
+        ours = found.options.get(name)
+        if isinstance(ours, Mapping) and isinstance(value, Mapping):
+            values[name] = {**ours, **value}
     return config._replace(backend=found.backend, options=values)
 
 
@@ -155,8 +159,8 @@ def _import_backend(config: ProviderConfig) -> type[Provider] | Problem:
     hint = 'Write for example "connected_accounts.providers.badgr.Badgr".'
     try:
         backend = import_string(config.backend)
-    except (ImportError, ValueError, TypeError):  # "." and "..x" are the latter two
-        return Problem("E008", f"{where} {config.backend!r} cannot be imported.", hint)
+    except (ImportError, ValueError, TypeError) as error:  # "." and "..x" are the latter two
+        return Problem("E008", f"{where} {config.backend!r} cannot be imported: {error}.", hint)
     if not (isinstance(backend, type) and issubclass(backend, Provider)):
         return Problem("E008", f"{where} {config.backend!r} is not a provider.", hint)
     return backend

@@ -110,7 +110,7 @@ def test_a_class_without_the_endpoints_of_its_grant_is_an_error(
     lacks: str, set_class: SetClass
 ) -> None:
     set_class(**{lacks: ""})
-    ((check, message, hint),) = found()
+    ((check, _, hint),) = found()
     assert (check, lacks in hint) == ("E015", True)
     set_class(**{lacks: ""}, options={lacks: "https://medals.example/elsewhere"})
     assert found() == []

@@ -1,6 +1,7 @@
 """The settings of one provider: each bad one is a check, and the same error when it is used."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,6 +52,8 @@ ENTRY: list[tuple[str, dict[str, Any], str]] = [
     ("E010", {"SCOPES": {"r:profile"}}, '["r:profile", "r:backpack"]'),
     ("E010", {"SCOPES": ["r:profile", ""]}, '["r:profile", "r:backpack"]'),
     ("E010", {"SCOPES": ["r:profile", None]}, '["r:profile", "r:backpack"]'),
+    ("E010", {"SCOPES": ["r:profile r:backpack"]}, '["r:profile", "r:backpack"]'),
+    ("E010", {"OPTIONAL_SCOPES": ["r:issuer rw:issuer"]}, '["r:profile", "r:backpack"]'),
     ("E010", {"OPTIONAL_SCOPES": "r:issuer"}, '["r:profile", "r:backpack"]'),
     ("E010", {"OPTIONAL_SCOPES": None}, '["r:profile", "r:backpack"]'),
     ("E011", {"OPTIONS": None}, "dict"),
@@ -63,6 +66,14 @@ ENTRY: list[tuple[str, dict[str, Any], str]] = [
     ("E011", {"OPTIONS": {"reuse_window": True}}, "int"),
     ("E011", {"OPTIONS": {"api_hosts": "https://api.example.org"}}, "tuple"),
     ("E011", {"OPTIONS": {"authorization_params": ["x"]}}, ""),
+    ("E011", {"OPTIONS": {"authorization_params": {"include_granted_scopes": True}}}, '"true"'),
+    ("E011", {"OPTIONS": {"token_request_params": {"tenant": None}}}, "not True"),
+    ("E011", {"OPTIONS": {"refresh_request_params": {"version": ["2"]}}}, "not True"),
+    ("E011", {"OPTIONS": {"reconnect_params": {5: "x"}}}, "not True"),
+    ("E011", {"OPTIONS": {"scope_aliases": {"profile": ["r:profile"]}}}, "not True"),
+    ("E011", {"OPTIONS": {"headers": {"X-API-Key": None}}}, "not True"),
+    ("E011", {"OPTIONS": {"headers": {"X-API-Key": "key\n"}}}, "line break"),
+    ("E011", {"OPTIONS": {"headers": {"X-API-Key:": "key"}}}, "line break"),
     ("E011", {"OPTIONS": {"token_endpoint_auth_method": "post"}}, "client_secret_post"),
     ("E011", {"OPTIONS": {"basic_auth_encoding": "utf-8"}}, "raw"),
     ("E011", {"OPTIONS": {"token_request_format": "xml"}}, "json"),
@@ -89,6 +100,8 @@ ENTRY: list[tuple[str, dict[str, Any], str]] = [
     ("E012", {"OPTIONS": {"api_hosts": ["http://api.example.org"]}}, "https"),
     ("E012", {"OPTIONS": {"api_hosts": ["ftp://api.example.org"]}}, "https"),
     ("E012", {"OPTIONS": {"api_hosts": ["user@api.example.org"]}}, "https"),
+    ("E014", {"CLIENT_ID": "client\n"}, "line break"),
+    ("E014", {"CLIENT_SECRET": " client-secret"}, "line break"),
     ("E014", {"EXCLUSIVE": "no"}, "True or False"),
     ("E014", {"EXCLUSIVE": 1}, "True or False"),
     ("E014", {"REFRESH_POLICY": "never"}, "on_use"),
@@ -168,6 +181,7 @@ def test_a_client_secret_that_the_environment_lacks_is_not_sent_as_none(set_entr
         {"EXCLUSIVE": True, "REFRESH_POLICY": "on_use", "MAX_REQUESTS_PER_SECOND": 2.5},
         {"OPTIONS": {"region": "eu", "brand": "parchment"}},
         {"OPTIONS": {"authorization_params": {"prompt": "consent"}, "reuse_window": 30}},
+        {"OPTIONS": {"authorization_params": {"max_age": 3600}}},
         {"OPTIONS": {"api_hosts": ["https://files.example.org", "http://127.0.0.1:9000"]}},
         {"OPTIONS": {"api_hosts": ["files.example.org"]}},  # https
         endpoint("https://api.example.org/token?tenant=1"),
@@ -182,6 +196,17 @@ def test_an_entry_in_order_gives_no_error(values: dict[str, Any], set_entry: Any
     set_entry(**values)
     assert found() == []
     assert get_provider("badgr").alias == "badgr"
+
+
+def test_a_class_whose_own_imports_fail_is_told_with_the_reason(
+    set_entry: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "medals_unimportable.py").write_text("import no_such_library\n", "utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    set_entry(BACKEND="medals_unimportable.Medals")
+    (message,) = found()
+    assert str(message.id)[-4:] == "E008"
+    assert "no_such_library" in message.msg
 
 
 def test_several_faults_are_all_told_at_once(set_entry: Any) -> None:

@@ -195,6 +195,20 @@ def test_options_and_settings_win_over_the_catalogue(settings: Any) -> None:
     assert provider.endpoints().token_endpoint == "https://github.com/login/oauth/access_token"
 
 
+def test_what_settings_add_to_a_mapping_leaves_the_rest_of_the_catalogues(settings: Any) -> None:
+    """Without access_type Google gives no refresh token."""
+    options = {
+        "authorization_params": {"prompt": "select_account"},
+        "scope_descriptions": {"openid": "See who you are"},
+    }
+    configure(settings, SERVICE="google", OPTIONS=options)
+    provider = get_provider("one")
+    sent = {"access_type": "offline", "prompt": "select_account"}
+    assert provider.authorization_params == sent
+    assert provider.scope_descriptions["openid"] == "See who you are"
+    assert provider.scope_descriptions["email"]
+
+
 def test_a_change_of_settings_takes_effect(settings: Any) -> None:
     configure(settings, SERVICE="github")
     assert get_provider("one").name == "GitHub"
