@@ -169,7 +169,8 @@ class ConnectView(Page):
             "client_fields": [client[n] for n in OWN_CLIENT] if client else [],
             "next": browser.next_page(request),
             "owner": "" if account else browser.owner_named(request),
-            "asked": browser.asked_scopes(request)[0],
+            # The empty one, too, by which nothing else is wanted.
+            "asked": browser.form_values(request, "scope"),
         }
         return render(request, "connected_accounts/way.html", context)
 

@@ -129,6 +129,18 @@ def test_a_site_may_keep_to_its_own_list_of_scopes(
     assert page.status_code == 400
 
 
+def test_what_the_person_unticks_is_not_asked_for_again(
+    configure: Any, person: Person, guarded: Guarded
+) -> None:
+    configure(scopes="listed", entry={"SCOPES": ["read"], "OPTIONAL_SCOPES": ["write"]})
+    account = person.connect(guarded.server, scope="write")
+    assert account.scopes_requested == ["read", "write"]
+    path = f"/connections/{account.pk}/reconnect/"
+    way = person.see_way(path, scope="").content.decode()
+    assert '<input type="hidden" name="scope" value="">' in way
+    assert person.give_more(path).scopes_requested == ["read"]
+
+
 def test_the_tag_shows_the_way_or_nothing(account: ConnectedAccount) -> None:
     template = Template("{% load connected_accounts %}{% permission_button account scopes '/n/' %}")
     shown = template.render(Context({"account": account, "scopes": ["read", "write"]}))
