@@ -71,8 +71,13 @@ class Page(View):
             return failure_page(request, None, error)
 
     def way_back(self, request: HttpRequest) -> str:
-        """The address to return to after signing in. A form's answers are asked for again."""
-        return request.get_full_path()
+        """The address to return to after signing in. A form's answers are asked for again, but for
+        where to go afterwards, for which permissions and for whom."""
+        if request.method != "POST":
+            return request.get_full_path()
+        names = ("next", "scope", "owner")
+        fields = [(name, v) for name in names for v in browser.form_values(request, name)]
+        return f"{request.path}?{urlencode(fields)}" if fields else request.path
 
 
 def failure_page(
@@ -141,15 +146,21 @@ def _query(provider: Provider, way: WayOn) -> list[tuple[str, str]]:
 
 
 def too_many_page(
-    request: HttpRequest, provider: Provider, wait: int, account: ConnectedAccount | None = None
+    request: HttpRequest,
+    provider: Provider,
+    wait: int,
+    account: ConnectedAccount | None = None,
+    *,
+    try_again: str = "",
 ) -> HttpResponse:
-    """Say when to go on, to the person and to the program that may be one."""
+    """Say when to go on, to the person and to the program that may be one; at ``try_again``, or
+    else where connecting begins."""
     way = WayOn(reconnect=account.pk if account else None)
     context = {
         "provider": provider,
         "mark": mark_of(provider.alias, provider.name),
         "failure": TOO_MANY,
-        "try_again": begin_again_address(request, provider, way),
+        "try_again": try_again or begin_again_address(request, provider, way),
     }
     response = render(request, "connected_accounts/failure.html", context, status=TOO_MANY.status)
     response.headers["Retry-After"] = str(wait)

@@ -8,7 +8,6 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.utils.decorators import method_decorator
-from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
@@ -75,12 +74,6 @@ class ConnectView(Page):
     what was entered."""
 
     decorators = (csrf_protect, sensitive_post_parameters(*CREDENTIALS))
-
-    def way_back(self, request: HttpRequest) -> str:
-        fields = [
-            (n, v) for n in ("next", "scope", "owner") for v in browser.form_values(request, n)
-        ]
-        return f"{request.path}?{urlencode(fields)}" if fields else request.path
 
     def get(self, request: HttpRequest, provider: str) -> HttpResponse:
         return self.ask(request, actions.find_provider(provider))
@@ -303,7 +296,12 @@ class HistoryView(Page):
 
 
 class TestView(Page):
-    """POST calls the provider once, with the account's token, and says what came back."""
+    """POST calls the provider once, with the account's token, and says what came back; GET, as
+    after signing in, leads to where the button is."""
+
+    def get(self, request: HttpRequest, pk: int) -> HttpResponse:
+        actions.find_account(request, pk)
+        return browser.SeeOther(browser.list_page())
 
     def post(self, request: HttpRequest, pk: int) -> HttpResponse:
         account = actions.find_account(request, pk, "use")
@@ -311,7 +309,7 @@ class TestView(Page):
             result = actions.test_connection(request, account)
         except actions.TooOften as too:
             provider = actions.find_provider(account.provider)
-            return too_many_page(request, provider, too.seconds, account)
+            return too_many_page(request, provider, too.seconds, try_again=browser.list_page())
         card = account_card(actions.find_account(request, pk), timezone.now())
         context = {"card": card, "result": result}
         return render(request, "connected_accounts/test.html", context)

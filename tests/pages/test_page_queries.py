@@ -44,7 +44,7 @@ def client_of_root(ada: Any) -> Client:
 def asked(client: Client, path: str) -> list[str]:
     client.get(path)  # what is read once in a process, and messages that are shown once
     with CaptureQueriesContext(connection) as queries:
-        assert client.get(path).status_code == 200, path
+        assert client.get(path, follow=True).status_code == 200, path
     return [query["sql"] for query in queries]
 
 

@@ -3,6 +3,7 @@
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.conf.global_settings import LANGUAGES
@@ -410,3 +411,21 @@ def test_asynchronous_views_are_guarded_too(
     answer = run(connection_required("badgr")(Plain.as_view())(request))
     assert answer.content.decode() == str(account.pk)
     assert run(Badges.as_view()(request)).content.decode() == str(account.pk)
+
+
+# --- A session that is over ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", ["reconnect", "disconnect", "test"])
+def test_who_must_sign_in_to_send_a_form_comes_back_to_a_page(
+    account: ConnectedAccount, client: Client, client_of_ada: Client, page: str
+) -> None:
+    sent = client.post(f"/connections/{account.pk}/{page}/", {"next": "/after/"})
+    assert sent.status_code == 303
+    back = parse_qs(urlsplit(sent["Location"]).query)["next"][0]
+    shown = client_of_ada.get(back, follow=True)
+    assert shown.status_code == 200
+    if page == "test":
+        assert shown.request["PATH_INFO"] == "/connections/"  # where the button is
+    else:
+        assert 'name="next" value="/after/"' in shown.content.decode()

@@ -24,7 +24,7 @@ PAGES = {
     "reconnect": Page("{pk}/reconnect/", 404, 404),
     "disconnect": Page("{pk}/disconnect/", 404, 404),
     "history": Page("{pk}/history/", 404, 405),
-    "test": Page("{pk}/test/", 405, 404),
+    "test": Page("{pk}/test/", 404, 404),
 }
 
 

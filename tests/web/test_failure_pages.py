@@ -96,6 +96,17 @@ def test_who_began_too_often_goes_on_with_next_and_the_same_account(
     assert f'href="{address}?next=%2Fbadges%2F"' in response.content.decode()
 
 
+def test_who_tested_too_often_goes_on_where_the_button_is(
+    account: ConnectedAccount, client_of_ada: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(throttle, "TESTS", throttle.Limit("trial", 0))
+    response = client_of_ada.post(f"/connections/{account.pk}/test/")
+    assert response.status_code == 429
+    page = response.content.decode()
+    assert '<a class="ca-button" href="/connections/">Try again</a>' in page
+    assert "/reconnect/" not in page
+
+
 def test_a_service_away_at_the_start_is_tried_again_with_next_and_scopes(
     client_of_ada: Client, monkeypatch: pytest.MonkeyPatch, provider_settings: Any
 ) -> None:
