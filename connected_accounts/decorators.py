@@ -149,13 +149,11 @@ def stop_unless_connected(
         request.connected_account = account  # type: ignore[attr-defined]
         return None
     refuse_unless_connecting(owner)
-    address = connect_address(alias, scopes, newest, back, key)
-    if not address:
-        raise PermissionDenied(_("A connected account with these permissions is needed."))
+    _refuse_without_pages(alias)
     if newest and set(scopes) <= set(newest[0].scopes_wanted):
         missing = missing_scopes(get_provider(alias), scopes, newest[0].scopes_granted)
         return _missing_page(request, newest[0], missing, back, key)
-    return browser.SeeOther(address)
+    return browser.SeeOther(connect_address(alias, scopes, newest, back, key))
 
 
 def _missing_page(
@@ -181,16 +179,27 @@ def _missing_page(
 def ask_for_more(request: HttpRequest, error: InsufficientScope) -> HttpResponse:
     """The answer to give where a call of the view's account wants more permissions: the page that
     asks for them and comes back, or, where that was done often enough, one that says so. Raises the
-    error again where it is about another account than the view's."""
+    error again where it is about another account than the view's, and PermissionDenied where only
+    somebody else may connect, or no page of ours does."""
     account = getattr(request, "connected_account", None)
     if account is None or account.pk != error.account_id:
         raise error
+    owner = owner_to_use(request.user, account.owner_key)
+    refuse_unless_connecting(owner)
+    _refuse_without_pages(account.provider)
     back = _way_back(request)
     address = way_to_more(account, error.scopes, back)
     if address:
         return browser.SeeOther(address)
     missing = [scope for scope in error.scopes if scope not in account.scopes_granted]
-    return _missing_page(request, account, missing or error.scopes, back, None)
+    team = owner.key if owner.name else None
+    return _missing_page(request, account, missing or error.scopes, back, team)
+
+
+def _refuse_without_pages(alias: str) -> None:
+    """Raise PermissionDenied on a site that connects by the JSON API alone."""
+    if not browser.page_of("connect", alias):
+        raise PermissionDenied(_("A connected account with these permissions is needed."))
 
 
 def owner_to_use(user: Any, key: str | None) -> Owner:

@@ -65,7 +65,10 @@ def permission_button(
 ) -> dict[str, Any]:
     """A link to the page that asks for more permissions for ``account``: the ``scopes`` of an
     InsufficientScope. Afterwards the person comes back to ``next``, or to this page. Nothing where
-    asking would not help: they were asked for before."""
+    asking would not help: they were asked for before, or only somebody else of the team may
+    connect."""
+    if account.user_id is None and not may_connect(_user(context), account.owner_key):
+        return {"address": ""}
     request = context.get("request")
     if next is None:
         next = request.get_full_path() if request is not None else ""

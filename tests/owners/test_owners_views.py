@@ -16,6 +16,7 @@ from rest_framework.views import APIView
 
 from connected_accounts.contrib.drf import HasConnection
 from connected_accounts.decorators import ConnectionRequiredMixin, connection_required
+from connected_accounts.exceptions import InsufficientScope
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.testing import FakeProvider, connect_account
 from tests.owners import teams
@@ -273,3 +274,52 @@ def test_the_connections_of_a_team_are_listed_for_who_sees_them(
         assert rendered(listed, user) == ""
     own = listed.replace("team:crew", "site")
     assert rendered(own, ada) == ""
+
+
+# --- A call that wants more ---------------------------------------------------------------------
+
+
+@connection_required("badgr", owner=key_of)
+def wanting_view(request: Any, team: str) -> HttpResponse:
+    account = request.connected_account
+    asked_before = tuple(account.scopes_requested)
+    raise InsufficientScope("scope", scopes=asked_before, account_id=account.pk)
+
+
+def test_who_is_asked_for_more_than_a_team_gave_gives_it_for_the_team(
+    shared: ConnectedAccount, ada: Any, rf: RequestFactory
+) -> None:
+    request = rf.get("/teams/crew/")
+    request.user = ada
+    told = wanting_view(request, team="crew")
+    assert told.status_code == 403
+    assert "owner=team%3Acrew&amp;" in told.content.decode()
+
+
+def test_who_may_not_connect_for_a_team_is_not_asked_for_more(
+    shared: ConnectedAccount, bob: Any, rf: RequestFactory
+) -> None:
+    request = rf.get("/teams/crew/")
+    request.user = bob
+    with pytest.raises(PermissionDenied, match="Somebody who may do so"):
+        wanting_view(request, team="crew")
+
+
+def test_without_our_pages_nobody_is_led_to_one_for_more(
+    shared: ConnectedAccount, ada: Any, rf: RequestFactory, settings: Any
+) -> None:
+    settings.ROOT_URLCONF = "tests.bare_urls"
+    request = rf.get("/teams/crew/")
+    request.user = ada
+    with pytest.raises(PermissionDenied, match="with these permissions is needed"):
+        wanting_view(request, team="crew")
+
+
+def test_the_button_for_more_is_for_who_may_connect(
+    shared: ConnectedAccount, ada: Any, bob: Any, provider_settings: Any
+) -> None:
+    provider_settings("badgr", OPTIONAL_SCOPES=["rw:backpack"])
+    template = Template("{% load connected_accounts %}{% permission_button account scopes '/n/' %}")
+    for user, shown in ((ada, True), (bob, False), (AnonymousUser(), False)):
+        context = Context({"account": shared, "scopes": ["rw:backpack"], "user": user})
+        assert ("/reconnect/" in template.render(context)) is shown
