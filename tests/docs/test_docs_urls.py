@@ -7,6 +7,7 @@ from django.http import HttpResponse
 from django.template.utils import get_app_template_dirs
 
 from connected_accounts import exceptions, urls
+from connected_accounts.models import Outcome
 from connected_accounts.web import browser, failures
 from tests.docs.doc_pages import PACKAGE, column, names, page, table, tables
 
@@ -56,6 +57,20 @@ def test_every_failure_is_documented_with_its_status() -> None:
         failure = failures.failure_for(error)
         assert int(row["Status"]) == failure.status, code
         assert failure.try_again == (code not in IN_VAIN), code
+
+
+def test_the_symptoms_are_the_headings_of_what_causes_them() -> None:
+    kinds = {
+        "wrong client secret": exceptions.ClientRejected("invalid_client"),
+        "lost cookie": exceptions.InvalidState("other_browser"),
+        "wrong endpoint": exceptions.UnexpectedResponse("not_json"),
+    }
+    rows = table("how-to/something-does-not-work.md", "Nobody can connect")
+    for cause, error in kinds.items():
+        [symptom] = [r["Symptom"] for r in rows if r["Likely cause"].startswith(cause)]
+        assert symptom == f"“{failures.failure_for(error).title}”"
+    for row in table("how-to/something-does-not-work.md", "Disconnecting"):
+        assert re.findall("“(.*)”", row["Symptom"])[0] in Outcome.labels
 
 
 def test_the_codes_of_an_invalid_state_are_those_that_its_class_names() -> None:
