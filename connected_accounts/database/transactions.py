@@ -78,7 +78,11 @@ def outside_transaction(work: Callable[[], T]) -> T:
     here.run(_left_to_send.set, left)
     try:
         with ThreadPoolExecutor(1, "connected-accounts-refresh") as pool:
-            return pool.submit(here.run, _work_apart, work, bound).result()
+            try:
+                done = pool.submit(here.run, _work_apart, work, bound)
+            except RuntimeError:  # no thread can be started
+                raise ProviderUnavailable("no_connection", sent=False) from None
+            return done.result()
     finally:
         for send in left:
             # In a savepoint: a receiver's failed statement must not fail the site's transaction.

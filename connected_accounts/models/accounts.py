@@ -184,6 +184,8 @@ class ConnectedAccountQuerySet(GuardedQuerySet["ConnectedAccount"]):
         value older than ``now`` after the claim means that the token may have been spent already.
         Lease times are the database's clock, so that workers' clocks may differ.
         """
+        if not pks:
+            return []
         given = {"pks": pks, "holder": holder, "lease": timedelta(seconds=seconds), "now": now}
         given |= {} if due_at is None else {"due_at": due_at}
         # By their keys: there is no index on the holder, and the table may be large.

@@ -20,6 +20,7 @@ from connected_accounts.exceptions import ProviderUnavailable, UnexpectedRespons
 from connected_accounts.oauth2 import transport
 from connected_accounts.oauth2.resource import origin_url
 from connected_accounts.oauth2.token import parse_json_object
+from connected_accounts.oauth2.wire import NO_THREAD
 
 logger = logging.getLogger("connected_accounts")
 
@@ -135,7 +136,9 @@ def cached_document(
     if found is None or found[0] <= time.monotonic():
         try:
             document, age = fetch()
-        except ProviderUnavailable:
+        except ProviderUnavailable as error:
+            if error.code == NO_THREAD:
+                raise  # which says nothing of the server
             document, age = found[1] if found is not None else {}, RETRY_AFTER
         found = (time.monotonic() + age, document)
         with _lock:

@@ -22,6 +22,10 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, HeaderParsingError, NewConnectionError
 
+from connected_accounts.exceptions import ProviderUnavailable
+
+NO_THREAD: Final = "no_thread"  # none can be started, which is no provider's fault
+
 MAX_IDLE: Final = 5.0  # seconds: beyond, servers close idle connections while we write to them
 
 MAX_INTERIM: Final = 7  # answers before the final one, in a row, that are no 100
@@ -141,7 +145,7 @@ class Watchdog:
         self._thread: threading.Thread | None = None
 
     def add(self, call: Call) -> None:
-        """Watch a call from now on. Raises OSError where there is no thread to do it."""
+        """Watch a call from now on. Raises ProviderUnavailable (``no_thread``) where none can."""
         with self._changed:
             self._start_once()
             self._calls.add(call)
@@ -156,7 +160,7 @@ class Watchdog:
         try:
             thread.start()
         except RuntimeError:  # the system has no more; the next call tries again
-            raise OSError("no thread to keep the deadline") from None
+            raise ProviderUnavailable(NO_THREAD, sent=False) from None
         self._thread = thread
 
     def remove(self, call: Call) -> None:

@@ -80,6 +80,7 @@ class Attempt:
     after_refusal: bool = False  # an API has refused the access token
     had_ended: bool = False  # by a refusal, and may heal
     outcome: "RefreshResult | None" = None  # once settled
+    is_first_failure: bool = False  # of its account, once that is stored
     not_before: float = 0.0  # time.monotonic(): its slot under the provider's rate limit
     lane: Lane = field(default_factory=Lane, repr=False)
     endpoints: Endpoints = _NOWHERE
@@ -311,7 +312,11 @@ def ask_into(
 ) -> None:
     """``ask``, or do it ``by`` another way, in whatever thread, unless the future was cancelled."""
     if future.set_running_or_notify_cancel():
-        future.set_result((by or ask)(attempt))
+        result: RefreshResult = UnexpectedResponse(HOOK_FAILED)
+        try:
+            result = (by or ask)(attempt)
+        finally:  # whatever is raised, somebody waits for a result
+            future.set_result(result)
 
 
 def ask(attempt: Attempt) -> RefreshResult:

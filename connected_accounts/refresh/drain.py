@@ -32,6 +32,7 @@ from connected_accounts.exceptions import (
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.oauth2.event_loop.exchange import Exchange
 from connected_accounts.oauth2.event_loop.promise import Promise
+from connected_accounts.oauth2.wire import NO_THREAD
 from connected_accounts.provider_state import outages, pauses
 from connected_accounts.provider_state.rate_limit import reserve_slots
 from connected_accounts.providers.base import Provider
@@ -133,7 +134,7 @@ def _can_be_found(provider: Provider) -> bool:
         provider.endpoints()
     except ProviderError as error:
         logger.warning("cannot refresh: provider=%s code=%s", provider.alias, error.code)
-        return False
+        return error.code == NO_THREAD  # the trouble is our own: an account's attempt says so
     except Exception as error:  # a backend's hook: it may do better with an account's inputs
         logger.error("endpoints: provider=%s %s", provider.alias, type(error).__name__)
     return True
@@ -451,6 +452,8 @@ class _Drain:
             self.drained.refreshed += 1
         else:
             self.drained.failed += 1
+        if error is not None and error.code == NO_THREAD:
+            self.claiming = False  # there is none for the others either
         self.learn_from(attempt, outcome, error)
 
     def learn_from(

@@ -9,6 +9,7 @@ from typing import Any, Self
 from connected_accounts.exceptions import ProviderUnavailable
 from connected_accounts.oauth2.event_loop.loop import EventLoop, is_possible
 from connected_accounts.oauth2.event_loop.promise import Promise
+from connected_accounts.oauth2.wire import NO_THREAD
 from connected_accounts.refresh.attempts import (
     Attempt,
     RefreshResult,
@@ -64,5 +65,5 @@ class Network:
         except RuntimeError as error:
             logger.error("drain: no thread: %s", type(error).__name__)
             if promise.cancel():  # or one that is free already has it
-                unsent = ProviderUnavailable("unreachable", sent=False)
+                unsent = ProviderUnavailable(NO_THREAD, sent=False)
                 promise.set_result(attempt.lost or unsent)

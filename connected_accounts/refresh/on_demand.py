@@ -1,6 +1,7 @@
 """Refresh one account on demand: by our own request, or by waiting for the process that already
 does."""
 
+import logging
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -8,15 +9,20 @@ from functools import partial
 from typing import Final, TypeVar
 
 from asgiref.sync import sync_to_async
-from django.db import router
+from django.db import Error, router
 from django.utils import timezone
 
 from connected_accounts import conf
 from connected_accounts.database.locks import retried, statements_retried
-from connected_accounts.database.transactions import is_done_apart, outside_transaction
+from connected_accounts.database.transactions import (
+    close_unusable_connection,
+    is_done_apart,
+    outside_transaction,
+)
 from connected_accounts.exceptions import (
     ClientRejected,
     ConfigurationError,
+    ConnectedAccountsError,
     ProviderUnavailable,
     ReauthorizationRequired,
 )
@@ -29,9 +35,11 @@ from connected_accounts.providers.registry import get_provider
 from connected_accounts.refresh.attempts import Attempt, Claim, claim
 from connected_accounts.refresh.grant_end import end_grant
 from connected_accounts.refresh.interruptions import signals_held, undone_if_interrupted
-from connected_accounts.refresh.outcomes import refresh_claimed
+from connected_accounts.refresh.outcomes import give_back, refresh_claimed
 from connected_accounts.refresh.provider_failures import note_provider_failure
 from connected_accounts.secret import clears_traceback_locals
+
+logger = logging.getLogger("connected_accounts")
 
 POLL: Final = 0.1  # seconds between looks at a row that somebody else refreshes
 PATIENCE_FOR_OTHERS: Final = 10.0  # seconds over HTTP_DEADLINE
@@ -160,8 +168,8 @@ def _renew_claimed(attempt: Attempt, before: ConnectedAccount, *, heeds_pause: b
     try:
         done = _is_newer(attempt.account, before)
         delay = 0.0 if done else wait_for_slot(attempt.provider, host=before.host)
-    except ProviderUnavailable:
-        attempt.account.release(attempt_started_at=attempt.unresolved_since)
+    except (ProviderUnavailable, Error):
+        give_back(attempt)
         raise
     if done:
         attempt.account.release(attempt_started_at=None)
@@ -174,10 +182,22 @@ def _renew_claimed(attempt: Attempt, before: ConnectedAccount, *, heeds_pause: b
             alias, timezone.now(), failed_before=failed_before, host=before.host
         )
     error = refresh_claimed(attempt, turn)
-    note_provider_failure(attempt)
+    _note_outcome(attempt, error)
     if error is not None:
         raise error
-    pauses.note_success(alias, now=attempt.sent_at, host=before.host)
+
+
+def _note_outcome(attempt: Attempt, error: ConnectedAccountsError | None) -> None:
+    """Tell the other workers what a settled attempt says of its provider. It never fails what it
+    tells of."""
+    alias = attempt.provider.alias
+    try:
+        note_provider_failure(attempt)
+        if error is None:
+            pauses.note_success(alias, now=attempt.sent_at, host=attempt.account.host)
+    except Error as failure:
+        logger.error("outcome not noted: provider=%s: %s", alias, type(failure).__name__)
+        close_unusable_connection()
 
 
 def _is_newer(account: ConnectedAccount, before: ConnectedAccount) -> bool:

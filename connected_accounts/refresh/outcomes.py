@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 
 from django.db import Error, OperationalError
@@ -14,7 +15,11 @@ from django.db import Error, OperationalError
 from connected_accounts import conf, signals
 from connected_accounts.clients.credentials import note_refused, retire
 from connected_accounts.database.locks import is_lock_timeout
-from connected_accounts.database.transactions import after_commit, close_unusable_connection
+from connected_accounts.database.transactions import (
+    after_commit,
+    close_unusable_connection,
+    retry_while_unavailable,
+)
 from connected_accounts.exceptions import (
     ClientRejected,
     ConnectedAccountsError,
@@ -25,6 +30,7 @@ from connected_accounts.exceptions import (
 )
 from connected_accounts.models import ConnectedAccount, Event, Kind, Reason
 from connected_accounts.oauth2.token import TokenResponse
+from connected_accounts.oauth2.wire import NO_THREAD
 from connected_accounts.provider_state import outages, pauses, rate_limit
 from connected_accounts.providers.base import Identity
 from connected_accounts.refresh.attempts import (
@@ -39,7 +45,7 @@ from connected_accounts.refresh.attempts import (
 from connected_accounts.refresh.grant_end import end_grant, lost_an_answer_elsewhere
 from connected_accounts.refresh.interruptions import to_the_end
 from connected_accounts.refresh.refusals import is_refusal, retry_time, settle_after_the_end, stays
-from connected_accounts.refresh.storage import store_grant
+from connected_accounts.refresh.storage import patience_ends, store_grant
 from connected_accounts.revoke.disconnect import revoke_orphan
 from connected_accounts.secret import Secret, SecretFields
 from connected_accounts.tokens.document import token_document
@@ -165,7 +171,8 @@ def _settle_success(attempt: Attempt, token: TokenResponse) -> ConnectedAccounts
     account, provider = attempt.account, attempt.provider
     grant = _grant(attempt, token)
     if grant.other_identity is not None:
-        revoke_orphan(
+        withdraw = partial(
+            revoke_orphan,
             provider,
             attempt.endpoints,
             account,
@@ -174,6 +181,7 @@ def _settle_success(attempt: Attempt, token: TokenResponse) -> ConnectedAccounts
             other_subjects=grant.other_identity.other_subjects,
             at=attempt.sent_at,
         )
+        retry_while_unavailable(withdraw, patience_ends(attempt.lease_ends))
         return _settle_reauthorization(attempt, ReauthorizationRequired(Reason.IDENTITY_CHANGED))
     known = set(account.scopes_granted)
     try:
@@ -349,6 +357,7 @@ def _settle_failure(attempt: Attempt, error: ConnectedAccountsError) -> Connecte
         refused_since=attempt.sent_at if refused and not account.refused_since else None,
     ):
         return ProviderUnavailable("overtaken")
+    attempt.is_first_failure = account.failure_count == 1
     if not already_noted:
         kind = Kind.UNDECRYPTABLE if closed else Kind.REFRESH_FAILED
         Event.record(kind, account, at=attempt.sent_at, detail=error.code)
@@ -371,8 +380,8 @@ def refresh_claimed(
     with ExitStack() as stack:
         try:
             mine = stack.enter_context(turn)
-        except ProviderUnavailable:
-            attempt.account.release(attempt_started_at=attempt.unresolved_since)
+        except (ProviderUnavailable, Error):
+            give_back(attempt)
             raise
         # In a thread of its own: whatever is raised into this one, the answer still arrives.
         pool = stack.enter_context(ThreadPoolExecutor(1, "connected-accounts-ask"))
@@ -380,15 +389,26 @@ def refresh_claimed(
         future: Future[RefreshResult] = Future()
 
         def send_and_settle() -> ConnectedAccountsError | None:
+            code = LEASE_TOO_OLD
             if not future.running() and not future.done():
-                pool.submit(ask_into, future, attempt)
-            unsent = ProviderUnavailable(LEASE_TOO_OLD, sent=False)
+                try:
+                    pool.submit(ask_into, future, attempt)
+                except RuntimeError as error:
+                    logger.error("refresh: no thread: %s", type(error).__name__)
+                    code = NO_THREAD if future.cancel() else code
+            unsent = ProviderUnavailable(code, sent=False)
             outcome = unsent if future.cancelled() else future.result()
             return _settle_when_unlocked(attempt, outcome)
 
         error = to_the_end(send_and_settle, future.cancel)
         mine.sent = attempt.asked
     return error
+
+
+def give_back(attempt: Attempt) -> None:
+    """Release what was claimed, as nothing was sent; also where the connection was lost."""
+    close_unusable_connection()
+    attempt.account.release(attempt_started_at=attempt.unresolved_since)
 
 
 def _settle_when_unlocked(

@@ -5,6 +5,7 @@ from connected_accounts.exceptions import (
     ReauthorizationRequired,
     UnexpectedResponse,
 )
+from connected_accounts.oauth2.wire import NO_THREAD
 from connected_accounts.provider_state import outages, pauses
 from connected_accounts.refresh.attempts import Attempt
 
@@ -15,9 +16,11 @@ def note_provider_failure(attempt: Attempt) -> bool:
     account, outcome = attempt.account, attempt.outcome
     if attempt.asked and isinstance(outcome, ReauthorizationRequired):
         outages.answered(attempt.provider.alias, host=account.host)
-    if account.failure_count != 1:
+    if not attempt.is_first_failure:
         return False
     if not isinstance(outcome, ProviderUnavailable | UnexpectedResponse):
+        return False
+    if outcome.code == NO_THREAD:
         return False
     unexpected = isinstance(outcome, UnexpectedResponse)
     if unexpected and not attempt.asked:

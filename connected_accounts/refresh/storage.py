@@ -57,7 +57,7 @@ def store_grant(
             account, values, provider, endpoints, document
         )
 
-    ends = min(time.monotonic() + PATIENCE, lease_ends - RESERVE)
+    ends = patience_ends(lease_ends)
     gives_up = max(time.monotonic(), lease_ends) + LAST_PATIENCE
     carried = carried_document(account, document, values["refreshed_at"])
     stored = _write_until(write, ends)
@@ -72,6 +72,11 @@ def store_grant(
     if stored is None:
         raise ProviderUnavailable("database_away")
     return stored
+
+
+def patience_ends(lease_ends: float) -> float:
+    """Until when, of ``time.monotonic()``, a database that is away is waited for."""
+    return min(time.monotonic() + PATIENCE, lease_ends - RESERVE)
 
 
 def _write_until(write: Callable[[], bool], ends: float) -> bool | None:

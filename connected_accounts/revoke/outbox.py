@@ -64,11 +64,14 @@ class _Round:
     def run(self) -> None:
         with ThreadPoolExecutor(CALLS, "connected-accounts-revoke") as pool:
             while self.lanes or self.in_flight:
+                tried = self.tried
                 for lane in list(self.lanes):
                     if time.monotonic() >= self.ends:
                         self.lanes.clear()
                         break
                     self.try_next(lane, pool)
+                if self.lanes and not self.in_flight and self.tried == tried:
+                    time.sleep(POLL)  # no provider has a slot free at the moment
                 self.settle_what_arrived()
 
     def try_next(self, lane: Lane, pool: ThreadPoolExecutor) -> None:
@@ -88,8 +91,19 @@ class _Round:
         if isinstance(planned, attempts.RevocationResult):
             self.settle(revocation, planned)
         else:
-            self.in_flight[pool.submit(attempts.ask, planned)] = revocation
             self.lanes[lane] = self.lanes.pop(lane)  # behind those that wait for a thread
+            self.start(revocation, planned, pool)
+
+    def start(
+        self, revocation: Revocation, call: attempts.RevocationCall, pool: ThreadPoolExecutor
+    ) -> None:
+        """Make a call in a thread. Where none can be started, the round ends with what is in
+        flight, and this one is tried again after its claim."""
+        try:
+            self.in_flight[pool.submit(attempts.ask, call)] = revocation
+        except RuntimeError as error:
+            logger.error("revocations: no thread: %s", type(error).__name__)
+            self.ends = 0.0
 
     def next_claimed(self, lane: Lane) -> Revocation | None:
         """The provider's next revocation, ours for a while; None when no more of it is due."""

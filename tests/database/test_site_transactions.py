@@ -198,3 +198,19 @@ def test_the_same_thing_at_once_works_at_repeatable_read_too(
     copies = iter([ConnectedAccount.objects.get(subject="new") for _ in range(6)])
     made = at_once(strictly(lambda: disconnect(next(copies))), 6)
     assert sum(revocation is not None for revocation in made) == 1
+
+
+def test_where_no_thread_can_be_started_there_is_no_connection(
+    account: ConnectedAccount, badgr: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    def view() -> None:
+        with monkeypatch.context() as without:
+            without.setattr(threading.Thread, "start", refuse)
+            with pytest.raises(ProviderUnavailable, match="no_connection"):
+                refresh(account)
+
+    rolled_back(view)
+    assert len(badgr.sent_to("token")) == 1

@@ -418,3 +418,17 @@ def test_what_was_known_stays_good_while_the_server_is_away(
     server.documents[OPENID] = answering(status=503)
     monkeypatch.setattr(discovery.time, "monotonic", lambda: time.time() + 10**6)
     assert server_metadata(server.url) == known
+
+
+def test_a_missing_thread_is_not_remembered_of_the_server() -> None:
+    fetched: list[int] = []
+
+    def fetch() -> tuple[dict[str, Any], float]:
+        fetched.append(1)
+        if len(fetched) == 1:
+            raise ProviderUnavailable("no_thread", sent=False)
+        return {"issuer": "https://server.example"}, 60.0
+
+    with pytest.raises(ProviderUnavailable, match="no_thread"):
+        discovery.cached_document("of-this-test", fetch)
+    assert discovery.cached_document("of-this-test", fetch)["issuer"] == "https://server.example"

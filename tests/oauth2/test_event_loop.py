@@ -183,7 +183,7 @@ def test_an_answer_that_comes_before_the_request_is_whole_is_taken(
 def test_a_fault_of_the_threads_leaves_no_future_open(serve: Any) -> None:
     with EventLoop(1) as loop:
         loop._threads.shutdown()
-        assert code(submit(loop, serve().url)) == ("unreachable", False)
+        assert code(submit(loop, serve().url)) == ("no_thread", False)
 
 
 def test_a_fault_of_the_loop_leaves_no_future_open(
@@ -199,8 +199,8 @@ def test_a_fault_of_the_loop_leaves_no_future_open(
         time.sleep(0.01)
     monkeypatch.setattr(loop, "_look", None)
     assert code(first) == ("connection_lost", True)
-    assert code(second) == ("unreachable", False)
-    assert code(submit(loop, server.url)) == ("unreachable", False)
+    assert code(second) == ("no_thread", False)
+    assert code(submit(loop, server.url)) == ("no_thread", False)
     goes.set()
     loop._thread.join(20)
     assert len(seen) == 1

@@ -216,7 +216,7 @@ def test_a_deadline_is_kept_though_its_thread_could_not_be_started_at_first(
     monkeypatch.setattr(threading.Thread, "start", fail_once)
     server = serve(lambda request, line: drip(lambda: server.stopping, line, b"HTTP/1.1 2"))
     error = failure(server.url)
-    assert (error.code, error.sent, server.requests) == ("unreachable", False, [])
+    assert (error.code, error.sent, server.requests) == ("no_thread", False, [])
     assert (wire.current.call, transport._watchdog._calls) == (None, set())
     began = time.monotonic()
     assert failure(server.url).code == "deadline"

@@ -5,11 +5,12 @@ import pytest
 
 @pytest.fixture
 def no_thread_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A drain can start no thread for what its event loop does not ask."""
+    """No thread can be started for what a drain's event loop does not ask, nor for a refresh that
+    somebody waits for."""
     start = threading.Thread.start
 
     def refuse(self: threading.Thread) -> None:
-        if self.name.startswith("connected-accounts-drain"):
+        if self.name.startswith(("connected-accounts-drain", "connected-accounts-ask")):
             raise RuntimeError("can't start new thread")
         start(self)
 

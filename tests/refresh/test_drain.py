@@ -15,6 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from connected_accounts import signals, tasks
+from connected_accounts.exceptions import ProviderUnavailable
 from connected_accounts.models import ConnectedAccount, Event, ProviderState
 from connected_accounts.models.deployment import confirm_site
 from connected_accounts.provider_state.pauses import pause
@@ -416,9 +417,44 @@ def test_where_no_thread_can_be_started_nothing_was_sent_and_it_is_tried_later(
     assert vars(drain("badgr")) == {"refreshed": 0, "failed": 5}
     assert refreshes(badgr) == 0
     for row in ConnectedAccount.objects.all():
-        assert (row.last_error, row.attempt_started_at) == ("unreachable", None)
+        assert (row.last_error, row.attempt_started_at) == ("no_thread", None)
         assert row.lease_holder is None
         assert row.refresh_at > timezone.now()
+    assert not ProviderState.objects.exclude(failures_in_a_row=0).exists()
+
+
+def test_where_no_thread_can_be_started_the_rest_is_left_as_it_is(
+    accounts: list[ConnectedAccount],
+    badgr: FakeProvider,
+    app_settings: Any,
+    no_thread_to_ask: None,
+) -> None:
+    app_settings(REFRESH_CONCURRENCY=1)
+    assert drain("badgr").failed == 2
+    untried = ConnectedAccount.objects.filter(failure_count=0)
+    assert untried.filter(refresh_at__lte=timezone.now(), lease_holder=None).count() == 3
+
+
+def test_a_missing_thread_for_the_metadata_pauses_no_provider(
+    accounts: list[ConnectedAccount], badgr: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_thread(self: Badgr, inputs: Any) -> Any:
+        raise ProviderUnavailable("no_thread", sent=False)
+
+    monkeypatch.setattr(Badgr, "resolve_endpoints", no_thread)
+    assert vars(drain("badgr")) == {"refreshed": 0, "failed": 5}
+    assert not ProviderState.objects.exclude(failures_in_a_row=0, pause_reason="").exists()
+
+
+def test_an_attempt_that_did_not_fail_is_not_counted_against_the_provider(
+    accounts: list[ConnectedAccount], badgr: FakeProvider, django_user_model: Any
+) -> None:
+    """Their failure was before, and was counted then."""
+    ConnectedAccount.objects.update(failure_count=1)
+    django_user_model.objects.update(is_active=False)
+    drain("badgr")
+    assert refreshes(badgr) == 0
+    assert not ProviderState.objects.exclude(failures_in_a_row=0).exists()
 
 
 class NoLock(Exception):

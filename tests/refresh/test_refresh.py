@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 from django.test import Client
 from django.utils import timezone
 
@@ -14,6 +15,11 @@ from connected_accounts.exceptions import (
     UnexpectedResponse,
 )
 from connected_accounts.models import ConnectedAccount, Event, ProviderState, Revocation
+from connected_accounts.provider_state import outages, pauses
+from connected_accounts.providers.badgr import Badgr
+from connected_accounts.providers.registry import get_provider
+from connected_accounts.refresh import on_demand
+from connected_accounts.refresh.attempts import claim
 from connected_accounts.services import get_access_token, refresh
 from connected_accounts.testing import (
     OMITTED,
@@ -248,3 +254,76 @@ def test_an_account_known_by_its_older_spelling_stays_connected(
     )
     refresh(account)
     assert (account.status, account.subject) == ("active", "cosmos1abc")
+
+
+def test_where_no_thread_can_be_started_a_refresh_is_given_back_and_blames_nobody(
+    account: ConnectedAccount, badgr: FakeProvider, no_thread_to_ask: None
+) -> None:
+    with pytest.raises(ProviderUnavailable) as caught:
+        refresh(account)
+    assert (caught.value.code, caught.value.sent) == ("no_thread", False)
+    assert (account.lease_holder, account.attempt_started_at) == (None, None)
+    assert not ProviderState.objects.exclude(failures_in_a_row=0).exists()
+    assert len(badgr.sent_to("token")) == 1  # which connected it
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"), [(pauses, "note_success"), (outages, "note_failure")], ids=["good", "bad"]
+)
+def test_what_cannot_be_noted_of_the_provider_changes_no_outcome(
+    account: ConnectedAccount,
+    badgr: FakeProvider,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: Any,
+    name: str,
+) -> None:
+    """The database goes away for a moment, right behind the storing."""
+
+    def away(*args: Any, **kwargs: Any) -> None:
+        raise OperationalError("server closed the connection")
+
+    monkeypatch.setattr(owner, name, away)
+    if owner is pauses:
+        refresh(account)
+        assert account.refreshed_at is not None
+        return
+    badgr.script("token", Answer(503))
+    with pytest.raises(ProviderUnavailable):
+        refresh(account)
+
+
+def test_a_claim_of_nothing_takes_nothing(badgr: FakeProvider) -> None:
+    assert claim([], get_provider("badgr"), now=timezone.now()) == []
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"), [(on_demand, "wait_for_slot"), (outages, "state_of")], ids=["slot", "turn"]
+)
+def test_a_database_away_before_anything_is_sent_leaves_no_lease(
+    account: ConnectedAccount,
+    badgr: FakeProvider,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: Any,
+    name: str,
+) -> None:
+    def away(*args: Any, **kwargs: Any) -> Any:
+        raise OperationalError("server closed the connection")
+
+    expire(account)
+    monkeypatch.setattr(owner, name, away)
+    with pytest.raises(OperationalError):
+        get_access_token(account)
+    row = ConnectedAccount.objects.get()
+    assert (row.lease_holder, row.attempt_started_at) == (None, None)
+
+
+def test_a_hook_that_ends_its_thread_keeps_nobody_waiting(
+    account: ConnectedAccount, badgr: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def leave(*args: Any) -> Any:
+        raise SystemExit
+
+    monkeypatch.setattr(Badgr, "prepare_token_request", leave)
+    with pytest.raises(UnexpectedResponse, match="hook_failed"):
+        refresh(account)
+    assert account.lease_holder is None

@@ -25,7 +25,7 @@ from connected_accounts.exceptions import (
     ProviderUnavailable,
     ReauthorizationRequired,
 )
-from connected_accounts.models import ConnectedAccount
+from connected_accounts.models import ConnectedAccount, Revocation
 from connected_accounts.models import ConnectedAccount as Account
 from connected_accounts.owners import SITE_OWNER
 from connected_accounts.providers import base
@@ -284,3 +284,23 @@ def test_no_transaction_is_open_while_the_provider_is_asked(
     refresh(account)
     assert seen == [outermost]
     assert ConnectedAccount.objects.get().refreshed_at <= timezone.now()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_withdrawal_of_another_identitys_grant_is_repeated_while_the_database_is_away(
+    client_of_ada: Client, bitbadges: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = connect(client_of_ada, bitbadges, "bitbadges")
+    bitbadges.grants[0].subject = "bb1somebodyelse"
+    queue, failures = outcomes.revoke_orphan, iter(range(2))
+
+    def away(*args: Any, **kwargs: Any) -> None:
+        if next(failures, None) is not None:
+            raise OperationalError("server closed the connection")
+        queue(*args, **kwargs)
+
+    monkeypatch.setattr(outcomes, "revoke_orphan", away)
+    monkeypatch.setattr(transactions, "RETRY_EVERY", 0.01)
+    with pytest.raises(ReauthorizationRequired, match="identity_changed"):
+        refresh(account)
+    assert Revocation.objects.get().subject == "bb1somebodyelse"

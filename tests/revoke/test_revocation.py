@@ -1,5 +1,6 @@
 """The outbox: a grant is withdrawn at the provider until that is true."""
 
+import threading
 from datetime import timedelta
 from typing import Any
 
@@ -9,6 +10,7 @@ from django.utils import timezone
 
 from connected_accounts import tasks
 from connected_accounts.models import ConnectedAccount, Event, Revocation
+from connected_accounts.revoke import outbox
 from connected_accounts.revoke.outbox import revoke_pending
 from connected_accounts.services import disconnect, refresh
 from connected_accounts.testing import Answer, ConnectionRefused, DropAnswer, FakeProvider, Timeout
@@ -168,3 +170,32 @@ def test_purge_deletes_what_has_served_and_keeps_what_is_owed(
     assert purge_old(later(days=91), timedelta(days=90)) == 8
     assert Revocation.objects.get().outcome == "pending"
     tasks.purge.apply().get()
+
+
+def test_a_round_waits_while_no_provider_has_a_slot_free(
+    account: ConnectedAccount, badgr: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disconnect(account)
+    looks: list[str] = []
+    monkeypatch.setattr(outbox, "POLL", 0.05)
+    monkeypatch.setattr(outbox, "reserve_slots", lambda *args, **kwargs: looks.append("") or [])
+    assert revoke_pending(seconds=0.3) == 0
+    assert 1 < len(looks) <= 7
+
+
+def test_where_no_thread_can_be_started_a_round_ends_and_the_next_goes_on(
+    account: ConnectedAccount, badgr: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disconnect(account)
+    with monkeypatch.context() as without:
+        without.setattr(threading.Thread, "start", no_thread)
+        revoke_pending()
+    row = Revocation.objects.get()
+    assert (row.outcome, badgr.sent_to("revocation")) == ("pending", [])
+    revoke_pending(now=later(minutes=6))
+    row.refresh_from_db()
+    assert row.outcome == "revoked"
+
+
+def no_thread(thread: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")

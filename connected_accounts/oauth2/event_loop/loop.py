@@ -160,7 +160,7 @@ class EventLoop:
             if line is not None:
                 self._send(job, line)
             else:
-                self._threads.submit(self._open, job)
+                self._open_in_thread(job)
         except Exception as error:
             self._fail(job, error)
 
@@ -174,6 +174,12 @@ class EventLoop:
                 self._close(line)
                 return self._kept_line(key)
         return None
+
+    def _open_in_thread(self, job: _Job) -> None:
+        try:
+            self._threads.submit(self._open, job)
+        except RuntimeError:
+            raise ProviderUnavailable(wire.NO_THREAD, sent=False) from None
 
     def _open(self, job: _Job) -> None:
         """In a thread of its own: open a line for a job."""
@@ -292,7 +298,7 @@ class EventLoop:
                 job = self._waiting.popleft()
                 if job.future.set_running_or_notify_cancel():
                     job.exchange.begun_at = time.monotonic()
-                    job.exchange.outcome = ProviderUnavailable("unreachable", sent=False)
+                    job.exchange.outcome = ProviderUnavailable(wire.NO_THREAD, sent=False)
                     job.future.set_result(job.exchange)
 
 
