@@ -1,9 +1,11 @@
 """Connect, second half: from the callback to a stored grant (RFC 6749 4.1.2, RFC 9207)."""
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import IntegrityError
@@ -23,8 +25,9 @@ from connected_accounts.connect.failures import failures_traced
 from connected_accounts.connect.outer_transactions import refuse_sites_transaction
 from connected_accounts.connect.refusals import logs_refusals, record_refusal
 from connected_accounts.database.functions import digest
-from connected_accounts.database.locks import statements_retried
+from connected_accounts.database.locks import PATIENCE, statements_retried
 from connected_accounts.database.selects import read_all
+from connected_accounts.database.transactions import retry_while_unavailable
 from connected_accounts.database.updates import update_and_read
 from connected_accounts.exceptions import (
     ClientRejected,
@@ -64,6 +67,8 @@ from connected_accounts.secret import (
 from connected_accounts.tokens.document import token_document
 from connected_accounts.tokens.endpoint import exchange_code
 from connected_accounts.tokens.identity import identify, with_claims
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -174,21 +179,24 @@ def _exchange_and_store(
         authorized = Authorized(endpoints, token, document, identity, sent_at)
         return store_connection(provider, request, authorized)
     except Exception as error:
-        if authorized and authorized.is_stored(request.owner_key, request.provider):
+        if authorized and _is_stored(authorized, request):
             raise  # out of a callback of the site's, behind the commit
         # Nobody will ever use this grant: it must not stay alive at the provider.
-        revoke_orphan(
-            provider,
-            endpoints,
-            request,
-            document,
-            subject=identity.subject,
-            other_subjects=identity.other_subjects,
-            at=sent_at,
-        )
+        withdraw = partial(revoke_orphan, provider, endpoints, request, document, at=sent_at)
+        subject, others = identity.subject, identity.other_subjects
+        _when_available(lambda: withdraw(subject=subject, other_subjects=others))
         if _is_of_a_gone_row(error, request.user):
             raise InvalidState("unknown") from None
         raise
+
+
+def _is_stored(authorized: Authorized, request: AuthorizationRequest) -> bool:
+    return _when_available(lambda: authorized.is_stored(request.owner_key, request.provider))
+
+
+def _when_available(work: Callable[[], T]) -> T:
+    """Do it although the database was away just now, which may be why the grant is not stored."""
+    return retry_while_unavailable(work, time.monotonic() + PATIENCE)
 
 
 def _with_identity(token: TokenResponse, identity: Identity) -> TokenResponse:

@@ -10,7 +10,7 @@ from django.db import transaction
 from connected_accounts import security, signals
 from connected_accounts.clients.credentials import store_own_client
 from connected_accounts.database.functions import subject_digest
-from connected_accounts.database.locks import retried
+from connected_accounts.database.locks import is_committed, retried
 from connected_accounts.database.transactions import in_sites_transaction
 from connected_accounts.exceptions import AuthorizationDenied, Undecryptable
 from connected_accounts.models import AuthorizationRequest, ConnectedAccount, Event, Kind
@@ -79,6 +79,11 @@ def store_connection(
             owner=request.owner_key,
         )
         raise
+    _announce(account, created)
+    return account, created
+
+
+def _announce(account: ConnectedAccount, created: bool) -> None:
     security.log(
         SecurityEvent.CONNECTED if created else SecurityEvent.RECONNECTED,
         provider=account.provider,
@@ -86,7 +91,6 @@ def store_connection(
         account=account.pk,
     )
     signals.account_connected.send_robust(ConnectedAccount, account=account, created=created)
-    return account, created
 
 
 def _grant_columns(
@@ -169,39 +173,55 @@ def _write(
     own_client: Client | None,
     exclusive: list[str],
 ) -> tuple[ConnectedAccount, bool]:
-    subject, at = authorized.identity.subject, authorized.sent_at
     for alias in exclusive:
         get_or_create_state(alias)
-    # durable: a host's transaction around this one could roll back a grant whose code is spent.
-    with transaction.atomic(durable=True):
-        for alias in exclusive:
-            lock_state_row(alias)
-        _refuse_identity(exclusive, request, authorized.identity)
-        before = take_replaced(request.owner_key, request.provider, subject)
-        if before is None:
-            _refuse_too_many(provider, request.owner_key)
-        kept = _still_good(provider, before, request, authorized) if before else SecretFields({})
-        account, created = ConnectedAccount.objects.mark_connected(
-            user=_user_of(request),
-            owner=request.owner_key,
+    try:
+        # durable: a host's transaction around this one could roll back a grant whose code is spent.
+        with transaction.atomic(durable=True):
+            written = _write_all(provider, request, authorized, own_client, exclusive)
+    except Exception as error:
+        if is_committed(error):  # the site's callback failed, and the account is connected
+            _announce(*written)
+        raise
+    return written
+
+
+def _write_all(
+    provider: Provider,
+    request: AuthorizationRequest,
+    authorized: Authorized,
+    own_client: Client | None,
+    exclusive: list[str],
+) -> tuple[ConnectedAccount, bool]:
+    subject, at = authorized.identity.subject, authorized.sent_at
+    for alias in exclusive:
+        lock_state_row(alias)
+    _refuse_identity(exclusive, request, authorized.identity)
+    before = take_replaced(request.owner_key, request.provider, subject)
+    if before is None:
+        _refuse_too_many(provider, request.owner_key)
+    kept = _still_good(provider, before, request, authorized) if before else SecretFields({})
+    account, created = ConnectedAccount.objects.mark_connected(
+        user=_user_of(request),
+        owner=request.owner_key,
+        provider=request.provider,
+        subject=subject,
+        values=_grant_columns(provider, request, authorized, before, kept),
+        is_known=before is not None,
+    )
+    if own_client is not None:
+        store_own_client(
+            own_client,
             provider=request.provider,
-            subject=subject,
-            values=_grant_columns(provider, request, authorized, before, kept),
-            is_known=before is not None,
+            owner=request.owner_key,
+            at=at,
+            host=provider.host,
         )
-        if own_client is not None:
-            store_own_client(
-                own_client,
-                provider=request.provider,
-                owner=request.owner_key,
-                at=at,
-                host=provider.host,
-            )
-        # The grant is stored; what follows stands or falls by itself.
-        if before and not kept and _must_be_withdrawn(before, authorized):
-            hold_replaced(before, at=at)
-        kind = Kind.CONNECTED if created else Kind.RECONNECTED
-        Event.record(kind, account, at=at, detail=acted_for(request.user, request.owner_key))
+    # The grant is stored; what follows stands or falls by itself.
+    if before and not kept and _must_be_withdrawn(before, authorized):
+        hold_replaced(before, at=at)
+    kind = Kind.CONNECTED if created else Kind.RECONNECTED
+    Event.record(kind, account, at=at, detail=acted_for(request.user, request.owner_key))
     return account, created
 
 

@@ -61,7 +61,7 @@ def _repeated(work: Callable[[], T], again: Callable[[DatabaseError], bool]) -> 
         try:
             return work()
         except DatabaseError as error:
-            if connection.in_atomic_block or _is_committed(error) or not again(error):
+            if connection.in_atomic_block or is_committed(error) or not again(error):
                 raise
             is_late = isinstance(error, IntegrityError) or time.monotonic() >= ends
             if number >= TRIES and is_late:
@@ -71,7 +71,7 @@ def _repeated(work: Callable[[], T], again: Callable[[DatabaseError], bool]) -> 
         time.sleep(random.uniform(0, longest))  # noqa: S311  # no secret
 
 
-def _is_committed(error: Exception) -> bool:
+def is_committed(error: Exception) -> bool:
     """Whether an ``on_commit`` callback raised it: Django lets that through, behind the commit."""
     callbacks = BaseDatabaseWrapper.run_and_clear_commit_hooks.__code__
     return any(frame.f_code is callbacks for frame, _ in traceback.walk_tb(error.__traceback__))

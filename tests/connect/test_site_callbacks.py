@@ -5,13 +5,16 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ObjectDoesNotExist
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, OperationalError, transaction
 from django.db.models.signals import post_delete, post_save
 from django.test import Client
 
+from connected_accounts.connect import completion
 from connected_accounts.connect import connection as storing
+from connected_accounts.database import transactions
 from connected_accounts.models import ConnectedAccount, Event, Revocation
 from connected_accounts.services import disconnect
+from connected_accounts.signals import account_connected
 from connected_accounts.testing import FakeProvider
 from tests.journeys import connect, finish, start
 
@@ -48,6 +51,12 @@ def failing(request: pytest.FixtureRequest) -> Iterator[Any]:
 def test_an_account_stays_connected_once_where_what_the_site_does_then_fails(
     client_of_ada: Client, badgr: FakeProvider, failing: Any
 ) -> None:
+    heard: list[Any] = []
+
+    def hear(account: ConnectedAccount, created: bool, **kwargs: Any) -> None:
+        heard.append((account.pk, created))
+
+    account_connected.connect(hear)
     ran, error = failing(post_save)
     params = badgr.authorize(start(client_of_ada), subject="ada")
     with pytest.raises(error, match="of the site's own"):
@@ -58,6 +67,7 @@ def test_an_account_stays_connected_once_where_what_the_site_does_then_fails(
     assert account.open_token()["access_token"] == badgr.grants[0].access_token
     assert [event.kind for event in Event.objects.all()] == ["connected"]
     assert not Revocation.objects.exists()
+    assert heard == [(account.pk, True)]
 
 
 def test_an_account_is_disconnected_once_where_what_the_site_does_then_fails(
@@ -86,4 +96,24 @@ def test_a_grant_is_withdrawn_that_went_with_its_transaction(
     with pytest.raises(BrokerAway):
         finish(client_of_ada, params)
     assert not ConnectedAccount.objects.exists()
+    assert Revocation.objects.get().outcome == "pending"
+
+
+def test_a_grant_is_withdrawn_that_could_not_be_stored_as_the_database_was_away(
+    client_of_ada: Client, badgr: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For a moment: neither could be found out whether it is stored."""
+
+    def away(*args: Any, **kwargs: Any) -> Any:
+        raise OperationalError("server closed the connection")
+
+    is_stored, answers = storing.Authorized.is_stored, iter([away, away])
+    monkeypatch.setattr(completion, "store_connection", away)
+    monkeypatch.setattr(
+        storing.Authorized, "is_stored", lambda *given: next(answers, is_stored)(*given)
+    )
+    monkeypatch.setattr(transactions, "RETRY_EVERY", 0.01)
+    params = badgr.authorize(start(client_of_ada), subject="ada")
+    with pytest.raises(OperationalError):
+        finish(client_of_ada, params)
     assert Revocation.objects.get().outcome == "pending"
