@@ -513,6 +513,12 @@ class ConnectedAccount(GuardedModel):
         given since, as far as they are loaded."""
         return {"pk": self.pk} | {n: self.__dict__[n] for n in _WHICH if n in self.__dict__}
 
+    def reload(self, **which: Any) -> None:
+        """Load this object anew, of whichever class it is, from the database that is written to.
+        Raises DoesNotExist where no row meets ``which``."""
+        rows = ConnectedAccountQuerySet(type(self)).current().defer("token")
+        self.refresh_from_db(from_queryset=rows.filter(**which))
+
     def is_same_as(self, row: Any) -> bool:
         """Whether ``row``, which was read by this one's key, is the same account; None is not."""
         known = vars(self)

@@ -53,7 +53,7 @@ def move_to_owner(account: ConnectedAccount, owner: Any, *, by: Any = None) -> N
     security.log(
         SecurityEvent.MOVED, provider=account.provider, owner=key, account=account.pk, reason=before
     )
-    account.refresh_from_db(from_queryset=ConnectedAccount.objects.current())
+    account.reload()
 
 
 def _owner(owner: Any) -> tuple[str, Any]:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 from asgiref.sync import sync_to_async
-from django.db import Error, router
+from django.db import Error
 from django.utils import timezone
 
 from connected_accounts import conf
@@ -60,9 +60,7 @@ def refresh(account: ConnectedAccount) -> None:
         with_row_apart(look(account), renew)
     finally:
         with suppress(ConnectedAccount.DoesNotExist):
-            same = ConnectedAccount.objects.filter(**account.which())
-            database = router.db_for_write(ConnectedAccount)
-            account.refresh_from_db(using=database, from_queryset=same)
+            account.reload(**account.which())
 
 
 def with_row_apart(seen: ConnectedAccount, work: Callable[[ConnectedAccount], T]) -> T:

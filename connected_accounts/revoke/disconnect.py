@@ -71,6 +71,9 @@ def revoke_before_delete(
     """Receiver of ``pre_delete``: copy the sealed token, unopened, into the outbox."""
     if getattr(origin, "is_queued_for_revocation", False):
         return  # by disconnect_all, in this transaction
+    # With a model that a site derived from it, the account is deleted beside the object it asked.
+    derived = isinstance(origin, ConnectedAccount) and origin.pk == instance.pk
+    asked = origin if derived else instance
     now = timezone.now()
     rows = ConnectedAccount.objects.using(using).filter(pk=instance.pk)
     # The write comes first: it locks the row, and fences off a refresh whose answer is on its way.
@@ -81,8 +84,8 @@ def revoke_before_delete(
     _release_held([instance.pk], at=now, using=using)
     if row.token is not None and row.pk not in copies:
         copied = {name: getattr(row, name) for name in _COPIED}
-        instance.revocation = _queue(row.token, using=using, at=now, **copied)
-    Event.record(Kind.DISCONNECTED, instance, at=now, using=using, detail=instance.deleted_by)
+        asked.revocation = _queue(row.token, using=using, at=now, **copied)
+    Event.record(Kind.DISCONNECTED, instance, at=now, using=using, detail=asked.deleted_by)
     _announce_after_commit(instance, using)
 
 

@@ -1,4 +1,4 @@
-"""Sites whose user models are made in other ways than most, on each kind of database."""
+"""Sites whose user models or accounts are made in other ways than most, on each database."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,3 +32,9 @@ def test_a_key_that_the_database_holds_as_another_value_finds_its_users_token(
     empty_database: str, model: str
 ) -> None:
     run_site("members_site", empty_database, model)
+
+
+def test_an_account_that_a_site_has_extended_by_a_table_is_used_as_any(
+    empty_database: str,
+) -> None:
+    run_site("noted_site", empty_database)
