@@ -34,8 +34,8 @@ class ProviderClientForm(ModelForm):
         label=_("Host or issuer"),
         required=False,
         help_text=_(
-            "Where the site registers itself at each host: the one that this client is for, such "
-            "as https://auth.example.com. Else empty."
+            "Where people choose among hosts: the one that this client is for, such as "
+            "https://auth.example.com. Else empty."
         ),
     )
 

@@ -102,8 +102,8 @@ class ProviderState(models.Model):
 
 class ProviderClientQuerySet(models.QuerySet["ProviderClient"]):
     def entered(self) -> Self:
-        """The clients that an admin entered for the site."""
-        return self.filter(owner_key=SITE_OWNER, host="", metadata={})
+        """The clients that an admin entered for the site, at any host."""
+        return self.filter(owner_key=SITE_OWNER, metadata={})
 
     def copy_to_owner(self, accounts: Iterable[ConnectedAccount], key: str) -> None:
         """Let the owner ``key`` have the credentials of their own that these accounts were made

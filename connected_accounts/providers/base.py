@@ -243,8 +243,9 @@ class Provider:
 
     def client_host_field(self) -> ConnectField | None:
         """The field of the ``client_host`` that a client is entered for; None: one client serves
-        all, or the site cannot be a client of others there."""
-        return self.connect_field("host") if self.registers and "host" in self.places else None
+        all."""
+        is_asked = "host" in self.connect_fields and "host" in self.places
+        return self.connect_field("host") if is_asked else None
 
     def settings_client(self) -> Client | None:
         """The pair in settings, if it is for this connection."""

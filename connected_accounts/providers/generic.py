@@ -205,8 +205,9 @@ class OAuth2(Provider):
         return super().filled(at_host(template, self._host(inputs), self.hosts), inputs)
 
     def _host(self, inputs: Mapping[str, str]) -> str:
-        """The host of one connection; where settings name a single one, nobody was asked."""
-        return inputs.get("host", "") or (self.hosts[0] if len(self.hosts) == 1 else "")
+        """The host of one connection. Where nobody was asked, settings named a single one at the
+        time: it is the first still when others come."""
+        return inputs.get("host", "") or next(iter(self.hosts), "")
 
     def offers_revocation(self) -> bool | None:
         found = super().offers_revocation()

@@ -130,7 +130,10 @@ def _diagnose(
 
 
 def _endpoints(provider: Provider, calls: Sequence[Call]) -> Endpoints | Finding:
+    asked = {field.name for field in input_fields(provider)}
     try:
+        if not asked.intersection(provider.places) <= {*provider.inputs}:
+            raise ConfigurationError("inputs")
         return provider.endpoints()
     except ConfigurationError:
         names = " ".join(f"--input {field.name}=…" for field in input_fields(provider))
