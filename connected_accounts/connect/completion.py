@@ -347,9 +347,11 @@ def _cause(
         return "other_provider"
     if request.user_id != (None if user is None else user.pk) or (user and user.pk is None):
         return "other_user"
-    if request.browser_digest != digest(revealed(browser_secret)):
+    late = request.expires_at <= now
+    # The cookie has ended by then: the browser that is late is like any other.
+    if not late and request.browser_digest != digest(revealed(browser_secret)):
         return "other_browser"
-    return "expired" if request.expires_at <= now and request.consumed_at is None else "replayed"
+    return "expired" if late and request.consumed_at is None else "replayed"
 
 
 @sensitive_variables()

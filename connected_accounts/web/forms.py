@@ -22,6 +22,11 @@ def _stripped(value: str) -> str:
     return Secret(value.reveal().strip(" \t")) if isinstance(value, Secret) else value.strip(" \t")
 
 
+def _is_good(field: ConnectField, known: dict[str, str]) -> bool:
+    """Whether a value is known that may be used still: settings may have other choices by now."""
+    return field.name in known and field.fault(known[field.name]) is None
+
+
 class ConnectForm(forms.Form):
     """The provider's ``asked_fields``. ``known`` values, those of an account that is connected
     again, are not asked for."""
@@ -41,7 +46,7 @@ class ConnectForm(forms.Form):
         if with_client or ("server" in provider.connect_fields and "client_id" in self.data):
             fields += [field_named(name) for name in OWN_CLIENT]
             self.optional = ("client_secret",)  # a public client has none
-        self.known = {f.name: known[f.name] for f in fields if known and f.name in known}
+        self.known = {f.name: known[f.name] for f in fields if known and _is_good(f, known)}
         self.asked = [field for field in fields if field.name not in self.known]
         for field in self.asked:
             self.fields[field.name] = _form_field(field)

@@ -60,6 +60,26 @@ def test_an_expired_request_is_refused_and_try_again_keeps_next(
     assert exchanges(badgr) == 0
 
 
+def test_who_is_so_late_that_the_cookie_has_ended_is_told_so(
+    client_of_ada: Client, badgr: FakeProvider
+) -> None:
+    """A browser drops the cookie at the very moment at which its request ends."""
+    started: Any = client_of_ada.post("/connections/badgr/connect/", {"next": "/badges/"})
+    begun = AuthorizationRequest.objects.get()
+    life = (begun.expires_at - begun.created_at).total_seconds()
+    assert started.cookies[COOKIE]["max-age"] == life
+    params = badgr.authorize(started["Location"], subject="ada")
+    AuthorizationRequest.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    del client_of_ada.cookies[COOKIE]
+    response = finish(client_of_ada, params)
+    assert response.status_code == 400
+    assert "a little too long" in response.content.decode()
+    assert 'href="/connections/badgr/connect/?next=%2Fbadges%2F"' in response.content.decode()
+    assert exchanges(badgr) == 0
+    AuthorizationRequest.objects.update(consumed_at=timezone.now())
+    assert "finished already" in finish(client_of_ada, params).content.decode()
+
+
 def test_another_user_is_refused_and_the_owners_flow_stays_usable(
     client_of_ada: Client, client_of_bob: Client, badgr: FakeProvider
 ) -> None:

@@ -68,6 +68,20 @@ def test_a_host_that_comes_later_leaves_what_was_connected_where_it_is(
     assert elsewhere.subject == f"{SECOND}:7"
 
 
+def test_who_connects_again_where_the_host_is_gone_chooses_another(
+    client_of_ada: Client, at_hosts: Any, fake_provider: Any
+) -> None:
+    at_hosts(FIRST, "gone.example.org")
+    gone = fake_provider("server", inputs={"host": "gone.example.org"})
+    account = connected(client_of_ada, gone, host="gone.example.org")
+    at_hosts(FIRST, SECOND)
+    again = f"/connections/{account.pk}/reconnect/"
+    assert f'<option value="{SECOND}"' in client_of_ada.get(again).content.decode()
+    asked = client_of_ada.post(again)
+    assert (asked.status_code, asked.content.count(b"<option")) == (200, 2)
+    assert client_of_ada.post(again, {"host": SECOND}).status_code == 303
+
+
 def test_what_was_connected_at_the_one_host_is_withdrawn_there(
     client_of_ada: Client, at_hosts: Any, fake_provider: Any
 ) -> None:
