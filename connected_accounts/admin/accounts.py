@@ -20,7 +20,7 @@ from django.utils.translation import ngettext, pgettext_lazy
 from django.views.decorators.debug import sensitive_post_parameters
 
 from connected_accounts import conf
-from connected_accounts.admin.addresses import person_link
+from connected_accounts.admin.addresses import page_for, person_link
 from connected_accounts.admin.large_lists import (
     ExpiringFilter,
     HostFilter,
@@ -29,7 +29,7 @@ from connected_accounts.admin.large_lists import (
     RefreshFilter,
     SearchedByPerson,
 )
-from connected_accounts.admin.records import PAUSE, FailingAdmin
+from connected_accounts.admin.records import PAUSE, FailingAdmin, our_context
 from connected_accounts.models import ConnectedAccount
 from connected_accounts.models.deployment import sites
 from connected_accounts.owners import CONNECT_THE_SITE, SITE_OWNER
@@ -158,7 +158,7 @@ class ConnectedAccountAdmin(SearchedByPerson, FailingAdmin):
         return actions.try_account(request, context, pk)
 
     def _context(self, request: HttpRequest, title: Any) -> dict[str, Any]:
-        return {**self.admin_site.each_context(request), "title": title, "opts": self.opts}
+        return our_context(self, request, title)
 
     def change_view(
         self,
@@ -195,6 +195,8 @@ class ConnectedAccountAdmin(SearchedByPerson, FailingAdmin):
             "chart_days": DAYS,
             "may_pause": request.user.has_perm(PAUSE),
             "sites": sites(),
+            "revocations": page_for(request, "revocation_changelist"),
+            "events": page_for(request, "event_changelist"),
             "people": people.people_named(request, request.GET.get("q", "").strip()),
             "may_connect_the_site": request.user.has_perm(CONNECT_THE_SITE),
         }

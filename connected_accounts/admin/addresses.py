@@ -20,10 +20,32 @@ def site_of(request: HttpRequest) -> str:
     return match.namespace if match is not None else "admin"
 
 
-def user_url(site: str, user: Any) -> str:
-    """The address of a user's own page; empty where the admin site does not have users."""
+def page_for(request: HttpRequest, page: str, *args: Any) -> str:
+    """The same on the admin site of a request; empty also where its user may not see the page."""
+    model = page.partition("_")[0]
+    seen = _may_see(request, "connected_accounts", model)
+    return admin_url(site_of(request), page, *args) if seen else ""
+
+
+def first_page_for(request: HttpRequest) -> str:
+    """The list of accounts; the first page of the admin for who may not see it."""
+    accounts = page_for(request, "connectedaccount_changelist")
+    return accounts or reverse("admin:index", current_app=site_of(request))
+
+
+def user_url(request: HttpRequest, user: Any) -> str:
+    """The address of a user's own page; empty where the admin site does not have users, or the
+    reader may not see them."""
     meta = get_user_model()._meta
-    return _reversed(site, f"{meta.app_label}_{meta.model_name}_change", (user.pk,))
+    if not _may_see(request, meta.app_label, str(meta.model_name)):
+        return ""
+    return _reversed(site_of(request), f"{meta.app_label}_{meta.model_name}_change", (user.pk,))
+
+
+def _may_see(request: HttpRequest, app: str, model: str) -> bool:
+    """As Django's admin has it: who may change may see."""
+    user = request.user
+    return user.has_perm(f"{app}.view_{model}") or user.has_perm(f"{app}.change_{model}")
 
 
 def person_link(site: str, key: str, words: Any) -> Any:

@@ -9,7 +9,7 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
-from connected_accounts.admin.addresses import admin_url, site_of, user_url
+from connected_accounts.admin.addresses import admin_url, page_for, user_url
 from connected_accounts.admin.large_lists import names_of, user_of, users_named
 from connected_accounts.models import ConnectedAccount, Event, Kind, Revocation
 from connected_accounts.owners import SITE_OWNER, is_owner_key, is_retired, owner_key
@@ -69,7 +69,7 @@ def people_named(request: HttpRequest, term: str) -> list[tuple[str, str]]:
     if not term or not request.user.has_perm("connected_accounts.view_event"):
         return []
     keys = [owner_key(user) for user in users_named(term)[:FOUND]]
-    pages = {key: admin_url(site_of(request), "connectedaccount_person", key) for key in keys}
+    pages = {key: page_for(request, "connectedaccount_person", key) for key in keys}
     names = names_of(keys)
     return [(str(names[key]), page) for key, page in pages.items() if page]
 
@@ -77,7 +77,7 @@ def people_named(request: HttpRequest, term: str) -> list[tuple[str, str]]:
 @require_safe
 def person_page(request: HttpRequest, context: dict[str, Any], key: str) -> HttpResponse:
     """All that is stored about the owner ``key``, as far as this member of staff may see it."""
-    site, user = site_of(request), user_of(key)
+    user = user_of(key)
     accounts = ConnectedAccount.objects.for_owner(key).select_related("user")
     known = key == SITE_OWNER or is_owner_key(key) or is_retired(key)
     if user is None and not (known or accounts.exists()):
@@ -90,7 +90,7 @@ def person_page(request: HttpRequest, context: dict[str, Any], key: str) -> Http
             {"row": row, "error": explain_error(row.last_error)}
             for row in accounts.order_by("provider", "pk")[:SHOWN]
         ],
-        "user_page": user_url(site, user) if user is not None else "",
+        "user_page": user_url(request, user) if user is not None else "",
         "deactivated": user is not None and not user.is_active,
     }
     if request.user.has_perm("connected_accounts.view_event"):

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from connected_accounts import conf
-from connected_accounts.admin.addresses import admin_url, person_link, site_of
+from connected_accounts.admin.addresses import first_page_for, page_for, person_link
 from connected_accounts.admin.large_lists import (
     BoundedPaginator,
     ProviderFilter,
@@ -33,6 +33,17 @@ if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
 else:
     ModelAdmin = admin.ModelAdmin
+
+
+def our_context(made: ModelAdmin, request: HttpRequest, title: Any) -> dict[str, Any]:
+    """The context of a page of our own, with the ways back that its reader may go."""
+    return {
+        **made.admin_site.each_context(request),
+        "title": title,
+        "opts": made.opts,
+        "accounts_page": page_for(request, "connectedaccount_changelist"),
+        "back": first_page_for(request),
+    }
 
 
 class ForgetfulAdmin(ModelAdmin):
@@ -98,12 +109,19 @@ class OwnedAdmin(SearchedByPerson, ReadOnlyAdmin):
 
         return OwnedChangeList
 
+    def get_object(self, request: HttpRequest, object_id: str, from_field: Any = None) -> Any:
+        row: Any = super().get_object(request, object_id, from_field)
+        if row is not None:
+            row.shows_person = bool(page_for(request, "connectedaccount_changelist"))
+        return row
+
     @admin.display(description=_("owner"), ordering="owner_key")
     def owner(self, obj: Any) -> Any:
         """A user, the site, or the key of what the site calls an owner, such as a team."""
         name = getattr(obj, "owner_name", None)
         name = name or names_of([obj.owner_key]).get(obj.owner_key, obj.owner_key)
-        return person_link(self.admin_site.name, obj.owner_key, name) if obj.owner_key else ""
+        linked = obj.owner_key and getattr(obj, "shows_person", False)
+        return person_link(self.admin_site.name, obj.owner_key, name) if linked else name
 
 
 @admin.register(Revocation)
@@ -231,9 +249,8 @@ class ProviderStateAdmin(ReadOnlyAdmin):
         if request.method == "POST":
             self.log_change(request, change(alias), title)
             self.message_user(request, title, messages.SUCCESS)
-            return redirect(admin_url(site_of(request), "connectedaccount_changelist") or "..")
-        context = {**self.admin_site.each_context(request), "title": title, "opts": self.opts}
-        context |= {"explanation": explanation}
+            return redirect(first_page_for(request))
+        context = our_context(self, request, title) | {"explanation": explanation}
         return TemplateResponse(request, CONFIRM, context)
 
 

@@ -11,7 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.views.decorators.debug import sensitive_variables
 
-from connected_accounts.admin.addresses import admin_url, site_of
+from connected_accounts.admin.addresses import first_page_for, page_for
 from connected_accounts.clients.credentials import connectable
 from connected_accounts.exceptions import ConfigurationError, ConnectedAccountsError
 from connected_accounts.models import ConnectedAccount
@@ -68,9 +68,7 @@ def _connect(
     }
     if submitted is None or not form.is_valid():
         return _page(request, context)
-    wishes = actions.Wishes(
-        next=admin_url(site_of(request), "connectedaccount_changelist"), for_site=True
-    )
+    wishes = actions.Wishes(next=first_page_for(request), for_site=True)
     try:
         started = actions.start_connecting(request, provider, form, wishes, account)
     except actions.TooOften as too:
@@ -80,8 +78,8 @@ def _connect(
     except ConnectedAccountsError as error:
         return _failure_page(request, context, failure_for(error))
     pk = started.account.pk if started.account else None
-    change = admin_url(site_of(request), "connectedaccount_change", pk)
-    response = browser.SeeOther(started.url or change)
+    change = page_for(request, "connectedaccount_change", pk)
+    response = browser.SeeOther(started.url or change or first_page_for(request))
     started.bind_browser(request, response)
     return response
 
