@@ -3,6 +3,7 @@
 from typing import Any, ClassVar
 
 from django.contrib import admin
+from django.db.models import OuterRef, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
@@ -54,7 +55,9 @@ class ProviderClientAdmin(ForgetfulAdmin):
 
     def get_queryset(self, request: HttpRequest) -> Any:
         # People's own credentials are theirs.
-        return super().get_queryset(request).filter(owner_key=SITE_OWNER).defer("client_secret")
+        rows = super().get_queryset(request).filter(owner_key=SITE_OWNER).defer("client_secret")
+        in_use = ProviderClient.objects.in_use(OuterRef("provider"), host=OuterRef("host"))
+        return rows.annotate(newest=Subquery(in_use.values("pk")[:1]))
 
     def get_fields(self, request: HttpRequest, obj: ProviderClient | None = None) -> Any:
         return ("provider", "host", "client_id", "new_secret") if obj is None else self.readonly
@@ -79,12 +82,11 @@ class ProviderClientAdmin(ForgetfulAdmin):
         )
 
     @admin.display(description=_("state"))
-    def state(self, obj: ProviderClient) -> str:
+    def state(self, obj: Any) -> str:
         now = timezone.now()
         if obj.retired_at is not None or (obj.secret_expires_at and obj.secret_expires_at <= now):
             return str(_("retired"))
-        newest = ProviderClient.objects.in_use(obj.provider, host=obj.host).first()
-        return str(_("in use") if newest is not None and newest.pk == obj.pk else _("fall-back"))
+        return str(_("in use") if obj.newest == obj.pk else _("fall-back"))
 
     @admin.display(description=_("accounts that need it"))
     def accounts(self, obj: ProviderClient) -> int:

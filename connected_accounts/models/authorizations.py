@@ -6,7 +6,7 @@ from typing import Any, Final, Self
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import OuterRef, Q
 from django.utils.translation import gettext_lazy as _
 
 from connected_accounts.database.fields import ExactCharField
@@ -119,7 +119,7 @@ class ProviderClientQuerySet(models.QuerySet["ProviderClient"]):
                 row.client_secret = row.sealed(secret)  # type: ignore[assignment]
                 row.save(force_insert=True, using=self.db)
 
-    def in_use(self, provider: str, *, host: str = "") -> Self:
+    def in_use(self, provider: str | OuterRef, *, host: str | OuterRef = "") -> Self:
         """The site's own at one host that may serve new connections, newest first."""
         good = Q(secret_expires_at__isnull=True) | Q(secret_expires_at__gt=DatabaseNow())
         own = self.filter(provider=provider, owner_key=SITE_OWNER, host=host)

@@ -4,7 +4,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from connected_accounts.clients.credentials import client_in_use, clients_of, dependents_of
@@ -250,6 +252,24 @@ def test_no_page_shows_the_secret_sealed_or_open(
     assert (
         "a-very-secret-secret" not in client_of_admin.post(f"{CLIENTS}add/", data).content.decode()
     )
+
+
+def test_the_list_of_clients_asks_as_much_for_twenty_as_for_one(client_of_admin: Client):
+    asked, states = [], []
+    for count in (1, 20):
+        for number in range(count):
+            host = f"https://{count}-{number}.example"
+            for client_id in ("old", "new"):
+                ProviderClient.objects.create(
+                    provider="badgr", host=host, client_id=client_id, created_at=timezone.now()
+                )
+        client_of_admin.get(CLIENTS)
+        with CaptureQueriesContext(connection) as queries:
+            page = client_of_admin.get(CLIENTS).content.decode()
+        asked.append(len(queries))
+        states.append((page.count(">in use<"), page.count(">fall-back<")))
+    assert asked[0] == asked[1]
+    assert states == [(1, 1), (21, 21)]
 
 
 @pytest.mark.parametrize("secret", ["two words", "line\nbreak", "nul\x00", "ü"])
