@@ -249,8 +249,9 @@ class ConnectedAccountAdmin(SearchedByPerson, FailingAdmin):
         self.message_user(request, words % {"count": asked}, messages.SUCCESS)
         if left_out:
             words = ngettext(
-                "%(count)d account was left out: it works, or belongs to no person.",
-                "%(count)d accounts were left out: they work, or belong to no person.",
+                "%(count)d account was left out: it works, or nobody can be written to about it.",
+                "%(count)d accounts were left out: they work, or nobody can be written to about "
+                "them.",
                 left_out,
             )
             self.message_user(request, words % {"count": left_out})

@@ -78,13 +78,14 @@ def refresh(accounts: QuerySet[ConnectedAccount]) -> str:
 
 def ask_to_reconnect(accounts: QuerySet[ConnectedAccount]) -> tuple[int, int]:
     """Have one mail sent to the owner of each account that must be connected again, unless it was
-    within the last week. Returns how many that is, and how many accounts need none."""
+    within the last week. Returns how many that is, and how many accounts get none."""
     from connected_accounts import tasks  # loads Celery
+    from connected_accounts.operations.notices import address_of
 
     ended = accounts.filter(status=Status.RECONNECT_REQUIRED, user__isnull=False)
-    rows = list(ended.values_list("pk", "generation"))
-    for pk, generation in rows:
-        tasks.enqueue(tasks.mail_reconnect, pk, generation)
+    rows = [row for row in ended.select_related("user") if address_of(row.user)]
+    for row in rows:
+        tasks.enqueue(tasks.mail_reconnect, row.pk, row.generation)
     return len(rows), accounts.count() - len(rows)
 
 

@@ -2,13 +2,13 @@
 
 import logging
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from django.conf import settings
 from django.core.cache import cache
 from django.core.mail import EmailMultiAlternatives
 from django.template.loader import render_to_string
-from django.urls import reverse
+from django.urls import NoReverseMatch, get_script_prefix, reverse
 from django.utils import translation
 
 from connected_accounts import conf
@@ -39,8 +39,8 @@ def mail_owner(account_id: int, generation: int, language: str = "") -> bool:
     account = rows.filter(generation=generation).first()
     if account is None or account.user is None or not account.needs_reconnect:
         return False  # connected again, or disconnected, meanwhile
-    address = getattr(account.user, account.user.get_email_field_name(), "")
-    if not address or not account.user.is_active:
+    address = address_of(account.user)
+    if not address:
         return False
     if not conf.get("REDIRECT_BASE_URL"):
         logger.error("no mail: REDIRECT_BASE_URL is not set, and the mail must have a link")
@@ -60,6 +60,11 @@ def mail_owner(account_id: int, generation: int, language: str = "") -> bool:
     return True
 
 
+def address_of(user: Any) -> str:
+    """Where a user is written to; empty for one who is deactivated, or has no address."""
+    return str(getattr(user, user.get_email_field_name(), "") or "") if user.is_active else ""
+
+
 def _known(language: str) -> str:
     try:
         return translation.get_supported_language_variant(language)
@@ -77,8 +82,8 @@ def _message(account: ConnectedAccount, address: str) -> EmailMultiAlternatives:
         "service": provider_name,
         "label": account.display_name,
         "why": Reason(account.reason).label if account.reason in Reason else "",
-        "link": public_address(reverse("connected_accounts:reconnect", args=[account.pk])),
-        "list": public_address(reverse("connected_accounts:list")),
+        "link": _address("reconnect", account.pk),
+        "list": _address("list"),
     }
     subject = " ".join(render_to_string(f"{FOLDER}/reconnect_subject.txt", context).split())
     message = EmailMultiAlternatives(
@@ -87,3 +92,12 @@ def _message(account: ConnectedAccount, address: str) -> EmailMultiAlternatives:
     html = render_to_string(f"{FOLDER}/reconnect.html", context)
     message.attach_alternative(html, "text/html")
     return message
+
+
+def _address(page: str, *args: Any) -> str:
+    """A page of ours; the site's first one where it connects by the JSON API alone."""
+    try:
+        path = reverse(f"connected_accounts:{page}", args=args)
+    except NoReverseMatch:
+        path = get_script_prefix()
+    return public_address(path)

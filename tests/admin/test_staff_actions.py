@@ -58,6 +58,19 @@ def test_people_are_asked_once_to_reconnect_and_nobody_else_is(
     assert "2 accounts were left out" in text
 
 
+@pytest.mark.usefixtures("done_here", "with_address")
+@pytest.mark.parametrize("changed", [{"is_active": False}, {"email": ""}])
+def test_who_cannot_be_written_to_is_not_counted_as_asked(
+    make_account: Any, client_of_admin: Client, user: Any, changed: dict[str, Any]
+) -> None:
+    ended = make_account(user=user, status="reconnect_required", reason="revoked")
+    type(user).objects.filter(pk=user.pk).update(**changed)
+    text = act(client_of_admin, "ask_to_reconnect", ended).content.decode()
+    assert mail.outbox == []
+    assert "0 people are being asked to reconnect." in text
+    assert "1 account was left out: it works, or nobody can be written to about it." in text
+
+
 def test_without_an_address_of_the_site_nobody_is_asked_and_it_is_said(
     make_account: Any, client_of_admin: Client, user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

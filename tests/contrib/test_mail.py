@@ -1,5 +1,6 @@
 """The e-mail that says that a connection needs its owner."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -168,6 +169,15 @@ def test_without_an_address_of_the_site_there_is_no_mail(
     set_row(account, status="reconnect_required", reason="revoked")
     app_settings(REDIRECT_BASE_URL=None, RECONNECT_MAIL=False)
     assert not mail_owner(account.pk, account.generation)
+
+
+def test_a_site_without_our_pages_is_where_the_links_lead(
+    account: ConnectedAccount, badgr: FakeProvider, settings: Any
+) -> None:
+    settings.ROOT_URLCONF = "tests.bare_urls"
+    end(account, badgr)
+    (sent,) = mail.outbox
+    assert re.findall(r"^https.*$", sent.body, re.MULTILINE) == ["https://site.example/"] * 2
 
 
 def test_a_mail_that_could_not_be_sent_may_be_tried_again(
