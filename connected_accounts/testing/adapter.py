@@ -127,28 +127,35 @@ def record(endpoint: str, request: requests.PreparedRequest) -> RecordedRequest:
 
 
 class FakeAdapter(HTTPAdapter):
-    """Hands requests to one fake; those it does not stand for go to the fake installed before."""
+    """Hands requests to one fake; those it does not stand for go to a fake installed before. Where
+    several stand for a host, ``claims`` tells by a number which of them a request is meant for; of
+    those with the highest, the last installed gets it."""
 
     def __init__(
         self,
         stands_for: Callable[[str], bool],
         handle: Callable[[requests.PreparedRequest], Answer],
         refuse: Callable[[requests.PreparedRequest], UnexpectedRequest],
+        claims: Callable[[requests.PreparedRequest], int] = lambda request: 0,
     ) -> None:
         super().__init__(max_retries=0)
         self._stands_for = stands_for
         self._handle = handle
         self._refuse = refuse
+        self._claims = claims
         self.behind: Any = None
 
     def send(
         self, request: requests.PreparedRequest, *args: Any, **kwargs: Any
     ) -> requests.Response:
-        if not self._stands_for(request.url or ""):
-            if isinstance(self.behind, FakeAdapter):
-                return self.behind.send(request, *args, **kwargs)
-            raise self._refuse(request)
-        answer = self._handle(request)
+        fakes = [self]
+        while isinstance(fakes[-1].behind, FakeAdapter):
+            fakes.append(fakes[-1].behind)
+        here = [fake for fake in fakes if fake._stands_for(request.url or "")]
+        if not here:
+            raise fakes[-1]._refuse(request)
+        meant = max(here, key=lambda fake: fake._claims(request)) if len(here) > 1 else here[0]
+        answer = meant._handle(request)
         raw = HTTPResponse(
             body=BytesIO(answer.content()),
             headers=answer.all_headers(),

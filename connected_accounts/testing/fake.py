@@ -52,7 +52,8 @@ class FakeProvider:
 
     While it is entered, every request of the app to the alias's hosts is answered here, in that
     backend's dialect, and a request to any other host raises UnexpectedRequest, here and again on
-    leaving. Fakes of several aliases nest. A service of the catalogue is played with its recorded
+    leaving. Fakes of several aliases nest, also of one service: each gets what shows its codes,
+    tokens or client. A service of the catalogue is played with its recorded
     answers, and its tokens live and rotate as they do there. ``behaviour`` may be changed at any
     moment:
 
@@ -113,14 +114,17 @@ class FakeProvider:
         self._down: Scripted | None = None
         # Drains call from many threads.
         self._lock = threading.RLock()
-        self._adapter = FakeAdapter(self._stands_for, self._handle, self._refuse)
+        self._adapter = FakeAdapter(self._stands_for, self._handle, self._refuse, self._claims)
+        self._entered = 0  # times
 
     def _provider(self, alias: str) -> Provider:
         return get_provider(alias)
 
     def __enter__(self) -> Self:
-        self._dialect.begin()
-        self._adapter.behind = transport.install_adapter(self._adapter)
+        self._entered += 1
+        if self._entered == 1:
+            self._dialect.begin()
+            self._adapter.behind = transport.install_adapter(self._adapter)
         return self
 
     def __exit__(
@@ -129,9 +133,11 @@ class FakeProvider:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._dialect.begin()
-        transport.install_adapter(self._adapter.behind)
-        self._adapter.behind = None
+        self._entered -= 1
+        if not self._entered:
+            self._dialect.begin()
+            transport.install_adapter(self._adapter.behind)
+            self._adapter.behind = None
         if self.unexpected and error is None:
             # Once more: the caller may have taken the first one for a failure of the provider.
             raise UnexpectedRequest(f"Not this provider's: {', '.join(self.unexpected)}")
@@ -302,6 +308,14 @@ class FakeProvider:
 
     def _stands_for(self, url: str) -> bool:
         return self._dialect.endpoint_of(url) is not None
+
+    def _claims(self, request: requests.PreparedRequest) -> int:
+        with self._lock:
+            seen = record("", request)
+            shown = (seen.url, *seen.headers.values(), *seen.fields.values())
+            if self._server.knows(" ".join(map(str, shown))):
+                return 2
+            return int(self._dialect.client_of(seen) is not None)
 
     def _refuse(self, request: requests.PreparedRequest) -> UnexpectedRequest:
         where = urlsplit(request.url or "")

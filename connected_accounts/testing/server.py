@@ -147,6 +147,10 @@ class AuthorizationServer:
                 return client
         return None
 
+    def knows(self, text: str) -> bool:
+        """Whether a code or token that was handed out here stands in a text."""
+        return any(value in text for value in (*self.codes, *self._owners))
+
     def push(self, asked: dict[str, str]) -> str:
         """Keep a request, and name it."""
         uri = f"urn:ietf:params:oauth:request_uri:{secrets.token_urlsafe(16)}"

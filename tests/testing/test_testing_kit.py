@@ -8,12 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from django.utils import timezone
 
 from connected_accounts.exceptions import ProviderUnavailable, ReauthorizationRequired
 from connected_accounts.models import ConnectedAccount, Outcome
-from connected_accounts.services import get_access_token, get_session, refresh
-from connected_accounts.testing import BadGateway, TooManyRequests
+from connected_accounts.oauth2 import transport
+from connected_accounts.services import disconnect, get_access_token, get_session, refresh
+from connected_accounts.tasks import revoke_pending_tokens
+from connected_accounts.testing import (
+    Answer,
+    BadGateway,
+    FakeProvider,
+    TooManyRequests,
+    UnexpectedRequest,
+    connect_account,
+)
 from connected_accounts.testing.conformance import CodeContract, RevocationCases
 from connected_accounts.testing.conformance.code import CodeCases
 from tests.docs.doc_pages import ROOT
@@ -68,6 +78,64 @@ def test_an_account_is_connected_by_the_real_flow(
     again = connected_account("badgr", ada, subject="ada-1", account=account)
     assert again.pk == account.pk
     assert connected_account("badgr", ada, subject="ada-2").pk != account.pk
+
+
+# Several aliases of one service, as a site has for two sets of scopes.
+
+
+@pytest.fixture
+def two_of_google(settings: Any) -> None:
+    client = {"CLIENT_ID": "of-people", "CLIENT_SECRET": "secret-1"}
+    other = {"CLIENT_ID": "of-files", "CLIENT_SECRET": "secret-2"}
+    settings.CONNECTED_ACCOUNTS = {
+        "PROVIDERS": {
+            "people": {"SERVICE": "google", **client},
+            "files": {"SERVICE": "google", **other},
+            "more": {"SERVICE": "google", **client, "SCOPES": ["openid", "email"]},
+        }
+    }
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("two_of_google")
+@pytest.mark.parametrize("others", [("files",), ("more",), ("files", "more")])
+def test_fakes_at_the_same_host_each_get_what_is_theirs(
+    ada: Any, fake_provider: Any, connected_account: Any, others: tuple[str, ...]
+) -> None:
+    fakes = {alias: fake_provider(alias) for alias in ("people", *others)}
+    for alias, fake in fakes.items():
+        account = connected_account(alias, ada)
+        refresh(account)
+        fake.script("api", Answer(json={"of": alias}))
+        url = "https://www.googleapis.com/drive/v3/files"
+        assert get_session(account).get(url).json() == {"of": alias}
+        disconnect(account)
+    revoke_pending_tokens.apply()
+    for fake in fakes.values():
+        endpoints = [sent.endpoint for sent in fake.requests]
+        assert endpoints == ["token", "identity", "token", "api", "revocation"]
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("two_of_google")
+def test_without_a_code_or_token_it_is_the_client_that_tells(settings: Any) -> None:
+    for entry in settings.CONNECTED_ACCOUNTS["PROVIDERS"].values():
+        entry["OPTIONS"] = {"grant_type": "client_credentials", "identity_source": "none"}
+    with FakeProvider("people") as people, FakeProvider("files") as files:
+        account = connect_account(people, None)
+    assert account.provider == "people"
+    assert (len(people.sent_to("token")), files.requests) == (1, [])
+
+
+@pytest.mark.django_db
+def test_a_fake_that_is_there_already_may_be_entered_again(ada: Any, fake_provider: Any) -> None:
+    with fake_provider("badgr") as badgr:
+        account = connect_account(badgr, ada)
+        with pytest.raises(UnexpectedRequest), badgr:
+            transport.fetch(requests.Request("GET", "https://elsewhere.example/"))
+        badgr.unexpected.clear()
+    refresh(account)
+    assert len(badgr.sent_to("token")) == 2
 
 
 # Time, and what can go wrong.
