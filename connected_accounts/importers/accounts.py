@@ -38,6 +38,7 @@ REASONS: Final[Mapping[str, str]] = {
     "no_token": "there is no access token in it",
     "not_oauth2": "what it holds is no OAuth 2.0 bearer token",
     "no_identity": "it does not say whose account it is",
+    "no_user": "its user is not there any more",
     "expired": "its token has expired and cannot be renewed",
     "already_connected": "its owner has this account here already",
     "account_in_use": "another user has this account, and the provider is EXCLUSIVE",

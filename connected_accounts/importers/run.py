@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
+from django.contrib.auth import get_user_model
 from django.db import router, transaction
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
@@ -114,25 +115,29 @@ class _Batch:
         aliases = {alias for _, alias, _ in made}
         exclusive = sorted(a for a in aliases if get_provider(a).config.exclusive)
         if self.dry_run:
-            self._leave(made, _in_use(made, exclusive), "account_in_use")
+            self._leave_refused(made, _refused(made, exclusive))
             return set(made)
         adopt_database()
 
-        def write() -> tuple[list[Key], list[ConnectedAccount]]:
+        def write() -> tuple[dict[Key, str], list[ConnectedAccount]]:
             # durable: what is blanked afterwards must not be rolled back here.
             with transaction.atomic(using=router.db_for_write(ConnectedAccount), durable=True):
                 for alias in exclusive:
                     lock_state_row(alias)
-                taken = _in_use(made, exclusive)
-                free = [row for key, (row, _) in made.items() if key not in taken]
+                refused = _refused(made, exclusive)
+                free = [row for key, (row, _) in made.items() if key not in refused]
                 rows = ConnectedAccount.objects.mark_imported(free)
                 events = [self._event(row) for row in rows]
                 insert_all_apart(events, f"events detail={self.mark}")
-            return taken, rows
+            return refused, rows
 
-        taken, rows = retried(write)
-        self._leave(made, taken, "account_in_use")
+        refused, rows = retried(write)
+        self._leave_refused(made, refused)
         return {_key(row) for row in rows}
+
+    def _leave_refused(self, made: Made, refused: Mapping[Key, str]) -> None:
+        for key, reason in refused.items():
+            self._leave(made, [key], reason)
 
     def _event(self, row: ConnectedAccount) -> Event:
         return Event(
@@ -181,6 +186,17 @@ def _rows(keys: Any) -> Any:
 def _present(made: Made) -> set[Key]:
     rows = _rows(made).values_list("owner_key", "provider", "subject_digest")
     return set(made) & set(rows)
+
+
+def _refused(made: Made, exclusive: Sequence[str]) -> dict[Key, str]:
+    """The rows that are nobody's to have, each with its reason."""
+    users = get_user_model()
+    there = users._base_manager.using(router.db_for_write(users))
+    pks = set(there.filter(pk__in={row.user_id for row, _ in made.values()}).values_list("pk"))
+    gone = [key for key, (row, _) in made.items() if (row.user_id,) not in pks]
+    others = {key: one for key, one in made.items() if key not in gone}
+    in_use = _in_use(others, exclusive)
+    return dict.fromkeys(gone, "no_user") | dict.fromkeys(in_use, "account_in_use")
 
 
 def _in_use(made: Made, exclusive: Sequence[str]) -> list[Key]:
