@@ -149,7 +149,7 @@ def read_token_response(
     bearer.
     """
     token_type = payload.get("token_type")
-    if token_type is not None and str(token_type).lower() not in token_types:
+    if token_type is not None and str(token_type).lower() not in map(str.lower, token_types):
         raise UnexpectedResponse("token_type")
     access_token = _token(payload.get("access_token"))
     if access_token is None:

@@ -147,7 +147,7 @@ class Provider:
     dead_grant_errors: tuple[str, ...] = ("invalid_grant",)
     dead_grant_text: tuple[str, ...] = ()  # parts of an answer's text that mean the same
     client_errors: tuple[str, ...] = ("invalid_client", "unauthorized_client")
-    token_types: tuple[str, ...] = ("bearer",)  # that are a bearer, in lower case
+    token_types: tuple[str, ...] = ("bearer",)  # that are a bearer
     # False: it says yes to whatever is sent there, so that nobody knows what was withdrawn.
     revocation_confirms: bool = True
     already_revoked_text: str = ""  # part of the error text that means: no such token any more

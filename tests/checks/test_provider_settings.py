@@ -100,6 +100,7 @@ ENTRY: list[tuple[str, dict[str, Any], str]] = [
     ("E012", {"OPTIONS": {"api_hosts": ["http://api.example.org"]}}, "https"),
     ("E012", {"OPTIONS": {"api_hosts": ["ftp://api.example.org"]}}, "https"),
     ("E012", {"OPTIONS": {"api_hosts": ["user@api.example.org"]}}, "https"),
+    ("E012", {"OPTIONS": {"api_hosts": ["*.example.org"]}}, "each host by"),
     ("E014", {"CLIENT_ID": "client\n"}, "line break"),
     ("E014", {"CLIENT_SECRET": " client-secret"}, "line break"),
     ("E014", {"EXCLUSIVE": "no"}, "True or False"),

@@ -169,8 +169,9 @@ def test_a_missing_token_type_is_bearer() -> None:
     assert read_token_response({"access_token": "a"}).token_type == "Bearer"
 
 
-def test_a_provider_may_name_other_token_types() -> None:
-    token = read_token_response(answer(token_type="bot"), token_types=("bearer", "bot"))
+@pytest.mark.parametrize("named", ["bot", "Bot"])  # upper and lower case are one (RFC 6749 5.1)
+def test_a_provider_may_name_other_token_types(named: str) -> None:
+    token = read_token_response(answer(token_type="bot"), token_types=("bearer", named))
     assert token.access_token.reveal()
 
 
