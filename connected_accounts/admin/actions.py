@@ -29,8 +29,13 @@ def ask_first(
     request: HttpRequest, context: dict[str, Any], accounts: QuerySet[ConnectedAccount], action: str
 ) -> HttpResponse | None:
     """The page that says what an action of the list is about to do; None once that was said yes to.
+    Back to the list where none of the accounts is there any more.
 
     ``context`` has ``title`` and ``explanation``."""
+    if not accounts.exists():
+        words = _("The accounts that you chose are no longer in this list; nothing was done.")
+        messages.warning(request, words)
+        return browser.SeeOther(request.get_full_path())
     if request.POST.get("confirmed") == "yes":
         return None
     chosen = request.POST.getlist(helpers.ACTION_CHECKBOX_NAME)

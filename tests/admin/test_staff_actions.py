@@ -58,6 +58,23 @@ def test_people_are_asked_once_to_reconnect_and_nobody_else_is(
     assert "2 accounts were left out" in text
 
 
+@pytest.mark.usefixtures("with_address")
+@pytest.mark.parametrize("confirmed", ["", "yes"])
+@pytest.mark.parametrize(
+    "action",
+    ["refresh_now", "ask_to_reconnect", "give_to_another_owner", "disconnect_and_revoke"],
+)
+def test_an_action_on_what_is_gone_by_now_says_so(
+    make_account: Any, client_of_admin: Client, action: str, confirmed: str
+) -> None:
+    account = make_account()
+    chosen = {"action": action, "confirmed": confirmed, "_selected_action": [account.pk]}
+    account.delete()
+    page = client_of_admin.post(ACCOUNTS, {**chosen, "new_owner": "team:7"}, follow=True)
+    told = [str(message) for message in page.context["messages"]]
+    assert told == ["The accounts that you chose are no longer in this list; nothing was done."]
+
+
 @pytest.mark.usefixtures("done_here", "with_address")
 @pytest.mark.parametrize("changed", [{"is_active": False}, {"email": ""}])
 def test_who_cannot_be_written_to_is_not_counted_as_asked(

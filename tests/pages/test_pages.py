@@ -429,3 +429,13 @@ def test_who_must_sign_in_to_send_a_form_comes_back_to_a_page(
         assert shown.request["PATH_INFO"] == "/connections/"  # where the button is
     else:
         assert 'name="next" value="/after/"' in shown.content.decode()
+
+
+def test_the_list_does_not_lead_to_itself_to_see_the_rest(
+    client_of_ada: Client, ada: Any, make_account: Any
+) -> None:
+    for _ in range(7):
+        make_account(user=ada, status="reconnect_required", reason="revoked")
+    text = page(client_of_ada)
+    assert "7 connections need your attention" in text
+    assert "See them all" not in text
