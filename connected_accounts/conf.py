@@ -376,7 +376,12 @@ def _is_key(value: Any) -> bool:
 
 def _is_certificate(value: Any) -> bool:
     pair = isinstance(value, list | tuple) and len(value) == 2
-    return all(isinstance(one, str | Path | None) for one in (value if pair else [value]))
+    return all(map(_is_path_or_none, value if pair else [value]))
+
+
+def _is_path_or_none(value: Any) -> bool:
+    """A key in place of its file is none: it would be shown as a file that is not there."""
+    return isinstance(value, Path | None) or (isinstance(value, str) and "-----" not in value)
 
 
 def _is_rate(value: Any) -> bool:

@@ -313,9 +313,11 @@ def _unsafe_addresses(provider: Provider, known: Endpoints) -> Iterator[Problem]
     hosts = [("api_hosts", as_origin(host)) for host in provider.api_hosts]
     for name, url in [*named, *hosts]:
         if url and not is_safe_url(url):
+            # Before an @ there may be a password.
+            shown = repr(url) if "@" not in url else "an address with a user's name"
             yield Problem(
                 "E012",
-                f"{_where(provider.config)}: {name} is {url!r}, which is neither https nor a "
+                f"{_where(provider.config)}: {name} is {shown}, which is neither https nor a "
                 "loopback address.",
                 "Write an https URL; plain http is for http://127.0.0.1 or http://[::1] only.",
             )

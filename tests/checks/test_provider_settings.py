@@ -210,6 +210,25 @@ def test_a_class_whose_own_imports_fail_is_told_with_the_reason(
     assert "no_such_library" in message.msg
 
 
+@pytest.mark.parametrize("paired", [False, True])
+def test_a_key_that_stands_in_place_of_its_file_is_not_shown(paired: bool, set_entry: Any) -> None:
+    pem = "-----BEGIN PRIVATE KEY-----\nMIGHthekeyitself\n-----END PRIVATE KEY-----\n"
+    set_entry(CLIENT_CERTIFICATE=("client.pem", pem) if paired else pem)
+    (message,) = found()
+    assert str(message.id)[-4:] == "E014"
+    assert "path" in str(message.hint)
+    with pytest.raises(ConfigurationError) as caught:
+        get_provider("badgr")
+    assert "thekeyitself" not in f"{message} {caught.value}"
+
+
+def test_a_password_in_an_address_is_not_shown(set_entry: Any) -> None:
+    set_entry(**endpoint("https://site:thepassword@api.example.org/token"))
+    (message,) = found()
+    assert "token_endpoint" in message.msg
+    assert "thepassword" not in str(message)
+
+
 def test_several_faults_are_all_told_at_once(set_entry: Any) -> None:
     set_entry(CLIENTID="x", SCOPES="r:profile", REFRESH_POLICY="never")
     assert [str(m.id)[-4:] for m in found()] == ["E007", "E010", "E014"]
