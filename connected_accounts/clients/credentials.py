@@ -81,12 +81,23 @@ def client_in_use(
     return provider.settings_client()
 
 
-def client_entered(provider: Provider, *, owner: str = SITE_OWNER) -> Client | None:
-    """The newest pair that was entered for this host, by an admin or by the ``owner``; None: none.
-    Raises Undecryptable."""
-    entered = (row for row in _good_rows(provider, owner) if not row.registered)
+def client_entered(provider: Provider) -> Client | None:
+    """The newest pair that an admin entered for this host; None: none. Raises Undecryptable."""
+    entered = (row for row in _good_rows(provider) if not row.registered)
     row = next(entered, None)
     return None if row is None else open_client(row)
+
+
+def client_of_owner(provider: Provider, owner: str) -> Client | None:
+    """The newest pair that a person entered for this host, and that is known to be right: they have
+    an account that was made with it, and it was not refused since. None: they must be asked. Raises
+    Undecryptable."""
+    made = ConnectedAccount.objects.at(provider.alias).for_owner(owner).filter(host=provider.host)
+    for row in _good_rows(provider, owner):
+        is_right = not row.registered and row.refused_at is None
+        if is_right and made.filter(client_id=row.client_id).exists():
+            return open_client(row)
+    return None
 
 
 def _good_rows(provider: Provider, owner: str = SITE_OWNER) -> list[ProviderClient]:

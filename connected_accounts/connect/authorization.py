@@ -12,6 +12,7 @@ from django.utils import timezone
 from connected_accounts import conf
 from connected_accounts.clients.credentials import (
     client_entered,
+    client_of_owner,
     entered_here,
     registered_scopes,
     store_own_client,
@@ -244,7 +245,7 @@ def known_client(provider: Provider, redirect_uri: str, owner: str) -> Client | 
     described = provider.client_for(redirect_uri)
     if described is None and "server" not in provider.connect_fields:
         return None
-    return client_entered(provider) or described or client_entered(provider, owner=owner)
+    return client_entered(provider) or described or client_of_owner(provider, owner)
 
 
 def offered_scopes(provider: Provider, wanted: list[str]) -> list[str]:

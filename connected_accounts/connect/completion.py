@@ -244,6 +244,8 @@ def _exchange_with_any_client(
         bound, token = with_any_client(provider, clients, exchange, on_refused=note)
     except ClientRejected as error:
         note_refused(refused, sent_at)
+        if all(client.owned for client in clients):  # mistyped, for all that is known
+            raise ClientRejected("credentials", status=error.status) from None
         # No pause: a person can bring about some of these answers.
         report(provider.alias, error.code, host=provider.host, now=sent_at)
         raise

@@ -17,7 +17,7 @@ from connected_accounts.exceptions import (
     ReauthorizationRequired,
     UnexpectedResponse,
 )
-from connected_accounts.models import ConnectedAccount, ProviderClient
+from connected_accounts.models import ConnectedAccount, Event, Kind, ProviderClient
 from connected_accounts.oauth2 import discovery
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.services import get_session, refresh
@@ -253,6 +253,37 @@ def test_a_person_enters_a_client_where_nothing_else_is_left(
     grace = django_user_model.objects.create_user("grace")
     hers = Person(grace, "mcp", decide=guarded.allow).see_way(server=guarded.server)
     assert 'name="client_id"' in hers.content.decode(), "another person's is not hers"
+
+
+def test_a_client_that_was_entered_wrongly_is_asked_for_again(
+    person: Person, guarded: Guarded
+) -> None:
+    del guarded.metadata["registration_endpoint"]
+    guarded.answers["/token"] = (401, {"error": "invalid_client"}, {})
+    with pytest.raises(Refused, match="What you entered is not valid there"):
+        person.connect(guarded.server, client_id="mine", client_secret="mistyped")
+    assert not Event.objects.filter(kind=Kind.CONNECT_FAILED).exists(), "no fault of the site's"
+    del guarded.answers["/token"]
+    page = person.see_way(server=guarded.server).content.decode()
+    assert 'name="client_id"' in page
+    account = person.connect(guarded.server, client_id="mine", client_secret="my-secret")
+    refresh(account)
+    authorization = guarded.asked("/token")[-1].headers["Authorization"]
+    assert b64decode(authorization.split()[1]) == b"mine:my-secret"
+
+
+def test_a_client_id_that_the_server_does_not_know_is_asked_for_again(
+    person: Person, guarded: Guarded
+) -> None:
+    """It keeps the person on a page of its own then: nobody comes back."""
+    del guarded.metadata["registration_endpoint"]
+    shown = person.see_way(server=guarded.server, client_id="mistyped", client_secret="s")
+    sent = {"server": guarded.server, "client_id": "mistyped", "client_secret": "s"}
+    sent["issuer"] = guarded.url
+    assert person.browser.post(person.connect_page, sent).status_code == 303, shown.content
+    page = person.see_way(server=guarded.server).content.decode()
+    assert 'name="client_id"' in page
+    assert person.connect(guarded.server, client_id="mine", client_secret="s").client_id == "mine"
 
 
 def test_what_one_issuer_gave_is_never_sent_to_another(

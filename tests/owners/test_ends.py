@@ -10,7 +10,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from connected_accounts.clients.credentials import client_entered, store_own_client
+from connected_accounts.clients.credentials import clients_of, store_own_client
 from connected_accounts.exceptions import ConnectedAccountsError
 from connected_accounts.models import (
     AuthorizationRequest,
@@ -96,9 +96,10 @@ def test_a_proxy_of_the_user_model_is_deleted_as_the_user(
 def test_who_gets_a_primary_key_again_has_no_client_of_whose_it_was(ada: Any) -> None:
     pair = Pair("ada-client", Secret("ada-secret"), owned=True)
     store_own_client(pair, provider="badgr", owner=owner_key(ada), at=timezone.now())
-    pk = ada.pk
+    key = owner_key(ada)
+    assert clients_of(get_provider("badgr"), "ada-client", key)
     ada.delete()
-    assert client_entered(get_provider("badgr"), owner=f"user:{pk}") is None
+    assert clients_of(get_provider("badgr"), "ada-client", key) == []
     assert ProviderClient.objects.get().open_secret().reveal() == "ada-secret"
 
 
