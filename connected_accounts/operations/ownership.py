@@ -97,12 +97,15 @@ def _retire_rows(key: str, using: str) -> None:
         events = Event.objects.using(using)
         events.filter(owner_key=key).update(owner_key=retired)
         events.filter(kind__in=DONE_BY_SOMEBODY, detail=key).update(detail=retired)
-        for owed in Revocation.objects.using(using).filter(owner_key=key):
-            before, owed.owner_key = copy.copy(owed), retired
+        # Locked by that, so that no worker who withdraws one is overwritten.
+        revocations = Revocation.objects.using(using)
+        revocations.filter(owner_key=key).update(owner_key=retired)
+        for owed in revocations.filter(owner_key=retired, token__isnull=False):
+            before = copy.copy(owed)
+            before.owner_key = key
             with suppress(Undecryptable):
-                if owed.token is not None:
-                    owed.token = rebind(owed.token, before, owed)  # type: ignore[assignment]
-            owed.save(using=using, update_fields=["owner_key", "token"])
+                token = rebind(owed.token, before, owed)
+                revocations.filter(pk=owed.pk, token__isnull=False).update(token=token)
         for client in ProviderClient.objects.using(using).filter(owner_key=key):
             with suppress(Undecryptable):
                 secret = client.open_secret()

@@ -19,12 +19,13 @@ from connected_accounts.models import (
     ProviderClient,
     Revocation,
 )
+from connected_accounts.operations import ownership
 from connected_accounts.owners import is_owner_key, owner_key
 from connected_accounts.providers.base import Client as Pair
 from connected_accounts.providers.registry import get_provider
 from connected_accounts.revoke.disconnect import revoke_orphan
 from connected_accounts.secret import Secret, SecretFields
-from connected_accounts.services import export, retire_owner
+from connected_accounts.services import disconnect, export, retire_owner
 from connected_accounts.tasks import revoke_pending_tokens
 from connected_accounts.testing import FakeProvider, connect_account
 from tests.journeys import connect
@@ -81,6 +82,23 @@ def proxy() -> Iterator[Any]:
     yield type("Person", (user_model,), {"__module__": __name__, "Meta": meta})
     del apps.all_models[user_model._meta.app_label]["person"]
     apps.clear_cache()
+
+
+def test_a_token_that_a_worker_withdraws_meanwhile_does_not_come_back(
+    badgr: FakeProvider, ada: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disconnect(connect_account(badgr, ada))
+    rebind = ownership.rebind
+
+    def and_then_it_is_withdrawn(*args: Any) -> Any:
+        Revocation.objects.update(token=None, outcome="revoked")
+        return rebind(*args)
+
+    monkeypatch.setattr(ownership, "rebind", and_then_it_is_withdrawn)
+    ada.delete()
+    [owed] = Revocation.objects.all()
+    assert (owed.outcome, owed.token) == ("revoked", None)
+    assert owed.owner_key.startswith("gone:")
 
 
 def test_a_proxy_of_the_user_model_is_deleted_as_the_user(
