@@ -321,7 +321,7 @@ def _unsafe_addresses(provider: Provider, known: Endpoints) -> Iterator[Problem]
                 "loopback address.",
                 "Write an https URL; plain http is for http://127.0.0.1 or http://[::1] only.",
             )
-        if "*" in url.partition("://")[2].partition("/")[0]:
+        elif "*" in url.partition("://")[2].partition("/")[0]:
             yield Problem(
                 "E012",
                 f"{_where(provider.config)}: {name} is {url!r}, and no host has such a name.",
