@@ -28,13 +28,14 @@ _SINGLE: Final = ("code", "state", "iss", "error", "error_description", "error_u
 
 def read_params(params: SecretFields) -> SecretFields:
     """The parameters we read, each at most once, short, and visible ASCII as RFC 6749 A has them.
-    Others are ignored, and so is one without a value (RFC 6749 3.1)."""
+    Others are ignored, and so is one without a value (RFC 6749 3.1), but for ``iss``: a server that
+    names no issuer is not the one that was asked."""
     response: dict[str, str] = {}
     for name in _SINGLE:
         values = params.getlist(name)
         if len(values) > 1 or any(not isinstance(value, str) for value in values):
             raise InvalidState("malformed")
-        if any(values):
+        if any(values) or (values and name == "iss"):
             response[name] = values[0]
     if "code" in response and "error" in response:
         raise InvalidState("malformed")

@@ -170,6 +170,6 @@ def test_the_list_shows_the_charts_to_all_who_may_see_it(viewer: Client, now: da
     assert f"The last {activity_module.DAYS} days" in text
     cells = re.findall(r'<td class="ca-chart ca-disconnects">(<svg.*?</svg>).*?</td>', text)
     chart = cells[0]  # badgr's
-    assert re.search(r'ca-disconnects"><svg.*?</svg><br><a href="[^"]+">3</a></td>', text)
+    assert re.search(r'ca-disconnects"><svg.*?</svg><br>3</td>', text)  # may not see the events
     assert re.search(r"<title>\w+ \d+: 3</title>", chart)
     assert "style=" not in chart
