@@ -58,7 +58,8 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Any:
 
 # --- The order of files, where several processes share them --------------------------------------
 
-WAITING = ("example", "tasks")  # folders whose tests start processes, and wait for them
+# Folders and files whose tests start processes or browsers, and wait for them.
+WAITING = {"example", "tasks", "sites", "importers", "browser", "test_histories.py"}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -66,7 +67,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     let the other processes idle. Inside a file the order stays."""
     if hasattr(config, "workerinput"):
         tests = Counter(item.path for item in items)
-        items.sort(key=lambda item: (item.path.parent.name not in WAITING, -tests[item.path]))
+
+        def place(item: pytest.Item) -> tuple[bool, int]:
+            waits = not WAITING.isdisjoint({item.path.parent.name, item.path.name})
+            return not waits, -tests[item.path]
+
+        items.sort(key=place)
 
 
 # --- The network --------------------------------------------------------------------------------
