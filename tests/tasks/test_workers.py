@@ -19,6 +19,8 @@ from bench.stage import Sandbox, Site, stage, wait_until
 from tests.services import service
 
 ACCOUNTS, PROCESSES, IN_FLIGHT = 40, 10, 4
+# A provider that is stopped for a while is waited for, on a slow machine too.
+SETTINGS = {"REFRESH_CONCURRENCY": IN_FLIGHT, "HTTP_TIMEOUT": 60, "HTTP_DEADLINE": 120}
 Stage = tuple[Site, Sandbox]
 
 
@@ -47,7 +49,7 @@ def setting(
     folder: Path = tmp_path_factory.mktemp("stage")
     with (
         own_database(kind, folder) as database,
-        stage(folder, database, queue, ACCOUNTS, REFRESH_CONCURRENCY=IN_FLIGHT) as made,
+        stage(folder, database, queue, ACCOUNTS, **SETTINGS) as made,
     ):
         yield made
 
