@@ -192,11 +192,12 @@ def _refused(made: Made, exclusive: Sequence[str]) -> dict[Key, str]:
     """The rows that are nobody's to have, each with its reason."""
     users = get_user_model()
     there = users._base_manager.using(router.db_for_write(users))
-    pks = set(there.filter(pk__in={row.user_id for row, _ in made.values()}).values_list("pk"))
-    gone = [key for key, (row, _) in made.items() if (row.user_id,) not in pks]
+    pks = set(
+        there.filter(pk__in={row.user_id for row, _ in made.values()}).values_list("pk", flat=True)
+    )
+    gone = {key: "no_user" for key, (row, _) in made.items() if row.user_id not in pks}
     others = {key: one for key, one in made.items() if key not in gone}
-    in_use = _in_use(others, exclusive)
-    return dict.fromkeys(gone, "no_user") | dict.fromkeys(in_use, "account_in_use")
+    return gone | dict.fromkeys(_in_use(others, exclusive), "account_in_use")
 
 
 def _in_use(made: Made, exclusive: Sequence[str]) -> list[Key]:

@@ -136,7 +136,7 @@ class FakeAdapter(HTTPAdapter):
         stands_for: Callable[[str], bool],
         handle: Callable[[requests.PreparedRequest], Answer],
         refuse: Callable[[requests.PreparedRequest], UnexpectedRequest],
-        claims: Callable[[requests.PreparedRequest], int] = lambda request: 0,
+        claims: Callable[[requests.PreparedRequest], int],
     ) -> None:
         super().__init__(max_retries=0)
         self._stands_for = stands_for

@@ -286,12 +286,17 @@ def wanting_view(request: Any, team: str) -> HttpResponse:
     raise InsufficientScope("scope", scopes=asked_before, account_id=account.pk)
 
 
+def of(user: Any, rf: RequestFactory) -> Any:
+    """A person's request for the team's page."""
+    request = rf.get("/teams/crew/")
+    request.user = user
+    return request
+
+
 def test_who_is_asked_for_more_than_a_team_gave_gives_it_for_the_team(
     shared: ConnectedAccount, ada: Any, rf: RequestFactory
 ) -> None:
-    request = rf.get("/teams/crew/")
-    request.user = ada
-    told = wanting_view(request, team="crew")
+    told = wanting_view(of(ada, rf), team="crew")
     assert told.status_code == 403
     assert "owner=team%3Acrew&amp;" in told.content.decode()
 
@@ -299,20 +304,16 @@ def test_who_is_asked_for_more_than_a_team_gave_gives_it_for_the_team(
 def test_who_may_not_connect_for_a_team_is_not_asked_for_more(
     shared: ConnectedAccount, bob: Any, rf: RequestFactory
 ) -> None:
-    request = rf.get("/teams/crew/")
-    request.user = bob
     with pytest.raises(PermissionDenied, match="Somebody who may do so"):
-        wanting_view(request, team="crew")
+        wanting_view(of(bob, rf), team="crew")
 
 
 def test_without_our_pages_nobody_is_led_to_one_for_more(
     shared: ConnectedAccount, ada: Any, rf: RequestFactory, settings: Any
 ) -> None:
     settings.ROOT_URLCONF = "tests.bare_urls"
-    request = rf.get("/teams/crew/")
-    request.user = ada
     with pytest.raises(PermissionDenied, match="with these permissions is needed"):
-        wanting_view(request, team="crew")
+        wanting_view(of(ada, rf), team="crew")
 
 
 def test_the_button_for_more_is_for_who_may_connect(

@@ -267,6 +267,11 @@ def test_where_no_thread_can_be_started_a_refresh_is_given_back_and_blames_nobod
     assert len(badgr.sent_to("token")) == 1  # which connected it
 
 
+def away(*args: Any, **kwargs: Any) -> Any:
+    """In place of a function that asks the database."""
+    raise OperationalError("server closed the connection")
+
+
 @pytest.mark.parametrize(
     ("owner", "name"), [(pauses, "note_success"), (outages, "note_failure")], ids=["good", "bad"]
 )
@@ -278,10 +283,6 @@ def test_what_cannot_be_noted_of_the_provider_changes_no_outcome(
     name: str,
 ) -> None:
     """The database goes away for a moment, right behind the storing."""
-
-    def away(*args: Any, **kwargs: Any) -> None:
-        raise OperationalError("server closed the connection")
-
     monkeypatch.setattr(owner, name, away)
     if owner is pauses:
         refresh(account)
@@ -306,9 +307,6 @@ def test_a_database_away_before_anything_is_sent_leaves_no_lease(
     owner: Any,
     name: str,
 ) -> None:
-    def away(*args: Any, **kwargs: Any) -> Any:
-        raise OperationalError("server closed the connection")
-
     expire(account)
     monkeypatch.setattr(owner, name, away)
     with pytest.raises(OperationalError):
